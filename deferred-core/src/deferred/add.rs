@@ -1,0 +1,243 @@
+//! How callbacks are added.
+
+use std::panic::Location;
+
+use super::{Deferred, IntoDeferred, Resolver, State};
+use crate::engine::{Left, settle};
+use crate::error::Fault;
+
+impl<T: 'static, E: Fault> Deferred<T, E> {
+    /// Adds a stage; runs it now if the result is there.
+    #[track_caller]
+    fn then<U, D, F>(self, stage: F) -> Deferred<U, D>
+    where
+        U: 'static,
+        D: Fault,
+        F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
+    {
+        let at = Location::caller();
+        match self.state {
+            State::Ready(ready) => {
+                let made = ready.made;
+                Deferred::left(settle(ready.take(), made, at, stage), made, at)
+            }
+            State::Pending(chain) => {
+                let made = chain.made();
+                Deferred::left(chain.then(at, stage), made, at)
+            }
+        }
+    }
+
+    /// Adds a callback for a value. An error passes it by.
+    ///
+    /// It runs when the callbacks before it have run: inside this call, if the result is there. What it returns (see
+    /// [`IntoDeferred`]) goes to the next one; a Deferred is waited for. If it panics, the next errback gets
+    /// [`Panicked`](crate::Panicked). What it captured is dropped before the next one runs.
+    ///
+    /// A callback that returns the Deferred to which it was added gives [`Cycle`](crate::Cycle).
+    ///
+    /// Twisted's `addCallback`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::Deferred;
+    ///
+    /// let length = Deferred::succeed("text").add_callback(|text| Ok(text.len()));
+    /// assert_eq!(length.try_take().unwrap().unwrap(), 4);
+    /// ```
+    #[doc(alias = "then")]
+    #[doc(alias = "and_then")]
+    #[doc(alias = "addCallback")]
+    #[track_caller]
+    pub fn add_callback<R, F>(self, callback: F) -> Deferred<R::Value, E>
+    where
+        R: IntoDeferred<E>,
+        F: FnOnce(T) -> R + 'static,
+    {
+        self.then(move |result| match result {
+            Ok(value) => callback(value).into_deferred().into_left(),
+            Err(error) => Left::Result(Err(error)),
+        })
+    }
+
+    /// Adds a callback for an error. A value passes it by.
+    ///
+    /// `Ok` from it is success: the error is handled. Else as [`add_callback`](Deferred::add_callback). Twisted's
+    /// `addErrback`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Abandoned, Deferred, Failure};
+    ///
+    /// let deferred = Deferred::<u32>::fail(Abandoned::new()).add_errback(|failure| {
+    ///     failure.trap::<Abandoned>()?;
+    ///     Ok(0)
+    /// });
+    /// assert_eq!(deferred.try_take().unwrap().unwrap(), 0);
+    /// ```
+    #[doc(alias = "or_else")]
+    #[doc(alias = "catch")]
+    #[doc(alias = "addErrback")]
+    #[track_caller]
+    pub fn add_errback<R, F>(self, errback: F) -> Deferred<T, E>
+    where
+        R: IntoDeferred<E, Value = T>,
+        F: FnOnce(E) -> R + 'static,
+    {
+        self.then(move |result| match result {
+            Ok(value) => Left::Result(Ok(value)),
+            Err(error) => errback(error).into_deferred().into_left(),
+        })
+    }
+
+    /// Adds one of each, as one level: the errback does not see an error of the callback.
+    ///
+    /// Exactly one of the two runs, and both are dropped then. Twisted's `addCallbacks`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Deferred, Failure};
+    ///
+    /// let deferred = Deferred::succeed(1)
+    ///     .add_callbacks(|_| Err(Failure::msg("from the callback")), |_| Ok("handled"));
+    /// assert!(deferred.try_take().unwrap().is_err());
+    /// ```
+    #[doc(alias = "addCallbacks")]
+    #[track_caller]
+    pub fn add_callbacks<R, S, F, G>(self, callback: F, errback: G) -> Deferred<R::Value, E>
+    where
+        R: IntoDeferred<E>,
+        S: IntoDeferred<E, Value = R::Value>,
+        F: FnOnce(T) -> R + 'static,
+        G: FnOnce(E) -> S + 'static,
+    {
+        self.then(move |result| match result {
+            Ok(value) => callback(value).into_deferred().into_left(),
+            Err(error) => errback(error).into_deferred().into_left(),
+        })
+    }
+
+    /// Adds a callback for the result, whichever it is. Twisted's `addBoth`.
+    ///
+    /// To do something at the end and let the result pass, see [`add_finally`](Deferred::add_finally).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Deferred, Failure};
+    ///
+    /// let deferred = Deferred::<u32>::fail(Failure::msg("none")).add_both(|result| Ok(result.is_ok()));
+    /// assert_eq!(deferred.try_take().unwrap().unwrap(), false);
+    /// ```
+    #[doc(alias = "addBoth")]
+    #[track_caller]
+    pub fn add_both<R, F>(self, both: F) -> Deferred<R::Value, E>
+    where
+        R: IntoDeferred<E>,
+        F: FnOnce(Result<T, E>) -> R + 'static,
+    {
+        self.then(move |result| both(result).into_deferred().into_left())
+    }
+
+    /// Turns the value into another, with a function that cannot fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::Deferred;
+    ///
+    /// assert_eq!(Deferred::succeed(1).map(|n| n + 1).try_take().unwrap().unwrap(), 2);
+    /// ```
+    #[track_caller]
+    pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
+        self.then(move |result| Left::Result(result.map(f)))
+    }
+
+    /// Turns the error into another, also into one of another type: the only way from one error type to another.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    ///
+    /// use deferred_core::{Deferred, Failure, Interrupt};
+    ///
+    /// let (deferred, resolver) = Deferred::<u32, Interrupt>::typed();
+    /// let deferred = deferred.map_err(Failure::from);
+    /// drop(resolver);
+    /// assert!(deferred.try_take().unwrap().unwrap_err().check::<Interrupt>());
+    /// ```
+    #[track_caller]
+    pub fn map_err<D: Fault>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D> {
+        self.then(move |result| Left::Result(result.map_err(f)))
+    }
+
+    /// Adds something to do at the end, whatever the outcome, which then goes on.
+    ///
+    /// What it returns (see [`IntoDeferred`]) is waited for before the outcome goes on. Its value is dropped. Its error
+    /// takes the place of a value; where the outcome is an error already, that one stays, and the new one is reported as
+    /// unhandled.
+    ///
+    /// Twisted's habit of an `addBoth` that returns its argument.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::Deferred;
+    ///
+    /// let (closed, close) = Deferred::<()>::new();
+    /// let mut deferred = Deferred::succeed("page").add_finally(|| closed);
+    /// assert!(deferred.peek().is_none());
+    /// close.callback(());
+    /// assert_eq!(deferred.peek().unwrap().unwrap(), &"page");
+    /// ```
+    #[doc(alias = "finally")]
+    #[track_caller]
+    pub fn add_finally<R, F>(self, finally: F) -> Deferred<T, E>
+    where
+        R: IntoDeferred<E>,
+        F: FnOnce() -> R + 'static,
+    {
+        let at = Location::caller();
+        self.then(move |outcome| {
+            let done = finally().into_deferred();
+            let end = move |done: Result<R::Value, E>| match (outcome, done) {
+                (Ok(_), Err(error)) => Err(error),
+                (Err(first), Err(second)) => {
+                    crate::error::report(&second, at, at);
+                    Err(first)
+                }
+                (outcome, Ok(_)) => outcome,
+            };
+            match done.into_left() {
+                Left::Result(done) => Left::Result(end(done)),
+                Left::Wait(chain) => chain.then(at, move |done| Left::Result(end(done))),
+            }
+        })
+    }
+
+    /// Fires `resolver` with the result, which is there then, or when it comes. Twisted's `chainDeferred`.
+    ///
+    /// What comes too late, because the other Deferred was cancelled, is dropped and counts as handled. One that is
+    /// chained to its own resolver fires [`Cycle`](crate::Cycle).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::Deferred;
+    ///
+    /// let (deferred, resolver) = Deferred::new();
+    /// Deferred::succeed(1).chain_deferred(resolver);
+    /// assert_eq!(deferred.try_take().unwrap().unwrap(), 1);
+    /// ```
+    #[doc(alias = "chainDeferred")]
+    pub fn chain_deferred(self, resolver: Resolver<T, E>) {
+        match self.state {
+            State::Ready(ready) => resolver.fire(ready.take()),
+            State::Pending(chain) => chain.feed(resolver.source),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! How a Deferred is made.
+
+use std::panic::Location;
+
+use super::{Deferred, IntoDeferred, Resolver};
+use crate::engine::{Chain, settle};
+use crate::error::{Cancelled, Failure, Fault};
+
+/// With the error type that infers: [`Failure`]. The `typed` constructors are for errors of your own.
+impl<T: 'static> Deferred<T, Failure> {
+    /// One that is not fired yet, and the half that fires it.
+    #[track_caller]
+    #[allow(clippy::new_ret_no_self)] // the pair is what is new
+    pub fn new() -> (Deferred<T>, Resolver<T>) {
+        Self::typed()
+    }
+
+    /// As [`new`](Deferred::new), with a canceller, which a [`cancel`](Deferred::cancel) calls while it is not fired.
+    ///
+    /// It is called at most once, and stops what would fire the Deferred. It may decide what the Deferred fires;
+    /// `None` leaves it at [`Cancelled`]. It is dropped before the first callback runs.
+    ///
+    /// Twisted's `Deferred(canceller)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::Deferred;
+    ///
+    /// let (deferred, _resolver) = Deferred::with_canceller(|| Some(Ok("as far as it got")));
+    /// deferred.cancel();
+    /// assert_eq!(deferred.try_take().unwrap().unwrap(), "as far as it got");
+    /// ```
+    #[track_caller]
+    pub fn with_canceller(
+        canceller: impl FnOnce() -> Option<Result<T, Failure>> + 'static,
+    ) -> (Deferred<T>, Resolver<T>) {
+        Self::typed_with_canceller(canceller)
+    }
+
+    /// One that has a value. It needs no memory.
+    #[track_caller]
+    pub fn succeed(value: T) -> Deferred<T> {
+        Self::from(Ok(value))
+    }
+
+    /// One that has an error. It needs no memory but that of the error.
+    ///
+    /// The place of this call begins the error's trail.
+    #[track_caller]
+    pub fn fail(error: impl Into<Failure>) -> Deferred<T> {
+        let mut failure = error.into();
+        failure.passed(Location::caller());
+        Self::from(Err(failure))
+    }
+}
+
+/// With any error type.
+impl<T: 'static, E: Fault> Deferred<T, E> {
+    /// One that is not fired yet, and the half that fires it: [`new`](Deferred::new) for an error type of your own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Deferred, Fault, Interrupt};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// enum LoadError {
+    ///     NotFound,
+    ///     Interrupted,
+    /// }
+    /// impl From<Interrupt> for LoadError {
+    ///     fn from(_: Interrupt) -> Self {
+    ///         LoadError::Interrupted
+    ///     }
+    /// }
+    /// impl Fault for LoadError {}
+    ///
+    /// let (deferred, resolver) = Deferred::<String, LoadError>::typed();
+    /// let deferred = deferred.add_callback(|name| if name.is_empty() { Err(LoadError::NotFound) } else { Ok(name) });
+    /// resolver.callback(String::new());
+    /// assert_eq!(deferred.try_take().unwrap(), Err(LoadError::NotFound));
+    /// ```
+    #[track_caller]
+    pub fn typed() -> (Deferred<T, E>, Resolver<T, E>) {
+        let (chain, source) = Chain::pair(Location::caller());
+        (Self::pending(chain), Resolver { source })
+    }
+
+    /// As [`typed`](Deferred::typed), with a canceller: [`with_canceller`](Deferred::with_canceller) for an error type
+    /// of your own.
+    #[track_caller]
+    pub fn typed_with_canceller(
+        canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
+    ) -> (Deferred<T, E>, Resolver<T, E>) {
+        let (deferred, resolver) = Self::typed();
+        resolver.source.set_canceller(canceller);
+        (deferred, resolver)
+    }
+
+    /// As [`typed`](Deferred::typed), with a canceller that passes each cancel on to others and forces nothing: the
+    /// Deferred fires when its resolver does.
+    ///
+    /// This is for what combines Deferreds. It is called at each cancel while the Deferred is not fired, and may be
+    /// called again from inside itself, since a Deferred that it cancels may have a callback that cancels this one.
+    #[track_caller]
+    pub fn with_forwarding_canceller(canceller: impl Fn(&Cancelled) + 'static) -> (Deferred<T, E>, Resolver<T, E>) {
+        let (deferred, resolver) = Self::typed();
+        resolver.source.set_forwarding(canceller);
+        (deferred, resolver)
+    }
+}
+
+/// One that has this result. It needs no memory.
+impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
+    #[track_caller]
+    fn from(result: Result<T, E>) -> Self {
+        let at = Location::caller();
+        Self::ready(result, at, at)
+    }
+}
+
+/// Calls a function that may give its result now or later, or panic, and makes a Deferred of all three.
+///
+/// Twisted's `maybeDeferred`.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Failure, Panicked, maybe_deferred};
+///
+/// fn parse(text: &str) -> Result<u32, Failure> {
+///     Ok(text.parse()?)
+/// }
+///
+/// assert_eq!(maybe_deferred(|| parse("12")).try_take().unwrap().unwrap(), 12);
+/// let panicked = maybe_deferred(|| -> Result<(), Failure> { panic!("no") });
+/// assert!(panicked.try_take().unwrap().unwrap_err().check::<Panicked>());
+/// ```
+#[track_caller]
+pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
+    let at = Location::caller();
+    Deferred::left(settle(Ok::<_, Failure>(()), at, at, |_| f().into_deferred().into_left()), at, at)
+}

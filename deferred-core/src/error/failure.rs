@@ -1,0 +1,379 @@
+//! Any error, one word wide, with its trail.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::iter;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::panic::Location;
+
+use super::{Fault, Interrupt, Trail};
+
+/// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told otherwise.
+///
+/// `?` makes one of every error that is `Send + Sync + 'static`; [`Failure::msg`] makes one of a text. It is one word
+/// wide. An [`Interrupt`] becomes the inner type on its way in, so that `trap::<Cancelled>()` finds a cancel however
+/// it came: as a [`Cancelled`](crate::Cancelled), as an `Interrupt`, or in a box.
+///
+/// `Failure` is itself no [`Error`], which is what lets it be made from every one. It turns into a
+/// `Box<dyn Error + Send + Sync>` with `into()` or `?`, and [`error`](Failure::error) lends the error.
+///
+/// # What it prints
+///
+/// `{}` prints the message of the error, `{:#}` its causes too, in one line: `reading the settings: no such file`.
+/// `{:?}`, which is what `unwrap()` and a `main` that returns an error print, gives each cause and each place of the
+/// trail a line of its own. A cause is left out if the text before it already ends with the text of the cause, as that
+/// of many errors does.
+///
+/// # Examples
+///
+/// ```
+/// use std::num::ParseIntError;
+///
+/// use deferred_core::Failure;
+///
+/// fn parse(text: &str) -> Result<u32, Failure> {
+///     Ok(text.trim().parse()?)
+/// }
+///
+/// // An errback: zero for what is no number, any other error goes on.
+/// let errback = |failure: Failure| {
+///     failure.trap::<ParseIntError>()?;
+///     Ok::<u32, Failure>(0)
+/// };
+/// assert_eq!(parse(" 12 ").or_else(errback).unwrap(), 12);
+/// assert_eq!(parse("twelve").or_else(errback).unwrap(), 0);
+/// assert!(Err(Failure::msg("another")).or_else(errback).is_err());
+/// ```
+pub struct Failure(Box<Inner>);
+
+struct Inner {
+    held: Held,
+    trail: Trail,
+}
+
+enum Held {
+    /// Not in a box of its own, so that an interrupt costs one allocation.
+    Interrupt(Interrupt),
+    Other {
+        error: Box<dyn Error + Send + Sync>,
+        as_any: AsAny,
+    },
+}
+
+/// Gives the error as an `Any`, which can be asked for a type that is not known to be an error. `None` for an error
+/// that came in a box: its type is not known, and a `dyn Error` does not tell it.
+type AsAny = for<'a> fn(&'a (dyn Error + 'static)) -> Option<&'a dyn Any>;
+
+impl Failure {
+    /// An error that is only a text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::Failure;
+    ///
+    /// let failure = Failure::msg(format!("{} is too large", 300));
+    /// assert_eq!(failure.to_string(), "300 is too large");
+    /// ```
+    #[must_use]
+    pub fn msg(text: impl Into<String>) -> Failure {
+        Failure::from_boxed(text.into().into())
+    }
+
+    /// From an error that is in a box.
+    ///
+    /// An [`Interrupt`], and each of its inner types, is recognised and taken out of the box. Any other error stays in
+    /// it, and [`trap`](Failure::trap) and the downcasts find it there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    ///
+    /// use deferred_core::{Cancelled, Failure, Fault};
+    ///
+    /// fn of_a_library() -> Result<u32, Box<dyn Error + Send + Sync>> {
+    ///     Err(Cancelled::new().into())
+    /// }
+    ///
+    /// let failure = of_a_library().map_err(Failure::from_boxed).unwrap_err();
+    /// assert!(failure.interrupt().is_some());
+    /// ```
+    #[must_use]
+    pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Failure {
+        Failure::holding(
+            Interrupt::recognise_boxed(error)
+                .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Interrupt),
+        )
+    }
+
+    fn holding(held: Held) -> Failure {
+        Failure(Box::new(Inner { held, trail: Trail::new() }))
+    }
+
+    /// Gives the error if it is an `X`, and otherwise the failure back, so that `?` in an errback lets it go on.
+    ///
+    /// Twisted's `Failure.trap`, for one type; [`check`](Failure::check) serves several. What it gives is a guard that
+    /// derefs to the `X`; [`Trapped::into_inner`] gives the error by value. Only the error itself is looked at, not its
+    /// causes. `trap::<Interrupt>()` takes any interrupt.
+    ///
+    /// # Errors
+    ///
+    /// The failure as it was, with its trail, if its error is no `X`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use deferred_core::{Failure, TimedOut};
+    ///
+    /// fn patient(failure: Failure) -> Result<String, Failure> {
+    ///     let timed_out = failure.trap::<TimedOut>()?;
+    ///     Ok(format!("gave up after {:?}", timed_out.duration()))
+    /// }
+    ///
+    /// let failure = Failure::from(TimedOut::after(Duration::from_secs(1)));
+    /// assert_eq!(patient(failure).unwrap(), "gave up after Some(1s)");
+    /// assert_eq!(patient(Failure::msg("broken")).unwrap_err().to_string(), "broken");
+    /// ```
+    pub fn trap<X: Error + 'static>(self) -> Result<Trapped<X>, Failure> {
+        if self.check::<X>() { Ok(Trapped { failure: self, error: PhantomData }) } else { Err(self) }
+    }
+
+    /// Whether the error is an `X`. Its causes are not looked at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Abandoned, Cancelled, Failure, Interrupt};
+    ///
+    /// let failure = Failure::from(Cancelled::new());
+    /// assert!(failure.check::<Cancelled>() || failure.check::<Abandoned>());
+    /// assert!(failure.check::<Interrupt>());
+    /// assert!(!failure.check::<std::io::Error>());
+    /// ```
+    #[must_use]
+    pub fn check<X: Error + 'static>(&self) -> bool {
+        self.downcast_ref::<X>().is_some()
+    }
+
+    /// The error by value, if it is an `X`. The trail is given up with the failure.
+    ///
+    /// # Errors
+    ///
+    /// The failure as it was, with its trail, if its error is no `X`.
+    pub fn downcast<X: Error + 'static>(self) -> Result<X, Failure> {
+        // Looking first leaves a failure that goes on in the memory it has.
+        if !self.check::<X>() {
+            return Err(self);
+        }
+        Ok(match self.0.held {
+            Held::Interrupt(interrupt) => interrupt.narrow().expect("it was looked for"),
+            Held::Other { error, .. } => *error.downcast().expect("it was looked for"),
+        })
+    }
+
+    /// The error, if it is an `X`.
+    #[must_use]
+    pub fn downcast_ref<X: Error + 'static>(&self) -> Option<&X> {
+        match &self.0.held {
+            Held::Interrupt(interrupt) => interrupt.get(),
+            Held::Other { error, .. } => error.downcast_ref(),
+        }
+    }
+
+    /// The error, if it is an `X`, to change it.
+    #[must_use]
+    pub fn downcast_mut<X: Error + 'static>(&mut self) -> Option<&mut X> {
+        match &mut self.0.held {
+            Held::Interrupt(interrupt) => interrupt.get_mut(),
+            Held::Other { error, .. } => error.downcast_mut(),
+        }
+    }
+
+    /// As [`downcast_ref`](Failure::downcast_ref), for a type that is not known to be an error.
+    pub(super) fn find<X: Any>(&self) -> Option<&X> {
+        match &self.0.held {
+            Held::Interrupt(interrupt) => interrupt.get(),
+            Held::Other { error, as_any } => as_any(&**error)?.downcast_ref(),
+        }
+    }
+
+    /// The error. Of an interrupt it is the inner type, such as [`Cancelled`](crate::Cancelled).
+    #[must_use]
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        match &self.0.held {
+            Held::Interrupt(interrupt) => interrupt.inner(),
+            Held::Other { error, .. } => &**error,
+        }
+    }
+
+    /// The cause of the error, if it names one.
+    #[must_use]
+    pub fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error().source()
+    }
+
+    /// The places that the error passed since it became a `Failure`.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.0.trail
+    }
+}
+
+/// An error that [`Failure::trap`] has caught: derefs to the error.
+///
+/// The failure is kept, with its trail: [`into_failure`](Trapped::into_failure) gives it back, for an errback that
+/// looks closer and then lets it go on.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Error, ErrorKind};
+///
+/// use deferred_core::Failure;
+///
+/// /// A file that is not there is an empty one; any other error goes on.
+/// fn missing_is_empty(failure: Failure) -> Result<String, Failure> {
+///     let error = failure.trap::<Error>()?;
+///     if error.kind() == ErrorKind::NotFound { Ok(String::new()) } else { Err(error.into_failure()) }
+/// }
+///
+/// assert_eq!(missing_is_empty(Error::from(ErrorKind::NotFound).into()).unwrap(), "");
+/// assert!(missing_is_empty(Error::from(ErrorKind::PermissionDenied).into()).is_err());
+/// ```
+pub struct Trapped<X> {
+    failure: Failure,
+    error: PhantomData<fn() -> X>,
+}
+
+impl<X: Error + 'static> Trapped<X> {
+    /// The error by value.
+    ///
+    /// # Errors
+    ///
+    /// The guard as it was, if several observers share the error, so that none of them can have it alone.
+    pub fn into_inner(self) -> Result<X, Trapped<X>> {
+        self.failure.downcast().map_err(|failure| Trapped { failure, error: PhantomData })
+    }
+
+    /// The failure, as it was before it was trapped.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        self.failure
+    }
+}
+
+impl<X: Error + 'static> Deref for Trapped<X> {
+    type Target = X;
+
+    fn deref(&self) -> &X {
+        self.failure.downcast_ref().expect("a failure that was trapped holds what it was trapped for")
+    }
+}
+
+impl<X> fmt::Debug for Trapped<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.failure, f)
+    }
+}
+
+impl<X: Error + 'static> fmt::Display for Trapped<X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.failure, f)
+    }
+}
+
+impl Fault for Failure {
+    fn interrupt(&self) -> Option<&Interrupt> {
+        match &self.0.held {
+            Held::Interrupt(interrupt) => Some(interrupt),
+            Held::Other { .. } => None,
+        }
+    }
+
+    #[inline]
+    fn passed(&mut self, at: &'static Location<'static>) {
+        self.0.trail.push(at);
+    }
+
+    fn trail(&self) -> Option<&Trail> {
+        Some(&self.0.trail)
+    }
+}
+
+/// Any error becomes a failure; an [`Interrupt`] becomes one of its inner type.
+impl<X: Error + Send + Sync + 'static> From<X> for Failure {
+    fn from(error: X) -> Failure {
+        Failure::holding(Interrupt::recognise(error).map_or_else(
+            |error| Held::Other {
+                error: Box::new(error),
+                as_any: |error| error.downcast_ref::<X>().map(|error| error as &dyn Any),
+            },
+            Held::Interrupt,
+        ))
+    }
+}
+
+/// The error itself, without the trail.
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        match failure.0.held {
+            Held::Interrupt(interrupt) => interrupt.into_inner(),
+            Held::Other { error, .. } => error,
+        }
+    }
+}
+
+/// The error itself, without the trail.
+impl From<Failure> for Box<dyn Error + Send> {
+    fn from(failure: Failure) -> Self {
+        Box::<dyn Error + Send + Sync>::from(failure)
+    }
+}
+
+/// The error itself, without the trail.
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        Box::<dyn Error + Send + Sync>::from(failure)
+    }
+}
+
+/// The message of the error; with `{:#}` its causes too, as in `reading the settings: no such file`.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() { write_texts(self.error(), f) } else { write!(f, "{}", self.error()) }
+    }
+}
+
+/// The error, its causes and its trail, one a line.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, text) in texts(self.error()).enumerate() {
+            write!(f, "{}{text}", if n > 0 { "\n    caused by: " } else { "" })?;
+        }
+        if !self.trail().is_empty() {
+            f.write_str("\n    passed:")?;
+        }
+        self.trail().lines().try_for_each(|line| write!(f, "\n        {line}"))
+    }
+}
+
+/// Writes an error and its causes as one line.
+pub(super) fn write_texts(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    texts(error).enumerate().try_for_each(|(n, text)| write!(f, "{}{text}", if n > 0 { ": " } else { "" }))
+}
+
+/// The text of an error and of each of its causes, but for those that the text before already ends with.
+fn texts<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = String> + use<'a> {
+    let mut before = None::<String>;
+    iter::successors(Some(error), |&error| error.source()).filter_map(move |error| {
+        let text = error.to_string();
+        let said = before.as_ref().is_some_and(|before| before.ends_with(&text));
+        before = Some(text.clone());
+        (!said).then_some(text)
+    })
+}

@@ -1,0 +1,454 @@
+//! What the library itself says about a Deferred that fails.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Fault;
+
+/// What the library itself fails a Deferred with.
+///
+/// Each kind is a type of its own and an [`Error`]. A [`Failure`](crate::Failure) made from an `Interrupt` holds the
+/// inner type, so `failure.trap::<Cancelled>()` and `failure.trap::<Interrupt>()` both find it.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Cancelled, Failure, Fault, Interrupt, TimedOut};
+///
+/// fn is_worth_a_retry(failure: &Failure) -> bool {
+///     matches!(failure.interrupt(), Some(Interrupt::TimedOut(_) | Interrupt::Abandoned(_)))
+/// }
+///
+/// assert!(is_worth_a_retry(&TimedOut::new().into()));
+/// assert!(!is_worth_a_retry(&Interrupt::from(Cancelled::new()).into()));
+/// ```
+#[non_exhaustive]
+pub enum Interrupt {
+    /// Somebody cancelled the Deferred.
+    Cancelled(Cancelled),
+    /// It took too long.
+    TimedOut(TimedOut),
+    /// Whoever was to fire the Deferred is gone.
+    Abandoned(Abandoned),
+    /// A callback panicked.
+    Panicked(Panicked),
+    /// A callback returned the Deferred that it belongs to.
+    Cycle(Cycle),
+    /// What was asked for needs a reactor, and there is none.
+    NoReactor(NoReactor),
+}
+
+/// Does the same with whichever error an [`Interrupt`] holds.
+macro_rules! each {
+    ($interrupt:expr, $error:ident => $result:expr) => {
+        match $interrupt {
+            Interrupt::Cancelled($error) => $result,
+            Interrupt::TimedOut($error) => $result,
+            Interrupt::Abandoned($error) => $result,
+            Interrupt::Panicked($error) => $result,
+            Interrupt::Cycle($error) => $result,
+            Interrupt::NoReactor($error) => $result,
+        }
+    };
+}
+
+impl Interrupt {
+    /// The interrupt that `error` is, whether it comes as an `Interrupt` or as one of the inner types; else `error`.
+    pub(super) fn recognise<X: Any>(error: X) -> Result<Interrupt, X> {
+        let slot = &mut Some(error);
+        moved::<_, Interrupt>(slot)
+            .or_else(|| moved::<_, Cancelled>(slot).map(Interrupt::Cancelled))
+            .or_else(|| moved::<_, TimedOut>(slot).map(Interrupt::TimedOut))
+            .or_else(|| moved::<_, Abandoned>(slot).map(Interrupt::Abandoned))
+            .or_else(|| moved::<_, Panicked>(slot).map(Interrupt::Panicked))
+            .or_else(|| moved::<_, Cycle>(slot).map(Interrupt::Cycle))
+            .or_else(|| moved::<_, NoReactor>(slot).map(Interrupt::NoReactor))
+            .ok_or_else(|| slot.take().expect("what was not recognised was not moved"))
+    }
+
+    /// As [`recognise`](Interrupt::recognise), for an error that is in a box.
+    pub(super) fn recognise_boxed(
+        error: Box<dyn Error + Send + Sync>,
+    ) -> Result<Interrupt, Box<dyn Error + Send + Sync>> {
+        error
+            .downcast::<Interrupt>()
+            .map(|error| *error)
+            .or_else(|error| error.downcast().map(|error| Interrupt::Cancelled(*error)))
+            .or_else(|error| error.downcast().map(|error| Interrupt::TimedOut(*error)))
+            .or_else(|error| error.downcast().map(|error| Interrupt::Abandoned(*error)))
+            .or_else(|error| error.downcast().map(|error| Interrupt::Panicked(*error)))
+            .or_else(|error| error.downcast().map(|error| Interrupt::Cycle(*error)))
+            .or_else(|error| error.downcast().map(|error| Interrupt::NoReactor(*error)))
+    }
+
+    /// This one or the error it holds, whichever is an `X`.
+    pub(super) fn get<X: Any>(&self) -> Option<&X> {
+        let whole: &dyn Any = self;
+        whole.downcast_ref().or_else(|| each!(self, error => (error as &dyn Any).downcast_ref()))
+    }
+
+    /// As [`get`](Interrupt::get), to change it.
+    pub(super) fn get_mut<X: Any>(&mut self) -> Option<&mut X> {
+        if (self as &dyn Any).is::<X>() {
+            return (self as &mut dyn Any).downcast_mut();
+        }
+        each!(self, error => (error as &mut dyn Any).downcast_mut())
+    }
+
+    /// As [`get`](Interrupt::get), by value.
+    pub(super) fn narrow<X: Any>(self) -> Option<X> {
+        let slot = &mut Some(self);
+        moved(slot).or_else(|| each!(slot.take()?, error => moved(&mut Some(error))))
+    }
+
+    /// The error it holds.
+    pub(super) fn inner(&self) -> &(dyn Error + Send + Sync + 'static) {
+        each!(self, error => error)
+    }
+
+    /// The error it holds, in a box.
+    pub(super) fn into_inner(self) -> Box<dyn Error + Send + Sync> {
+        each!(self, error => Box::new(error))
+    }
+}
+
+/// Moves the value out of `slot` if it is a `B`. This is a cast from one type to itself that generic code can write.
+fn moved<A: Any, B: Any>(slot: &mut Option<A>) -> Option<B> {
+    let slot: &mut dyn Any = slot;
+    slot.downcast_mut::<Option<B>>()?.take()
+}
+
+impl Fault for Interrupt {
+    fn interrupt(&self) -> Option<&Interrupt> {
+        Some(self)
+    }
+}
+
+/// The text of the error that it holds.
+impl fmt::Display for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.inner(), f)
+    }
+}
+
+/// That of the error that it holds, whose name is the name of the variant.
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.inner(), f)
+    }
+}
+
+/// The source is that of the error that it holds, since the two have one text.
+impl Error for Interrupt {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.inner().source()
+    }
+}
+
+/// Somebody cancelled the Deferred, and may have said why.
+///
+/// The reason is the [`source`](Error::source) of this error, so `{:#}` of a [`Failure`](crate::Failure) prints it
+/// behind a colon. Without a reason nothing is allocated, and a clone shares the reason.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Cancelled, Failure};
+///
+/// assert!(Cancelled::new().reason().is_none());
+///
+/// let cancelled = Cancelled::because("the window was closed");
+/// assert_eq!(cancelled.reason().unwrap().to_string(), "the window was closed");
+/// assert_eq!(format!("{:#}", Failure::from(cancelled)), "cancelled: the window was closed");
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Cancelled {
+    reason: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Cancelled {
+    /// Cancelled, without a reason.
+    #[must_use]
+    pub const fn new() -> Cancelled {
+        Cancelled { reason: None }
+    }
+
+    /// Cancelled for a reason: an error, or a text.
+    ///
+    /// An `Arc<dyn Error + Send + Sync>` becomes the reason itself. Of an `Arc` of a type that is known, the reason is
+    /// the `Arc`, and [`reason`](Cancelled::reason) downcasts to that.
+    #[must_use]
+    pub fn because(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Cancelled {
+        let reason = reason.into().downcast::<Arc<dyn Error + Send + Sync>>().map_or_else(Arc::from, |shared| *shared);
+        Cancelled { reason: Some(reason) }
+    }
+
+    /// Why, if whoever cancelled it said so.
+    #[must_use]
+    pub fn reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.reason.as_deref()
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cancelled")
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => f.debug_struct("Cancelled").field("reason", reason).finish(),
+            None => f.write_str("Cancelled"),
+        }
+    }
+}
+
+impl Error for Cancelled {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.reason.as_ref().map(|reason| &**reason as _)
+    }
+}
+
+/// It took too long.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use deferred_core::TimedOut;
+///
+/// assert_eq!(TimedOut::new().to_string(), "timed out");
+/// assert_eq!(TimedOut::after(Duration::from_secs(10)).to_string(), "timed out after 10s");
+/// ```
+#[derive(Clone, Default)]
+pub struct TimedOut {
+    after: Option<Duration>,
+}
+
+impl TimedOut {
+    /// Timed out; after which time is not said.
+    #[must_use]
+    pub const fn new() -> TimedOut {
+        TimedOut { after: None }
+    }
+
+    /// Timed out after that time.
+    #[must_use]
+    pub const fn after(time: Duration) -> TimedOut {
+        TimedOut { after: Some(time) }
+    }
+
+    /// How long was waited, if it is known.
+    #[must_use]
+    pub const fn duration(&self) -> Option<Duration> {
+        self.after
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.after {
+            Some(time) => write!(f, "timed out after {time:?}"),
+            None => f.write_str("timed out"),
+        }
+    }
+}
+
+impl fmt::Debug for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.after {
+            Some(time) => f.debug_struct("TimedOut").field("after", &time).finish(),
+            None => f.write_str("TimedOut"),
+        }
+    }
+}
+
+impl Error for TimedOut {}
+
+/// Whoever was to fire the Deferred is gone: its resolver was dropped unfired, or what would have fired it has ended.
+///
+/// It is made so that a producer that dies is an error and never a hang. To be rid of it, fire the resolver on every
+/// path, with an error where there is no value.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Abandoned;
+
+impl Abandoned {
+    /// Abandoned.
+    #[must_use]
+    pub const fn new() -> Abandoned {
+        Abandoned
+    }
+}
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "abandoned: the resolver of this Deferred was dropped without firing it, or its reactor has ended; \
+             fire it on every path, with an error where there is no value",
+        )
+    }
+}
+
+impl Error for Abandoned {}
+
+/// A callback returned the Deferred that it belongs to, which would have to wait for itself.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Cycle;
+
+impl Cycle {
+    /// A cycle.
+    #[must_use]
+    pub const fn new() -> Cycle {
+        Cycle
+    }
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "cycle: a callback returned the Deferred that it belongs to, which would wait for itself for ever; \
+             return a value, or another Deferred",
+        )
+    }
+}
+
+impl Error for Cycle {}
+
+/// What was asked for needs a reactor, and this thread has none.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct NoReactor;
+
+impl NoReactor {
+    /// No reactor.
+    #[must_use]
+    pub const fn new() -> NoReactor {
+        NoReactor
+    }
+}
+
+impl fmt::Display for NoReactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "no reactor: this needs one, and its thread has no current reactor; \
+             start it from inside a reactor's loop, or after `Reactor::enter`",
+        )
+    }
+}
+
+impl Error for NoReactor {}
+
+/// A callback, a job or a coroutine panicked; this holds what it panicked with.
+///
+/// # Examples
+///
+/// ```
+/// use std::panic;
+///
+/// use deferred_core::Panicked;
+///
+/// let payload = panic::catch_unwind(|| panic!("no such row")).unwrap_err();
+/// let panicked = Panicked::new(payload);
+/// assert_eq!(panicked.message(), "no such row");
+///
+/// // Lets the panic go on, on the thread that calls it.
+/// fn go_on(panicked: Panicked) -> ! {
+///     panic::resume_unwind(panicked.into_payload())
+/// }
+/// ```
+// In a box, so that an `Interrupt` stays small.
+pub struct Panicked(Box<Panic>);
+
+struct Panic {
+    message: Cow<'static, str>,
+    /// A payload is Send only; the lock makes it Sync.
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Panicked {
+    /// From what [`catch_unwind`](std::panic::catch_unwind) or [`join`](std::thread::JoinHandle::join) gave.
+    #[must_use]
+    pub fn new(payload: Box<dyn Any + Send>) -> Panicked {
+        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            Cow::Borrowed(*text)
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            Cow::Owned(text.clone())
+        } else {
+            Cow::Borrowed("Box<dyn Any>")
+        };
+        Panicked(Box::new(Panic { message, payload: Mutex::new(Some(payload)) }))
+    }
+
+    /// What was said: the text of `panic!`, or `Box<dyn Any>` where the payload is neither a `&str` nor a `String`.
+    ///
+    /// It stays when the payload is taken.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Takes the payload out; `None` if somebody has already taken it.
+    #[must_use]
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.payload.lock().take()
+    }
+
+    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). If somebody has already taken it, the message as
+    /// a `String`.
+    #[must_use]
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        let Panic { message, payload } = *self.0;
+        payload.into_inner().unwrap_or_else(|| Box::new(message.into_owned()))
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message())
+    }
+}
+
+impl fmt::Debug for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panicked").field("message", &self.message()).finish_non_exhaustive()
+    }
+}
+
+impl Error for Panicked {}
+
+macro_rules! into_interrupt {
+    ($($error:ident)*) => {$(
+        impl From<$error> for Interrupt {
+            fn from(error: $error) -> Interrupt {
+                Interrupt::$error(error)
+            }
+        }
+    )*};
+}
+
+into_interrupt!(Cancelled TimedOut Abandoned Panicked Cycle NoReactor);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_is_small() {
+        let words = |bytes: usize| bytes / size_of::<usize>();
+        assert!(words(size_of::<Interrupt>()) <= 4, "{}", size_of::<Interrupt>());
+        assert_eq!(words(size_of::<Cancelled>()), 2);
+        assert_eq!(words(size_of::<Panicked>()), 1);
+    }
+}

@@ -1,0 +1,42 @@
+//! Twisted's Deferred for Rust, typed: callbacks and errbacks in Twisted's order, cancellation, and errors that never
+//! vanish.
+//!
+//! A [`Deferred`] is a result that may not be there yet, with the callbacks that wait for it. Its other half, the
+//! [`Resolver`], fires it.
+//!
+//! ```
+//! use deferred_core::{Deferred, Failure};
+//!
+//! let (deferred, resolver) = Deferred::<u32>::new();
+//! let deferred = deferred
+//!     .add_callback(|rows| if rows > 0 { Ok(rows * 2) } else { Err(Failure::msg("no rows")) })
+//!     .add_errback(|failure| {
+//!         println!("{failure}");
+//!         Ok(0)
+//!     })
+//!     .map(|n| format!("{n} of them"));
+//! resolver.callback(21);
+//! assert_eq!(deferred.try_take().unwrap().unwrap(), "42 of them");
+//! ```
+//!
+//! # Where to find what
+//!
+//! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks may return;
+//! - errors: [`Failure`] holds any; [`Interrupt`] is what the library itself says; [`Fault`] lets an error type of your
+//!   own take part; [`on_unhandled`] hears of errors that nobody handled.
+//!
+//! # Depth
+//!
+//! The library never recurses: a million Deferreds that wait for each other fire, are cancelled and are dropped on a
+//! small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside `add_callback`, and a
+//! [`Resolver`] that you fire inside a callback runs the other Deferred's callbacks there.
+
+mod deferred;
+mod engine;
+mod error;
+
+pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred};
+pub use error::{
+    Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,
+    Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+};
