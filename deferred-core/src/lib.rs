@@ -35,7 +35,7 @@ mod deferred;
 mod engine;
 mod error;
 
-pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred};
+pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
     Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,
     Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,

@@ -3,8 +3,16 @@
 use std::panic::Location;
 
 use super::{Deferred, IntoDeferred, Resolver, State};
-use crate::engine::{Left, settle};
-use crate::error::Fault;
+use crate::engine::{Left, catch, settle};
+use crate::error::{self, Fault};
+
+/// Lets a result pass a callback that is not for it.
+///
+/// The callback goes first: a panic in its captures' destructors would leak a value that is already on its way out.
+fn pass<T, E: Fault>(result: Result<T, E>, callback: impl Sized) -> Left<T, E> {
+    drop(callback);
+    Left::Result(result)
+}
 
 impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Adds a stage; runs it now if the result is there.
@@ -57,7 +65,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     {
         self.then(move |result| match result {
             Ok(value) => callback(value).into_deferred().into_left(),
-            Err(error) => Left::Result(Err(error)),
+            Err(error) => pass(Err(error), callback),
         })
     }
 
@@ -87,7 +95,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         F: FnOnce(E) -> R + 'static,
     {
         self.then(move |result| match result {
-            Ok(value) => Left::Result(Ok(value)),
+            Ok(value) => pass(Ok(value), errback),
             Err(error) => errback(error).into_deferred().into_left(),
         })
     }
@@ -115,8 +123,14 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         G: FnOnce(E) -> S + 'static,
     {
         self.then(move |result| match result {
-            Ok(value) => callback(value).into_deferred().into_left(),
-            Err(error) => errback(error).into_deferred().into_left(),
+            Ok(value) => {
+                drop(errback);
+                callback(value).into_deferred().into_left()
+            }
+            Err(error) => {
+                drop(callback);
+                errback(error).into_deferred().into_left()
+            }
         })
     }
 
@@ -153,7 +167,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[track_caller]
     pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
-        self.then(move |result| Left::Result(result.map(f)))
+        self.then(move |result| match result {
+            Ok(value) => Left::Result(Ok(f(value))),
+            Err(error) => pass(Err(error), f),
+        })
     }
 
     /// Turns the error into another, also into one of another type: the only way from one error type to another.
@@ -172,14 +189,17 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[track_caller]
     pub fn map_err<D: Fault>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D> {
-        self.then(move |result| Left::Result(result.map_err(f)))
+        self.then(move |result| match result {
+            Ok(value) => pass(Ok(value), f),
+            Err(error) => Left::Result(Err(f(error))),
+        })
     }
 
     /// Adds something to do at the end, whatever the outcome, which then goes on.
     ///
     /// What it returns (see [`IntoDeferred`]) is waited for before the outcome goes on. Its value is dropped. Its error
-    /// takes the place of a value; where the outcome is an error already, that one stays, and the new one is reported as
-    /// unhandled.
+    /// or panic takes the place of a value; where the outcome is an error already, that one stays, and the new one is
+    /// reported as unhandled.
     ///
     /// Twisted's habit of an `addBoth` that returns its argument.
     ///
@@ -203,16 +223,16 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     {
         let at = Location::caller();
         self.then(move |outcome| {
-            let done = finally().into_deferred();
+            let done = catch(|| finally().into_deferred().into_left());
             let end = move |done: Result<R::Value, E>| match (outcome, done) {
                 (Ok(_), Err(error)) => Err(error),
                 (Err(first), Err(second)) => {
-                    crate::error::report(&second, at, at);
+                    error::report(&second, at, at);
                     Err(first)
                 }
                 (outcome, Ok(_)) => outcome,
             };
-            match done.into_left() {
+            match done {
                 Left::Result(done) => Left::Result(end(done)),
                 Left::Wait(chain) => chain.then(at, move |done| Left::Result(end(done))),
             }

@@ -5,6 +5,7 @@
 //! - `add`: how callbacks are added;
 //! - `into`: what callbacks may return;
 //! - `resolver`, `handle`: the half that fires, and what reaches a Deferred that has gone elsewhere;
+//! - `repeat`: a loop whose body may wait;
 //! - `ready`: a result that needs no block.
 
 mod add;
@@ -12,6 +13,7 @@ mod handle;
 mod into;
 mod make;
 mod ready;
+mod repeat;
 mod resolver;
 
 use std::fmt;
@@ -21,6 +23,7 @@ use std::panic::Location;
 pub use handle::{CancelHandle, Pause};
 pub use into::IntoDeferred;
 pub use make::maybe_deferred;
+pub use repeat::repeat_until;
 pub use resolver::Resolver;
 
 use crate::engine::{Chain, Left};

@@ -62,13 +62,18 @@ where
     }
 }
 
-/// Runs a callback. A panic, also that of a destructor of what it captured or was given, is its error.
+/// Runs a callback, whose panic becomes an error.
+pub(crate) fn catch<U, D: Fault>(f: impl FnOnce() -> Left<U, D>) -> Left<U, D> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
+}
+
+/// Runs a stage. A panic, also that of a destructor of what it captured or was given, is its error.
 fn invoke<T, E, U, D, F>(f: F, result: Result<T, E>, at: Place) -> Left<U, D>
 where
     D: Fault,
     F: FnOnce(Result<T, E>) -> Left<U, D>,
 {
-    let mut left = catch_unwind(AssertUnwindSafe(move || f(result))).unwrap_or_else(panicked);
+    let mut left = catch(move || f(result));
     if let Left::Result(Err(error)) = &mut left {
         never_unwinding(|| error.passed(at));
     }

@@ -32,7 +32,7 @@ mod block;
 mod chain;
 mod run;
 
-pub(crate) use chain::{Chain, Handle, Left, Source, settle};
+pub(crate) use chain::{Chain, Handle, Left, Source, catch, settle};
 
 /// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
 struct Bomb;

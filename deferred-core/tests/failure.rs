@@ -1,0 +1,465 @@
+//! Failures: what goes in comes out again, what they print, and the trail they keep.
+
+use std::error::Error;
+use std::fmt;
+use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, panic_any};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deferred_core::{
+    Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Unhandled,
+};
+
+/// An error with a text and perhaps a cause.
+#[derive(Debug)]
+struct Told(String, Option<Box<Told>>);
+
+impl Told {
+    fn new(text: &str) -> Told {
+        Told(text.into(), None)
+    }
+
+    fn because(text: &str, cause: Told) -> Told {
+        Told(text.into(), Some(Box::new(cause)))
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_ref().map(|cause| &**cause as _)
+    }
+}
+
+/// An error that says nothing.
+#[derive(Debug, PartialEq)]
+struct Empty;
+
+impl fmt::Display for Empty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("empty")
+    }
+}
+
+impl Error for Empty {}
+
+/// One of each interrupt, with the name of its variant.
+fn interrupts() -> [(&'static str, Interrupt); 6] {
+    [
+        ("Cancelled", Cancelled::new().into()),
+        ("TimedOut", TimedOut::new().into()),
+        ("Abandoned", Abandoned::new().into()),
+        ("Panicked", Panicked::new(Box::new("here")).into()),
+        ("Cycle", Cycle::new().into()),
+        ("NoReactor", NoReactor::new().into()),
+    ]
+}
+
+fn variant(interrupt: &Interrupt) -> &'static str {
+    match interrupt {
+        Interrupt::Cancelled(_) => "Cancelled",
+        Interrupt::TimedOut(_) => "TimedOut",
+        Interrupt::Abandoned(_) => "Abandoned",
+        Interrupt::Panicked(_) => "Panicked",
+        Interrupt::Cycle(_) => "Cycle",
+        Interrupt::NoReactor(_) => "NoReactor",
+        _ => "another",
+    }
+}
+
+/// Which of the six inner types the failure says it is.
+fn checked(failure: &Failure) -> Vec<&'static str> {
+    [
+        ("Cancelled", failure.check::<Cancelled>()),
+        ("TimedOut", failure.check::<TimedOut>()),
+        ("Abandoned", failure.check::<Abandoned>()),
+        ("Panicked", failure.check::<Panicked>()),
+        ("Cycle", failure.check::<Cycle>()),
+        ("NoReactor", failure.check::<NoReactor>()),
+    ]
+    .into_iter()
+    .filter_map(|(name, is)| is.then_some(name))
+    .collect()
+}
+
+#[track_caller]
+fn here() -> &'static Location<'static> {
+    Location::caller()
+}
+
+/// Seven places, over and over.
+fn many(count: usize) -> Vec<&'static Location<'static>> {
+    [here(), here(), here(), here(), here(), here(), here()].into_iter().cycle().take(count).collect()
+}
+
+fn passing(places: &[&'static Location<'static>]) -> Failure {
+    let mut failure = Failure::from(Empty);
+    places.iter().for_each(|place| failure.passed(place));
+    failure
+}
+
+#[test]
+fn trap_gives_the_error_and_lets_any_other_go_on() {
+    let errback = |failure: Failure| {
+        failure.trap::<Empty>()?;
+        Ok(0)
+    };
+    assert_eq!(errback(Empty.into()).unwrap(), 0);
+    let passed: Result<u32, Failure> = errback(Told::new("another").into());
+    assert_eq!(passed.unwrap_err().to_string(), "another");
+
+    let text = |failure: Failure| -> Result<String, Failure> { Ok(failure.trap::<Told>()?.0.clone()) };
+    assert_eq!(text(Told::new("by value").into()).unwrap(), "by value");
+    assert!(text(Cancelled::new().into()).unwrap_err().check::<Cancelled>());
+}
+
+#[test]
+fn trap_and_check_look_at_the_error_and_not_at_its_causes() {
+    let failure = Failure::from(Cancelled::because(Told::new("the cause")));
+    assert!(failure.source().unwrap().is::<Told>());
+    assert!(!failure.check::<Told>());
+    assert!(failure.trap::<Told>().unwrap_err().check::<Cancelled>());
+}
+
+#[test]
+fn check_may_be_used_as_a_function() {
+    let results: [Result<(), Failure>; 3] = [Err(Empty.into()), Err(Abandoned::new().into()), Ok(())];
+    let found = results.iter().map(|result| result.as_ref().map_or_else(Failure::check::<Abandoned>, |()| true));
+    assert_eq!(found.collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[test]
+fn downcasts_find_the_error_that_went_in() {
+    let mut failure = Failure::from(Told::new("first"));
+    assert!(failure.check::<Told>() && !failure.check::<Empty>());
+    assert_eq!(failure.downcast_ref::<Told>().unwrap().0, "first");
+    assert!(failure.downcast_ref::<Empty>().is_none());
+    failure.downcast_mut::<Told>().unwrap().0.push_str(", changed");
+    assert!(failure.downcast_mut::<Empty>().is_none());
+    assert_eq!(failure.to_string(), "first, changed");
+    assert_eq!(failure.downcast::<Told>().unwrap().0, "first, changed");
+}
+
+#[test]
+fn a_downcast_to_another_type_gives_the_failure_back_as_it_was() {
+    let mut failure = Failure::from(Told::new("the same"));
+    failure.passed(here());
+    let printed = format!("{failure:?}");
+    let address = failure.error() as *const _ as *const ();
+    let failure = failure.downcast::<Empty>().unwrap_err().trap::<Interrupt>().unwrap_err();
+    assert_eq!(failure.error() as *const _ as *const (), address);
+    assert_eq!(format!("{failure:?}"), printed);
+    assert_eq!(failure.trail().total(), 1);
+}
+
+#[test]
+fn a_boxed_error_is_found_too() {
+    let boxed = || -> Box<dyn Error + Send + Sync> { Box::new(Told::new("boxed")) };
+    let mut failure = Failure::from_boxed(boxed());
+    assert!(failure.check::<Told>() && !failure.check::<Empty>());
+    failure.downcast_mut::<Told>().unwrap().0.push('!');
+    assert_eq!(failure.trap::<Told>().unwrap().0, "boxed!");
+    assert!(Failure::from_boxed(boxed()).interrupt().is_none());
+}
+
+#[test]
+fn an_interrupt_is_recognised_whichever_way_it_comes() {
+    let ways: [fn(Interrupt) -> Failure; 4] = [
+        Failure::from,
+        |interrupt| Failure::from_boxed(Box::new(interrupt)),
+        |interrupt| Failure::from_boxed(Failure::from(interrupt).into()),
+        |interrupt| match interrupt {
+            Interrupt::Cancelled(error) => error.into(),
+            Interrupt::TimedOut(error) => error.into(),
+            Interrupt::Abandoned(error) => error.into(),
+            Interrupt::Panicked(error) => error.into(),
+            Interrupt::Cycle(error) => error.into(),
+            Interrupt::NoReactor(error) => error.into(),
+            _ => unreachable!("there are six"),
+        },
+    ];
+    for way in ways {
+        for (name, interrupt) in interrupts() {
+            let text = interrupt.to_string();
+            let mut failure = way(interrupt);
+            assert_eq!(failure.interrupt().map(variant), Some(name));
+            assert_eq!(checked(&failure), [name]);
+            assert!(failure.check::<Interrupt>());
+            assert_eq!(failure.downcast_ref::<Interrupt>().map(variant), Some(name));
+            assert_eq!(failure.downcast_mut::<Interrupt>().map(|interrupt| variant(interrupt)), Some(name));
+            assert!(!failure.check::<Empty>());
+            assert!(!failure.error().is::<Interrupt>(), "it holds the inner type");
+            assert_eq!(failure.error().to_string(), text);
+            assert_eq!(variant(&failure.trap::<Interrupt>().unwrap()), name);
+        }
+    }
+    assert!(Failure::from(Empty).interrupt().is_none());
+    assert!(!Failure::from(Empty).check::<Interrupt>());
+}
+
+#[test]
+fn an_interrupt_is_given_as_its_inner_type() {
+    let mut failure = Failure::from(Interrupt::from(TimedOut::after(Duration::from_secs(3))));
+    assert_eq!(failure.downcast_ref::<TimedOut>().unwrap().duration(), Some(Duration::from_secs(3)));
+    *failure.downcast_mut::<TimedOut>().unwrap() = TimedOut::new();
+    assert!(failure.downcast_mut::<Cancelled>().is_none());
+    let failure = failure.trap::<Cancelled>().unwrap_err();
+    assert_eq!(failure.trap::<TimedOut>().unwrap().duration(), None);
+
+    let trapped = Failure::from(Cancelled::because(Empty)).downcast::<Cancelled>().unwrap();
+    assert!(trapped.reason().unwrap().is::<Empty>());
+}
+
+#[test]
+fn an_interrupt_is_an_error_and_a_fault() {
+    for (name, interrupt) in interrupts() {
+        assert!(format!("{interrupt:?}").starts_with(name), "{interrupt:?}");
+        assert!(!interrupt.to_string().is_empty());
+        assert!(interrupt.source().is_none());
+        assert_eq!(interrupt.interrupt().map(variant), Some(name));
+        assert!(interrupt.trail().is_none());
+        let _: &(dyn Error + Send + Sync) = &interrupt;
+    }
+    let interrupt = Interrupt::from(Cancelled::because(Empty));
+    assert!(interrupt.source().unwrap().is::<Empty>(), "the text of the inner error is not told twice");
+}
+
+#[test]
+fn a_fault_needs_no_methods() {
+    #[derive(Debug)]
+    struct Plain;
+    impl From<Interrupt> for Plain {
+        fn from(_: Interrupt) -> Self {
+            Plain
+        }
+    }
+    impl Fault for Plain {}
+
+    let mut plain = Plain;
+    plain.passed(here());
+    assert!(plain.interrupt().is_none() && plain.trail().is_none());
+}
+
+#[test]
+fn a_fault_may_keep_a_trail_of_its_own() {
+    #[derive(Debug, Default)]
+    struct Kept(Trail);
+    impl From<Interrupt> for Kept {
+        fn from(_: Interrupt) -> Self {
+            Kept::default()
+        }
+    }
+    impl Fault for Kept {
+        fn passed(&mut self, at: &'static Location<'static>) {
+            self.0.push(at);
+        }
+
+        fn trail(&self) -> Option<&Trail> {
+            Some(&self.0)
+        }
+    }
+
+    let mut kept = Kept::from(Interrupt::from(Cycle::new()));
+    let place = here();
+    kept.passed(place);
+    assert!(kept.trail().unwrap().iter().eq([place]));
+}
+
+#[test]
+fn a_cancel_has_a_reason_or_none() {
+    assert!(Cancelled::new().reason().is_none());
+    assert!(Cancelled::default().source().is_none());
+    assert_eq!(format!("{:?}", Cancelled::new()), "Cancelled");
+
+    let cancelled = Cancelled::because(Told::new("shutdown"));
+    assert!(cancelled.reason().unwrap().is::<Told>());
+    assert!(cancelled.source().unwrap().is::<Told>());
+    assert!(format!("{cancelled:?}").contains("shutdown"));
+    assert_eq!(Cancelled::because("as a text").reason().unwrap().to_string(), "as a text");
+
+    let clone = cancelled.clone();
+    let address = |cancelled: &Cancelled| cancelled.reason().unwrap() as *const _ as *const ();
+    assert_eq!(address(&clone), address(&cancelled), "a clone shares the reason");
+}
+
+#[test]
+fn a_reason_may_be_shared_from_the_start() {
+    let shared: Arc<dyn Error + Send + Sync> = Arc::new(Empty);
+    let cancelled = Cancelled::because(shared.clone());
+    assert!(cancelled.reason().unwrap().is::<Empty>());
+    assert_eq!(Arc::strong_count(&shared), 2);
+
+    let cancelled = Cancelled::because(Arc::new(Empty));
+    assert_eq!(cancelled.reason().unwrap().to_string(), "empty");
+    assert_eq!(**cancelled.reason().unwrap().downcast_ref::<Arc<Empty>>().unwrap(), Empty);
+}
+
+#[test]
+fn a_panic_keeps_its_message_and_gives_its_payload_once() {
+    let caught = |f: fn()| Panicked::new(catch_unwind(f).unwrap_err());
+    let text = caught(|| panic!("a text"));
+    assert_eq!(text.message(), "a text");
+    assert_eq!(text.to_string(), "panicked: a text");
+    assert_eq!(text.take_payload().unwrap().downcast_ref::<&str>(), Some(&"a text"));
+    assert!(text.take_payload().is_none());
+    assert_eq!(text.message(), "a text", "also when the payload is gone");
+    assert_eq!(text.into_payload().downcast_ref::<String>().unwrap(), "a text");
+
+    let formatted = caught(|| panic!("number {}", black_box(5)));
+    assert_eq!(formatted.message(), "number 5");
+    assert_eq!(formatted.into_payload().downcast_ref::<String>().unwrap(), "number 5");
+
+    let any = caught(|| panic_any(Empty));
+    assert!(!any.message().is_empty());
+    let any = Failure::from(Interrupt::from(any)).trap::<Panicked>().unwrap();
+    assert_eq!(any.into_inner().unwrap().into_payload().downcast_ref::<Empty>(), Some(&Empty));
+}
+
+#[test]
+fn display_is_the_message_and_alternate_display_the_causes_too() {
+    assert_eq!(Failure::from(Empty).to_string(), "empty");
+    assert_eq!(Failure::msg("a text").to_string(), "a text");
+    let chain = Told::because("a", Told::because("b", Told::new("c")));
+    let failure = Failure::from(chain);
+    assert_eq!(failure.to_string(), "a");
+    assert_eq!(format!("{failure:#}"), "a: b: c");
+    let failure = Failure::from(Cancelled::because(Told::because("a", Told::new("b"))));
+    assert_eq!(format!("{failure:#}"), "cancelled: a: b");
+    let cause = Failure::from(Told::because("a", Told::new("b")));
+    assert_eq!(cause.source().unwrap().to_string(), "b");
+}
+
+#[test]
+fn a_cause_that_the_text_before_it_ends_with_is_not_told_again() {
+    let chain = Told::because("a: b: c", Told::because("b: c", Told::new("c")));
+    assert_eq!(format!("{:#}", Failure::from(chain)), "a: b: c");
+    let chain = Told::because("a: b", Told::because("b", Told::new("c")));
+    assert_eq!(format!("{:#}", Failure::from(chain)), "a: b: c");
+    assert_eq!(format!("{:?}", Failure::from(Told::because("a: b", Told::new("b")))), "a: b");
+}
+
+#[test]
+fn debug_is_the_causes_and_the_trail_one_a_line() {
+    let mut failure = Failure::from(Told::because("a", Told::because("b", Told::new("c"))));
+    assert_eq!(format!("{failure:?}"), "a\n    caused by: b\n    caused by: c");
+    let (first, second) = (here(), here());
+    failure.passed(first);
+    failure.passed(second);
+    let lines = format!("{failure:?}");
+    assert_eq!(
+        lines.lines().collect::<Vec<_>>(),
+        [
+            "a",
+            "    caused by: b",
+            "    caused by: c",
+            "    passed:",
+            &format!("        {first}"),
+            &format!("        {second}"),
+        ]
+    );
+
+    let fails = |failure| -> Result<(), Failure> { Err(failure) };
+    let unwrapped = catch_unwind(AssertUnwindSafe(|| fails(failure).unwrap())).unwrap_err();
+    assert!(unwrapped.downcast_ref::<String>().unwrap().ends_with(&lines));
+}
+
+#[test]
+fn a_failure_turns_into_the_error_that_it_was_made_of() {
+    fn whole() -> Result<(), Box<dyn Error + Send + Sync>> {
+        Err(Failure::from(Told::new("mine")))?
+    }
+    assert_eq!(whole().unwrap_err().downcast::<Told>().unwrap().0, "mine");
+    fn sent() -> Result<(), Box<dyn Error + Send>> {
+        Err(Failure::from(Told::new("mine")))?
+    }
+    assert!((*sent().unwrap_err()).is::<Told>());
+    fn plain() -> Result<(), Box<dyn Error>> {
+        Err(Failure::from(Interrupt::from(Cancelled::new())))?
+    }
+    assert!(plain().unwrap_err().is::<Cancelled>());
+
+    let boxed: Box<dyn Error + Send + Sync> = Box::new(Told::new("the same box"));
+    let address = &*boxed as *const _ as *const ();
+    let boxed = Box::<dyn Error + Send + Sync>::from(Failure::from_boxed(boxed));
+    assert_eq!(&*boxed as *const _ as *const (), address);
+}
+
+#[test]
+fn a_trail_is_empty_at_first_and_then_in_order() {
+    let failure = Failure::from(Empty);
+    assert!(failure.trail().is_empty());
+    assert_eq!((failure.trail().total(), failure.trail().omitted()), (0, 0));
+    assert_eq!(failure.trail().iter().count(), 0);
+    assert_eq!((failure.trail().to_string(), format!("{:?}", failure.trail())), (String::new(), "[]".into()));
+
+    let places = [here(), here(), here()];
+    let failure = passing(&places);
+    assert!(failure.trail().iter().eq(places));
+    assert!(failure.trail().iter().rev().eq(places.into_iter().rev()));
+    assert!(Fault::trail(&failure).unwrap().iter().eq(places));
+    assert!(!failure.trail().is_empty());
+}
+
+#[test]
+fn a_trail_keeps_both_ends_and_counts_the_middle() {
+    for total in [1, 15, 16, 17, 31, 32, 33, 34, 47, 48, 49, 64, 1000] {
+        let places = many(total);
+        let failure = passing(&places);
+        let trail = failure.trail();
+        let expected: Vec<_> = if total <= 32 { places } else { [&places[..16], &places[total - 16..]].concat() };
+        assert_eq!(trail.iter().collect::<Vec<_>>(), expected, "of {total}");
+        assert_eq!(trail.iter().len(), expected.len());
+        assert_eq!((trail.total(), trail.omitted()), (total, total.saturating_sub(32)));
+        assert!(trail.clone().iter().eq(trail.iter()));
+    }
+}
+
+#[test]
+fn a_trail_prints_one_place_a_line() {
+    let places = [here(), here()];
+    let failure = passing(&places);
+    assert_eq!(failure.trail().to_string(), format!("{}\n{}", places[0], places[1]));
+    assert_eq!(format!("{:?}", failure.trail()), format!("[{}, {}]", places[0], places[1]));
+
+    assert_eq!(passing(&many(32)).trail().to_string().lines().count(), 32);
+    let failure = passing(&many(1000));
+    let printed = failure.trail().to_string();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!((lines.len(), lines[16]), (33, "… 968 more …"));
+    assert!(lines.iter().enumerate().all(|(n, line)| n == 16 || line.starts_with(file!())));
+    assert!(format!("{failure:?}").contains("… 968 more …"));
+    assert!(format!("{:?}", failure.trail()).contains(", … 968 more …, "));
+}
+
+#[test]
+fn sizes_are_part_of_the_interface() {
+    assert_eq!(size_of::<Failure>(), size_of::<usize>());
+    assert_eq!(size_of::<Option<Failure>>(), size_of::<usize>());
+    assert_eq!(size_of::<Result<(), Failure>>(), size_of::<usize>());
+    assert_eq!(size_of::<Trail>(), size_of::<usize>());
+    assert!(size_of::<Interrupt>() <= 4 * size_of::<usize>());
+}
+
+#[test]
+fn all_but_what_belongs_to_a_thread_may_cross() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<Failure>();
+    crosses::<Interrupt>();
+    crosses::<Cancelled>();
+    crosses::<TimedOut>();
+    crosses::<Abandoned>();
+    crosses::<Panicked>();
+    crosses::<Cycle>();
+    crosses::<NoReactor>();
+    crosses::<Trail>();
+
+    fn prints<T: fmt::Debug>() {}
+    prints::<Unhandled<'_>>();
+    prints::<HookGuard>();
+}

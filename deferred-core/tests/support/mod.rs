@@ -1,0 +1,147 @@
+//! What the tests share: an error, a log, probes that tell when they are dropped.
+
+#![allow(dead_code)] // each file of tests uses a part of this
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+use std::rc::Rc;
+
+use deferred_core::{Abandoned, Cancelled, Cycle, Deferred, Failure, HookGuard, Panicked, on_unhandled};
+
+/// An error of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct App(pub(crate) u32);
+
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "application error {}", self.0)
+    }
+}
+
+impl Error for App {}
+
+/// A result in a few words.
+pub(crate) fn told<T: fmt::Debug>(result: Result<&T, &Failure>) -> String {
+    match result {
+        Ok(value) => format!("{value:?}"),
+        Err(failure) => told_failure(failure),
+    }
+}
+
+pub(crate) fn told_failure(failure: &Failure) -> String {
+    if let Some(app) = failure.downcast_ref::<App>() {
+        format!("{app:?}")
+    } else if let Some(cancelled) = failure.downcast_ref::<Cancelled>() {
+        match cancelled.reason() {
+            Some(reason) => format!("Cancelled({reason})"),
+            None => "Cancelled".into(),
+        }
+    } else if let Some(panicked) = failure.downcast_ref::<Panicked>() {
+        format!("Panicked({})", panicked.message())
+    } else if failure.check::<Abandoned>() {
+        "Abandoned".into()
+    } else if failure.check::<Cycle>() {
+        "Cycle".into()
+    } else {
+        format!("another error: {failure}")
+    }
+}
+
+/// Takes what a Deferred has, in a few words; "pending" where it has nothing.
+pub(crate) fn taken<T: fmt::Debug + 'static>(deferred: Deferred<T>) -> String {
+    match deferred.try_take() {
+        Ok(result) => told(result.as_ref()),
+        Err(_) => "pending".into(),
+    }
+}
+
+/// What a Deferred has, in a few words, and leaves it there.
+pub(crate) fn seen<T: fmt::Debug + 'static>(deferred: &mut Deferred<T>) -> String {
+    deferred.peek().map_or_else(|| "pending".into(), told)
+}
+
+/// Lines in the order they happened.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn new() -> Log {
+        Log::default()
+    }
+
+    pub(crate) fn add(&self, line: impl Into<String>) {
+        self.0.borrow_mut().push(line.into());
+    }
+
+    /// The lines so far, which it forgets.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+
+    /// Something that writes `line` when it is dropped.
+    pub(crate) fn probe(&self, line: impl Into<String>) -> Probe {
+        Probe { log: self.clone(), line: line.into() }
+    }
+
+    /// Writes what passes this place, and lets it pass.
+    pub(crate) fn watch<T: fmt::Debug + 'static>(&self, name: &str, deferred: Deferred<T>) -> Deferred<T> {
+        let (log, name) = (self.clone(), name.to_owned());
+        deferred.add_both(move |result| {
+            log.add(format!("{name} {}", told(result.as_ref())));
+            result
+        })
+    }
+}
+
+pub(crate) struct Probe {
+    log: Log,
+    line: String,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.log.add(std::mem::take(&mut self.line));
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Probe({})", self.line)
+    }
+}
+
+/// Something whose destructor panics.
+#[derive(Debug)]
+pub(crate) struct Bomb(pub(crate) &'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("{}", self.0);
+    }
+}
+
+/// A cell that holds a Deferred for callbacks that operate on it.
+pub(crate) type Shelf<T> = Rc<RefCell<Option<Deferred<T>>>>;
+
+pub(crate) fn shelf<T: 'static>() -> Shelf<T> {
+    Rc::new(RefCell::new(None))
+}
+
+/// Until the guard is dropped, what nobody handles on this thread is told to nobody.
+pub(crate) fn quietly() -> HookGuard {
+    on_unhandled(|_| ())
+}
+
+/// Collects what nobody handles on this thread.
+pub(crate) fn unhandled_into(log: &Log) -> HookGuard {
+    let log = log.clone();
+    on_unhandled(move |unhandled| {
+        let line = match (unhandled.downcast_ref::<App>(), unhandled.interrupt()) {
+            (Some(app), _) => format!("unhandled {app:?}"),
+            (None, Some(interrupt)) => format!("unhandled {interrupt:?}"),
+            (None, None) => "unhandled, unknown".into(),
+        };
+        log.add(line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    })
+}

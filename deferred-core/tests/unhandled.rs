@@ -1,0 +1,358 @@
+//! Errors that nobody handled: who is told, with what, and which errors count as handled.
+
+mod support;
+
+use std::cell::RefCell;
+use std::env;
+use std::process::Command;
+use std::rc::Rc;
+
+use deferred_core::{Cancelled, Deferred, Failure, Fault, Interrupt, on_unhandled, set_unhandled_hook};
+use support::{App, Log, quietly, taken, unhandled_into};
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn an_error_is_told_when_its_deferred_is_dropped() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (deferred, resolver) = Deferred::<u32>::new();
+    resolver.errback(App(1));
+    assert_eq!(log.take(), NONE);
+    drop(deferred);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+
+    let ready = Deferred::<u32>::fail(App(2)).map(|value| value + 1);
+    assert_eq!(log.take(), NONE);
+    drop(ready);
+    assert_eq!(log.take(), ["unhandled App(2)"]);
+
+    drop(Deferred::succeed(1).add_callback(|_| -> Result<u32, Failure> { panic!("here") }));
+    assert_eq!(log.take().len(), 1);
+}
+
+#[test]
+fn an_error_of_one_that_was_dropped_before_is_told_when_its_chain_ends() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(log.watch("last stage", deferred));
+    resolver.errback(App(1));
+    assert_eq!(log.take(), ["last stage App(1)", "unhandled App(1)"]);
+
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(deferred);
+    drop(resolver);
+    assert_eq!(log.take().len(), 1);
+}
+
+#[test]
+fn each_error_is_told_once() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (inner, inner_resolver) = Deferred::<u32>::new();
+    let (middle, middle_resolver) = Deferred::<()>::new();
+    let middle = middle.add_callback(|()| inner);
+    let outer = Deferred::succeed(()).add_callback(|()| middle).map(|value| value);
+    middle_resolver.callback(());
+    inner_resolver.errback(App(3));
+    assert_eq!(log.take(), NONE);
+    drop(outer);
+    assert_eq!(log.take(), ["unhandled App(3)"]);
+}
+
+#[test]
+fn an_error_that_is_handled_is_not_told() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    drop(Deferred::<u32>::fail(App(1)).add_errback(|_| Ok(0)));
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(deferred.add_errback(|_| Ok(0)));
+    resolver.errback(App(1));
+
+    // Taken.
+    assert_eq!(taken(Deferred::<u32>::fail(App(1))), "App(1)");
+    let (deferred, resolver) = Deferred::<u32>::new();
+    resolver.errback(App(1));
+    assert_eq!(taken(deferred), "App(1)");
+
+    // Returned, and handled there.
+    let (inner, resolver) = Deferred::<u32>::new();
+    drop(Deferred::succeed(()).add_callback(|()| inner).add_errback(|_| Ok(0)));
+    resolver.errback(App(1));
+
+    // Never an error in the first place.
+    drop(Deferred::succeed(1));
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(deferred);
+    resolver.callback(1);
+    assert_eq!(log.take(), NONE);
+}
+
+#[test]
+fn looking_at_an_error_does_not_handle_it() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (mut deferred, resolver) = Deferred::<u32>::new();
+    resolver.errback(App(1));
+    assert!(deferred.peek().is_some());
+    let mut deferred = deferred;
+    drop(deferred.cancel_handle());
+    deferred.pause().unpause();
+    drop(deferred);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+}
+
+#[test]
+fn an_error_replaced_by_another_counts_as_handled() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    drop(Deferred::<u32>::fail(App(1)).add_errback(|_| Err(App(2).into())));
+    assert_eq!(log.take(), ["unhandled App(2)"]);
+}
+
+#[test]
+fn the_places_are_told() {
+    type Places = Rc<RefCell<Vec<(u32, u32)>>>;
+    let places = Places::default();
+    let told = places.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        assert_eq!(unhandled.made_at().file(), file!());
+        assert_eq!(unhandled.last_added_at().file(), file!());
+        told.borrow_mut().push((unhandled.made_at().line(), unhandled.last_added_at().line()));
+    });
+
+    let made = line!() + 1;
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let deferred = deferred.map(|value| value + 1);
+    let deferred = deferred.add_callback(|value| Ok(value + 1));
+    let last = line!() + 1;
+    let deferred = deferred.map(|value| value * 2);
+    resolver.errback(App(1));
+    drop(deferred);
+    assert_eq!(places.take(), [(made, last)]);
+
+    // With nothing added, both are the place where it was made.
+    let made = line!() + 1;
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(deferred);
+    resolver.errback(App(1));
+    assert_eq!(places.take(), [(made, made)]);
+
+    // What was added after it had its result counts too.
+    let made = line!() + 1;
+    let (deferred, resolver) = Deferred::<u32>::new();
+    resolver.errback(App(1));
+    let last = line!() + 1;
+    drop(deferred.map(|value| value + 1));
+    assert_eq!(places.take(), [(made, last)]);
+}
+
+#[test]
+fn the_place_of_a_ready_one_is_told() {
+    let places = Rc::new(RefCell::new(Vec::new()));
+    let told = places.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        told.borrow_mut().push((unhandled.made_at().line(), unhandled.last_added_at().line()));
+    });
+    let made = line!() + 1;
+    let deferred = Deferred::<u32>::fail(App(1));
+    drop(deferred);
+    assert_eq!(places.take(), [(made, made)]);
+
+    // A ready one carries one place only: where it was made, or where its last callback was added.
+    let made = line!() + 1;
+    let deferred = Deferred::<u32>::fail(App(1));
+    let last = line!() + 1;
+    let deferred = deferred.map(|value| value + 1);
+    drop(deferred);
+    let (made_at, last_added_at) = places.take()[0];
+    assert!(made_at == made || made_at == last);
+    assert_eq!(last_added_at, last);
+}
+
+#[test]
+fn the_trail_and_the_error_are_in_the_report() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let told = reports.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        assert_eq!(unhandled.downcast_ref::<App>(), Some(&App(4)));
+        assert!(unhandled.downcast_ref::<Cancelled>().is_none());
+        assert!(unhandled.interrupt().is_none());
+        assert!(format!("{:?}", unhandled.error()).contains("application error 4"));
+        told.borrow_mut().push(unhandled.to_string());
+    });
+    for ready in [false, true] {
+        let (pending, resolver) = Deferred::<u32>::new();
+        let deferred = if ready { Deferred::fail(App(4)) } else { pending };
+        let first = line!() + 1;
+        let deferred = deferred.map(|value| value + 1);
+        let second = line!() + 1;
+        let deferred = deferred.add_callback(|value| Ok(value + 1));
+        let last = line!() + 1;
+        let deferred = deferred.map(|value| value * 2);
+        if ready {
+            resolver.callback(0);
+        } else {
+            resolver.errback(App(4));
+        }
+        drop(deferred);
+        let report = reports.take().remove(0);
+        assert!(report.contains("application error 4"), "{report}");
+        for line in [first, second, last] {
+            assert!(report.contains(&format!("{}:{line}", file!())), "line {line} is in\n{report}");
+        }
+    }
+}
+
+#[test]
+fn a_hook_of_this_thread_nests_and_is_restored() {
+    let (outside, inside) = (Log::new(), Log::new());
+    let fail = || drop(Deferred::<u32>::fail(App(1)));
+    let _outer = unhandled_into(&outside);
+    {
+        let _inner = unhandled_into(&inside);
+        fail();
+        let _quiet = quietly();
+        fail();
+    }
+    assert_eq!((outside.take().len(), inside.take().len()), (0, 1));
+    fail();
+    assert_eq!((outside.take().len(), inside.take().len()), (1, 0));
+}
+
+#[test]
+fn a_hook_may_use_deferreds_and_set_hooks_itself() {
+    let log = Log::new();
+    let told = log.clone();
+    let _hook = on_unhandled(move |_| {
+        let _quiet = quietly();
+        drop(Deferred::<u32>::fail(App(2)));
+        let (deferred, resolver) = Deferred::<u32>::new();
+        let deferred = told.watch("inside the hook", deferred);
+        resolver.callback(1);
+        drop(deferred);
+    });
+    drop(Deferred::<u32>::fail(App(1)));
+    assert_eq!(log.take(), ["inside the hook 1"]);
+}
+
+#[test]
+fn the_hook_hears_of_interrupts_too() {
+    let log = Log::new();
+    let told = log.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        told.add(match unhandled.interrupt() {
+            Some(Interrupt::Cancelled(_)) => "cancelled",
+            Some(Interrupt::Abandoned(_)) => "abandoned",
+            Some(Interrupt::Panicked(_)) => "panicked",
+            _ => "another",
+        });
+    });
+    let (deferred, resolver) = Deferred::<u32>::new();
+    deferred.cancel();
+    drop(deferred);
+    drop(resolver);
+    assert_eq!(log.take(), ["cancelled"]);
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(resolver);
+    drop(deferred);
+    assert_eq!(log.take(), ["abandoned"]);
+    drop(Deferred::succeed(1).map(|_| panic!("here")));
+    assert_eq!(log.take(), ["panicked"]);
+}
+
+#[test]
+fn typed_errors_are_told_as_what_they_are() {
+    #[derive(Debug, PartialEq)]
+    struct Typed(Option<u32>);
+    impl From<Interrupt> for Typed {
+        fn from(_: Interrupt) -> Self {
+            Typed(None)
+        }
+    }
+    impl Fault for Typed {}
+
+    let log = Log::new();
+    let told = log.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        assert_eq!(unhandled.downcast_ref::<Typed>(), Some(&Typed(Some(6))));
+        told.add(format!("{:?}", unhandled.error()));
+    });
+    let (deferred, resolver) = Deferred::<u32, Typed>::typed();
+    resolver.errback(Typed(Some(6)));
+    drop(deferred);
+    assert_eq!(log.take(), ["Typed(Some(6))"]);
+    drop(Deferred::<u32, Typed>::from(Err(Typed(Some(6)))));
+    assert_eq!(log.take(), ["Typed(Some(6))"]);
+}
+
+#[test]
+fn errors_of_stages_dropped_inside_a_callback_are_told() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (deferred, resolver) = Deferred::<u32>::new();
+    drop(deferred.map(|_| drop(Deferred::<u32>::fail(App(1)))));
+    resolver.callback(1);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+}
+
+/// Runs the test `name` of this file again, in a process of its own where `DEFERRED_TEST_CHILD` is set, and returns
+/// what it wrote to standard error.
+fn standard_error_of(name: &str) -> String {
+    let output = Command::new(env::current_exe().expect("tests have a path"))
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env("DEFERRED_TEST_CHILD", "1")
+        .output()
+        .expect("it runs again");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+fn is_child() -> bool {
+    env::var_os("DEFERRED_TEST_CHILD").is_some()
+}
+
+#[test]
+fn by_default_standard_error_is_told() {
+    if is_child() {
+        drop(Deferred::<u32>::fail(App(1234)).map(|value| value));
+        return;
+    }
+    let told = standard_error_of("by_default_standard_error_is_told");
+    assert!(told.contains("application error 1234"), "{told}");
+    assert!(told.contains(file!()), "{told}");
+}
+
+#[test]
+fn by_default_nothing_is_said_about_cancelled() {
+    if is_child() {
+        let (deferred, _resolver) = Deferred::<u32>::new();
+        deferred.cancel();
+        drop(deferred);
+        drop(Deferred::<u32>::fail(Cancelled::new()));
+        return;
+    }
+    let told = standard_error_of("by_default_nothing_is_said_about_cancelled");
+    assert!(told.trim().is_empty(), "{told}");
+}
+
+#[test]
+fn the_hook_of_the_process_is_told_where_the_thread_has_none() {
+    if is_child() {
+        set_unhandled_hook(|unhandled| eprintln!("process hook: {:?}", unhandled.downcast_ref::<App>()));
+        drop(Deferred::<u32>::fail(App(1)));
+        std::thread::spawn(|| drop(Deferred::<u32>::fail(App(2)))).join().unwrap();
+        let log = Log::new();
+        let here = unhandled_into(&log);
+        drop(Deferred::<u32>::fail(App(3)));
+        assert_eq!(log.take(), ["unhandled App(3)"]);
+        drop(here);
+        drop(Deferred::<u32>::fail(App(4)));
+        return;
+    }
+    let told = standard_error_of("the_hook_of_the_process_is_told_where_the_thread_has_none");
+    let lines: Vec<&str> = told.lines().collect();
+    let expected = [1, 2, 4].map(|number| format!("process hook: Some(App({number}))"));
+    assert_eq!(lines, expected);
+}
