@@ -296,7 +296,10 @@ fn a_source_that_waits_or_is_paused_keeps_its_target_waiting() {
 }
 
 #[test]
-fn chained_onto_itself_it_abandons_nothing_and_crashes_nothing() {
+fn chained_onto_itself_it_fires_cycle() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();
-    deferred.chain_deferred(resolver); // a circle of one: nobody can fire it any more
+    log.watch("saw", deferred).chain_deferred(resolver);
+    assert_eq!(log.take(), ["saw Cycle", "unhandled Cycle"]);
 }

@@ -90,6 +90,21 @@ fn an_error_that_is_handled_is_not_told() {
 }
 
 #[test]
+fn a_handle_or_a_pause_of_a_ready_one_tells_nothing() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let mut deferred = Deferred::<u32>::succeed(1);
+    let _handle = deferred.cancel_handle();
+    let mut paused = Deferred::<u32>::fail(App(1));
+    let pause = paused.pause();
+    assert_eq!(log.take(), NONE);
+    drop((deferred, paused));
+    assert_eq!(log.take(), NONE);
+    drop(pause);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+}
+
+#[test]
 fn looking_at_an_error_does_not_handle_it() {
     let log = Log::new();
     let _hook = unhandled_into(&log);

@@ -17,7 +17,6 @@ mod repeat;
 mod resolver;
 
 use std::fmt;
-use std::mem;
 use std::panic::Location;
 
 pub use handle::{CancelHandle, Pause};
@@ -108,12 +107,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// The chain, which a result that is there gets now.
     fn chain(&mut self) -> &mut Chain<T, E> {
-        if let State::Ready(_) = self.state {
-            // A new chain stands in while the result moves; nothing waits for it, and it is dropped at once.
-            let (stand_in, _source) = Chain::pair(Location::caller());
-            let State::Ready(ready) = mem::replace(&mut self.state, State::Pending(stand_in)) else { unreachable!() };
-            let (made, last) = (ready.made, ready.last);
-            self.state = State::Pending(Chain::from_ready(ready.take(), made, last));
+        if let State::Ready(ready) = &mut self.state {
+            self.state = State::Pending(Chain::from_ready(ready.take_out(), ready.made, ready.last));
         }
         match &mut self.state {
             State::Pending(chain) => chain,
@@ -199,7 +194,6 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// A handle that cancels this Deferred wherever it goes.
     #[must_use]
-    #[track_caller]
     pub fn cancel_handle(&mut self) -> CancelHandle {
         CancelHandle(self.chain().handle())
     }
@@ -207,7 +201,6 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Holds the callbacks that have not begun back, until the guard that this gives has ended.
     ///
     /// Paused inside a callback of its own, too: the next one waits. (In Twisted it runs.)
-    #[track_caller]
     pub fn pause(&mut self) -> Pause {
         Pause::new(self.chain().handle())
     }

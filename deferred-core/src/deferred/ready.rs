@@ -6,7 +6,7 @@ use crate::error::{self, Fault};
 
 /// The result of a Deferred that needs no memory of its own, with the two places that a report names.
 pub(crate) struct Ready<T, E: Fault> {
-    /// None once it was taken.
+    /// None once it was taken, and then only until this is dropped or replaced.
     result: Option<Result<T, E>>,
     pub(crate) made: &'static Location<'static>,
     pub(crate) last: &'static Location<'static>,
@@ -22,11 +22,16 @@ impl<T, E: Fault> Ready<T, E> {
     }
 
     pub(crate) fn get(&self) -> &Result<T, E> {
-        self.result.as_ref().expect("only `take`, which consumes it, takes the result")
+        self.result.as_ref().expect("not taken yet")
     }
 
     pub(crate) fn take(mut self) -> Result<T, E> {
-        self.result.take().expect("only `take`, which consumes it, takes the result")
+        self.take_out()
+    }
+
+    /// Takes the result; nothing else may be asked of this afterwards.
+    pub(crate) fn take_out(&mut self) -> Result<T, E> {
+        self.result.take().expect("taken once")
     }
 }
 

@@ -1,0 +1,185 @@
+//! One scenario being replayed: what its names stand for, and its trace.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::rc::Rc;
+
+use deferred_core::{CancelHandle, Deferred, Interrupt, Pause, Resolver, Unhandled, on_unhandled};
+use serde_json::{Value as Json, json};
+
+use crate::action::{Named, outcome};
+use crate::chain;
+use crate::report::Difference;
+use crate::scenario::{End, Name, Scenario, Step, What};
+
+/// For which names the replay takes a [`CancelHandle`].
+///
+/// Taking one gives a Deferred its block, and a Deferred without a block runs through other parts
+/// of the library; each way is worth a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handles {
+    /// For those that some step of the program cancels.
+    WhereCancelled,
+    /// For every one.
+    Everywhere,
+}
+
+/// Replays one scenario.
+///
+/// # Errors
+///
+/// The first row in which it differs from its recording.
+///
+/// # Panics
+///
+/// When [`Scenario::unplayable`] names a step of it.
+pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
+    let world = Rc::new(World {
+        to_cancel: (handles == Handles::WhereCancelled).then(|| scenario.cancelled()),
+        slots: RefCell::default(),
+        trace: RefCell::default(),
+    });
+    let unhandled = Rc::new(RefCell::new(Vec::new()));
+    let collected = Rc::clone(&unhandled);
+    let _hook = on_unhandled(move |error| collected.borrow_mut().push(unhandled_name(error)));
+
+    for (index, step) in scenario.steps.iter().enumerate() {
+        world.trace(json!(["step", index]));
+        world.play(step);
+    }
+    let left = world.end();
+    let mut rows = world.trace.take();
+    match scenario.end {
+        End::Results => {
+            rows.extend(left.into_iter().map(|(name, deferred)| json!(["final", &*name, final_result(deferred)])));
+        }
+        End::Unhandled => {
+            drop(left);
+            let mut errors = unhandled.take();
+            errors.sort_by_key(Json::to_string);
+            rows.extend(errors.into_iter().map(|error| json!(["unhandled", error])));
+        }
+    }
+    Difference::find(&scenario.id, &scenario.expected, &rows).map_or(Ok(()), Err)
+}
+
+/// Both ways to see a result have to agree.
+fn final_result(mut deferred: Deferred<Json>) -> Json {
+    let seen = deferred.peek().map_or(json!("pending"), outcome);
+    let taken = deferred.try_take().map_or(json!("pending"), |result| outcome(result.as_ref()));
+    if seen == taken { seen } else { json!({ "seen": seen, "taken": taken }) }
+}
+
+fn unhandled_name(error: &Unhandled<'_>) -> Json {
+    match (error.downcast_ref::<Named>(), error.interrupt()) {
+        (Some(Named(name)), _) => json!(name),
+        (None, Some(Interrupt::Cancelled(_))) => json!("Cancelled"),
+        (None, Some(Interrupt::TimedOut(_))) => json!("TimedOut"),
+        (None, _) => json!(format!("unexpected: {:?}", error.error())),
+    }
+}
+
+/// What the names of a running scenario stand for, and the rows it has traced so far.
+///
+/// No method holds a borrow while the library runs callbacks: they play steps too.
+pub(crate) struct World {
+    /// The names that get a cancel handle; `None` for all.
+    to_cancel: Option<BTreeSet<Name>>,
+    slots: RefCell<BTreeMap<Name, Slot>>,
+    trace: RefCell<Vec<Json>>,
+}
+
+/// A named Deferred: each part is there until it is used up.
+struct Slot {
+    deferred: Option<Deferred<Json>>,
+    resolver: Option<Resolver<Json>>,
+    cancel_handle: Option<CancelHandle>,
+    pauses: Vec<Pause>,
+}
+
+impl World {
+    pub(crate) fn trace(&self, row: Json) {
+        self.trace.borrow_mut().push(row);
+    }
+
+    /// Plays a step, or traces that it does not apply.
+    pub(crate) fn play(self: &Rc<Self>, step: &Step) {
+        let played = match &step.what {
+            What::Chain(step) => chain::play(self, step),
+            What::Many(_) | What::Time(_) | What::Sync(_) | What::Inline(_) => {
+                unreachable!("a scenario with the step {:?} is refused before it begins", step.word)
+            }
+        };
+        if played.is_none() {
+            self.trace(json!(["skip", step.word]));
+        }
+    }
+
+    pub(crate) fn is_free(&self, name: &Name) -> Option<()> {
+        (!self.slots.borrow().contains_key(name)).then_some(())
+    }
+
+    pub(crate) fn make(&self, name: &Name, mut deferred: Deferred<Json>, resolver: Option<Resolver<Json>>) {
+        let wanted = self.to_cancel.as_ref().is_none_or(|names| names.contains(name));
+        let cancel_handle = wanted.then(|| deferred.cancel_handle());
+        let slot = Slot { deferred: Some(deferred), resolver, cancel_handle, pauses: Vec::new() };
+        self.slots.borrow_mut().insert(Name::clone(name), slot);
+    }
+
+    fn slot<T>(&self, name: &Name, look: impl FnOnce(&mut Slot) -> Option<T>) -> Option<T> {
+        self.slots.borrow_mut().get_mut(name).and_then(look)
+    }
+
+    pub(crate) fn take_deferred(&self, name: &Name) -> Option<Deferred<Json>> {
+        self.slot(name, |slot| slot.deferred.take())
+    }
+
+    /// Brings back what `take_deferred` gave.
+    pub(crate) fn put_back(&self, name: &Name, deferred: Deferred<Json>) {
+        self.slot(name, |slot| slot.deferred.replace(deferred));
+    }
+
+    pub(crate) fn take_resolver(&self, name: &Name) -> Option<Resolver<Json>> {
+        self.slot(name, |slot| slot.resolver.take())
+    }
+
+    pub(crate) fn cancel_handle(&self, name: &Name) -> Option<CancelHandle> {
+        self.slot(name, |slot| Some(slot.cancel_handle.clone().expect("every name that a step cancels has a handle")))
+    }
+
+    pub(crate) fn pause(&self, name: &Name) -> Option<()> {
+        self.slot(name, |slot| {
+            slot.pauses.push(slot.deferred.as_mut()?.pause());
+            Some(())
+        })
+    }
+
+    /// A pause to end; none where the handle is used up, which stays paused for ever.
+    pub(crate) fn take_pause(&self, name: &Name) -> Option<Pause> {
+        self.slot(name, |slot| slot.deferred.as_ref().and_then(|_| slot.pauses.pop()))
+    }
+
+    /// The two ends that `chain_deferred` joins: both, or neither is taken.
+    pub(crate) fn take_to_chain(&self, from: &Name, to: &Name) -> Option<(Deferred<Json>, Resolver<Json>)> {
+        let mut slots = self.slots.borrow_mut();
+        let fits = from != to && slots.get(from)?.deferred.is_some() && slots.get(to)?.resolver.is_some();
+        if !fits {
+            return None;
+        }
+        Some((slots.get_mut(from)?.deferred.take()?, slots.get_mut(to)?.resolver.take()?))
+    }
+
+    /// The handles that are left. Whatever else could still fire or unpause something lives on:
+    /// dropping it here would bring errors of its own into the scenario.
+    fn end(&self) -> Vec<(Name, Deferred<Json>)> {
+        self.slots
+            .take()
+            .into_iter()
+            .filter_map(|(name, slot)| {
+                mem::forget((slot.resolver, slot.pauses));
+                Some((name, slot.deferred?))
+            })
+            .collect()
+    }
+}
