@@ -34,9 +34,16 @@
 mod deferred;
 mod engine;
 mod error;
+mod reactor;
+mod time;
 
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
     Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,
     Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
 };
+pub use reactor::{
+    Closed, DelayedCall, Entered, Inactive, Outcome, Reactor, ReactorHandle, ReactorOwner, RemoteResolver, Turn, park,
+    react,
+};
+pub use time::LoopingCall;

@@ -139,6 +139,13 @@ impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
 /// ```
 #[track_caller]
 pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
-    let at = Location::caller();
-    Deferred::left(settle(Ok::<_, Failure>(()), at, at, |_| f().into_deferred().into_left()), at, at)
+    maybe_deferred_at(Location::caller(), f)
+}
+
+/// [`maybe_deferred`] for a function that was given at `at`, with any error type.
+pub(crate) fn maybe_deferred_at<E: Fault, R: IntoDeferred<E>>(
+    at: &'static Location<'static>,
+    f: impl FnOnce() -> R,
+) -> Deferred<R::Value, E> {
+    Deferred::left(settle(Ok::<_, E>(()), at, at, |_| f().into_deferred().into_left()), at, at)
 }

@@ -22,6 +22,7 @@ use std::panic::Location;
 pub use handle::{CancelHandle, Pause};
 pub use into::IntoDeferred;
 pub use make::maybe_deferred;
+pub(crate) use make::maybe_deferred_at;
 pub use repeat::repeat_until;
 pub use resolver::Resolver;
 

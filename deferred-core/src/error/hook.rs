@@ -32,6 +32,9 @@ thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Set while this thread tells somebody: hooks below this number are not told.
     static FLOOR: Cell<Option<u64>> = const { Cell::new(None) };
+    /// While this thread closes a reactor: how many Deferreds were abandoned by that, of which the default does not tell
+    /// one by one.
+    static ABANDONED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// Sets who is told of errors that nobody handles, on every thread that has no hook of its own.
@@ -174,8 +177,14 @@ fn guarded(unhandled: &Unhandled<'_>, tell: impl FnOnce()) {
 /// What is told where no hook is set. `inside` is whether this thread is telling of another error, in which case it
 /// gets to standard error: a subscriber of `tracing` that leaves an error would otherwise be told of it without end.
 fn by_default(unhandled: &Unhandled<'_>, inside: bool) {
-    if matches!(unhandled.interrupt(), Some(Interrupt::Cancelled(_))) {
-        return;
+    match unhandled.interrupt() {
+        Some(Interrupt::Cancelled(_)) => return,
+        Some(Interrupt::Abandoned(_)) => {
+            if let Some(number) = ABANDONED.get() {
+                return ABANDONED.set(Some(number + 1));
+            }
+        }
+        _ => {}
     }
     if inside || !trace(unhandled) {
         to_standard_error(&unhandled.to_string());
@@ -202,6 +211,25 @@ fn trace(unhandled: &Unhandled<'_>) -> bool {
 #[cfg(not(feature = "tracing"))]
 fn trace(_: &Unhandled<'_>) -> bool {
     false
+}
+
+/// Until the guard is dropped this thread closes a reactor. Then the default tells how many Deferreds that has abandoned.
+pub(crate) fn closing() -> Closing {
+    Closing { outer: ABANDONED.replace(Some(0)) }
+}
+
+pub(crate) struct Closing {
+    outer: Option<u64>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(number @ 1..) = ABANDONED.replace(self.outer) {
+            to_standard_error(&format!(
+                "deferred: the reactor has ended, and with it {number} Deferreds whose error nobody handled: abandoned"
+            ));
+        }
+    }
 }
 
 /// Says that a hook, or what prints the error, panicked, and what was to be told, which nobody else may have heard of.

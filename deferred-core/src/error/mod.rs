@@ -17,6 +17,7 @@ use std::fmt::Debug;
 use std::panic::Location;
 
 pub use failure::{Failure, Trapped};
+pub(crate) use hook::closing;
 pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
 pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NoReactor, Panicked, TimedOut};
 pub use trail::Trail;

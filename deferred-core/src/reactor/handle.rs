@@ -1,0 +1,128 @@
+//! The reactor as other threads see it.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::Reactor;
+use super::inbox::{Call, Inbox};
+use crate::deferred::{Deferred, IntoDeferred};
+use crate::error::Failure;
+
+/// What other threads reach a [`Reactor`] by; [`Reactor::handle`] gives it.
+///
+/// # Examples
+///
+/// ```
+/// use std::thread;
+/// use deferred_core::park;
+///
+/// park::run(|reactor| {
+///     let handle = reactor.handle();
+///     thread::spawn(move || {
+///         let stopper = handle.clone();
+///         handle.call_from_thread(move || stopper.stop()).expect("the loop runs");
+///     });
+/// });
+/// ```
+#[derive(Clone)]
+pub struct ReactorHandle {
+    inbox: Arc<Inbox>,
+}
+
+impl ReactorHandle {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        ReactorHandle { inbox }
+    }
+
+    /// Has `call` run on the reactor's thread, in a turn, and returns at once. From any thread; never inline, not even
+    /// on the reactor's own. Calls of one thread run in the order in which they were posted.
+    ///
+    /// An error that `call` returns, and a panic of it, is reported as unhandled with the place of this line.
+    ///
+    /// Twisted's `callFromThread`.
+    ///
+    /// # Errors
+    ///
+    /// If the reactor is closed, with the call. One that was posted before, and has not run by then, is dropped by the
+    /// closing, on the reactor's thread.
+    #[track_caller]
+    pub fn call_from_thread<F, R>(&self, call: F) -> Result<(), Closed<F>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoDeferred<Failure>,
+    {
+        self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
+    }
+
+    /// Ends the loop as [`Reactor::stop`] does, after what was posted before. Does nothing if it has ended.
+    pub fn stop(&self) {
+        // Refused only where there is nothing left to stop.
+        let _ = self.inbox.post(Box::new(Stop), Location::caller());
+    }
+}
+
+impl fmt::Debug for ReactorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReactorHandle").finish_non_exhaustive()
+    }
+}
+
+struct Plain<F>(F);
+
+impl<F, R> Call for Plain<F>
+where
+    F: FnOnce() -> R + Send,
+    R: IntoDeferred<Failure>,
+{
+    fn call(self: Box<Self>, _: &Reactor) -> Deferred<()> {
+        (self.0)().into_deferred().add_callback(drop)
+    }
+}
+
+struct Stop;
+
+impl Call for Stop {
+    fn call(self: Box<Self>, reactor: &Reactor) -> Deferred<()> {
+        reactor.stop();
+        Deferred::succeed(())
+    }
+}
+
+/// The reactor is closed; here is the call that it did not take.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::Reactor;
+///
+/// let reactor = Reactor::new();
+/// let handle = reactor.handle();
+/// reactor.close();
+/// let refused = handle.call_from_thread(|| println!("run by hand")).unwrap_err();
+/// refused.into_inner()();
+/// ```
+pub struct Closed<F>(F);
+
+impl<F> Closed<F> {
+    /// The call, as it was given.
+    #[must_use]
+    pub fn into_inner(self) -> F {
+        self.0
+    }
+}
+
+impl<F> fmt::Debug for Closed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closed").finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Display for Closed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reactor is closed: its loop has ended, and it takes no more calls")
+    }
+}
+
+impl<F> Error for Closed<F> {}

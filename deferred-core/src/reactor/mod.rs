@@ -1,0 +1,308 @@
+//! The reactor: timers, calls from other threads, and the order in which they run. It does no waiting; see [`Reactor`].
+//!
+//! - this file: what a reactor is, and what is asked of it;
+//! - `owner`: who ends it, and how;
+//! - `turn`: what a turn does, in which order;
+//! - `timers`: `call_later`;
+//! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
+//! - `kept`: who waits for something that comes later, and fires at the end at the latest;
+//! - `handle`, `remote`: what other threads hold: calls to post, Deferreds to fire;
+//! - `current`: which reactor is this thread's;
+//! - `extensions`: what adapters keep in it;
+//! - `outcome`: a loop that runs until something is done;
+//! - `park`: the driver for a bare thread.
+
+mod current;
+mod extensions;
+mod handle;
+mod inbox;
+mod kept;
+mod outcome;
+mod owner;
+pub mod park;
+mod remote;
+mod sync;
+mod timers;
+mod turn;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use current::Entered;
+use extensions::Extensions;
+pub use handle::{Closed, ReactorHandle};
+use inbox::{Inbox, Posted};
+use kept::Kept;
+pub use outcome::{Outcome, react};
+pub use owner::ReactorOwner;
+pub use remote::RemoteResolver;
+use timers::Timers;
+pub use timers::{DelayedCall, Inactive};
+pub use turn::Turn;
+use turn::guarded;
+
+use crate::deferred::IntoDeferred;
+use crate::error::Failure;
+
+/// The loop, without the waiting: timers, calls from other threads, and the order in which all that runs.
+///
+/// A reactor belongs to the thread that made it. Clones are cheap and mean the same reactor; callbacks may hold them.
+/// Other threads reach it through a [`ReactorHandle`] or a [`RemoteResolver`].
+///
+/// It never sleeps and does no I/O. A *driver* does that: [`park::run`] on a bare thread, an adapter crate on an
+/// executor, or yours (below). Nothing runs until a driver turns the reactor.
+///
+/// What must stay on its thread does not compile elsewhere:
+///
+/// ```compile_fail,E0277
+/// let reactor = deferred_core::Reactor::new();
+/// std::thread::spawn(move || reactor.stop());
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_core::park;
+///
+/// park::run(|reactor| {
+///     let stopper = reactor.clone();
+///     reactor.call_later(Duration::from_millis(5), move || stopper.stop());
+/// });
+/// ```
+///
+/// # The end
+///
+/// [`stop`](Self::stop) ends the loop: the turn that runs, or else the next one, is the last. The end of the loop
+/// *closes* the reactor, whatever clones of it live (its own timers may hold some): the driver does, or dropping the
+/// [`ReactorOwner`] that [`Reactor::new`] gave. Closing drops all calls that have not run and fires
+/// [`Abandoned`](crate::Abandoned) in each Deferred that waits for a [`RemoteResolver`]. The clones that are left answer
+/// "stopped": a call that is given to them is dropped.
+///
+/// # Writing a driver
+///
+/// A driver calls [`turn`](Self::turn) until that says [`Stopped`](Turn::Stopped), and sleeps in between as it is told.
+/// It gives each turn the [`Waker`](std::task::Waker) that ends its sleep: the reactor wakes it for whatever another
+/// thread posts, and for what its own thread changes between two turns. A waker that comes too early costs an empty
+/// turn. This is all, for any event loop; the source of [`park`] is a complete one.
+///
+/// ```
+/// use std::task::Waker;
+/// use deferred_core::{Reactor, Turn};
+///
+/// let reactor = Reactor::new();
+/// reactor.call_when_running(|| println!("the first turn"));
+///
+/// // What a GUI's idle callback would do. The waker would post an event to the GUI.
+/// match reactor.turn(Waker::noop()) {
+///     Turn::Again => println!("come back soon, after a look at your own events"),
+///     Turn::Sleep(Some(due)) => println!("come back at {due:?}, or when woken"),
+///     Turn::Sleep(None) => println!("come back when woken"),
+///     Turn::Stopped => println!("the end"),
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Reactor {
+    core: Rc<Core>,
+}
+
+struct Core {
+    inbox: Arc<Inbox>,
+    /// Calls that were taken out of the inbox and have not run yet.
+    posted: RefCell<VecDeque<Posted>>,
+    /// How many calls were ever taken out of `posted`.
+    ran: Cell<u64>,
+    timers: Timers,
+    starting: RefCell<VecDeque<Start>>,
+    /// Who waits for something that comes later, and must not wait for ever.
+    kept: Kept,
+    extensions: Extensions,
+    phase: Cell<Phase>,
+    /// `stop` was called: the turn that notices is the last.
+    stopping: Cell<bool>,
+    /// The last turn ended in `Sleep`, and nothing woke the driver from this thread since.
+    asleep: Cell<bool>,
+    batch: Cell<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    New,
+    Running,
+    Stopped,
+    Closed,
+}
+
+/// What `call_when_running` keeps for the first turn.
+struct Start {
+    call: Box<dyn FnOnce(&'static Location<'static>)>,
+    at: &'static Location<'static>,
+}
+
+/// The moment that is `delay` after another; where the clock cannot count that far, one as good as never.
+pub(crate) fn later(moment: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+    moment.checked_add(delay).unwrap_or_else(|| moment + FAR)
+}
+
+impl Reactor {
+    /// A reactor of this thread, and who owns it: it is closed when the owner is dropped. It needs a driver to run.
+    #[expect(clippy::new_ret_no_self, reason = "the owner derefs to it")]
+    pub fn new() -> ReactorOwner {
+        let core = Core {
+            inbox: Arc::new(Inbox::new()),
+            posted: RefCell::default(),
+            ran: Cell::new(0),
+            timers: Timers::default(),
+            starting: RefCell::default(),
+            kept: Kept::default(),
+            extensions: Extensions::default(),
+            phase: Cell::new(Phase::New),
+            stopping: Cell::new(false),
+            asleep: Cell::new(false),
+            batch: Cell::new(256),
+        };
+        ReactorOwner::new(Reactor { core: Rc::new(core) })
+    }
+
+    /// What other threads reach this reactor by.
+    #[must_use]
+    pub fn handle(&self) -> ReactorHandle {
+        ReactorHandle::new(self.core.inbox.clone())
+    }
+
+    /// The reactor's clock: now, in the time that its timers are measured in.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Runs `call` on this thread, in the first turn that begins once `delay` has passed from now.
+    ///
+    /// Calls run in the order of their due times, those of equal due time in the order they were made. A call with a
+    /// delay of zero runs in a turn too, never inside `call_later`. An error that `call` returns, and a panic of it
+    /// ([`Panicked`](crate::Panicked)), is reported as unhandled with the place of this line, and the loop goes on.
+    ///
+    /// On a closed reactor `call` is dropped, and the [`DelayedCall`] is not active.
+    ///
+    /// Twisted's `callLater`.
+    ///
+    /// # Cancellation
+    ///
+    /// [`DelayedCall::cancel`]. Dropping the `DelayedCall` changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::RefCell, rc::Rc, time::Duration};
+    /// # use deferred_core::park;
+    /// let order = Rc::new(RefCell::new(Vec::new()));
+    /// park::run(|reactor| {
+    ///     for (millis, name) in [(0, "first"), (0, "second"), (5, "late")] {
+    ///         let order = order.clone();
+    ///         reactor.call_later(Duration::from_millis(millis), move || order.borrow_mut().push(name));
+    ///     }
+    ///     let stopper = reactor.clone();
+    ///     reactor.call_later(Duration::from_millis(6), move || stopper.stop());
+    /// });
+    /// assert_eq!(*order.borrow(), ["first", "second", "late"]);
+    /// ```
+    #[track_caller]
+    pub fn call_later<R: IntoDeferred<Failure>>(
+        &self,
+        delay: Duration,
+        call: impl FnOnce() -> R + 'static,
+    ) -> DelayedCall {
+        self.call_at(later(self.now(), delay), call, Location::caller())
+    }
+
+    /// [`call_later`](Self::call_later) at a moment.
+    pub(crate) fn call_at<R: IntoDeferred<Failure>>(
+        &self,
+        due: Instant,
+        call: impl FnOnce() -> R + 'static,
+        at: &'static Location<'static>,
+    ) -> DelayedCall {
+        let (timer, earliest) = self.core.timers.add(due, call, at);
+        if earliest {
+            self.wake();
+        }
+        DelayedCall::new(self.clone(), timer)
+    }
+
+    /// Runs `call` as soon as the loop runs: at the start of the first turn, in the order they were given; at once,
+    /// inside this method, if it runs already.
+    ///
+    /// What `call` returns, and a panic of it, is treated as by [`call_later`](Self::call_later). On a reactor that has
+    /// stopped it is dropped.
+    ///
+    /// Twisted's `callWhenRunning`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc, task::Waker};
+    /// # use deferred_core::Reactor;
+    /// let reactor = Reactor::new();
+    /// let seen = Rc::new(Cell::new(0));
+    /// let (outer, inner) = (reactor.clone(), seen.clone());
+    /// reactor.call_when_running(move || {
+    ///     let count = inner.clone();
+    ///     outer.call_when_running(move || count.set(1)); // at once
+    ///     assert_eq!(inner.get(), 1);
+    /// });
+    /// assert_eq!(seen.get(), 0);
+    /// let _ = reactor.turn(Waker::noop());
+    /// assert_eq!(seen.get(), 1);
+    /// ```
+    #[track_caller]
+    pub fn call_when_running<R: IntoDeferred<Failure>>(&self, call: impl FnOnce() -> R + 'static) {
+        let at = Location::caller();
+        match self.core.phase.get() {
+            Phase::New => {
+                let call = Box::new(|at| guarded(at, call));
+                self.core.starting.borrow_mut().push_back(Start { call, at });
+            }
+            Phase::Running => guarded(at, call),
+            Phase::Stopped | Phase::Closed => {}
+        }
+    }
+
+    /// Ends the loop: the turn that runs, or else the next one, is the last. It runs its calls to the end, and then the
+    /// driver closes the reactor. Calling it again, or on a closed reactor, does nothing.
+    pub fn stop(&self) {
+        self.core.stopping.set(true);
+        self.wake();
+    }
+
+    /// Whether the loop runs: from the start of its first turn until it has stopped.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.core.phase.get() == Phase::Running
+    }
+
+    /// How many posted calls, and then how many timers, one turn runs at most: 256 unless set. 0 counts as 1.
+    ///
+    /// A driver looks after I/O between two turns. A smaller number makes it do so sooner while the reactor is flooded.
+    pub fn set_batch(&self, calls: usize) {
+        self.core.batch.set(calls.max(1));
+    }
+
+    /// Something has changed that a sleeping driver must know.
+    fn wake(&self) {
+        if self.core.asleep.replace(false) {
+            self.core.inbox.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("phase", &self.core.phase.get()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,108 @@
+//! A loop that runs until something is done.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::Location;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use super::{Reactor, park};
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
+use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
+
+/// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main` returned is done, and
+/// gives the program's exit code.
+///
+/// The code is 0 if it succeeded, and if the loop was stopped before. It is 1 if it failed or panicked; the error is
+/// reported as unhandled.
+///
+/// Twisted's `task.react`. The adapter crates have theirs.
+///
+/// # Examples
+///
+/// ```
+/// use std::process::ExitCode;
+/// use deferred_core::{Deferred, Failure, Reactor, react};
+///
+/// fn program(reactor: &Reactor) -> Deferred<u32> {
+///     let (deferred, resolver) = Deferred::new();
+///     reactor.call_when_running(move || resolver.callback(1));
+///     deferred
+/// }
+///
+/// fn main() -> ExitCode {
+///     react(program)
+/// }
+/// ```
+#[track_caller]
+pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
+    let at = Location::caller();
+    park::run(|reactor| reactor.stop_after(maybe_deferred_at(at, || main(reactor)))).exit_code()
+}
+
+impl Reactor {
+    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever writes a driver: `run_until`
+    /// and `react` of an adapter are this call, made before its first turn.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Deferred, Failure, Reactor, park};
+    ///
+    /// let reactor = Reactor::new();
+    /// let (deferred, resolver) = Deferred::<u32>::new();
+    /// reactor.call_when_running(move || resolver.callback(1));
+    /// let outcome = reactor.stop_after(deferred);
+    /// park::drive(&reactor);
+    /// assert_eq!(outcome.take().unwrap(), 1);
+    /// ```
+    #[track_caller]
+    pub fn stop_after<T: 'static, E: Fault>(&self, deferred: Deferred<T, E>) -> Outcome<T, E> {
+        let result = Rc::new(RefCell::new(None));
+        let (slot, stopper) = (result.clone(), self.clone());
+        drop(deferred.add_both(move |result| -> Result<(), E> {
+            slot.replace(Some(result));
+            stopper.stop();
+            Ok(())
+        }));
+        Outcome { result, at: Location::caller() }
+    }
+}
+
+/// The result that a loop was run for; [`Reactor::stop_after`] gives it.
+#[must_use = "it holds the result, and perhaps an error"]
+pub struct Outcome<T, E: Fault = Failure> {
+    result: Rc<RefCell<Option<Result<T, E>>>>,
+    at: &'static Location<'static>,
+}
+
+impl<T, E: Fault> Outcome<T, E> {
+    /// The result.
+    ///
+    /// # Errors
+    ///
+    /// The error that the Deferred has failed with. [`Abandoned`] if it has none, since the loop was stopped by somebody
+    /// else.
+    pub fn take(self) -> Result<T, E> {
+        let result = self.result.take();
+        result.unwrap_or_else(|| Err(Interrupt::from(Abandoned::new()).into()))
+    }
+
+    /// 1 if the result is an error, which is reported as unhandled. Otherwise, and if there is no result, 0.
+    #[must_use]
+    pub fn exit_code(self) -> ExitCode {
+        match self.result.take() {
+            Some(Err(error)) => {
+                error::report(&error, self.at, self.at);
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl<T, E: Fault> fmt::Debug for Outcome<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome").field("is_there", &self.result.borrow().is_some()).finish_non_exhaustive()
+    }
+}

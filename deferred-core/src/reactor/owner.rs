@@ -1,0 +1,83 @@
+//! Who ends a reactor, and how.
+
+use std::ops::Deref;
+
+use super::turn::guarded;
+use super::{Phase, Reactor};
+use crate::error;
+
+/// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives it.
+///
+/// # Examples
+///
+/// ```
+/// # use std::time::Duration;
+/// # use deferred_core::Reactor;
+/// let owner = Reactor::new();
+/// let clone = owner.clone(); // a `Reactor`
+/// let call = owner.call_later(Duration::ZERO, move || clone.stop());
+/// drop(owner);
+/// assert!(!call.active());
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it closes the reactor"]
+pub struct ReactorOwner {
+    reactor: Reactor,
+}
+
+impl ReactorOwner {
+    pub(super) fn new(reactor: Reactor) -> Self {
+        ReactorOwner { reactor }
+    }
+}
+
+impl Deref for ReactorOwner {
+    type Target = Reactor;
+
+    fn deref(&self) -> &Reactor {
+        &self.reactor
+    }
+}
+
+impl Drop for ReactorOwner {
+    fn drop(&mut self) {
+        self.reactor.close();
+    }
+}
+
+impl Reactor {
+    /// Ends the reactor, whatever clones of it live. Drivers call this when the loop has stopped; see
+    /// [the end](Self#the-end).
+    ///
+    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted or wait
+    /// for the start are dropped, then timers; each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver),
+    /// or for a [`LoopingCall`](crate::LoopingCall) to end, fires [`Abandoned`](crate::Abandoned), in the order they were
+    /// made, in here; extensions are dropped. Calling it again does nothing.
+    ///
+    /// Deferreds that fail with `Abandoned` in here, and that nobody handles, are told to hooks one by one; where no
+    /// hook is set, standard error gets one line with their number.
+    pub fn close(&self) {
+        let core = &*self.core;
+        if core.phase.replace(Phase::Closed) == Phase::Closed {
+            return;
+        }
+        let _entered = self.enter();
+        let told = error::closing();
+        // Everything is taken out before it is dropped: destructors and errbacks may use the reactor, and find it
+        // closed.
+        let kept = core.kept.close();
+        let extensions = core.extensions.close();
+        let posted = core.posted.take().into_iter().chain(core.inbox.close());
+        let starting = core.starting.take();
+        for posted in posted {
+            guarded(posted.at, || drop(posted.call));
+        }
+        for start in starting {
+            guarded(start.at, || drop(start.call));
+        }
+        core.timers.close();
+        drop(kept);
+        drop(extensions);
+        drop(told);
+    }
+}

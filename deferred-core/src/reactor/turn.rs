@@ -1,0 +1,110 @@
+//! One turn: what runs, in which order, and what the driver is told.
+
+use std::panic::Location;
+use std::task::Waker;
+use std::time::Instant;
+
+use super::{Phase, Reactor};
+use crate::deferred::{IntoDeferred, maybe_deferred_at};
+use crate::error::Failure;
+
+/// What the driver does after a [`Reactor::turn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the driver must turn again, sleep or stop"]
+pub enum Turn {
+    /// There is more to do now: look after I/O without waiting for it, and turn again.
+    Again,
+    /// Nothing to do until this moment (`None`: ever), or until the turn's waker is woken.
+    Sleep(Option<Instant>),
+    /// The loop has ended: close the reactor, and do not turn it again.
+    Stopped,
+}
+
+impl Reactor {
+    /// Runs what is to be run now, and never waits: what a driver calls, on the reactor's thread.
+    ///
+    /// In this order: in the first turn, what was given to [`call_when_running`](Self::call_when_running); up to 256
+    /// posted calls that were there when the turn began, in the order of posting; up to 256 timers that are due, by due
+    /// time and order of making, with one reading of the clock for all of them. Calls that a posted call posts, and
+    /// timers that a timer makes, wait for the next turn. The number is [`set_batch`](Self::set_batch)'s.
+    ///
+    /// When it says [`Turn::Sleep`], `waker` is woken by the next change, once: a post from any thread, a stop, a timer
+    /// that is earlier than the one slept for, the closing. Otherwise `waker` is not used.
+    ///
+    /// A callback may turn its own reactor, as a modal dialog does: the inner turn goes on with the calls that the
+    /// outer one has not reached yet. A call that fails or panics is reported as unhandled, and the turn goes on.
+    ///
+    /// While it runs, this is [`Reactor::current`].
+    pub fn turn(&self, waker: &Waker) -> Turn {
+        let core = &*self.core;
+        match core.phase.get() {
+            Phase::New => core.phase.set(Phase::Running),
+            Phase::Running => {}
+            Phase::Stopped | Phase::Closed => return Turn::Stopped,
+        }
+        let _entered = self.enter();
+        core.asleep.set(false);
+        self.run_starting();
+        self.run_posted();
+        let now = self.run_due();
+        self.rest(now, waker)
+    }
+
+    fn run_starting(&self) {
+        loop {
+            let next = self.core.starting.borrow_mut().pop_front();
+            let Some(start) = next else { break };
+            (start.call)(start.at);
+        }
+    }
+
+    fn run_posted(&self) {
+        let core = &*self.core;
+        if core.posted.borrow().is_empty() {
+            let spare = core.posted.take();
+            let calls = core.inbox.take(spare);
+            core.posted.replace(calls);
+        }
+        // Counted in calls that left the queue, since a nested turn takes its share of them.
+        let end = core.ran.get() + core.posted.borrow().len().min(core.batch.get()) as u64;
+        while core.ran.get() < end {
+            let next = core.posted.borrow_mut().pop_front();
+            let Some(posted) = next else { break };
+            core.ran.set(core.ran.get() + 1);
+            guarded(posted.at, || posted.call.call(self));
+        }
+    }
+
+    fn run_due(&self) -> Instant {
+        let core = &*self.core;
+        let now = self.now();
+        let made = core.timers.made();
+        for _ in 0..core.batch.get() {
+            let Some(timer) = core.timers.pop_due(now, made) else { break };
+            timer.run();
+        }
+        now
+    }
+
+    fn rest(&self, now: Instant, waker: &Waker) -> Turn {
+        let core = &*self.core;
+        if core.stopping.get() || core.phase.get() != Phase::Running {
+            if core.phase.get() == Phase::Running {
+                core.phase.set(Phase::Stopped);
+            }
+            return Turn::Stopped;
+        }
+        let next = core.timers.next_due();
+        let busy = !core.posted.borrow().is_empty() || next.is_some_and(|due| due <= now);
+        if busy || !core.inbox.sleep(waker) {
+            return Turn::Again;
+        }
+        core.asleep.set(true);
+        Turn::Sleep(next)
+    }
+}
+
+/// Runs code of the user, who gave it at `at`. Its error, or its panic, is reported and ends here.
+pub(super) fn guarded<R: IntoDeferred<Failure>>(at: &'static Location<'static>, call: impl FnOnce() -> R) {
+    drop(maybe_deferred_at::<Failure, _>(at, call));
+}

@@ -1,0 +1,293 @@
+//! A call that is made again and again.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::mem;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
+use crate::error::{Failure, Fault};
+use crate::reactor::{DelayedCall, Reactor, later};
+
+/// Calls a function again and again, at even intervals.
+///
+/// The calls stand on a grid: interval by interval, counted from the start. A call that comes late, or that takes its
+/// time, does not move the ones behind it, so nothing drifts. Where a call takes longer than the interval, the moments
+/// that have passed meanwhile are left out. If the function returns a [`Deferred`], the next call waits for it too.
+///
+/// An error of the function, and a panic, ends it: the Deferred that [`start`](Self::start) gave fails with that.
+///
+/// Clones mean the same one. Dropping them changes nothing: it is the reactor that calls.
+///
+/// Twisted's `LoopingCall`, with one difference: cancelling the Deferred of `start` stops it.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+/// use deferred_core::{LoopingCall, park};
+///
+/// let ticks = Rc::new(Cell::new(0));
+/// let count = ticks.clone();
+/// park::run_until(|reactor| {
+///     let ticking = LoopingCall::new(reactor, move || count.set(count.get() + 1));
+///     let done = ticking.start(Duration::from_millis(2));
+///     reactor.call_later(Duration::from_millis(9), move || ticking.stop());
+///     done
+/// })
+/// .unwrap();
+/// assert!((1..=5).contains(&ticks.get())); // 5, unless the machine was very busy
+/// ```
+pub struct LoopingCall<E: Fault = Failure> {
+    looping: Rc<Looping<E>>,
+}
+
+struct Looping<E: Fault> {
+    reactor: Reactor,
+    call: Call<E>,
+    state: RefCell<State>,
+}
+
+/// The function, whatever it returns.
+type Call<E> = RefCell<Box<dyn FnMut() -> Deferred<(), E>>>;
+
+enum State {
+    Idle,
+    /// Between two calls.
+    Waiting {
+        run: Run,
+        next: DelayedCall,
+    },
+    /// In the function, or waiting for the Deferred that it gave.
+    Calling {
+        run: Run,
+        end: End,
+        inner: Option<CancelHandle>,
+    },
+}
+
+/// From a start to its end.
+#[derive(Clone, Copy)]
+struct Run {
+    /// By which the reactor keeps the resolver, a `Resolver<LoopingCall<E>, E>`.
+    done: u64,
+    grid: Grid,
+    at: &'static Location<'static>,
+}
+
+/// What is to happen after the call that runs.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    No,
+    Stopped,
+    Cancelled,
+}
+
+/// The moments at which calls are due.
+#[derive(Clone, Copy)]
+struct Grid {
+    start: Instant,
+    interval: Duration,
+}
+
+impl Grid {
+    /// The first moment after `now`; with an interval of zero, `now`.
+    fn after(&self, now: Instant) -> Instant {
+        let interval = self.interval.as_nanos();
+        if interval == 0 {
+            return now;
+        }
+        let passed = now.saturating_duration_since(self.start).as_nanos();
+        let nanos = (passed / interval + 1) * interval;
+        let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
+        later(self.start, Duration::new(seconds, (nanos % 1_000_000_000) as u32))
+    }
+}
+
+impl LoopingCall {
+    /// One that calls `f`, which returns what callbacks return. It does nothing before it is started.
+    pub fn new<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut() -> R + 'static) -> LoopingCall {
+        LoopingCall::typed(reactor, f)
+    }
+}
+
+impl<E: Fault> LoopingCall<E> {
+    /// [`new`](LoopingCall::new) for an error type of your own.
+    pub fn typed<R: IntoDeferred<E>>(reactor: &Reactor, mut f: impl FnMut() -> R + 'static) -> LoopingCall<E> {
+        let call = RefCell::new(Box::new(move || f().into_deferred().add_callback(drop)) as Box<_>);
+        LoopingCall { looping: Rc::new(Looping { reactor: reactor.clone(), call, state: RefCell::new(State::Idle) }) }
+    }
+
+    /// Makes the first call now, inside this one, and the next ones each `interval` from now on.
+    ///
+    /// The Deferred fires with this LoopingCall when it is stopped, and with the error that ends it. An interval of zero
+    /// makes one call a turn.
+    ///
+    /// # Errors
+    ///
+    /// Through the Deferred: the function's; [`Abandoned`](crate::Abandoned) if the reactor is closed first.
+    ///
+    /// # Panics
+    ///
+    /// If it runs already.
+    ///
+    /// # Cancellation
+    ///
+    /// Cancelling the Deferred stops it, cancels a Deferred of the function that it waits for, and fires
+    /// [`Cancelled`](crate::Cancelled).
+    #[track_caller]
+    pub fn start(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
+        let (deferred, run) = self.run(interval, Location::caller());
+        if let Some(run) = run {
+            self.looping.clone().call(run);
+        }
+        deferred
+    }
+
+    /// As [`start`](Self::start), with the first call one `interval` from now: Twisted's `start(interval, now=False)`.
+    ///
+    /// # Panics
+    ///
+    /// If it runs already.
+    #[track_caller]
+    pub fn start_later(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
+        let (deferred, run) = self.run(interval, Location::caller());
+        if let Some(run) = run {
+            self.looping.clone().schedule(run, run.grid.start);
+        }
+        deferred
+    }
+
+    /// Stops it: its Deferred fires, in here if it is between two calls, else at the end of the call that runs. Does
+    /// nothing if it does not run.
+    pub fn stop(&self) {
+        if let Some(run) = self.looping.end(End::Stopped) {
+            if let Some(done) = self.looping.reactor.claim::<_, E>(run.done) {
+                done.callback(self.clone());
+            }
+        }
+    }
+
+    /// Whether it was started and not stopped yet.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        match &*self.looping.state.borrow() {
+            State::Idle => false,
+            State::Waiting { next, .. } => next.active(), // not if the reactor was closed
+            State::Calling { end, .. } => *end == End::No,
+        }
+    }
+
+    /// What a start begins with. On a closed reactor the Deferred is abandoned, and nothing runs.
+    fn run(&self, interval: Duration, at: &'static Location<'static>) -> (Deferred<LoopingCall<E>, E>, Option<Run>) {
+        let looping = &self.looping;
+        let idle = match &*looping.state.borrow() {
+            State::Idle => true,
+            State::Waiting { next, .. } => !next.active(),
+            State::Calling { .. } => false,
+        };
+        assert!(idle, "this LoopingCall is running already: stop it, and start it when its Deferred has fired");
+        let cancelled = Rc::downgrade(looping);
+        let (deferred, done) = Deferred::typed_with_canceller(move || {
+            if let Some(looping) = cancelled.upgrade() {
+                if let Some(run) = looping.end(End::Cancelled) {
+                    drop(looping.reactor.claim::<LoopingCall<E>, E>(run.done));
+                }
+            }
+            None
+        });
+        let grid = Grid { start: looping.reactor.now(), interval };
+        let run = looping.reactor.keep(done, None).map(|done| Run { done, grid, at });
+        (deferred, run)
+    }
+}
+
+impl<E: Fault> Looping<E> {
+    /// No further call. Gives what has ended, if that is now and not only after the call that runs.
+    fn end(&self, how: End) -> Option<Run> {
+        let mut state = self.state.borrow_mut();
+        match &mut *state {
+            State::Idle => None,
+            State::Waiting { run, .. } => {
+                let run = *run;
+                let State::Waiting { next, .. } = mem::replace(&mut *state, State::Idle) else { return None };
+                drop(state);
+                let _ = next.cancel();
+                Some(run)
+            }
+            State::Calling { end, inner, .. } => {
+                *end = how;
+                let inner = if how == End::Cancelled { inner.take() } else { None };
+                drop(state);
+                if let Some(inner) = inner {
+                    inner.cancel();
+                }
+                None
+            }
+        }
+    }
+
+    /// Calls the function, and goes on when that is done.
+    fn call(self: Rc<Self>, run: Run) {
+        self.state.replace(State::Calling { run, end: End::No, inner: None });
+        let mut deferred = maybe_deferred_at(run.at, || (self.call.borrow_mut())());
+        if !deferred.is_ready() {
+            let handle = deferred.cancel_handle();
+            let cancelled = match &mut *self.state.borrow_mut() {
+                // From inside the function, when there was nothing to cancel yet.
+                State::Calling { end: End::Cancelled, .. } => Some(handle),
+                State::Calling { inner, .. } => {
+                    *inner = Some(handle);
+                    None
+                }
+                State::Idle | State::Waiting { .. } => None,
+            };
+            if let Some(handle) = cancelled {
+                handle.cancel();
+            }
+        }
+        drop(deferred.add_both(move |result| -> Result<(), E> {
+            self.called(result);
+            Ok(())
+        }));
+    }
+
+    fn called(self: Rc<Self>, result: Result<(), E>) {
+        let State::Calling { run, end, .. } = self.state.replace(State::Idle) else { return };
+        match result {
+            Ok(()) if end == End::No => {
+                let now = self.reactor.now();
+                self.schedule(run, now);
+            }
+            result => {
+                if let Some(done) = self.reactor.claim::<LoopingCall<E>, E>(run.done) {
+                    done.fire(result.map(|()| LoopingCall { looping: self }));
+                }
+            }
+        }
+    }
+
+    fn schedule(self: Rc<Self>, run: Run, now: Instant) {
+        let looping = self.clone();
+        let tick = move || {
+            looping.state.replace(State::Idle);
+            looping.call(run);
+        };
+        let next = self.reactor.call_at(run.grid.after(now), tick, run.at);
+        self.state.replace(State::Waiting { run, next });
+    }
+}
+
+impl<E: Fault> Clone for LoopingCall<E> {
+    fn clone(&self) -> Self {
+        LoopingCall { looping: self.looping.clone() }
+    }
+}
+
+impl<E: Fault> fmt::Debug for LoopingCall<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopingCall").field("is_running", &self.is_running()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,6 @@
+//! What stands on the reactor's timers.
+
+mod looping;
+mod timeout;
+
+pub use looping::LoopingCall;

@@ -1,0 +1,59 @@
+//! Deferreds that may take so long and no longer.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::deferred::Deferred;
+use crate::error::{Cancelled, Fault, Interrupt, TimedOut};
+use crate::reactor::{Reactor, later};
+
+impl<T: 'static, E: Fault> Deferred<T, E> {
+    /// Cancels it if it has no result once `timeout` has passed, in a turn of `reactor`. The
+    /// [`Cancelled`](crate::Cancelled) that comes of it becomes [`TimedOut`]; any other outcome stays as it is.
+    ///
+    /// The cancel reaches what was added before this, and its producer. What that does about it is its own affair: a job
+    /// that runs in a thread runs on, for example, and occupies the thread. What stands behind this is not held by the
+    /// timeout.
+    ///
+    /// A closed reactor has no time: there nothing happens.
+    ///
+    /// Twisted's `addTimeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::{Deferred, TimedOut, park};
+    ///
+    /// let answer = park::run_until(|reactor| {
+    ///     let (never, resolver) = Deferred::<u32>::new();
+    ///     std::mem::forget(resolver);
+    ///     never.add_timeout(Duration::from_millis(2), reactor)
+    /// });
+    /// assert!(answer.unwrap_err().check::<TimedOut>());
+    /// ```
+    #[track_caller]
+    #[must_use = "what it becomes is in the Deferred that it returns"]
+    pub fn add_timeout(mut self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
+        if self.is_ready() {
+            return self;
+        }
+        let due = later(reactor.now(), timeout);
+        let timed_out = Rc::new(Cell::new(false));
+        let (passed, handle) = (timed_out.clone(), self.cancel_handle());
+        let give_up = move || {
+            passed.set(true);
+            handle.cancel_with(&Cancelled::because(TimedOut::after(timeout)));
+        };
+        let timer = reactor.call_at(due, give_up, Location::caller());
+        self.add_both(move |result| {
+            let _ = timer.cancel(); // unless it has run
+            result.map_err(|error| match error.interrupt() {
+                Some(Interrupt::Cancelled(_)) if timed_out.get() => Interrupt::from(TimedOut::after(timeout)).into(),
+                _ => error,
+            })
+        })
+    }
+}

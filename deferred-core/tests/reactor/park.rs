@@ -1,0 +1,111 @@
+//! The driver for a bare thread.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crate::Log;
+use deferred_core::{Abandoned, Deferred, Reactor, ReactorHandle, park};
+
+#[test]
+fn run_returns_what_main_returned_when_the_loop_has_stopped() {
+    let log = Log::default();
+    let value = park::run(|reactor| {
+        let stopper = reactor.clone();
+        let seen = log.clone();
+        reactor.call_later(Duration::from_millis(1), move || {
+            seen.add("stopping");
+            stopper.stop();
+        });
+        7
+    });
+    assert_eq!(value, 7);
+    assert_eq!(log.take(), ["stopping"]);
+    assert!(Reactor::current().is_none());
+}
+
+#[test]
+fn run_until_ends_with_abandoned_if_the_reactor_is_stopped_first() {
+    let result = park::run_until(|reactor| {
+        let stopper = reactor.clone();
+        reactor.call_later(Duration::ZERO, move || stopper.stop());
+        let (deferred, resolver) = reactor.remote::<u32>();
+        std::mem::forget(resolver);
+        deferred
+    });
+    assert!(result.unwrap_err().check::<Abandoned>());
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let result = park::run_until(|reactor| {
+        reactor.stop();
+        deferred
+    });
+    assert!(result.unwrap_err().check::<Abandoned>());
+    resolver.callback(1);
+}
+
+#[test]
+fn a_main_that_panics_closes_the_reactor() {
+    let handle = Cell::new(None);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        park::run(|reactor| {
+            handle.set(Some(reactor.handle()));
+            panic!("main");
+        })
+    }));
+    assert!(outcome.is_err());
+    assert!(handle.take().unwrap().call_from_thread(|| ()).is_err());
+    assert!(Reactor::current().is_none());
+}
+
+#[test]
+fn threads_that_post_against_a_stop_lose_no_call() {
+    for round in 0..200 {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let dropped = Arc::new(());
+        let posters: Vec<thread::JoinHandle<usize>> = park::run(|reactor| {
+            reactor.set_batch(1 + round % 5);
+            (0..3)
+                .map(|poster| {
+                    let (handle, ran, held) = (reactor.handle(), ran.clone(), dropped.clone());
+                    thread::spawn(move || {
+                        let mut accepted = 0;
+                        for number in 0..50 {
+                            let (ran, held) = (ran.clone(), held.clone());
+                            let call = move || drop((ran.fetch_add(1, Ordering::SeqCst), held));
+                            accepted += usize::from(handle.call_from_thread(call).is_ok());
+                            if poster == 0 && number == round / 4 {
+                                handle.stop();
+                            }
+                        }
+                        accepted
+                    })
+                })
+                .collect()
+        });
+        let accepted: usize = posters.into_iter().map(|poster| poster.join().unwrap()).sum();
+        assert!(ran.load(Ordering::SeqCst) <= accepted);
+        assert!(ran.load(Ordering::SeqCst) > round / 4);
+        assert_eq!(Arc::strong_count(&dropped), 1);
+    }
+}
+
+#[test]
+fn reactors_on_threads_of_their_own_pass_work_to_each_other() {
+    fn bounce(here: &ReactorHandle, there: &ReactorHandle, left: u32) {
+        if left == 0 {
+            there.stop();
+            here.stop();
+            return;
+        }
+        let (next, back) = (there.clone(), here.clone());
+        // A call that comes back has met the end of the other loop.
+        let _ = there.call_from_thread(move || bounce(&next, &back, left - 1));
+    }
+    let (sender, receiver) = mpsc::channel();
+    let other = thread::spawn(move || park::run(|reactor| sender.send(reactor.handle()).unwrap()));
+    let there = receiver.recv().unwrap();
+    park::run(|reactor| bounce(&reactor.handle(), &there, 1000));
+    other.join().unwrap();
+}

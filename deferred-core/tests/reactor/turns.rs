@@ -1,0 +1,197 @@
+//! What a turn runs, and in which order.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use crate::{Log, on_another_thread, turn};
+use deferred_core::{Panicked, Reactor, ReactorHandle, Turn, on_unhandled};
+
+#[test]
+fn a_turn_runs_the_start_then_posts_then_timers() {
+    let reactor = Reactor::new();
+    let log = Log::default();
+    reactor.call_later(Duration::ZERO, log.adds("timer"));
+    let later = reactor.clone();
+    let from_start = log.clone();
+    reactor.call_when_running(move || {
+        assert!(later.is_running());
+        from_start.add("start");
+        later.call_when_running(from_start.adds("at once"));
+        from_start.add("started");
+    });
+    let (sender, receiver) = mpsc::channel();
+    reactor.handle().call_from_thread(move || sender.send("post").unwrap()).unwrap();
+    let from_timer = log.clone();
+    reactor.call_later(Duration::ZERO, move || from_timer.add(receiver.try_recv().unwrap()));
+    assert!(!reactor.is_running());
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(log.take(), ["start", "at once", "started", "timer", "post"]);
+}
+
+#[test]
+fn posts_run_in_order_up_to_a_batch_a_turn() {
+    let reactor = Reactor::new();
+    reactor.set_batch(3);
+    let handle = reactor.handle();
+    let received = on_another_thread(move || {
+        let (sender, receiver) = mpsc::channel();
+        for number in 0..7 {
+            let sender = sender.clone();
+            handle.call_from_thread(move || sender.send(number).unwrap()).unwrap();
+        }
+        receiver
+    });
+    for want in [vec![0, 1, 2], vec![3, 4, 5]] {
+        assert_eq!(turn(&reactor), Turn::Again);
+        assert_eq!(received.try_iter().collect::<Vec<_>>(), want);
+    }
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [6]);
+}
+
+#[test]
+fn a_batch_is_256_unless_set() {
+    let reactor = Reactor::new();
+    let handle = reactor.handle();
+    let count = Arc::new(AtomicUsize::new(0));
+    for _ in 0..257 {
+        let count = count.clone();
+        handle.call_from_thread(move || _ = count.fetch_add(1, Ordering::SeqCst)).unwrap();
+    }
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(count.load(Ordering::SeqCst), 256);
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(count.load(Ordering::SeqCst), 257);
+}
+
+#[test]
+fn a_call_that_posts_itself_for_ever_starves_no_timer() {
+    fn again(handle: ReactorHandle, count: Arc<AtomicUsize>) {
+        count.fetch_add(1, Ordering::SeqCst);
+        let next = handle.clone();
+        handle.call_from_thread(move || again(next, count)).unwrap();
+    }
+    let reactor = Reactor::new();
+    let count = Arc::new(AtomicUsize::new(0));
+    again(reactor.handle(), count.clone());
+    let log = Log::default();
+    reactor.call_later(Duration::ZERO, log.adds("timer"));
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(log.take(), ["timer"]);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_post_is_never_inline() {
+    let reactor = Reactor::new();
+    let handle = reactor.handle();
+    let (sender, receiver) = mpsc::channel();
+    let inner = handle.clone();
+    handle
+        .call_from_thread(move || {
+            let posted = sender.clone();
+            inner.call_from_thread(move || posted.send("inner").unwrap()).unwrap();
+            sender.send("outer").unwrap();
+        })
+        .unwrap();
+    assert_eq!(receiver.try_iter().count(), 0);
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), ["outer"]);
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), ["inner"]);
+}
+
+#[test]
+fn a_nested_turn_goes_on_where_the_outer_one_stands() {
+    let reactor = Reactor::new();
+    let log = Log::default();
+    let (nested, from_first) = (reactor.clone(), log.clone());
+    reactor.call_later(Duration::ZERO, move || {
+        from_first.add("first begins");
+        let _ = turn(&nested);
+        from_first.add("first ends");
+    });
+    reactor.call_later(Duration::ZERO, log.adds("second"));
+    reactor.call_later(Duration::ZERO, log.adds("third"));
+    let _ = turn(&reactor);
+    assert_eq!(log.take(), ["first begins", "second", "third", "first ends"]);
+}
+
+#[test]
+fn a_nested_turn_takes_its_posts_from_the_batch_of_the_outer_one() {
+    let reactor = Reactor::new();
+    reactor.set_batch(2);
+    let handle = reactor.handle();
+    let (sender, received) = mpsc::channel();
+    for number in 0..5 {
+        let (sender, poster) = (sender.clone(), handle.clone());
+        let call = move || {
+            sender.send(number).unwrap();
+            if number == 0 {
+                let reactor = Reactor::current().unwrap();
+                poster.call_from_thread(move || sender.send(5).unwrap()).unwrap();
+                assert_eq!(turn(&reactor), Turn::Again);
+            }
+        };
+        handle.call_from_thread(call).unwrap();
+    }
+    // The outer turn stops where it would have stopped by itself, or behind that.
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
+    while turn(&reactor) == Turn::Again {}
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+#[test]
+fn what_a_nested_turn_leaves_over_is_not_run_by_the_outer_one() {
+    let reactor = Reactor::new();
+    let handle = reactor.handle();
+    let (sender, received) = mpsc::channel();
+    let send = move |name: &'static str| {
+        let sender = sender.clone();
+        move || sender.send(name).unwrap()
+    };
+    let (poster, sends) = (handle.clone(), send.clone());
+    let nesting = move || {
+        let reactor = Reactor::current().unwrap();
+        let _ = turn(&reactor); // the rest of the outer turn's batch
+        poster.call_from_thread(sends("new")).unwrap();
+        poster.call_from_thread(sends("left over")).unwrap();
+        reactor.set_batch(1);
+        let _ = turn(&reactor);
+        reactor.set_batch(256);
+    };
+    handle.call_from_thread(nesting).unwrap();
+    handle.call_from_thread(send("second")).unwrap();
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), ["second", "new"]);
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), ["left over"]);
+}
+
+#[test]
+fn a_call_that_panics_is_reported_with_its_place_and_the_loop_goes_on() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let seen = reports.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        let message = unhandled.downcast_ref::<Panicked>().unwrap().message().to_owned();
+        seen.borrow_mut().push((message, unhandled.made_at().line()));
+    });
+    let reactor = Reactor::new();
+    let log = Log::default();
+    let first = line!() + 1;
+    reactor.call_when_running(|| -> () { panic!("at the start") });
+    reactor.handle().call_from_thread(|| -> () { panic!("posted") }).unwrap();
+    reactor.call_later(Duration::ZERO, || -> () { panic!("timer") });
+    reactor.call_when_running(log.adds("start"));
+    reactor.call_later(Duration::ZERO, log.adds("timer"));
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(log.take(), ["start", "timer"]);
+    let want = ["at the start", "posted", "timer"].map(str::to_owned);
+    assert_eq!(reports.take(), want.into_iter().zip(first..).collect::<Vec<_>>());
+}
