@@ -46,4 +46,4 @@ pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, Outcome, Reactor, ReactorHandle, ReactorOwner, RemoteResolver, Turn, park,
     react,
 };
-pub use time::LoopingCall;
+pub use time::{Clock, LoopingCall};

@@ -226,7 +226,8 @@ impl Drop for Closing {
     fn drop(&mut self) {
         if let Some(number @ 1..) = ABANDONED.replace(self.outer) {
             to_standard_error(&format!(
-                "deferred: the reactor has ended, and with it {number} Deferreds whose error nobody handled: abandoned"
+                "deferred: the reactor has ended; of the Deferreds that waited for it and were abandoned, nobody handled \
+                 {number}"
             ));
         }
     }

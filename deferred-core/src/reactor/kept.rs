@@ -1,4 +1,4 @@
-//! The resolvers that a reactor keeps for whoever fires them later, so that closing it fires them all.
+//! What a reactor keeps for whoever fires it later, so that closing it fires it at the latest.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Reactor;
-use crate::deferred::Resolver;
-use crate::error::Fault;
 
 /// They stand in the order in which they came.
 #[derive(Default)]
@@ -19,14 +17,14 @@ pub(super) struct Kept {
 }
 
 pub(super) struct Entry {
-    /// A `Resolver<T, E>`, whose types the holder of the key knows.
-    resolver: Box<dyn Any>,
+    /// Dropping it fires. Its type is known to the holder of the key.
+    fires: Box<dyn Any>,
     /// Who else is to know that nobody waits any more.
     ended: Option<Arc<AtomicBool>>,
 }
 
 impl Kept {
-    /// Keeps nothing from now on. What was kept is for the caller to drop, which fires `Abandoned`.
+    /// Keeps nothing from now on. What was kept is for the caller to drop.
     pub(super) fn close(&self) -> BTreeMap<u64, Entry> {
         self.closed.set(true);
         let entries = self.entries.take();
@@ -38,26 +36,23 @@ impl Kept {
 }
 
 impl Reactor {
-    /// Keeps a resolver, and gives the key for [`claim`](Self::claim). On a closed reactor it is dropped.
+    /// Keeps something that fires a Deferred when it is dropped, such as a resolver, and gives the key for
+    /// [`claim`](Self::claim). A closed reactor drops it.
     ///
     /// `ended` becomes true when the reactor is closed meanwhile.
-    pub(crate) fn keep<T: 'static, E: Fault>(
-        &self,
-        resolver: Resolver<T, E>,
-        ended: Option<Arc<AtomicBool>>,
-    ) -> Option<u64> {
+    pub(crate) fn keep<X: 'static>(&self, fires: X, ended: Option<Arc<AtomicBool>>) -> Option<u64> {
         let kept = &self.core.kept;
         if kept.closed.get() {
             return None;
         }
         let key = kept.made.replace(kept.made.get() + 1);
-        kept.entries.borrow_mut().insert(key, Entry { resolver: Box::new(resolver), ended });
+        kept.entries.borrow_mut().insert(key, Entry { fires: Box::new(fires), ended });
         Some(key)
     }
 
-    /// The resolver that was kept, once; none if the reactor was closed meanwhile.
-    pub(crate) fn claim<T: 'static, E: Fault>(&self, key: u64) -> Option<Resolver<T, E>> {
+    /// What was kept, once; none if the reactor was closed meanwhile.
+    pub(crate) fn claim<X: 'static>(&self, key: u64) -> Option<X> {
         let entry = self.core.kept.entries.borrow_mut().remove(&key)?;
-        Some(*entry.resolver.downcast().expect("a key is used with the types of its resolver"))
+        Some(*entry.fires.downcast().expect("a key is used with the type that it was given for"))
     }
 }

@@ -7,11 +7,13 @@
 //! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
 //! - `handle`, `remote`: what other threads hold: calls to post, Deferreds to fire;
+//! - `by_hand`: time that a test moves;
 //! - `current`: which reactor is this thread's;
 //! - `extensions`: what adapters keep in it;
 //! - `outcome`: a loop that runs until something is done;
 //! - `park`: the driver for a bare thread.
 
+mod by_hand;
 mod current;
 mod extensions;
 mod handle;
@@ -33,6 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use by_hand::Time;
 pub use current::Entered;
 use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
@@ -112,6 +115,7 @@ pub struct Reactor {
 }
 
 struct Core {
+    time: Time,
     inbox: Arc<Inbox>,
     /// Calls that were taken out of the inbox and have not run yet.
     posted: RefCell<VecDeque<Posted>>,
@@ -154,7 +158,12 @@ impl Reactor {
     /// A reactor of this thread, and who owns it: it is closed when the owner is dropped. It needs a driver to run.
     #[expect(clippy::new_ret_no_self, reason = "the owner derefs to it")]
     pub fn new() -> ReactorOwner {
+        Self::with_time(Time::OfTheSystem)
+    }
+
+    fn with_time(time: Time) -> ReactorOwner {
         let core = Core {
+            time,
             inbox: Arc::new(Inbox::new()),
             posted: RefCell::default(),
             ran: Cell::new(0),
@@ -179,7 +188,7 @@ impl Reactor {
     /// The reactor's clock: now, in the time that its timers are measured in.
     #[must_use]
     pub fn now(&self) -> Instant {
-        Instant::now()
+        self.core.time.now()
     }
 
     /// Runs `call` on this thread, in the first turn that begins once `delay` has passed from now.

@@ -1,6 +1,6 @@
 //! A loop that runs until something is done.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 /// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main` returned is done, and
 /// gives the program's exit code.
 ///
-/// The code is 0 if it succeeded, and if the loop was stopped before. It is 1 if it failed or panicked; the error is
-/// reported as unhandled.
+/// The code is 0 if it succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the
+/// error is reported as unhandled.
 ///
 /// Twisted's `task.react`. The adapter crates have theirs.
 ///
@@ -59,13 +59,15 @@ impl Reactor {
     #[track_caller]
     pub fn stop_after<T: 'static, E: Fault>(&self, deferred: Deferred<T, E>) -> Outcome<T, E> {
         let result = Rc::new(RefCell::new(None));
-        let (slot, stopper) = (result.clone(), self.clone());
+        let stopped = Rc::new(Cell::new(false));
+        let (slot, before, stopper) = (result.clone(), stopped.clone(), self.clone());
         drop(deferred.add_both(move |result| -> Result<(), E> {
             slot.replace(Some(result));
+            before.set(stopper.core.stopping.get());
             stopper.stop();
             Ok(())
         }));
-        Outcome { result, at: Location::caller() }
+        Outcome { result, stopped, at: Location::caller() }
     }
 }
 
@@ -73,6 +75,8 @@ impl Reactor {
 #[must_use = "it holds the result, and perhaps an error"]
 pub struct Outcome<T, E: Fault = Failure> {
     result: Rc<RefCell<Option<Result<T, E>>>>,
+    /// The loop was stopped before the result was there.
+    stopped: Rc<Cell<bool>>,
     at: &'static Location<'static>,
 }
 
@@ -88,11 +92,12 @@ impl<T, E: Fault> Outcome<T, E> {
         result.unwrap_or_else(|| Err(Interrupt::from(Abandoned::new()).into()))
     }
 
-    /// 1 if the result is an error, which is reported as unhandled. Otherwise, and if there is no result, 0.
+    /// 1 if the result is an error, which is reported as unhandled. Otherwise 0, also if the loop was stopped by somebody
+    /// else and nothing went wrong but that.
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         match self.result.take() {
-            Some(Err(error)) => {
+            Some(Err(error)) if !matches!(error.interrupt(), Some(Interrupt::Abandoned(_)) if self.stopped.get()) => {
                 error::report(&error, self.at, self.at);
                 ExitCode::FAILURE
             }

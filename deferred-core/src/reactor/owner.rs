@@ -50,9 +50,9 @@ impl Reactor {
     /// [the end](Self#the-end).
     ///
     /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted or wait
-    /// for the start are dropped, then timers; each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver),
-    /// or for a [`LoopingCall`](crate::LoopingCall) to end, fires [`Abandoned`](crate::Abandoned), in the order they were
-    /// made, in here; extensions are dropped. Calling it again does nothing.
+    /// for the start are dropped, then timers; each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver)
+    /// fires [`Abandoned`](crate::Abandoned), and that of a [`LoopingCall`](crate::LoopingCall) as if that were stopped,
+    /// in the order they were made, in here; extensions are dropped. Calling it again does nothing.
     ///
     /// Deferreds that fail with `Abandoned` in here, and that nobody handles, are told to hooks one by one; where no
     /// hook is set, standard error gets one line with their number.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Reactor;
 use super::inbox::{Call, Inbox};
-use crate::deferred::Deferred;
+use crate::deferred::{Deferred, Resolver};
 use crate::error::{Failure, Fault};
 
 impl Reactor {
@@ -151,7 +151,7 @@ struct Fire<T, E> {
 
 impl<T: Send + 'static, E: Fault + Send> Call for Fire<T, E> {
     fn call(self: Box<Self>, reactor: &Reactor) -> Deferred<()> {
-        if let Some(resolver) = reactor.claim::<T, E>(self.key) {
+        if let Some(resolver) = reactor.claim::<Resolver<T, E>>(self.key) {
             match self.result {
                 Some(result) => resolver.fire(result),
                 None => drop(resolver),

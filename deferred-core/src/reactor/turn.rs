@@ -58,7 +58,8 @@ impl Reactor {
         }
     }
 
-    fn run_posted(&self) {
+    /// A batch of what was posted. Says how many ran.
+    pub(super) fn run_posted(&self) -> u64 {
         let core = &*self.core;
         if core.posted.borrow().is_empty() {
             let spare = core.posted.take();
@@ -66,13 +67,15 @@ impl Reactor {
             core.posted.replace(calls);
         }
         // Counted in calls that left the queue, since a nested turn takes its share of them.
-        let end = core.ran.get() + core.posted.borrow().len().min(core.batch.get()) as u64;
+        let begin = core.ran.get();
+        let end = begin + core.posted.borrow().len().min(core.batch.get()) as u64;
         while core.ran.get() < end {
             let next = core.posted.borrow_mut().pop_front();
             let Some(posted) = next else { break };
             core.ran.set(core.ran.get() + 1);
             guarded(posted.at, || posted.call.call(self));
         }
+        core.ran.get() - begin
     }
 
     fn run_due(&self) -> Instant {

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
+use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::error::{Failure, Fault};
 use crate::reactor::{DelayedCall, Reactor, later};
 
@@ -71,7 +71,7 @@ enum State {
 /// From a start to its end.
 #[derive(Clone, Copy)]
 struct Run {
-    /// By which the reactor keeps the resolver, a `Resolver<LoopingCall<E>, E>`.
+    /// By which the reactor keeps the [`Done`].
     done: u64,
     grid: Grid,
     at: &'static Location<'static>,
@@ -127,7 +127,7 @@ impl<E: Fault> LoopingCall<E> {
     ///
     /// # Errors
     ///
-    /// Through the Deferred: the function's; [`Abandoned`](crate::Abandoned) if the reactor is closed first.
+    /// Through the Deferred: the function's. If the reactor is closed, it fires as if it were stopped.
     ///
     /// # Panics
     ///
@@ -164,9 +164,7 @@ impl<E: Fault> LoopingCall<E> {
     /// nothing if it does not run.
     pub fn stop(&self) {
         if let Some(run) = self.looping.end(End::Stopped) {
-            if let Some(done) = self.looping.reactor.claim::<_, E>(run.done) {
-                done.callback(self.clone());
-            }
+            drop(self.looping.reactor.claim::<Done<E>>(run.done));
         }
     }
 
@@ -180,7 +178,7 @@ impl<E: Fault> LoopingCall<E> {
         }
     }
 
-    /// What a start begins with. On a closed reactor the Deferred is abandoned, and nothing runs.
+    /// What a start begins with. On a closed reactor the Deferred fires, and nothing runs.
     fn run(&self, interval: Duration, at: &'static Location<'static>) -> (Deferred<LoopingCall<E>, E>, Option<Run>) {
         let looping = &self.looping;
         let idle = match &*looping.state.borrow() {
@@ -193,12 +191,13 @@ impl<E: Fault> LoopingCall<E> {
         let (deferred, done) = Deferred::typed_with_canceller(move || {
             if let Some(looping) = cancelled.upgrade() {
                 if let Some(run) = looping.end(End::Cancelled) {
-                    drop(looping.reactor.claim::<LoopingCall<E>, E>(run.done));
+                    drop(looping.reactor.claim::<Done<E>>(run.done));
                 }
             }
             None
         });
         let grid = Grid { start: looping.reactor.now(), interval };
+        let done = Done { looping: self.clone(), resolver: Some(done) };
         let run = looping.reactor.keep(done, None).map(|done| Run { done, grid, at });
         (deferred, run)
     }
@@ -261,9 +260,10 @@ impl<E: Fault> Looping<E> {
                 let now = self.reactor.now();
                 self.schedule(run, now);
             }
-            result => {
-                if let Some(done) = self.reactor.claim::<LoopingCall<E>, E>(run.done) {
-                    done.fire(result.map(|()| LoopingCall { looping: self }));
+            Ok(()) => drop(self.reactor.claim::<Done<E>>(run.done)),
+            Err(error) => {
+                if let Some(mut done) = self.reactor.claim::<Done<E>>(run.done) {
+                    done.fire(Err(error));
                 }
             }
         }
@@ -277,6 +277,26 @@ impl<E: Fault> Looping<E> {
         };
         let next = self.reactor.call_at(run.grid.after(now), tick, run.at);
         self.state.replace(State::Waiting { run, next });
+    }
+}
+
+/// Fires the Deferred of a start; dropped, with the LoopingCall, which has stopped.
+struct Done<E: Fault> {
+    looping: LoopingCall<E>,
+    resolver: Option<Resolver<LoopingCall<E>, E>>,
+}
+
+impl<E: Fault> Done<E> {
+    fn fire(&mut self, result: Result<(), E>) {
+        if let Some(resolver) = self.resolver.take() {
+            resolver.fire(result.map(|()| self.looping.clone()));
+        }
+    }
+}
+
+impl<E: Fault> Drop for Done<E> {
+    fn drop(&mut self) {
+        self.fire(Ok(()));
     }
 }
 

@@ -1,6 +1,8 @@
-//! What stands on the reactor's timers.
+//! What stands on the reactor's timers, and the clock of a test.
 
+mod clock;
 mod looping;
 mod timeout;
 
+pub use clock::Clock;
 pub use looping::LoopingCall;

@@ -1,13 +1,15 @@
 //! The driver for a bare thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use crate::Log;
-use deferred_core::{Abandoned, Deferred, Reactor, ReactorHandle, park};
+use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, on_unhandled, park, react};
 
 #[test]
 fn run_returns_what_main_returned_when_the_loop_has_stopped() {
@@ -108,4 +110,37 @@ fn reactors_on_threads_of_their_own_pass_work_to_each_other() {
     let there = receiver.recv().unwrap();
     park::run(|reactor| bounce(&reactor.handle(), &there, 1000));
     other.join().unwrap();
+}
+
+#[test]
+fn react_gives_the_exit_code_and_reports_the_error() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let seen = reports.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        let text = unhandled.downcast_ref::<Failure>().unwrap().to_string();
+        seen.borrow_mut().push((text, unhandled.made_at().line()));
+    });
+    let code = |code: ExitCode| format!("{code:?}");
+    let (success, failure) = (code(ExitCode::SUCCESS), code(ExitCode::FAILURE));
+
+    assert_eq!(code(react(|_| println!("done at once"))), success);
+    let later = react(|reactor| {
+        let (deferred, resolver) = Deferred::<u32>::new();
+        reactor.call_later(Duration::from_millis(1), move || resolver.callback(1));
+        deferred
+    });
+    assert_eq!(code(later), success);
+    let stopped = react(|reactor| {
+        let (deferred, resolver) = Deferred::<u32>::new();
+        reactor.call_later(Duration::from_millis(1), move || drop(resolver));
+        reactor.stop();
+        deferred
+    });
+    assert_eq!(code(stopped), success);
+    assert!(reports.take().is_empty());
+
+    let line = line!() + 1;
+    assert_eq!(code(react(|_| Err::<(), _>(Failure::msg("no")))), failure);
+    assert_eq!(code(react(|_| -> () { panic!("ouch") })), failure);
+    assert_eq!(reports.take(), [("no".into(), line), ("panicked: ouch".into(), line + 1)]);
 }

@@ -1,0 +1,67 @@
+//! A reactor whose time is moved by hand, which [`Clock`](crate::Clock) wraps.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use super::{Phase, Reactor, ReactorOwner, later};
+
+/// What a reactor's timers are measured in.
+pub(super) enum Time {
+    OfTheSystem,
+    ByHand(Cell<Instant>),
+}
+
+impl Time {
+    pub(super) fn now(&self) -> Instant {
+        match self {
+            Time::OfTheSystem => Instant::now(),
+            Time::ByHand(now) => now.get(),
+        }
+    }
+}
+
+/// How many calls may run in one advance.
+const ENOUGH: u32 = 1_000_000;
+
+impl Reactor {
+    /// One that runs already and needs no driver.
+    pub(crate) fn by_hand() -> ReactorOwner {
+        let owner = Self::with_time(Time::ByHand(Cell::new(Instant::now())));
+        owner.core.phase.set(Phase::Running);
+        owner
+    }
+
+    /// See [`Clock::advance`](crate::Clock::advance).
+    pub(crate) fn advance(&self, by: Duration) {
+        if let Time::ByHand(now) = &self.core.time {
+            now.set(later(now.get(), by));
+        }
+        let _entered = self.enter();
+        let mut left = ENOUGH;
+        self.run_all_posted(&mut left);
+        while self.is_running() {
+            let Some(timer) = self.core.timers.pop_due(self.now(), u64::MAX) else { break };
+            counted(&mut left);
+            timer.run();
+        }
+        self.run_all_posted(&mut left);
+        if self.core.stopping.get() && self.is_running() {
+            self.core.phase.set(Phase::Stopped);
+        }
+    }
+
+    fn run_all_posted(&self, left: &mut u32) {
+        while self.is_running() && self.run_posted() > 0 {
+            counted(left);
+        }
+    }
+}
+
+fn counted(left: &mut u32) {
+    *left -= 1;
+    assert!(
+        *left > 0,
+        "a million calls have run in one `advance`, and there is still one due: something adds calls for ever, such as \
+         a LoopingCall with an interval of zero"
+    );
+}

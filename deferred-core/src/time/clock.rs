@@ -1,0 +1,76 @@
+//! The clock of a test.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::reactor::{Reactor, ReactorOwner};
+
+/// A reactor whose time stands still until it is moved by hand: for tests, which run in no time and always the same.
+///
+/// It derefs to a [`Reactor`] that runs from the beginning, and is given wherever one is asked for. It is the code that
+/// a program runs on, without its driver. Dropping it closes the reactor.
+///
+/// Twisted's `task.Clock`.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+/// use deferred_core::{Clock, LoopingCall};
+///
+/// let clock = Clock::new();
+/// let ticks = Rc::new(Cell::new(0));
+/// let count = ticks.clone();
+/// let ticking = LoopingCall::new(&clock, move || count.set(count.get() + 1));
+/// let done = ticking.start(Duration::from_secs(10)); // the first tick
+/// clock.pump([Duration::from_secs(10); 3]);
+/// assert_eq!(ticks.get(), 4);
+/// ticking.stop();
+/// assert!(done.is_ready());
+/// ```
+#[derive(Debug)]
+pub struct Clock {
+    reactor: ReactorOwner,
+}
+
+impl Clock {
+    /// A clock that begins at the present moment and stands.
+    #[must_use]
+    pub fn new() -> Clock {
+        Clock { reactor: Reactor::by_hand() }
+    }
+
+    /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what was posted, the calls
+    /// that are due one by one, also those that they add and that are due too, and again what was posted.
+    ///
+    /// # Panics
+    ///
+    /// If a million calls have run and there is still one due: something adds calls for ever, such as a
+    /// [`LoopingCall`](crate::LoopingCall) with an interval of zero.
+    pub fn advance(&self, by: Duration) {
+        self.reactor.advance(by);
+    }
+
+    /// Advances by each of these, one after the other.
+    ///
+    /// # Panics
+    ///
+    /// As [`advance`](Self::advance).
+    pub fn pump(&self, steps: impl IntoIterator<Item = Duration>) {
+        steps.into_iter().for_each(|by| self.advance(by));
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Clock::new()
+    }
+}
+
+impl Deref for Clock {
+    type Target = Reactor;
+
+    fn deref(&self) -> &Reactor {
+        &self.reactor
+    }
+}

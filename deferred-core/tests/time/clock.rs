@@ -1,0 +1,95 @@
+//! The clock of a test.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use deferred_core::{Clock, Deferred, Reactor};
+
+use crate::secs;
+use crate::support::{App, Log, unhandled_into};
+
+#[test]
+fn time_stands_until_it_is_moved() {
+    let clock = Clock::new();
+    let begun = clock.now();
+    assert_eq!(clock.now(), begun);
+    clock.pump([secs(1), secs(2)]);
+    assert_eq!(clock.now() - begun, secs(3));
+    assert!(clock.is_running());
+}
+
+#[test]
+fn what_is_due_runs_in_order_with_what_it_adds() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let (later, seen) = (clock.clone(), log.clone());
+    clock.call_later(secs(1), move || {
+        seen.add("at 1");
+        let inner = seen.clone();
+        later.call_later(Duration::ZERO, move || inner.add("at 1, added"));
+        let inner = seen.clone();
+        later.call_later(secs(5), move || inner.add("never"));
+        assert!(Reactor::current().is_some());
+    });
+    let seen = log.clone();
+    clock.call_later(secs(3), move || seen.add("at 3"));
+    clock.advance(Duration::ZERO);
+    assert!(log.take().is_empty());
+    // It moves at once: a loop that was blocked runs all that is late, and what is added then counts from then.
+    clock.advance(secs(4));
+    assert_eq!(log.take(), ["at 1", "at 3", "at 1, added"]);
+}
+
+#[test]
+fn posted_calls_run_before_and_after_what_is_due() {
+    let clock = Clock::new();
+    let (sender, received) = mpsc::channel();
+    let (handle, late, first) = (clock.handle(), sender.clone(), sender.clone());
+    clock.call_later(secs(1), move || {
+        sender.send("timer").unwrap();
+        handle.call_from_thread(move || late.send("posted by the timer").unwrap()).unwrap();
+    });
+    clock.handle().call_from_thread(move || first.send("posted").unwrap()).unwrap();
+    clock.advance(secs(1));
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), ["posted", "timer", "posted by the timer"]);
+}
+
+#[test]
+fn a_call_that_fails_is_reported_and_the_next_one_runs() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let _hook = unhandled_into(&log);
+    clock.call_later(secs(1), || Err::<(), _>(App(1).into()));
+    clock.call_later(secs(1), || Deferred::<()>::fail(App(2)));
+    let (deferred, resolver) = Deferred::<()>::new();
+    clock.call_later(secs(1), move || deferred);
+    clock.call_when_running(|| Err::<(), _>(App(3).into()));
+    clock.handle().call_from_thread(|| Err::<(), _>(App(4).into())).unwrap();
+    clock.advance(secs(1));
+    assert_eq!(log.take(), ["unhandled App(3)", "unhandled App(4)", "unhandled App(1)", "unhandled App(2)"]);
+    resolver.errback(App(5));
+    assert_eq!(log.take(), ["unhandled App(5)"]);
+}
+
+#[test]
+fn a_stop_ends_it() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let (stopper, seen) = (clock.clone(), log.clone());
+    clock.call_later(secs(1), move || stopper.stop());
+    clock.call_later(secs(1), move || seen.add("in the same advance"));
+    let seen = log.clone();
+    clock.call_later(secs(2), move || seen.add("too late"));
+    clock.advance(secs(1));
+    assert!(!clock.is_running());
+    clock.advance(secs(1));
+    assert_eq!(log.take(), ["in the same advance"]);
+}
+
+#[test]
+#[should_panic = "adds calls for ever"]
+fn calls_that_add_calls_for_ever_are_found() {
+    fn again(reactor: Reactor) {
+        reactor.clone().call_later(Duration::ZERO, move || again(reactor));
+    }
+    let clock = Clock::new();
+    again(clock.clone());
+    clock.advance(Duration::ZERO);
+}

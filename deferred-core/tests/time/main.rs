@@ -1,0 +1,18 @@
+//! What stands on the reactor's timers.
+
+mod clock;
+mod looping;
+mod timeout;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
