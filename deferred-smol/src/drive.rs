@@ -1,0 +1,155 @@
+//! The driver: a future that turns the reactor, and sleeps on one timer of smol's.
+
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use deferred_core::{Deferred, Failure, Fault, IntoDeferred, Reactor, ReactorOwner, Turn, maybe_deferred};
+use smol::Timer;
+
+/// Turns in one poll, before the executor is given a look at I/O and other tasks.
+const TURNS: usize = 4;
+
+/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is stopped, and closes it.
+/// Returns what `main` returned.
+///
+/// # Panics
+///
+/// If `main` does; the reactor is closed then.
+pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
+    let reactor = Reactor::new();
+    let entered = reactor.enter();
+    let value = main(&reactor);
+    drop(entered);
+    smol::block_on(drive(reactor));
+    value
+}
+
+/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until the Deferred that `main`
+/// returned has its result, closes it, and returns the result.
+///
+/// # Errors
+///
+/// The Deferred's. If the reactor is stopped first, [`Abandoned`](deferred_core::Abandoned) where the closing did not
+/// bring another.
+///
+/// # Panics
+///
+/// If `main` does; the reactor is closed then.
+///
+/// # Examples
+///
+/// ```
+/// use std::thread;
+///
+/// let sum = deferred_smol::run_until(|reactor| {
+///     let (deferred, resolver) = reactor.remote();
+///     thread::spawn(move || resolver.callback(21));
+///     deferred.add_callback(|half: u32| Ok(half * 2))
+/// });
+/// assert_eq!(sum.unwrap(), 42);
+/// ```
+pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
+    run(|reactor| reactor.stop_after(main(reactor))).take()
+}
+
+/// Runs a program on smol: [`deferred_core::react`] with this driver.
+///
+/// The exit code is 0 if what `main` returned succeeded, and if the loop was stopped before it was done. It is 1 if it
+/// failed or panicked; the error is reported as unhandled.
+///
+/// # Examples
+///
+/// ```
+/// use std::process::ExitCode;
+/// use std::time::Duration;
+/// use deferred_smol::{Deferred, react};
+///
+/// fn main() -> ExitCode {
+///     react(|reactor| {
+///         let (done, resolver) = Deferred::<()>::new();
+///         reactor.call_later(Duration::from_millis(1), move || resolver.callback(()));
+///         done
+///     })
+/// }
+/// ```
+#[track_caller]
+pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
+    run(|reactor| reactor.stop_after(maybe_deferred(|| main(reactor)))).exit_code()
+}
+
+/// A future that drives `reactor` until it is stopped, for a program that smol runs already: beside other tasks on a
+/// [`LocalExecutor`](smol::LocalExecutor), or in [`smol::block_on`]. Nothing of the reactor runs before it is polled.
+///
+/// When it is done, or dropped, the reactor is closed, also if it was never polled.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_smol::{Reactor, drive, smol};
+///
+/// let executor = smol::LocalExecutor::new();
+/// let owner = Reactor::new();
+/// let reactor = owner.clone();
+/// let driver = executor.spawn(drive(owner));
+/// smol::block_on(executor.run(async {
+///     smol::future::yield_now().await; // any other work of the program
+///     reactor.stop();
+///     driver.await;
+/// }));
+/// ```
+pub fn drive(reactor: ReactorOwner) -> Drive {
+    Drive { reactor, timer: Timer::never(), armed: None }
+}
+
+/// Drives a reactor: made by [`drive`].
+#[derive(Debug)]
+#[must_use = "the reactor runs only while this is polled, and is closed when it is dropped"]
+pub struct Drive {
+    reactor: ReactorOwner,
+    timer: Timer,
+    /// What the timer is set to; never later than the reactor's next deadline.
+    armed: Option<Instant>,
+}
+
+impl Future for Drive {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..TURNS {
+            match this.reactor.turn(context.waker()) {
+                Turn::Again => {}
+                Turn::Sleep(due) if this.rings(due, context) => {}
+                Turn::Sleep(_) => return Poll::Pending,
+                Turn::Stopped => {
+                    this.reactor.close();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drive {
+    /// Whether the timer has gone off; otherwise it wakes the task.
+    ///
+    /// Moving it costs more than an early wake-up, and the earliest timer is often a timeout that is soon cancelled. So
+    /// it is moved only to an earlier time. If it goes off too early, the next turn finds nothing, and it is set anew.
+    fn rings(&mut self, due: Option<Instant>, context: &mut Context<'_>) -> bool {
+        if let Some(due) = due {
+            if self.armed.is_none_or(|armed| due < armed) {
+                self.timer.set_at(due);
+                self.armed = Some(due);
+            }
+        }
+        if self.armed.is_none() || Pin::new(&mut self.timer).poll(context).is_pending() {
+            return false;
+        }
+        self.armed = None;
+        true
+    }
+}

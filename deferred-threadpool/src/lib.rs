@@ -1,0 +1,31 @@
+//! A pool of threads for blocking libraries, so that they take part in a loop without stopping it.
+//!
+//! [`defer_to_thread`] runs a closure in the pool and gives a [`Deferred`]. What the closure returns arrives at the
+//! callbacks, its error or panic at the errbacks, and those run on the thread that called `defer_to_thread`, in a turn
+//! of its reactor.
+//!
+//! # Examples
+//!
+//! ```
+//! use deferred_threadpool::{defer_to_thread, park};
+//!
+//! let length = park::run_until(|_| {
+//!     defer_to_thread(|| Ok(std::fs::read_to_string("Cargo.toml")?)) // blocks one thread of the pool
+//!         .add_callback(|text| Ok(text.len())) // here
+//! });
+//! assert!(length.unwrap() > 0);
+//! ```
+//!
+//! A [`ThreadPool`] of your own keeps slow work from standing in the way of quick work.
+//!
+//! Everything of `deferred_core` is here too.
+#![forbid(unsafe_code)]
+
+mod pool;
+mod queue;
+mod workers;
+
+pub use deferred_core;
+pub use deferred_core::*;
+pub use pool::{Builder, ThreadPool, defer_to_thread};
+pub use workers::{NoThread, PoolStopped};
