@@ -27,5 +27,5 @@ mod workers;
 
 pub use deferred_core;
 pub use deferred_core::*;
-pub use pool::{Builder, ThreadPool, defer_to_thread};
+pub use pool::{Builder, ThreadPool, call_in_thread, defer_to_thread};
 pub use workers::{NoThread, PoolStopped};

@@ -32,6 +32,27 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
     }
 }
 
+/// Runs `f` in the default pool of the current reactor, for whoever has no use for its result. An error of it is
+/// reported as unhandled.
+///
+/// Twisted's `reactor.callInThread`. Otherwise as [`defer_to_thread`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_threadpool::{call_in_thread, park};
+///
+/// park::run(|reactor| {
+///     let handle = reactor.handle();
+///     call_in_thread(move || Ok(handle.stop()));
+/// });
+/// ```
+#[track_caller]
+pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
+    drop(defer_to_thread(f));
+}
+
 /// Threads that run what blocks.
 ///
 /// They are started when there is work for them, up to a maximum, and end when there has been none for a while. Jobs
@@ -171,6 +192,14 @@ impl ThreadPool {
             }
         }
         deferred
+    }
+
+    /// Runs `f` in a thread of this pool, for whoever has no use for its result. An error of it is reported as unhandled.
+    ///
+    /// Twisted's `callInThread`. Otherwise as [`defer_to_thread`](Self::defer_to_thread).
+    #[track_caller]
+    pub fn call_in_thread<T: Send + 'static>(&self, f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
+        drop(self.defer_to_thread(f));
     }
 
     /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred, of the current reactor,

@@ -1,0 +1,17 @@
+//! The article's first program: the loop alone. It waits, and uses no CPU while it does.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
+//! | Ctrl-C | `ReactorHandle::stop`, from the thread that hears of it |
+//!
+//! It ends by itself after two seconds, with `--forever` at Ctrl-C.
+
+use std::time::Duration;
+
+use deferred_examples::run_for;
+
+fn main() {
+    println!("the loop runs");
+    run_for(Duration::from_secs(2), |_reactor| {});
+}

@@ -1,0 +1,22 @@
+//! The article's second program: a call when the loop runs, and one three seconds later.
+//!
+//! | Python | here |
+//! | --- | --- |
+//! | `reactor.callWhenRunning(hello)` | `reactor.call_when_running(hello)` |
+//! | `reactor.callLater(3, hello)` | `reactor.call_later(Duration::from_secs(3), hello)` |
+//! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
+//!
+//! It ends by itself after four seconds, with `--forever` at Ctrl-C.
+
+use std::time::Duration;
+
+use deferred_examples::{Story, run_for};
+
+fn main() {
+    let story = Story::begin();
+    let hello = move || story.say("Hello world!");
+    run_for(Duration::from_secs(4), |reactor| {
+        reactor.call_when_running(hello);
+        reactor.call_later(Duration::from_secs(3), hello);
+    });
+}

@@ -1,0 +1,10 @@
+//! What the examples share: a story with the time of each line, hosts on loopback, a blocking HTTP client, and an end.
+#![forbid(unsafe_code)]
+
+mod end;
+mod hosts;
+mod story;
+
+pub use end::{forever, run_for};
+pub use hosts::{AnsweringHost, SilentHost, fetch};
+pub use story::Story;
