@@ -22,6 +22,9 @@
 //! # Where to find what
 //!
 //! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks may return;
+//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`]; [`ReactorHandle`] and [`RemoteResolver`] for
+//!   other threads; [`react`] and [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for
+//!   tests;
 //! - errors: [`Failure`] holds any; [`Interrupt`] is what the library itself says; [`Fault`] lets an error type of your
 //!   own take part; [`on_unhandled`] hears of errors that nobody handled.
 //!

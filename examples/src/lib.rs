@@ -8,3 +8,8 @@ mod story;
 pub use end::{forever, run_for};
 pub use hosts::{AnsweringHost, SilentHost, fetch};
 pub use story::Story;
+
+/// The programs in the README are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
