@@ -76,7 +76,13 @@ pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T
 /// ```
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    run(|reactor| reactor.stop_after(maybe_deferred(|| main(reactor)))).exit_code()
+    // Not through `run`: a closure would not know the place of the caller.
+    let reactor = Reactor::new();
+    let entered = reactor.enter();
+    let outcome = reactor.stop_after(maybe_deferred(|| main(&reactor)));
+    drop(entered);
+    smol::block_on(drive(reactor));
+    outcome.exit_code()
 }
 
 /// A future that drives `reactor` until it is stopped, for a program that smol runs already: beside other tasks on a

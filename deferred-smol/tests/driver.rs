@@ -1,6 +1,7 @@
 //! The smol driver: both ways in, and that it neither misses a wake-up nor keeps smol from its own work.
 
 use std::cell::{Cell, RefCell};
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,7 +9,9 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use deferred_smol::{Abandoned, Deferred, Reactor, ReactorHandle, drive, run, run_until, smol};
+use deferred_smol::{
+    Abandoned, Deferred, Failure, Reactor, ReactorHandle, drive, on_unhandled, react, run, run_until, smol,
+};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use smol::{LocalExecutor, future};
@@ -268,4 +271,19 @@ fn several_reactors_run_on_one_thread_and_on_many() {
         })
         .collect();
     assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>(), 9);
+}
+
+#[test]
+fn react_reports_the_error_with_the_place_of_its_call() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let seen = reports.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        let text = unhandled.downcast_ref::<Failure>().unwrap().to_string();
+        seen.borrow_mut().push((text, unhandled.made_at().file(), unhandled.made_at().line()));
+    });
+    let code = |code: ExitCode| format!("{code:?}");
+    assert_eq!(code(react(|_| ())), code(ExitCode::SUCCESS));
+    let line = line!() + 1;
+    assert_eq!(code(react(|_| Err::<(), _>(Failure::msg("no")))), code(ExitCode::FAILURE));
+    assert_eq!(reports.take(), [("no".into(), file!(), line)]);
 }

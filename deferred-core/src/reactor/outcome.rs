@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use super::{Reactor, park};
-use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred};
 use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 
 /// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main` returned is done, and
@@ -36,8 +36,14 @@ use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 /// ```
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    let at = Location::caller();
-    park::run(|reactor| reactor.stop_after(maybe_deferred_at(at, || main(reactor)))).exit_code()
+    // Not through `park::run`: a closure would not know the place of the caller.
+    let reactor = Reactor::new();
+    let entered = reactor.enter();
+    let outcome = reactor.stop_after(maybe_deferred(|| main(&reactor)));
+    drop(entered);
+    park::drive(&reactor);
+    drop(reactor);
+    outcome.exit_code()
 }
 
 impl Reactor {

@@ -191,7 +191,8 @@ impl<E: Fault> LoopingCall<E> {
         let (deferred, done) = Deferred::typed_with_canceller(move || {
             if let Some(looping) = cancelled.upgrade() {
                 if let Some(run) = looping.end(End::Cancelled) {
-                    drop(looping.reactor.claim::<Done<E>>(run.done));
+                    // Without firing: it is the cancel that does.
+                    drop(looping.reactor.claim::<Done<E>>(run.done).map(|mut done| done.resolver.take()));
                 }
             }
             None
