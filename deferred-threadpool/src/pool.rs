@@ -59,9 +59,8 @@ pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> 
 /// begin in the order they were given. Any thread and any number of reactors may share a pool; clones mean the same
 /// one.
 ///
-/// Dropping the last clone ends it: no job begins any more, those that wait fire
-/// [`Abandoned`](deferred_core::Abandoned), and those that run are finished, their results delivered. Nobody waits for
-/// the threads.
+/// Dropping the last clone ends it as [`stop`](Self::stop) does: the jobs that were given are run, and then the threads
+/// end. Nobody waits for them. Jobs whose reactor has ended are not run any more.
 ///
 /// # Examples
 ///
@@ -87,7 +86,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.workers.close();
+        self.workers.stop(None);
     }
 }
 
@@ -129,8 +128,8 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the pool is
-    /// dropped before `f` begins, or the reactor is closed before `f` is done; with [`PoolStopped`] if the pool was
+    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the
+    /// reactor is closed before `f` is done; with [`PoolStopped`] if the pool was
     /// stopped before; with [`NoThread`] if no thread can be started and the pool has none; with [`NoReactor`] if there
     /// is no current reactor.
     ///
@@ -233,11 +232,11 @@ impl ThreadPool {
         match Reactor::current() {
             Some(reactor) => {
                 let (deferred, resolver) = reactor.remote();
-                workers.stop(Box::new(move || resolver.callback(())));
+                workers.stop(Some(Box::new(move || resolver.callback(()))));
                 deferred
             }
             None => {
-                workers.stop(Box::new(|| ()));
+                workers.stop(None);
                 Deferred::fail(NoReactor::new())
             }
         }

@@ -92,29 +92,16 @@ impl Workers {
         drop(job); // the lock is free: a destructor may submit
     }
 
-    /// No more jobs: those that wait are dropped, here, and each thread ends with the job it runs.
-    pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        let jobs = state.queue.take_all();
-        self.end(&mut state);
-        drop(state);
-        jobs.for_each(drop);
-    }
-
     /// No more jobs: those that wait are run, and then each thread ends. `ender` runs when none is left: in the last
     /// one, or here.
-    pub(crate) fn stop(&self, ender: Ender) {
+    pub(crate) fn stop(&self, ender: Option<Ender>) {
         let mut state = self.state.lock();
-        state.enders.push(ender);
-        self.end(&mut state);
+        state.stopped = true;
+        state.coming += self.signal.notify_all();
+        state.enders.extend(ender);
         let enders = state.ended();
         drop(state);
         enders.into_iter().for_each(|ender| ender());
-    }
-
-    fn end(&self, state: &mut State) {
-        state.stopped = true;
-        state.coming += self.signal.notify_all();
     }
 
     fn start(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
@@ -230,11 +217,11 @@ mod tests {
         }
         assert!(workers.submit(Box::new(|_| ())).is_ok());
         assert_eq!(workers.state.lock().started, 1);
-        workers.close();
+        workers.stop(None);
     }
 
     #[test]
-    fn closing_leaves_no_thread_and_nobody_coming() {
+    fn stopping_leaves_no_thread_and_nobody_coming() {
         let workers = workers(3);
         let (sender, ran) = mpsc::channel();
         for _ in 0..100 {
@@ -243,7 +230,7 @@ mod tests {
         }
         drop(sender);
         assert_eq!(ran.iter().count(), 100);
-        workers.close();
+        workers.stop(None);
         while workers.state.lock().threads > 0 {
             thread::yield_now();
         }

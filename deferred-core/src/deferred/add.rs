@@ -23,7 +23,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         D: Fault,
         F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
     {
-        let at = Location::caller();
+        self.then_at(Location::caller(), stage)
+    }
+
+    fn then_at<U, D, F>(self, at: &'static Location<'static>, stage: F) -> Deferred<U, D>
+    where
+        U: 'static,
+        D: Fault,
+        F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
+    {
         match self.state {
             State::Ready(ready) => {
                 let made = ready.made;
@@ -34,6 +42,11 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
                 Deferred::left(chain.then(at, stage), made, at)
             }
         }
+    }
+
+    /// Drops the value: for a call of the user's that was given at `at`, and that nobody wants the value of.
+    pub(crate) fn without_value(self, at: &'static Location<'static>) -> Deferred<(), E> {
+        self.then_at(at, |result| Left::Result(result.map(drop)))
     }
 
     /// Adds a callback for a value. An error passes it by.

@@ -76,15 +76,15 @@ where
     F: FnOnce() -> R + Send,
     R: IntoDeferred<Failure>,
 {
-    fn call(self: Box<Self>, _: &Reactor) -> Deferred<()> {
-        (self.0)().into_deferred().add_callback(drop)
+    fn call(self: Box<Self>, _: &Reactor, at: &'static Location<'static>) -> Deferred<()> {
+        (self.0)().into_deferred().without_value(at)
     }
 }
 
 struct Stop;
 
 impl Call for Stop {
-    fn call(self: Box<Self>, reactor: &Reactor) -> Deferred<()> {
+    fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
         reactor.stop();
         Deferred::succeed(())
     }

@@ -47,7 +47,7 @@ use crate::deferred::Deferred;
 
 /// What can be posted. It runs once, in a turn, on the reactor's thread.
 pub(super) trait Call: Send {
-    fn call(self: Box<Self>, reactor: &Reactor) -> Deferred<()>;
+    fn call(self: Box<Self>, reactor: &Reactor, at: &'static Location<'static>) -> Deferred<()>;
 }
 
 /// A call in the queue, and the place that posted it.

@@ -150,7 +150,7 @@ struct Fire<T, E> {
 }
 
 impl<T: Send + 'static, E: Fault + Send> Call for Fire<T, E> {
-    fn call(self: Box<Self>, reactor: &Reactor) -> Deferred<()> {
+    fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
         if let Some(resolver) = reactor.claim::<Resolver<T, E>>(self.key) {
             match self.result {
                 Some(result) => resolver.fire(result),

@@ -73,7 +73,7 @@ impl Reactor {
             let next = core.posted.borrow_mut().pop_front();
             let Some(posted) = next else { break };
             core.ran.set(core.ran.get() + 1);
-            guarded(posted.at, || posted.call.call(self));
+            guarded(posted.at, || posted.call.call(self, posted.at));
         }
         core.ran.get() - begin
     }

@@ -108,6 +108,7 @@ impl Grid {
 
 impl LoopingCall {
     /// One that calls `f`, which returns what callbacks return. It does nothing before it is started.
+    #[track_caller]
     pub fn new<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut() -> R + 'static) -> LoopingCall {
         LoopingCall::typed(reactor, f)
     }
@@ -115,8 +116,10 @@ impl LoopingCall {
 
 impl<E: Fault> LoopingCall<E> {
     /// [`new`](LoopingCall::new) for an error type of your own.
+    #[track_caller]
     pub fn typed<R: IntoDeferred<E>>(reactor: &Reactor, mut f: impl FnMut() -> R + 'static) -> LoopingCall<E> {
-        let call = RefCell::new(Box::new(move || f().into_deferred().add_callback(drop)) as Box<_>);
+        let at = Location::caller();
+        let call = RefCell::new(Box::new(move || f().into_deferred().without_value(at)) as Box<_>);
         LoopingCall { looping: Rc::new(Looping { reactor: reactor.clone(), call, state: RefCell::new(State::Idle) }) }
     }
 

@@ -17,7 +17,7 @@ use crate::reactor::Reactor;
 struct Note;
 
 impl Call for Note {
-    fn call(self: Box<Self>, _: &Reactor) -> Deferred<()> {
+    fn call(self: Box<Self>, _: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
         Deferred::succeed(())
     }
 }
