@@ -1,6 +1,6 @@
 //! The main job: a loop that goes on ticking while a blocking client hangs in a thread.
 //!
-//! It tells its story in about fifteen seconds, each line with the seconds since the start as its first word:
+//! It tells its story in about thirteen seconds, each line with the seconds since the start as its first word:
 //!
 //! - a hello every half second, which does not drift, and one at three seconds;
 //! - a blocking HTTP client in the pool, against a host that never answers: it gives up by itself, and its thread is
@@ -24,7 +24,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (silent, answering) = (silent.url()?, answering.url());
 
     Ok(react(move |reactor| {
-        let (story, loop_) = (client.story, reactor.clone());
+        let (story, owned) = (client.story, reactor.clone());
         let mut ticks = 0;
         let ticking = LoopingCall::new(reactor, move || {
             ticks += 1;
@@ -40,7 +40,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 move |()| client.gives_up_by_itself(url)
             })
             .add_callback({
-                let (client, url, reactor) = (client.clone(), silent.clone(), loop_.clone());
+                let (client, url, reactor) = (client.clone(), silent.clone(), owned.clone());
                 move |()| client.is_given_up(url, &reactor)
             })
             .add_callback({
@@ -48,14 +48,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
                 move |()| client.gets_a_page(answering)
             })
             .add_callback({
-                let reactor = loop_.clone();
+                let reactor = owned.clone();
                 move |()| after(1.0, &reactor)
             })
             .add_callback({
                 let client = client.clone();
                 move |()| client.blocks_the_loop(&silent)
             })
-            .add_callback(move |()| after(1.8, &loop_))
+            .add_callback(move |()| after(1.8, &owned))
             .add_callback(move |()| {
                 ticking.stop();
                 stopped

@@ -7,7 +7,7 @@ use std::env;
 use std::process::Command;
 use std::rc::Rc;
 
-use deferred_core::{Cancelled, Deferred, Failure, Fault, Interrupt, on_unhandled, set_unhandled_hook};
+use deferred_core::{Cancelled, Deferred, Failure, Fault, Interrupt, Reactor, on_unhandled, set_unhandled_hook};
 use support::{App, Log, quietly, taken, unhandled_into};
 
 const NONE: [&str; 0] = [];
@@ -350,6 +350,35 @@ fn by_default_nothing_is_said_about_cancelled() {
     }
     let told = standard_error_of("by_default_nothing_is_said_about_cancelled");
     assert!(told.trim().is_empty(), "{told}");
+}
+
+#[test]
+fn by_default_what_the_end_of_a_reactor_abandons_is_one_line_and_other_errors_are_told_in_full() {
+    if is_child() {
+        let reactor = Reactor::new();
+        let resolvers: Vec<_> = (0..3).map(|_| reactor.remote::<u32>().1).collect();
+        let (deferred, resolver) = reactor.remote::<u32>();
+        drop(deferred.map_err(|_| Failure::from(App(1234))));
+        drop(reactor);
+        drop((resolvers, resolver));
+        return;
+    }
+    let name = "by_default_what_the_end_of_a_reactor_abandons_is_one_line_and_other_errors_are_told_in_full";
+    let told = standard_error_of(name);
+    assert!(told.contains("application error 1234"), "{told}");
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("abandoned")).collect();
+    assert!(matches!(lines.as_slice(), [line] if line.ends_with("nobody handled 3")), "{told}");
+}
+
+#[test]
+fn hooks_are_told_of_each_that_the_end_of_a_reactor_abandons() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let reactor = Reactor::new();
+    let resolvers: Vec<_> = (0..2).map(|_| reactor.remote::<u32>().1).collect();
+    drop(reactor);
+    assert_eq!(log.take(), ["unhandled Abandoned"; 2]);
+    assert!(resolvers.iter().all(|resolver| resolver.is_cancelled()));
 }
 
 #[test]

@@ -128,10 +128,9 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the
-    /// reactor is closed before `f` is done; with [`PoolStopped`] if the pool was
-    /// stopped before; with [`NoThread`] if no thread can be started and the pool has none; with [`NoReactor`] if there
-    /// is no current reactor.
+    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the reactor is
+    /// closed before `f` is done; with [`PoolStopped`] if the pool was stopped before; with [`NoThread`] if no thread can
+    /// be started and the pool has none; with [`NoReactor`] if there is no current reactor.
     ///
     /// # Cancellation
     ///

@@ -16,7 +16,7 @@ use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 /// The code is 0 if it succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the
 /// error is reported as unhandled.
 ///
-/// Twisted's `task.react`. The adapter crates have theirs.
+/// Twisted's `task.react`. An adapter for an executor has its own.
 ///
 /// # Examples
 ///

@@ -1,7 +1,6 @@
 //! Deferreds that are fired from other threads.
 //!
-//! The [`Resolver`] is kept by the reactor. What travels is its number, and the result, back through the
-//! inbox.
+//! The [`Resolver`] is kept by the reactor. What travels is its key, and the result, back through the inbox.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -13,7 +13,7 @@ use super::turn::guarded;
 use crate::deferred::IntoDeferred;
 use crate::error::Failure;
 
-/// When it is due, and the how-many-eth it is.
+/// When it is due, and its number: how many were made before it.
 type Key = (Instant, u64);
 
 /// A call that waits for its time, in one allocation with its captures.

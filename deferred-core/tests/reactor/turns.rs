@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::{Log, on_another_thread, turn};
-use deferred_core::{Panicked, Reactor, ReactorHandle, Turn, on_unhandled};
+use deferred_core::{Failure, LoopingCall, Panicked, Reactor, ReactorHandle, Turn, on_unhandled};
 
 #[test]
 fn a_turn_runs_the_start_then_posts_then_timers() {
@@ -194,4 +194,26 @@ fn a_call_that_panics_is_reported_with_its_place_and_the_loop_goes_on() {
     assert_eq!(log.take(), ["start", "timer"]);
     let want = ["at the start", "posted", "timer"].map(str::to_owned);
     assert_eq!(reports.take(), want.into_iter().zip(first..).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_trail_of_a_call_that_fails_names_places_of_the_user_only() {
+    let trails = Rc::new(RefCell::new(Vec::new()));
+    let seen = trails.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        let lines = unhandled.trail().unwrap().iter().map(|place| place.to_string());
+        seen.borrow_mut().push(lines.collect::<Vec<_>>());
+    });
+    let fails = || Err::<u32, Failure>(Failure::msg("no"));
+    let reactor = Reactor::new();
+    reactor.call_when_running(fails);
+    reactor.call_later(Duration::ZERO, fails);
+    reactor.handle().call_from_thread(fails).unwrap();
+    drop(LoopingCall::new(&reactor, fails).start(Duration::ZERO));
+    let _ = turn(&reactor);
+    let trails = trails.take();
+    assert_eq!(trails.len(), 4);
+    for place in trails.iter().flatten() {
+        assert!(place.contains(file!()), "{trails:?}");
+    }
 }
