@@ -1,0 +1,210 @@
+//! Takes samples of both sides of a row in turn, and prints what they say.
+
+use std::time::{Duration, Instant};
+
+use crate::count;
+
+/// One comparison.
+pub(crate) struct Row {
+    /// What `--only` looks at.
+    pub(crate) name: &'static str,
+    /// One operation is that many of `unit`.
+    pub(crate) per: u32,
+    pub(crate) unit: &'static str,
+    pub(crate) ours: Side,
+    pub(crate) peer: Side,
+    pub(crate) bar: Bar,
+}
+
+/// How slow our side may be.
+#[derive(Clone, Copy)]
+pub(crate) enum Bar {
+    /// At most that many times the peer's time.
+    Ratio(f64),
+    /// At most that many nanoseconds a unit more than the peer.
+    Extra(f64),
+}
+
+/// What one side does, as often as it is told.
+pub(crate) struct Side {
+    pub(crate) what: &'static str,
+    run: Box<dyn Fn(u64) -> Duration>,
+}
+
+impl Side {
+    /// The loop is compiled around `operation`, so that it costs both sides the same.
+    pub(crate) fn new(what: &'static str, operation: impl Fn() + 'static) -> Side {
+        let run = move |times| {
+            let start = Instant::now();
+            for _ in 0..times {
+                operation();
+            }
+            start.elapsed()
+        };
+        Side { what, run: Box::new(run) }
+    }
+
+    /// How often it must run for a sample of at least `sample`.
+    fn calibrate(&self, sample: Duration) -> u64 {
+        let mut times = 1;
+        loop {
+            let took = (self.run)(times);
+            if took >= sample {
+                return times;
+            }
+            let factor = sample.as_secs_f64() / took.as_secs_f64().max(1e-9);
+            times = (times as f64 * factor.clamp(1.2, 10.0)).ceil() as u64;
+        }
+    }
+
+    fn allocations(&self) -> f64 {
+        const TIMES: u64 = 100;
+        let before = count::allocations();
+        (self.run)(TIMES);
+        (count::allocations() - before) as f64 / TIMES as f64
+    }
+}
+
+/// What a thing of ours weighs.
+pub(crate) struct Size {
+    pub(crate) name: &'static str,
+    /// Bytes, all told, and allocations.
+    pub(crate) weigh: fn() -> (u64, u64),
+    /// At most that many bytes.
+    pub(crate) bar: u64,
+}
+
+/// How long a run may take.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Effort {
+    rounds: usize,
+    sample: Duration,
+    attempts: usize,
+}
+
+impl Effort {
+    pub(crate) const FULL: Effort = Effort { rounds: 15, sample: Duration::from_millis(20), attempts: 4 };
+    pub(crate) const QUICK: Effort = Effort { rounds: 3, sample: Duration::from_millis(2), attempts: 1 };
+
+    pub(crate) fn is_quick(self) -> bool {
+        self == Effort::QUICK
+    }
+}
+
+/// What was measured, in nanoseconds a unit.
+struct Measured {
+    ours: f64,
+    peer: f64,
+    /// Least, median, greatest.
+    ratio: [f64; 3],
+    extra: [f64; 3],
+    allocations: [f64; 2],
+}
+
+/// Measures and prints the rows; gives the names of those past their bars.
+pub(crate) fn run(rows: &[Row], effort: Effort, slack: f64) -> Vec<&'static str> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    println!(
+        "{:<34} {:>9} {:>9}  {:<26} {:>11}  {:<14}  sides",
+        "row", "ours ns", "peer ns", "ours : peer (min..max)", "allocations", "bar"
+    );
+    let mut past = Vec::new();
+    for row in rows {
+        let mut best = measure(row, effort);
+        for _ in 1..effort.attempts {
+            if best.past(row.bar, slack) <= 0.0 {
+                break;
+            }
+            let again = measure(row, effort);
+            if again.past(row.bar, slack) < best.past(row.bar, slack) {
+                best = again;
+            }
+        }
+        print_row(row, &best, slack);
+        if best.past(row.bar, slack) > 0.0 {
+            past.push(row.name);
+        }
+    }
+    past
+}
+
+/// Weighs and prints; gives the names of those past their bars.
+pub(crate) fn run_sizes(sizes: &[Size]) -> Vec<&'static str> {
+    let mut past = Vec::new();
+    for size in sizes {
+        let (bytes, allocations) = (size.weigh)();
+        let exceeded = bytes > size.bar;
+        println!(
+            "{:<34} {bytes:>5} bytes in {allocations} allocations  (bar {}{})",
+            size.name,
+            size.bar,
+            if exceeded { " exceeded" } else { "" }
+        );
+        past.extend(exceeded.then_some(size.name));
+    }
+    past
+}
+
+fn measure(row: &Row, effort: Effort) -> Measured {
+    let times = [row.ours.calibrate(effort.sample), row.peer.calibrate(effort.sample)];
+    let sample = |side: &Side, times: u64| (side.run)(times).as_secs_f64() * 1e9 / (times as f64 * f64::from(row.per));
+    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+    for round in 0..effort.rounds {
+        // Whoever goes first may find the machine colder: so that is each side in turn.
+        if round % 2 == 0 {
+            ours.push(sample(&row.ours, times[0]));
+            peer.push(sample(&row.peer, times[1]));
+        } else {
+            peer.push(sample(&row.peer, times[1]));
+            ours.push(sample(&row.ours, times[0]));
+        }
+    }
+    let pairs = || ours.iter().zip(&peer);
+    Measured {
+        ratio: spread(pairs().map(|(ours, peer)| ours / peer)),
+        extra: spread(pairs().map(|(ours, peer)| ours - peer)),
+        ours: spread(ours.iter().copied())[1],
+        peer: spread(peer.iter().copied())[1],
+        allocations: [row.ours.allocations(), row.peer.allocations()],
+    }
+}
+
+impl Measured {
+    /// By how much the median is past the bar; not above zero where it is not.
+    fn past(&self, bar: Bar, slack: f64) -> f64 {
+        match bar {
+            Bar::Ratio(most) => self.ratio[1] - most * slack,
+            Bar::Extra(most) => self.extra[1] - most * slack,
+        }
+    }
+}
+
+/// Least, median, greatest.
+fn spread(samples: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut samples: Vec<f64> = samples.collect();
+    samples.sort_by(f64::total_cmp);
+    [samples[0], samples[samples.len() / 2], samples[samples.len() - 1]]
+}
+
+fn print_row(row: &Row, measured: &Measured, slack: f64) {
+    let shown = |[least, median, greatest]: [f64; 3], unit| format!("{median:.2}{unit} ({least:.2}..{greatest:.2})");
+    let (compared, bar) = match row.bar {
+        Bar::Ratio(most) => (shown(measured.ratio, ""), format!("{:.2}", most * slack)),
+        Bar::Extra(most) => (shown(measured.extra, " ns more"), format!("{:.2} ns", most * slack)),
+    };
+    println!(
+        "{:<34} {:>9.2} {:>9.2}  {:<26} {:>5.1} {:>5.1}  {:<14}  {} / {}, per {}",
+        row.name,
+        measured.ours,
+        measured.peer,
+        compared,
+        measured.allocations[0],
+        measured.allocations[1],
+        format!("{bar}{}", if measured.past(row.bar, slack) > 0.0 { " exceeded" } else { "" }),
+        row.ours.what,
+        row.peer.what,
+        row.unit,
+    );
+}
