@@ -1,0 +1,19 @@
+//! The Deferred on the plain engine: the model that the fast engine is compared with.
+//!
+//! The typed face and the errors are the files of deferred-core. Only `engine` is another: safe Rust, a box for every
+//! callback and every result, written to be right and to be read.
+
+#![forbid(unsafe_code)]
+#![allow(dead_code, unused_imports, unreachable_pub)] // the loop and the crates around it use what is not used here
+
+#[path = "../../../deferred-core/src/deferred/mod.rs"]
+mod deferred;
+mod engine;
+#[path = "../../../deferred-core/src/error/mod.rs"]
+mod error;
+
+pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
+pub use error::{
+    Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,
+    Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+};

@@ -1,0 +1,135 @@
+//! Runs random programs on the plain engine and on the fast one, and compares what they did: which callbacks ran in which
+//! order with what, what was dropped when, which errors were reported with which places, and what is still alive.
+//!
+//! ```text
+//! cargo run --release -p deferred-differ                       100,000 programs of a fresh seed, which it prints
+//! cargo run --release -p deferred-differ -- --programs 1000000
+//! cargo run --release -p deferred-differ -- --seed 7           the programs of that seed again
+//! ```
+//!
+//! The first program on which the two differ is made as small as it can be while they still do, and printed with both
+//! traces. About a quarter of all programs end in a circle that leaks by right (a callback that captures its own
+//! Deferred's resolver), so the number of live values is compared and not asserted to be none.
+//!
+//! - `program`: what a program is, how one is made, how it is shrunk;
+//! - `play`, and the `values` that it uses: plays it; both are included once for each engine;
+//! - `trace`: what it did.
+
+#![forbid(unsafe_code)]
+
+mod program;
+mod trace;
+
+mod on_core {
+    use deferred_core as deferred;
+    include!("values.rs"); // its macros come before their use
+    include!("play.rs");
+}
+
+mod on_model {
+    use deferred_model as deferred;
+    include!("values.rs"); // its macros come before their use
+    include!("play.rs");
+}
+
+use std::env;
+use std::process::ExitCode;
+
+use fastrand::Rng;
+use program::{Op, generate, shrink};
+use trace::{Event, Trace, What};
+
+const USAGE: &str = "the options are --programs N, --seed N, --only N (the Nth program) and --verbose";
+
+struct Options {
+    programs: u64,
+    seed: u64,
+    only: Option<u64>,
+    verbose: bool,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options { programs: 100_000, seed: fastrand::u64(..1 << 32), only: None, verbose: false };
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            let number = arguments.next().and_then(|number| number.parse().ok());
+            number.ok_or_else(|| format!("{argument} wants a number"))
+        };
+        match argument.as_str() {
+            "--programs" => options.programs = number()?,
+            "--seed" => options.seed = number()?,
+            "--only" => options.only = Some(number()?),
+            "--verbose" => options.verbose = true,
+            _ => return Err(format!("unknown argument {argument}; {USAGE}")),
+        }
+    }
+    Ok(options)
+}
+
+/// Plays a program on both: the trace of the plain engine, and of the fast one.
+fn both(program: &[Op]) -> (Trace, Trace) {
+    (on_model::play(program), on_core::play(program))
+}
+
+fn differ((model, core): &(Trace, Trace)) -> bool {
+    let broken = |trace: &Trace| trace.iter().any(|event| matches!(event.what, What::DroppedTwice | What::Corrupt));
+    model != core || broken(model) || broken(core)
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("seed {}", options.seed);
+    let (mut events, mut leaking) = (0, 0_u64);
+    for number in 0..options.programs {
+        if options.only.is_some_and(|only| only != number) {
+            continue;
+        }
+        let mut rng = Rng::with_seed(options.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number));
+        let program = generate(&mut rng);
+        if options.verbose {
+            println!("program {number}: {program:#?}");
+        }
+        let traces = both(&program);
+        events += traces.1.len();
+        leaking += u64::from(traces.1.last().is_some_and(|live| live.a > 0));
+        if differ(&traces) {
+            report(options.seed, number, program);
+            return ExitCode::FAILURE;
+        }
+    }
+    println!(
+        "{} programs, the same on both engines; {events} events, {leaking} programs leak by right",
+        options.programs
+    );
+    ExitCode::SUCCESS
+}
+
+fn report(seed: u64, number: u64, program: Vec<Op>) {
+    println!("program {number} of seed {seed} differs; making it smaller ...");
+    let program = shrink(program, |program| differ(&both(program)));
+    let traces = both(&program);
+    if !differ(&traces) {
+        println!("it no longer does when it is run again: something outlives a program");
+        return;
+    }
+    let (model, core) = traces;
+    println!("{program:#?}");
+    let same = model.iter().zip(&core).take_while(|(model, core)| model == core).count();
+    print_trace("the plain engine", &model, same);
+    print_trace("the fast engine", &core, same);
+}
+
+fn print_trace(name: &str, trace: &[Event], same: usize) {
+    println!("{name}:");
+    for (at, Event { what, a, b }) in trace.iter().enumerate() {
+        let mark = if at == same { "  <- from here on they differ" } else { "" };
+        println!("    {what:?} {a} {b}{mark}");
+    }
+}
