@@ -34,6 +34,8 @@
 //! small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside `add_callback`, and a
 //! [`Resolver`] that you fire inside a callback runs the other Deferred's callbacks there.
 
+#![deny(unsafe_code)]
+
 mod deferred;
 mod engine;
 mod error;

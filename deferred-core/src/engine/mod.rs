@@ -1,18 +1,21 @@
 //! The engine: one block per pending Deferred, and the loop that runs what waits in it.
 //!
-//! This is the plain engine: safe Rust, written to be right and to be read. The rest of the crate uses the names that
-//! this module exports and nothing else, so another engine can take its place behind the same door:
+//! The rest of the crate uses the names that this module exports and nothing else, so another engine can take its place
+//! behind the same door. There is one: the plain engine, in safe code with a box for everything, is the model that this
+//! one is compared with on random programs.
 //!
 //! - [`Chain`], the consumer's end: stages are added to it, its result is taken from it;
 //! - [`Source`], the producer's end: it fires once, and dropped it abandons;
 //! - [`Handle`], with no type and no right to either end: it cancels and pauses;
 //! - [`Left`], what a stage leaves behind: a result, or a chain to wait for;
-//! - `Firing`, a source with what it is to be fired with, for the loop to fire;
+//! - `Firing`, a block that was fired, for the loop to run;
 //! - [`settle`], a stage without a block, for a result that is there.
 //!
 //! How a result walks: [`Source::fire`] puts it in the block and calls the loop (`run`), which takes it from stage to
 //! stage. A stage that leaves a chain makes its block wait for that chain's (`join`); at its end a block *gives* its
 //! result to the block that waits for it, which runs next.
+//!
+//! What lies where in a block, and all unsafe code, is in `raw`, with rules of its own.
 //!
 //! # The rules
 //!
@@ -22,17 +25,21 @@
 //! 2. *A drop fires later.* What destructors set off inside a level (a resolver dropped unfired, the guard of a pause)
 //!    is queued with that level, and runs right after the callback in which it happened, before the next callback of
 //!    the same Deferred. In the order of the drops, each to its end with what it drops itself.
-//! 3. *One loop at a time is in a block.* It is `busy` then; whoever adds, looks, takes or cancels meanwhile waits, gets
+//! 3. *One loop at a time is in a block.* It is `BUSY` then; whoever adds, looks, takes or cancels meanwhile waits, gets
 //!    nothing, or is ignored. A busy block may have its result: it is set aside between two stages.
-//! 4. *State first, foreign code after.* No borrow of a block is held while code of the user runs, and that includes
+//! 4. *State first, foreign code after.* Nothing of a block is borrowed while code of the user runs, and that includes
 //!    every destructor of a value, a callback or an error.
 //! 5. *No panic leaves.* A stage's panic is its error. Where there is no stage to take it, see [`never_unwinding`].
 
-mod block;
-mod chain;
+mod call;
+mod handle;
+#[allow(unsafe_code)]
+mod raw;
 mod run;
 
-pub(crate) use chain::{Chain, Handle, Left, Source, catch, settle};
+pub(crate) use call::{Left, catch, settle};
+pub(crate) use handle::Handle;
+pub(crate) use raw::{Chain, Source};
 
 /// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
 struct Bomb;
@@ -48,6 +55,7 @@ impl Drop for Bomb {
 }
 
 /// Runs code of the user of which no panic may come out, since a Deferred would be left that can never fire.
+#[inline(always)]
 fn never_unwinding<R>(f: impl FnOnce() -> R) -> R {
     let bomb = Bomb;
     let value = f();

@@ -1,20 +1,19 @@
 //! The loop: it runs stages, makes blocks wait for each other, hands results on, and cancels.
 
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::{Rc, Weak};
+#![forbid(unsafe_code)]
 
-use super::block::{Block, Call, Canceller, Heir, Kind, Place, Ran, Slot, Stage, Waiting};
-use super::chain::Firing;
-use super::never_unwinding;
-use crate::error::{Abandoned, Cancelled, Cycle, Interrupt, Panicked};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::raw::{Block, Step};
+use crate::error::{Abandoned, Cancelled, Cycle};
 
 /// One thing for the loop to do.
-pub(super) enum Job {
+enum Job {
     /// Takes a busy block through its next stage.
     Step(Rc<Block>),
-    /// Fires a block with a result.
-    Fire(Firing),
+    /// Goes on with a block that has just been fired.
+    Fired(Rc<Block>),
     /// The resolver of the block was dropped.
     Abandon(Rc<Block>),
     /// Ends one pause.
@@ -23,166 +22,200 @@ pub(super) enum Job {
     Cancel(Rc<Block>, Cancelled, u64),
 }
 
+/// What [`LEVEL`] is outside the engine.
+const OUTSIDE: usize = 0;
+/// What it is in a level in which no drop has queued anything. Each job that waits makes it one more.
+const INSIDE: usize = 1;
+
 thread_local! {
-    /// The jobs that drops have queued with the level that runs; none while no level runs. See rule 2.
-    static QUEUED: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
+    static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
+    /// What drops have queued, by level: the last ones are those of the innermost. See rule 2.
+    static QUEUED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A cancel that nobody has seen yet.
-pub(super) fn new_cancel() -> u64 {
-    CANCELS.set(CANCELS.get() + 1);
-    CANCELS.get()
-}
-
-/// Does a job now, with all that follows from it.
-pub(super) fn now(job: Job) {
-    level(Some(job), || ());
-}
-
-/// Does a job right after the callback that runs; now, where none does. What destructors call.
-pub(super) fn soon(job: Job) {
-    let mut job = Some(job);
-    // At the end of a thread its queue is gone: what is dropped then fires at once.
-    let _ = QUEUED.try_with(|queued| {
-        if let Some(queue) = &mut *queued.borrow_mut() {
-            queue.extend(job.take());
-        }
-    });
-    if let Some(job) = job {
-        now(job);
-    }
-}
-
 /// Runs `f` as a callback runs, and then what its drops have set off.
+#[inline(always)]
 pub(super) fn inside<R>(f: impl FnOnce() -> R) -> R {
-    level(None, f)
+    let outer = LEVEL.replace(INSIDE);
+    let value = f();
+    if LEVEL.get() != INSIDE {
+        work(None);
+    }
+    LEVEL.set(outer);
+    value
 }
 
 /// Takes the block, if it has a result that its stages may have, through them.
 pub(super) fn start(block: &Rc<Block>) {
-    if let Some(block) = begin(block) {
-        now(Job::Step(block));
+    if block.can_run() {
+        block.set_busy();
+        level(Job::Step(block.clone()));
     }
 }
 
-/// A level: `f`, what it dropped, then `first`, and all that follows.
-fn level<R>(first: Option<Job>, f: impl FnOnce() -> R) -> R {
-    let outer = QUEUED.try_with(|queued| queued.replace(Some(Vec::new()))).unwrap_or_default();
-    let value = f();
-    work(first);
-    let _ = QUEUED.try_with(|queued| queued.replace(outer));
-    value
+/// Takes a block that has just been fired, if it is not paused, through its stages.
+#[inline(always)]
+pub(super) fn start_fired(block: Rc<Block>) {
+    // One that somebody holds and that has no stages is as it should be.
+    if !(block.is_done() && block.is_held()) {
+        level(Job::Fired(block));
+    }
+}
+
+pub(super) fn cancel_now(block: Rc<Block>, why: &Cancelled) {
+    CANCELS.set(CANCELS.get() + 1);
+    level(Job::Cancel(block, why.clone(), CANCELS.get()));
+}
+
+pub(super) fn unpause_now(block: Rc<Block>) {
+    level(Job::Unpause(block));
+}
+
+pub(super) fn unpause_soon(block: Rc<Block>) {
+    soon(Job::Unpause(block));
+}
+
+pub(super) fn abandon_soon(block: Rc<Block>) {
+    soon(Job::Abandon(block));
+}
+
+/// Does a job right after the callback that runs; now, where none does. What destructors call.
+#[cold]
+fn soon(job: Job) {
+    let mut job = Some(job);
+    if LEVEL.get() != OUTSIDE {
+        // At the end of a thread its queue is gone: what is dropped then fires at once.
+        let _ = QUEUED.try_with(|queued| {
+            queued.borrow_mut().extend(job.take());
+            LEVEL.set(LEVEL.get() + 1);
+        });
+    }
+    if let Some(job) = job {
+        level(job);
+    }
+}
+
+/// Does a job now, with all that follows from it.
+fn level(job: Job) {
+    let outer = LEVEL.replace(INSIDE);
+    work(Some(job));
+    LEVEL.set(outer);
 }
 
 fn work(first: Option<Job>) {
-    let mut stack = Vec::from_iter(first);
+    let mut stack = Vec::new();
+    let mut next = match first {
+        Some(Job::Step(block)) => Some(block),
+        Some(Job::Fired(block)) => fired(block),
+        Some(job) => perform(job),
+        None => None,
+    };
     loop {
-        // What the last job has dropped comes before what else is left, the first drop first.
-        let _ = QUEUED.try_with(|queued| {
-            if let Some(queue) = &mut *queued.borrow_mut() {
-                stack.extend(queue.drain(..).rev());
-            }
-        });
-        let Some(job) = stack.pop() else { return };
-        let next = match job {
-            Job::Step(block) => step(block),
-            Job::Fire(firing) => fire(&firing.block, firing.slot),
-            Job::Abandon(block) => abandon(&block),
-            Job::Unpause(block) => unpause(&block),
-            Job::Cancel(block, why, number) => cancel(&block, &why, number),
+        if LEVEL.get() != INSIDE {
+            // What the last job has dropped comes before what else is left, the first drop first.
+            stack.extend(next.take().map(Job::Step));
+            collect(&mut stack);
+        }
+        next = match next {
+            Some(block) => step(block),
+            None => match stack.pop() {
+                Some(job) => perform(job),
+                None => return,
+            },
         };
-        stack.extend(next.map(Job::Step));
+    }
+}
+
+/// Moves what is queued with this level to the stack, the first on top.
+#[cold]
+fn collect(stack: &mut Vec<Job>) {
+    let count = LEVEL.replace(INSIDE) - INSIDE;
+    let _ = QUEUED.try_with(|queued| {
+        let mut queued = queued.borrow_mut();
+        let from = queued.len() - count;
+        stack.extend(queued.drain(from..).rev());
+    });
+}
+
+#[cold]
+fn perform(job: Job) -> Option<Rc<Block>> {
+    match job {
+        Job::Step(block) => step(block),
+        Job::Fired(block) => fired(block),
+        Job::Abandon(block) => abandon(block),
+        Job::Unpause(block) => {
+            block.unpause();
+            begin(block)
+        }
+        Job::Cancel(block, why, number) => cancel(block, &why, number),
     }
 }
 
 /// Makes a block that can run busy.
-fn begin(block: &Rc<Block>) -> Option<Rc<Block>> {
+fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
     if !block.can_run() {
         return None;
     }
-    block.busy.set(true);
-    Some(block.clone())
+    block.set_busy();
+    Some(block)
 }
 
 /// Takes a busy block through one stage. Gives the busy block whose step is next.
+#[inline(always)]
 fn step(block: Rc<Block>) -> Option<Rc<Block>> {
-    debug_assert!(block.busy.get() && block.slot.borrow().is_some());
-    if block.is_paused() {
-        block.busy.set(false);
-        return None;
-    }
-    let stage = block.stages.borrow_mut().pop_front();
-    let Some(stage) = stage else {
-        block.busy.set(false);
-        if !block.held.get() {
+    match block.step() {
+        Step::Result => Some(block),
+        Step::Finished => {
+            block.clear_busy();
             block.end();
+            None
         }
-        return None;
-    };
-    let slot = block.slot.take().expect("a busy block between two stages has its result");
-    match stage {
-        Stage::Call(Call { run, kind, at }) => match run(slot) {
-            Ran::Result(slot) => {
-                block.slot.replace(Some(slot));
-                Some(block)
-            }
-            Ran::Wait(inner) => join(block, inner, kind, at),
-        },
-        Stage::Give(to) => {
-            block.busy.set(false);
-            give(&to, slot)
+        Step::Stopped => {
+            block.clear_busy();
+            None
         }
-        Stage::End(take) => {
-            block.busy.set(false);
-            let firing = never_unwinding(|| take(slot))?;
-            fire(&firing.block, firing.slot)
-        }
+        Step::Wait(inner) => join(block, inner),
+        Step::Gave(to) => begin(to),
+        Step::Ended(firing) => firing.and_then(|firing| firing.0).and_then(fired),
     }
 }
 
-/// The end of a wait: `to` gets what it waited for.
-fn give(to: &Rc<Block>, mut slot: Slot) -> Option<Rc<Block>> {
-    let Some(Waiting { kind, at, .. }) = to.waiting.take() else { unreachable!("it waits for this result") };
-    kind.passed(&mut slot, at);
-    to.slot.replace(Some(slot));
-    begin(to)
+/// What is to be done with a block that has just been fired.
+#[inline(always)]
+fn fired(block: Rc<Block>) -> Option<Rc<Block>> {
+    if block.has_canceller() {
+        block.drop_canceller();
+    }
+    begin(block)
 }
 
 /// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
-fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: Place) -> Option<Rc<Block>> {
-    inner.held.set(false);
+fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
     if Rc::ptr_eq(&block, &inner) {
-        let mut slot = kind.interrupt(Cycle::new().into());
-        kind.passed(&mut slot, at);
-        block.slot.replace(Some(slot));
+        block.refuse(Cycle::new().into());
         return Some(block);
     }
     if inner.is_done() {
-        let mut slot = inner.slot.take().expect("it is done");
-        kind.passed(&mut slot, at);
-        block.slot.replace(Some(slot));
+        inner.move_result(&block);
         return Some(block);
     }
-    // Whatever handle is kept to this block, what it meant until now is over.
-    block.wait.set(block.wait.get() + 1);
-    block.busy.set(false);
-    match block.take_give() {
+    block.clear_busy();
+    if block.only_gives() {
         // A tail call: all that is left is to pass the result on. The one that waits for it waits for `inner` instead,
         // and this block is out of the chain, which so stays as long as it was.
-        Some(to) if !Rc::ptr_eq(&to, &inner) => {
-            block.heir.replace(Some(Heir { block: Rc::downgrade(&to), wait: to.wait.get() }));
-            wait_for(to, inner);
-        }
-        give => {
-            // `inner` is who waits for this block: a circle, that waits for ever.
-            if let Some(to) = give {
-                block.push(Stage::Give(to));
+        match block.take_give() {
+            Some(to) if !Rc::ptr_eq(&to, &inner) => {
+                block.hand_over(&to);
+                wait_for(to, inner);
+                return None;
             }
-            block.waiting.replace(Some(Waiting { inner: Weak::new(), kind, at }));
-            wait_for(block, inner);
+            // `inner` is who waits for this block: a circle, that waits for ever.
+            Some(to) => block.push_give(to),
+            None => {}
         }
     }
+    wait_for(block, inner);
     None
 }
 
@@ -190,92 +223,36 @@ fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: Place) 
 pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
     // One that would only pass on what it waits for itself is left out as well.
     while inner.only_passes_on() {
-        let next = inner.waiting.borrow().as_ref().and_then(|waiting| waiting.inner.upgrade());
-        let Some(next) = next.filter(|next| !Rc::ptr_eq(next, &block)) else { break };
-        let give = next.stages.borrow_mut().pop_back();
-        debug_assert!(matches!(&give, Some(Stage::Give(to)) if Rc::ptr_eq(to, &inner)));
-        inner.waiting.take();
-        inner.heir.replace(Some(Heir { block: Rc::downgrade(&block), wait: block.wait.get() }));
+        let Some(next) = inner.awaited().filter(|next| !Rc::ptr_eq(next, &block)) else { break };
+        let give = next.take_give();
+        debug_assert!(give.is_some_and(|to| Rc::ptr_eq(&to, &inner)));
+        inner.hand_over(&block);
         inner = next;
     }
-    if let Some(waiting) = &mut *block.waiting.borrow_mut() {
-        waiting.inner = Rc::downgrade(&inner);
-    }
-    inner.push(Stage::Give(block));
+    block.set_awaited(&inner);
+    inner.push_give(block);
 }
 
-/// Fires a block, unless that has happened.
-fn fire(block: &Rc<Block>, slot: Slot) -> Option<Rc<Block>> {
-    if block.fired.replace(true) {
-        never_unwinding(|| drop(slot));
+fn abandon(block: Rc<Block>) -> Option<Rc<Block>> {
+    // A canceller that decides fires it in a moment, whatever it has dropped.
+    if block.is_fired() || block.is_cancelling() || !block.interrupt(Abandoned::new().into()) {
         return None;
     }
-    block.slot.replace(Some(slot));
-    let canceller = block.canceller.take();
-    never_unwinding(|| drop(canceller));
-    begin(block)
-}
-
-fn interrupt(block: &Rc<Block>, why: Interrupt) -> Option<Rc<Block>> {
-    if block.fired.get() { None } else { fire(block, block.source.interrupt(why)) }
-}
-
-fn abandon(block: &Rc<Block>) -> Option<Rc<Block>> {
-    // A canceller that decides fires it in a moment, whatever it has dropped.
-    if block.cancelling.get() { None } else { interrupt(block, Abandoned::new().into()) }
-}
-
-fn unpause(block: &Rc<Block>) -> Option<Rc<Block>> {
-    block.pauses.set(block.pauses.get() - 1);
-    begin(block)
+    fired(block)
 }
 
 /// Cancels what `block` stands for now: itself while unfired, else what it waits for.
 ///
 /// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a circle.
-fn cancel(block: &Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> {
-    let mut block = block.clone();
-    while block.fired.get() {
-        if block.passed_cancel.replace(number) == number {
+fn cancel(mut block: Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> {
+    while block.is_fired() {
+        if block.pass_cancel(number) {
             return None;
         }
-        let next = block.waiting.borrow().as_ref().map(|waiting| waiting.inner.upgrade());
-        block = match next {
-            Some(inner) => inner?,
-            None => {
-                let heir = block.heir.borrow().clone()?;
-                let to = heir.block.upgrade()?;
-                if to.wait.get() != heir.wait {
-                    return None; // that wait is over
-                }
-                to
-            }
-        };
+        block = block.awaited().or_else(|| block.heir())?;
     }
-    if block.passed_cancel.replace(number) == number || block.cancelling.get() {
+    if block.pass_cancel(number) || block.is_cancelling() || !block.ask_canceller(why) {
         return None;
     }
-    cancel_unfired(&block, why)
-}
-
-fn cancel_unfired(block: &Rc<Block>, why: &Cancelled) -> Option<Rc<Block>> {
-    let canceller = block.canceller.take();
-    match canceller {
-        None => interrupt(block, why.clone().into()),
-        Some(Canceller::Forward(forward)) => {
-            block.canceller.replace(Some(Canceller::Forward(forward.clone())));
-            let called = catch_unwind(AssertUnwindSafe(move || forward(why)));
-            called.err().and_then(|payload| interrupt(block, Panicked::new(payload).into()))
-        }
-        Some(Canceller::Once(decide)) => {
-            block.cancelling.set(true);
-            let decided = catch_unwind(AssertUnwindSafe(decide));
-            block.cancelling.set(false);
-            match decided {
-                Ok(Some(slot)) => fire(block, slot),
-                Ok(None) => interrupt(block, why.clone().into()),
-                Err(payload) => interrupt(block, Panicked::new(payload).into()),
-            }
-        }
-    }
+    fired(block)
 }

@@ -1,0 +1,31 @@
+//! What cancels and pauses a block, wherever its ends have gone.
+
+use std::rc::Rc;
+
+use super::raw::Block;
+use super::run;
+use crate::error::Cancelled;
+
+/// A handle to a block, with no type and no right to either end.
+#[derive(Clone)]
+pub(crate) struct Handle(pub(super) Rc<Block>);
+
+impl Handle {
+    pub(crate) fn cancel(&self, why: &Cancelled) {
+        run::cancel_now(self.0.clone(), why);
+    }
+
+    pub(crate) fn pause(&self) {
+        self.0.pause();
+    }
+
+    /// Ends a pause, and runs what it held back.
+    pub(crate) fn unpause(self) {
+        run::unpause_now(self.0);
+    }
+
+    /// Ends a pause for a drop: now, or after the callback that runs.
+    pub(crate) fn unpause_soon(self) {
+        run::unpause_soon(self.0);
+    }
+}

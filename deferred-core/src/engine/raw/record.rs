@@ -1,0 +1,210 @@
+//! What a block does with its result, and what it does when it is cancelled: records in its region.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::block::{Block, Place, Step};
+use super::ends::Firing;
+use super::kind::{Kind, kind};
+use super::region::Head;
+use super::words::{lend, put, take, words};
+use crate::engine::{Left, never_unwinding};
+use crate::error::{Cancelled, Fault, Interrupt, Panicked};
+
+/// The code of a record. Each function wants it to be the first record of the block.
+pub(super) struct Table {
+    /// How many words it captures.
+    pub(super) words: u32,
+    /// The result that it takes; of a canceller, the one that it decides on. None of one that takes what the block gives.
+    pub(super) wants: Option<&'static Kind>,
+    /// Takes the result through a stage that was added at the place. The slot is full, and of the kind it wants.
+    pub(super) run: unsafe fn(&Block, Place) -> Step,
+    /// Calls a canceller: the block is unfired. Says whether that fired it.
+    pub(super) run_canceller: unsafe fn(&Block, &Cancelled) -> bool,
+    /// Takes the record away and drops what it captures.
+    pub(super) drop: unsafe fn(&Block),
+}
+
+/// The words that a `Give` captures.
+pub(super) const GIVE: u32 = words::<Rc<Block>>();
+
+impl Block {
+    /// Appends a record. The slot has at least `slot` words then.
+    ///
+    /// # Safety
+    /// The table is of `C`, and the block's status says what the record is: rule 6.
+    #[inline(always)]
+    pub(super) unsafe fn push_record<C>(&self, table: &'static Table, at: Place, captures: C, slot: u32) {
+        debug_assert!(table.words == words::<C>());
+        // SAFETY: the captures are written at once.
+        unsafe { put(self.region.push(Head { table, at }, words::<C>(), slot), captures) };
+    }
+
+    /// Takes the first record away and gives what it captures.
+    ///
+    /// # Safety
+    /// The table of the first record is of `C`.
+    #[inline(always)]
+    unsafe fn pop_record<C>(&self) -> C {
+        // SAFETY: the caller's promise.
+        let captures = unsafe { take(self.region.first_captures(words::<C>())) };
+        self.region.pop_first(words::<C>());
+        captures
+    }
+}
+
+unsafe fn drop_record<C>(block: &Block) {
+    // SAFETY: the table that has this function is of `C`.
+    drop(unsafe { block.pop_record::<C>() });
+}
+
+unsafe fn no_stage(_: &Block, _: Place) -> Step {
+    unreachable!("the result does not go through a canceller")
+}
+
+unsafe fn no_canceller(_: &Block, _: &Cancelled) -> bool {
+    unreachable!("a stage is not asked at a cancel")
+}
+
+/// Of the last stage of a block for which another one waits: a `Give`.
+pub(super) static GIVES: Table =
+    Table { words: GIVE, wants: None, run: give, run_canceller: no_canceller, drop: drop_record::<Rc<Block>> };
+
+unsafe fn give(block: &Block, _: Place) -> Step {
+    block.give()
+}
+
+/// Of a stage `F` that takes a `Result<T, E>` and leaves a `Result<U, D>`.
+pub(super) struct Stage<T, E, U, D, F>(PhantomData<(T, E, U, D, F)>);
+
+impl<T: 'static, E: Fault, U: 'static, D: Fault, F> Stage<T, E, U, D, F>
+where
+    F: FnOnce(Result<T, E>) -> Left<U, D>,
+{
+    pub(super) const TABLE: Table = Table {
+        words: words::<F>(),
+        wants: Some(kind::<T, E>()),
+        run: Self::run,
+        run_canceller: no_canceller,
+        drop: drop_record::<F>,
+    };
+
+    unsafe fn run(block: &Block, at: Place) -> Step {
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the first record is one of this table, and the slot holds what it takes.
+            let (f, result) = unsafe {
+                let f = block.pop_record::<F>();
+                (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
+            };
+            match f(result) {
+                Left::Result(mut result) => {
+                    if let Err(error) = &mut result {
+                        never_unwinding(|| error.passed(at));
+                    }
+                    // SAFETY: the slot is empty while its block's stage runs. What is wanted next is what this stage
+                    // gives, and when it was added the slot was made large enough.
+                    unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), result)) };
+                    Step::Result
+                }
+                Left::Wait(inner) => {
+                    block.begin_wait(at);
+                    Step::Wait(inner.into_awaited())
+                }
+            }
+        }));
+        // SAFETY: as above: a stage that panics has left nothing.
+        ran.unwrap_or_else(|payload| unsafe { Self::panicked(block, at, payload) })
+    }
+
+    #[cold]
+    unsafe fn panicked(block: &Block, at: Place, payload: Box<dyn Any + Send>) -> Step {
+        let error = never_unwinding(|| {
+            let mut error = D::from(Panicked::new(payload).into());
+            error.passed(at);
+            Err::<U, D>(error)
+        });
+        // SAFETY: the caller's promise.
+        unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), error)) };
+        Step::Result
+    }
+}
+
+/// Of the last stage of a block, which takes the result for good.
+pub(super) struct End<T, E, F>(PhantomData<(T, E, F)>);
+
+impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, F> {
+    pub(super) const TABLE: Table = Table {
+        words: words::<F>(),
+        wants: Some(kind::<T, E>()),
+        run: Self::run,
+        run_canceller: no_canceller,
+        drop: drop_record::<F>,
+    };
+
+    unsafe fn run(block: &Block, _: Place) -> Step {
+        // SAFETY: the first record is one of this table, and the slot holds what it takes.
+        let (f, result) = unsafe {
+            let f = block.pop_record::<F>();
+            (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
+        };
+        block.clear_busy();
+        Step::Ended(never_unwinding(|| f(result)))
+    }
+}
+
+/// Of a canceller that decides what is fired.
+pub(super) struct Once<T, E, C>(PhantomData<(T, E, C)>);
+
+impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
+    pub(super) const TABLE: Table = Table {
+        words: words::<C>(),
+        wants: Some(kind::<T, E>()),
+        run: no_stage,
+        run_canceller: Self::run,
+        drop: drop_record::<C>,
+    };
+
+    unsafe fn run(block: &Block, why: &Cancelled) -> bool {
+        block.clear_canceller();
+        // SAFETY: the first record is one of this table.
+        let canceller = unsafe { block.pop_record::<C>() };
+        block.set_cancelling(true);
+        let decided = catch_unwind(AssertUnwindSafe(canceller));
+        block.set_cancelling(false);
+        match decided {
+            Ok(Some(result)) if !block.is_fired() => {
+                // SAFETY: unfired, and the source of this block fires what its canceller decides on.
+                unsafe { block.fire(|region| put(region.slot(words::<Result<T, E>>()), result)) };
+                true
+            }
+            Ok(Some(late)) => {
+                never_unwinding(|| drop(late));
+                false
+            }
+            Ok(None) => block.interrupt(why.clone().into()),
+            Err(payload) => block.interrupt(Panicked::new(payload).into()),
+        }
+    }
+}
+
+/// Of a canceller that passes each cancel on. Counted, since it may be called again from inside itself.
+pub(super) struct Forward<T, E, C>(PhantomData<(T, E, C)>);
+
+impl<T: 'static, E: Fault, C: Fn(&Cancelled)> Forward<T, E, C> {
+    pub(super) const TABLE: Table = Table {
+        words: words::<Rc<C>>(),
+        wants: Some(kind::<T, E>()),
+        run: no_stage,
+        run_canceller: Self::run,
+        drop: drop_record::<Rc<C>>,
+    };
+
+    unsafe fn run(block: &Block, why: &Cancelled) -> bool {
+        // SAFETY: the first record is one of this table; the loan ends before foreign code runs.
+        let canceller = unsafe { lend::<Rc<C>>(block.region.first_captures(words::<Rc<C>>())) }.clone();
+        let called = catch_unwind(AssertUnwindSafe(move || canceller(why)));
+        called.is_err_and(|payload| block.interrupt(Interrupt::from(Panicked::new(payload))))
+    }
+}
