@@ -2,11 +2,15 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     static LIVE_BYTES: Cell<u64> = const { Cell::new(0) };
 }
+
+/// Only while somebody asks, so that counting is no part of the times.
+static COUNTS: AtomicBool = AtomicBool::new(false);
 
 struct Counting;
 
@@ -22,27 +26,28 @@ fn cost(layout: Layout) -> u64 {
 // without lazy initialisation, so counting neither allocates nor can find them gone.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        LIVE_BYTES.set(LIVE_BYTES.get().wrapping_add(cost(layout)));
+        if COUNTS.load(Ordering::Relaxed) {
+            ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+            LIVE_BYTES.set(LIVE_BYTES.get().wrapping_add(cost(layout)));
+        }
         // SAFETY: as the caller promised.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        LIVE_BYTES.set(LIVE_BYTES.get().wrapping_sub(cost(layout)));
+        if COUNTS.load(Ordering::Relaxed) {
+            LIVE_BYTES.set(LIVE_BYTES.get().wrapping_sub(cost(layout)));
+        }
         // SAFETY: as the caller promised.
         unsafe { System.dealloc(place, layout) }
     }
 }
 
-/// How many allocations this thread has made so far.
-pub(crate) fn allocations() -> u64 {
-    ALLOCATIONS.get()
-}
-
-/// What `made` leaves allocated: bytes, all told, and allocations.
-pub(crate) fn size_of<R>(make: impl FnOnce() -> R) -> (R, u64, u64) {
+/// What `work` gives, and by how much it grew what this thread has allocated: bytes, all told, and how often it allocated.
+pub(crate) fn count<R>(work: impl FnOnce() -> R) -> (R, u64, u64) {
     let (allocations, bytes) = (ALLOCATIONS.get(), LIVE_BYTES.get());
-    let made = make();
+    COUNTS.store(true, Ordering::Relaxed);
+    let made = work();
+    COUNTS.store(false, Ordering::Relaxed);
     (made, LIVE_BYTES.get().wrapping_sub(bytes), ALLOCATIONS.get() - allocations)
 }

@@ -59,9 +59,8 @@ impl Side {
 
     fn allocations(&self) -> f64 {
         const TIMES: u64 = 100;
-        let before = count::allocations();
-        (self.run)(TIMES);
-        (count::allocations() - before) as f64 / TIMES as f64
+        let (_, _, allocations) = count::count(|| (self.run)(TIMES));
+        allocations as f64 / TIMES as f64
     }
 }
 

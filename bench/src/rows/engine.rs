@@ -315,7 +315,7 @@ fn flatten() -> Row {
 /// A pending Deferred and its resolver, with some callbacks that capture a word each.
 fn pending_with(callbacks: u64) -> (u64, u64) {
     let more = black_box(1_u64);
-    let (made, bytes, allocations) = count::size_of(|| {
+    let (made, bytes, allocations) = count::count(|| {
         let (mut deferred, resolver) = Deferred::<u64>::new();
         for _ in 0..callbacks {
             deferred = deferred.add_callback(move |value| Ok(add(value, more)));

@@ -9,6 +9,7 @@ use crate::error::{self, Fault};
 /// Lets a result pass a callback that is not for it.
 ///
 /// The callback goes first: a panic in its captures' destructors would leak a value that is already on its way out.
+#[inline(always)]
 fn pass<T, E: Fault>(result: Result<T, E>, callback: impl Sized) -> Left<T, E> {
     drop(callback);
     Left::Result(result)
@@ -16,6 +17,7 @@ fn pass<T, E: Fault>(result: Result<T, E>, callback: impl Sized) -> Left<T, E> {
 
 impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Adds a stage; runs it now if the result is there.
+    #[inline(always)]
     #[track_caller]
     fn then<U, D, F>(self, stage: F) -> Deferred<U, D>
     where
@@ -26,6 +28,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self.then_at(Location::caller(), stage)
     }
 
+    #[inline(always)]
     fn then_at<U, D, F>(self, at: &'static Location<'static>, stage: F) -> Deferred<U, D>
     where
         U: 'static,

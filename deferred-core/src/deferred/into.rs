@@ -43,6 +43,7 @@ pub trait IntoDeferred<E: Fault> {
 impl<T: 'static, E: Fault> IntoDeferred<E> for Result<T, E> {
     type Value = T;
 
+    #[inline(always)]
     #[track_caller]
     fn into_deferred(self) -> Deferred<T, E> {
         Deferred::from(self)
@@ -52,6 +53,7 @@ impl<T: 'static, E: Fault> IntoDeferred<E> for Result<T, E> {
 impl<T: 'static, E: Fault> IntoDeferred<E> for Deferred<T, E> {
     type Value = T;
 
+    #[inline(always)]
     fn into_deferred(self) -> Deferred<T, E> {
         self
     }
@@ -60,6 +62,7 @@ impl<T: 'static, E: Fault> IntoDeferred<E> for Deferred<T, E> {
 impl<E: Fault> IntoDeferred<E> for () {
     type Value = ();
 
+    #[inline(always)]
     #[track_caller]
     fn into_deferred(self) -> Deferred<(), E> {
         Deferred::from(Ok(()))

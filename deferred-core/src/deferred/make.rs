@@ -113,6 +113,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
 /// One that has this result. It needs no memory.
 impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
+    #[inline(always)]
     #[track_caller]
     fn from(result: Result<T, E>) -> Self {
         let at = Location::caller();

@@ -82,15 +82,18 @@ enum State<T, E: Fault> {
 }
 
 impl<T: 'static, E: Fault> Deferred<T, E> {
+    #[inline(always)]
     fn ready(result: Result<T, E>, made: &'static Location<'static>, last: &'static Location<'static>) -> Self {
         Deferred { state: State::Ready(Ready::new(result, made, last)) }
     }
 
+    #[inline(always)]
     fn pending(chain: Chain<T, E>) -> Self {
         Deferred { state: State::Pending(chain) }
     }
 
     /// What a stage that was added at `at` has left.
+    #[inline(always)]
     fn left(left: Left<T, E>, made: &'static Location<'static>, at: &'static Location<'static>) -> Self {
         match left {
             Left::Result(result) => Self::ready(result, made, at),
@@ -99,6 +102,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// What a stage leaves that returned this Deferred.
+    #[inline(always)]
     fn into_left(self) -> Left<T, E> {
         match self.state {
             State::Ready(ready) => Left::Result(ready.take()),
@@ -153,6 +157,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// # Errors
     ///
     /// The Deferred as it was, if the result is not there.
+    #[inline]
     pub fn try_take(self) -> Result<Result<T, E>, Self> {
         match self.state {
             State::Ready(ready) => Ok(ready.take()),

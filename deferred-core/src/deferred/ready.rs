@@ -13,6 +13,7 @@ pub(crate) struct Ready<T, E: Fault> {
 }
 
 impl<T, E: Fault> Ready<T, E> {
+    #[inline(always)]
     pub(crate) fn new(
         result: Result<T, E>,
         made: &'static Location<'static>,
@@ -25,11 +26,13 @@ impl<T, E: Fault> Ready<T, E> {
         self.result.as_ref().expect("not taken yet")
     }
 
+    #[inline(always)]
     pub(crate) fn take(mut self) -> Result<T, E> {
         self.take_out()
     }
 
     /// Takes the result; nothing else may be asked of this afterwards.
+    #[inline(always)]
     pub(crate) fn take_out(&mut self) -> Result<T, E> {
         self.result.take().expect("taken once")
     }

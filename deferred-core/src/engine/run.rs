@@ -166,6 +166,15 @@ fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
 fn step(block: Rc<Block>) -> Option<Rc<Block>> {
     match block.step() {
         Step::Result => Some(block),
+        end => stepped(block, end),
+    }
+}
+
+/// The steps that do not just go on.
+#[inline(never)]
+fn stepped(block: Rc<Block>, step: Step) -> Option<Rc<Block>> {
+    match step {
+        Step::Result => Some(block),
         Step::Finished => {
             block.clear_busy();
             block.end();
@@ -177,7 +186,7 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
         }
         Step::Wait(inner) => join(block, inner),
         Step::Gave(to) => begin(to),
-        Step::Ended(firing) => firing.and_then(|firing| firing.0).and_then(fired),
+        Step::Ended(block) => block.and_then(fired),
     }
 }
 

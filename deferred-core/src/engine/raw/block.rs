@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use super::ends::Firing;
 use super::kind::Kind;
 use super::record::{self, GIVE};
 use super::region::Region;
@@ -14,30 +13,24 @@ use crate::error::{Cancelled, Interrupt};
 /// A place in the source.
 pub(in crate::engine) type Place = &'static Location<'static>;
 
-/// The bits of a block's status.
+/// The bits of a block's status. A byte, since a larger word that is changed by the byte and then read whole stalls.
 mod bit {
     /// The source has spoken: it was fired or cancelled, and what comes from it now is ignored.
-    pub(super) const FIRED: u32 = 1;
-    /// The slot holds a result. Rule 2.
-    pub(super) const FULL: u32 = 1 << 1;
+    pub(super) const FIRED: u8 = 1;
     /// A loop is in this block.
-    pub(super) const BUSY: u32 = 1 << 2;
+    pub(super) const BUSY: u8 = 1 << 1;
     /// There are pauses.
-    pub(super) const PAUSED: u32 = 1 << 3;
+    pub(super) const PAUSED: u8 = 1 << 2;
     /// A `Chain` exists. Rule 3.
-    pub(super) const HELD: u32 = 1 << 4;
+    pub(super) const HELD: u8 = 1 << 3;
     /// A `Handle` was taken, so this block must stay what the handle means.
-    pub(super) const SHARED: u32 = 1 << 5;
+    pub(super) const SHARED: u8 = 1 << 4;
     /// The last stage has left another block, whose result is waited for: `toward`.
-    pub(super) const WAITING: u32 = 1 << 6;
-    /// `toward` has taken the place of this block, in its wait `heir_wait`.
-    pub(super) const HANDED_OVER: u32 = 1 << 7;
+    pub(super) const WAITING: u8 = 1 << 5;
     /// The first record is a canceller. Rule 6.
-    pub(super) const CANCELLER: u32 = 1 << 8;
-    /// Its canceller of the deciding kind runs.
-    pub(super) const CANCELLING: u32 = 1 << 9;
+    pub(super) const CANCELLER: u8 = 1 << 6;
     /// The last record is a `Give`. Rule 6.
-    pub(super) const GIVES: u32 = 1 << 10;
+    pub(super) const GIVES: u8 = 1 << 7;
 }
 
 /// What became of a block's next stage.
@@ -48,8 +41,8 @@ pub(in crate::engine) enum Step {
     Wait(Rc<Block>),
     /// The result was given to a block that waited for it, which has it now.
     Gave(Rc<Block>),
-    /// The result was taken for good, and there is something to fire with it.
-    Ended(Option<Firing>),
+    /// The result was taken for good; perhaps a block was fired with it.
+    Ended(Option<Rc<Block>>),
     /// There is no stage left.
     Finished,
     /// It is paused, or has no result.
@@ -58,7 +51,13 @@ pub(in crate::engine) enum Step {
 
 /// The memory of one pending Deferred.
 pub(in crate::engine) struct Block {
-    status: Cell<u32>,
+    status: Cell<u8>,
+    /// The slot holds a result. Rule 2. Not in the status: it changes twice at every stage.
+    full: Cell<bool>,
+    /// `toward` has taken the place of this block, in its wait `heir_wait`.
+    handed_over: Cell<bool>,
+    /// Its canceller of the deciding kind runs.
+    cancelling: Cell<bool>,
     pauses: Cell<u32>,
     /// How many waits have begun: tells one that goes on from one that is over. See `hand_over`.
     wait: Cell<u32>,
@@ -80,8 +79,11 @@ impl Block {
     /// One that is not fired, and whose `Chain` exists.
     #[inline(always)]
     pub(super) fn new(kind: &'static Kind, made: Place, last: Place) -> Rc<Block> {
-        Rc::new(Block {
+        let block = Rc::new(Block {
             status: Cell::new(bit::HELD),
+            full: Cell::new(false),
+            handed_over: Cell::new(false),
+            cancelling: Cell::new(false),
             pauses: Cell::new(0),
             wait: Cell::new(0),
             heir_wait: Cell::new(0),
@@ -92,16 +94,19 @@ impl Block {
             made,
             last: Cell::new(last),
             region: Region::new(kind.words),
-        })
+        });
+        // Not before it lies where it stays: written in place, it is not copied.
+        block.region.widen(kind.words);
+        block
     }
 
     #[inline(always)]
-    fn has(&self, bits: u32) -> bool {
+    fn has(&self, bits: u8) -> bool {
         self.status.get() & bits != 0
     }
 
     #[inline(always)]
-    fn change(&self, off: u32, on: u32) {
+    fn change(&self, off: u8, on: u8) {
         self.status.set(self.status.get() & !off | on);
     }
 
@@ -110,7 +115,7 @@ impl Block {
     }
 
     pub(in crate::engine) fn is_cancelling(&self) -> bool {
-        self.has(bit::CANCELLING)
+        self.cancelling.get()
     }
 
     /// Nothing has happened to it.
@@ -120,7 +125,7 @@ impl Block {
 
     #[inline(always)]
     pub(in crate::engine) fn is_full(&self) -> bool {
-        self.has(bit::FULL)
+        self.full.get()
     }
 
     #[inline(always)]
@@ -136,7 +141,7 @@ impl Block {
     /// Its result is there, and a loop may take it through the stages.
     #[inline(always)]
     pub(in crate::engine) fn can_run(&self) -> bool {
-        self.status.get() & (bit::FULL | bit::BUSY | bit::PAUSED) == bit::FULL
+        self.full.get() && !self.has(bit::BUSY | bit::PAUSED)
     }
 
     /// Its result is there, and nothing is left that would change it.
@@ -194,7 +199,7 @@ impl Block {
 impl Block {
     /// Of what the first stage takes: what the slot holds, or waits for. A canceller decides on the same.
     fn wants(&self) -> &'static Kind {
-        self.region.first().and_then(|head| head.table.wants).unwrap_or(self.result.get())
+        self.region.first().and_then(|record| record.head().table.wants).unwrap_or(self.result.get())
     }
 
     /// Fills the slot.
@@ -205,7 +210,7 @@ impl Block {
     pub(super) unsafe fn fill(&self, write: impl FnOnce(&Region)) {
         debug_assert!(!self.is_full(), "the slot holds a result");
         write(&self.region);
-        self.change(0, bit::FULL);
+        self.full.set(true);
     }
 
     /// Empties the slot, whose result `read` moves out.
@@ -215,7 +220,7 @@ impl Block {
     #[inline(always)]
     pub(super) unsafe fn empty<R>(&self, read: impl FnOnce(&Region) -> R) -> R {
         debug_assert!(self.is_full(), "the slot holds no result");
-        self.change(bit::FULL, 0);
+        self.full.set(false);
         read(&self.region)
     }
 
@@ -282,13 +287,13 @@ impl Block {
     /// Takes the result, if it is there, through the next stage.
     #[inline(always)]
     pub(in crate::engine) fn step(&self) -> Step {
-        if self.status.get() & (bit::FULL | bit::PAUSED) != bit::FULL {
+        if !self.full.get() || self.has(bit::PAUSED) {
             return Step::Stopped;
         }
         match self.region.first() {
             None => Step::Finished,
             // SAFETY: the slot holds what the first stage takes; a canceller's `run` only panics.
-            Some(head) => unsafe { (head.table.run)(self, head.at) },
+            Some(record) => unsafe { (record.head().table.run)(self, record) },
         }
     }
 
@@ -313,7 +318,7 @@ impl Block {
 
     /// The block to which this one has handed over, if it is still in the same wait.
     pub(in crate::engine) fn heir(&self) -> Option<Rc<Block>> {
-        let heir = if self.has(bit::HANDED_OVER) { self.toward()? } else { return None };
+        let heir = if self.handed_over.get() { self.toward()? } else { return None };
         (heir.wait.get() == self.heir_wait.get()).then_some(heir)
     }
 
@@ -327,7 +332,8 @@ impl Block {
     /// Hands the place of this block, which only waits, over to `heir`: cancels go there, while its present wait goes on.
     pub(in crate::engine) fn hand_over(&self, heir: &Rc<Block>) {
         debug_assert!(self.has(bit::WAITING) && self.region.is_empty());
-        self.change(bit::WAITING, bit::HANDED_OVER);
+        self.change(bit::WAITING, 0);
+        self.handed_over.set(true);
         self.heir_wait.set(heir.wait.get());
         self.toward.set(Some(Rc::downgrade(heir)));
     }
@@ -389,7 +395,7 @@ impl Block {
     }
 
     pub(super) fn set_cancelling(&self, on: bool) {
-        self.change(if on { 0 } else { bit::CANCELLING }, if on { bit::CANCELLING } else { 0 });
+        self.cancelling.set(on);
     }
 
     /// Asks the canceller of an unfired block, if there is one, and fires with what it decides. Says whether this fired it.
@@ -399,17 +405,17 @@ impl Block {
         match self.region.first().filter(|_| self.has_canceller()) {
             None => self.interrupt(why.clone().into()),
             // SAFETY: the first record is a canceller.
-            Some(head) => unsafe { (head.table.run_canceller)(self, why) },
+            Some(record) => unsafe { (record.head().table.run_canceller)(self, record, why) },
         }
     }
 
     /// Drops the canceller, if there is one.
     #[cold]
     pub(in crate::engine) fn drop_canceller(&self) {
-        if let Some(head) = self.region.first().filter(|_| self.has_canceller()) {
+        if let Some(record) = self.region.first().filter(|_| self.has_canceller()) {
             self.clear_canceller();
             // SAFETY: it is the first record, and `drop` takes it away.
-            never_unwinding(|| unsafe { (head.table.drop)(self) });
+            never_unwinding(|| unsafe { (record.head().table.drop)(self, record) });
         }
     }
 }
@@ -433,9 +439,9 @@ impl Block {
             never_unwinding(|| unsafe { (kind.drop)(self) });
         }
         self.clear_canceller();
-        while let Some(head) = self.region.first() {
+        while let Some(record) = self.region.first() {
             // SAFETY: it is the first record, and `drop` takes it away.
-            never_unwinding(|| unsafe { (head.table.drop)(self) });
+            never_unwinding(|| unsafe { (record.head().table.drop)(self, record) });
         }
     }
 }

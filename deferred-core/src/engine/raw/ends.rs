@@ -34,7 +34,7 @@ pub(crate) struct Source<T, E: Fault> {
 }
 
 /// A block that has just been fired, for the loop to run. None if it had been fired before.
-pub(crate) struct Firing(pub(in crate::engine) Option<Rc<Block>>);
+pub(crate) struct Firing(Option<Rc<Block>>);
 
 impl<T: 'static, E: Fault> Chain<T, E> {
     /// Both ends of a new block.
@@ -290,5 +290,9 @@ impl Firing {
         if let Some(block) = self.0 {
             run::start_fired(block);
         }
+    }
+
+    pub(super) fn into_block(self) -> Option<Rc<Block>> {
+        self.0
     }
 }

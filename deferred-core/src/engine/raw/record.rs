@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::block::{Block, Place, Step};
 use super::ends::Firing;
 use super::kind::{Kind, kind};
-use super::region::Head;
+use super::region::{Head, Record};
 use super::words::{lend, put, take, words};
 use crate::engine::{Left, never_unwinding};
 use crate::error::{Cancelled, Fault, Interrupt, Panicked};
@@ -19,12 +19,12 @@ pub(super) struct Table {
     pub(super) words: u32,
     /// The result that it takes; of a canceller, the one that it decides on. None of one that takes what the block gives.
     pub(super) wants: Option<&'static Kind>,
-    /// Takes the result through a stage that was added at the place. The slot is full, and of the kind it wants.
-    pub(super) run: unsafe fn(&Block, Place) -> Step,
+    /// Takes the result through a stage. The slot is full, and of the kind it wants.
+    pub(super) run: unsafe fn(&Block, Record) -> Step,
     /// Calls a canceller: the block is unfired. Says whether that fired it.
-    pub(super) run_canceller: unsafe fn(&Block, &Cancelled) -> bool,
+    pub(super) run_canceller: unsafe fn(&Block, Record, &Cancelled) -> bool,
     /// Takes the record away and drops what it captures.
-    pub(super) drop: unsafe fn(&Block),
+    pub(super) drop: unsafe fn(&Block, Record),
 }
 
 /// The words that a `Give` captures.
@@ -45,26 +45,26 @@ impl Block {
     /// Takes the first record away and gives what it captures.
     ///
     /// # Safety
-    /// The table of the first record is of `C`.
+    /// This is the first record, and its table is of `C`.
     #[inline(always)]
-    unsafe fn pop_record<C>(&self) -> C {
+    unsafe fn pop_record<C>(&self, record: Record) -> C {
         // SAFETY: the caller's promise.
-        let captures = unsafe { take(self.region.first_captures(words::<C>())) };
+        let captures = unsafe { take(record.captures()) };
         self.region.pop_first(words::<C>());
         captures
     }
 }
 
-unsafe fn drop_record<C>(block: &Block) {
+unsafe fn drop_record<C>(block: &Block, record: Record) {
     // SAFETY: the table that has this function is of `C`.
-    drop(unsafe { block.pop_record::<C>() });
+    drop(unsafe { block.pop_record::<C>(record) });
 }
 
-unsafe fn no_stage(_: &Block, _: Place) -> Step {
+unsafe fn no_stage(_: &Block, _: Record) -> Step {
     unreachable!("the result does not go through a canceller")
 }
 
-unsafe fn no_canceller(_: &Block, _: &Cancelled) -> bool {
+unsafe fn no_canceller(_: &Block, _: Record, _: &Cancelled) -> bool {
     unreachable!("a stage is not asked at a cancel")
 }
 
@@ -72,7 +72,7 @@ unsafe fn no_canceller(_: &Block, _: &Cancelled) -> bool {
 pub(super) static GIVES: Table =
     Table { words: GIVE, wants: None, run: give, run_canceller: no_canceller, drop: drop_record::<Rc<Block>> };
 
-unsafe fn give(block: &Block, _: Place) -> Step {
+unsafe fn give(block: &Block, _: Record) -> Step {
     block.give()
 }
 
@@ -91,11 +91,12 @@ where
         drop: drop_record::<F>,
     };
 
-    unsafe fn run(block: &Block, at: Place) -> Step {
+    unsafe fn run(block: &Block, record: Record) -> Step {
+        let at = record.head().at;
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the first record is one of this table, and the slot holds what it takes.
             let (f, result) = unsafe {
-                let f = block.pop_record::<F>();
+                let f = block.pop_record::<F>(record);
                 (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
             };
             match f(result) {
@@ -143,14 +144,14 @@ impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, 
         drop: drop_record::<F>,
     };
 
-    unsafe fn run(block: &Block, _: Place) -> Step {
+    unsafe fn run(block: &Block, record: Record) -> Step {
         // SAFETY: the first record is one of this table, and the slot holds what it takes.
         let (f, result) = unsafe {
-            let f = block.pop_record::<F>();
+            let f = block.pop_record::<F>(record);
             (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
         };
         block.clear_busy();
-        Step::Ended(never_unwinding(|| f(result)))
+        Step::Ended(never_unwinding(|| f(result)).and_then(Firing::into_block))
     }
 }
 
@@ -166,10 +167,10 @@ impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
         drop: drop_record::<C>,
     };
 
-    unsafe fn run(block: &Block, why: &Cancelled) -> bool {
+    unsafe fn run(block: &Block, record: Record, why: &Cancelled) -> bool {
         block.clear_canceller();
         // SAFETY: the first record is one of this table.
-        let canceller = unsafe { block.pop_record::<C>() };
+        let canceller = unsafe { block.pop_record::<C>(record) };
         block.set_cancelling(true);
         let decided = catch_unwind(AssertUnwindSafe(canceller));
         block.set_cancelling(false);
@@ -201,9 +202,9 @@ impl<T: 'static, E: Fault, C: Fn(&Cancelled)> Forward<T, E, C> {
         drop: drop_record::<Rc<C>>,
     };
 
-    unsafe fn run(block: &Block, why: &Cancelled) -> bool {
+    unsafe fn run(block: &Block, record: Record, why: &Cancelled) -> bool {
         // SAFETY: the first record is one of this table; the loan ends before foreign code runs.
-        let canceller = unsafe { lend::<Rc<C>>(block.region.first_captures(words::<Rc<C>>())) }.clone();
+        let canceller = unsafe { lend::<Rc<C>>(record.captures()) }.clone();
         let called = catch_unwind(AssertUnwindSafe(move || canceller(why)));
         called.is_err_and(|payload| block.interrupt(Interrupt::from(Panicked::new(payload))))
     }

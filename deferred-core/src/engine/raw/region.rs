@@ -23,6 +23,24 @@ pub(super) struct Head {
 
 const HEAD: u32 = words::<Head>();
 
+/// A live record of a region, for as long as that is neither moved nor changed. Rule 1.
+#[derive(Clone, Copy)]
+pub(super) struct Record(*mut Word);
+
+impl Record {
+    #[inline(always)]
+    pub(super) fn head(self) -> Head {
+        // SAFETY: a record begins with a head.
+        unsafe { *self.0.cast::<Head>() }
+    }
+
+    #[inline(always)]
+    pub(super) fn captures(self) -> *mut Word {
+        // SAFETY: they are behind the head.
+        unsafe { self.0.add(HEAD as usize) }
+    }
+}
+
 pub(super) struct Region {
     slot: Cell<u32>,
     first: Cell<u32>,
@@ -33,23 +51,25 @@ pub(super) struct Region {
 }
 
 impl Region {
+    /// One with a slot of `slot` words, or of none if that is more than it has in itself: see [`widen`](Self::widen).
     #[inline(always)]
     pub(super) fn new(slot: u32) -> Region {
-        let region = Region {
-            slot: Cell::new(0),
-            first: Cell::new(0),
-            end: Cell::new(0),
+        let slot = if slot > IN_PLACE { 0 } else { slot };
+        Region {
+            slot: Cell::new(slot),
+            first: Cell::new(slot),
+            end: Cell::new(slot),
             cap: Cell::new(IN_PLACE),
             here: UnsafeCell::new([Word::uninit(); IN_PLACE as usize]),
-        };
-        if slot > IN_PLACE {
-            region.rebuild(slot, 0);
-        } else {
-            region.slot.set(slot);
-            region.first.set(slot);
-            region.end.set(slot);
         }
-        region
+    }
+
+    /// Makes the slot at least `slot` words large.
+    #[inline(always)]
+    pub(super) fn widen(&self, slot: u32) {
+        if slot > self.slot.get() {
+            self.rebuild(slot, 0);
+        }
     }
 
     #[inline(always)]
@@ -90,21 +110,10 @@ impl Region {
         self.end.get() - self.first.get() == HEAD + len
     }
 
-    /// What the first record begins with, if there is one.
+    /// The first record, if there is one.
     #[inline(always)]
-    pub(super) fn first(&self) -> Option<Head> {
-        if self.is_empty() {
-            return None;
-        }
-        // SAFETY: a live record begins there, with a head.
-        Some(unsafe { *self.at(self.first.get(), HEAD).cast::<Head>() })
-    }
-
-    /// The captures of the first record, of `len` words.
-    #[inline(always)]
-    pub(super) fn first_captures(&self, len: u32) -> *mut Word {
-        debug_assert!(self.first.get() + HEAD + len <= self.end.get(), "no such record");
-        self.at(self.first.get() + HEAD, len)
+    pub(super) fn first(&self) -> Option<Record> {
+        if self.is_empty() { None } else { Some(Record(self.at(self.first.get(), HEAD))) }
     }
 
     /// The captures of the last record, of `len` words.
@@ -113,7 +122,7 @@ impl Region {
         self.at(self.end.get() - len, len)
     }
 
-    /// Steps over the first record, of `len` words, whose captures were moved out.
+    /// Steps over the first record, of `len` words of captures, which were moved out.
     #[inline(always)]
     pub(super) fn pop_first(&self, len: u32) {
         self.first.set(self.first.get() + HEAD + len);
