@@ -12,8 +12,6 @@ use crate::error::{Abandoned, Cancelled, Cycle};
 enum Job {
     /// Takes a busy block through its next stage.
     Step(Rc<Block>),
-    /// Goes on with a block that has just been fired.
-    Fired(Rc<Block>),
     /// The resolver of the block was dropped.
     Abandon(Rc<Block>),
     /// Ends one pause.
@@ -48,9 +46,8 @@ pub(super) fn inside<R>(f: impl FnOnce() -> R) -> R {
 
 /// Takes the block, if it has a result that its stages may have, through them.
 pub(super) fn start(block: &Rc<Block>) {
-    if block.can_run() {
-        block.set_busy();
-        level(Job::Step(block.clone()));
+    if let Some(block) = begin(block.clone()) {
+        inside(|| run(block));
     }
 }
 
@@ -59,7 +56,30 @@ pub(super) fn start(block: &Rc<Block>) {
 pub(super) fn start_fired(block: Rc<Block>) {
     // One that somebody holds and that has no stages is as it should be.
     if !(block.is_done() && block.is_held()) {
-        level(Job::Fired(block));
+        run_fired(block);
+    }
+}
+
+fn run_fired(block: Rc<Block>) {
+    inside(|| {
+        if let Some(block) = fired(block) {
+            run(block);
+        }
+    });
+}
+
+/// Takes a busy block through its stages. Most come to their end here, and need no stack of jobs.
+#[inline(always)]
+fn run(block: Rc<Block>) {
+    // After a canceller was dropped, what that has dropped comes first.
+    let step = if LEVEL.get() == INSIDE { block.step(|| LEVEL.get() == INSIDE) } else { Step::Result };
+    match step {
+        Step::Finished => {
+            block.clear_busy();
+            block.end();
+        }
+        Step::Result => work(Some(block)),
+        step => work(stepped(block, step)),
     }
 }
 
@@ -98,19 +118,13 @@ fn soon(job: Job) {
 
 /// Does a job now, with all that follows from it.
 fn level(job: Job) {
-    let outer = LEVEL.replace(INSIDE);
-    work(Some(job));
-    LEVEL.set(outer);
+    inside(|| work(perform(job)));
 }
 
-fn work(first: Option<Job>) {
+/// Takes a busy block through its stages, and does all that follows and that is queued with this level.
+#[inline(never)]
+fn work(mut next: Option<Rc<Block>>) {
     let mut stack = Vec::new();
-    let mut next = match first {
-        Some(Job::Step(block)) => Some(block),
-        Some(Job::Fired(block)) => fired(block),
-        Some(job) => perform(job),
-        None => None,
-    };
     loop {
         if LEVEL.get() != INSIDE {
             // What the last job has dropped comes before what else is left, the first drop first.
@@ -142,7 +156,6 @@ fn collect(stack: &mut Vec<Job>) {
 fn perform(job: Job) -> Option<Rc<Block>> {
     match job {
         Job::Step(block) => step(block),
-        Job::Fired(block) => fired(block),
         Job::Abandon(block) => abandon(block),
         Job::Unpause(block) => {
             block.unpause();
@@ -161,10 +174,12 @@ fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
     Some(block)
 }
 
-/// Takes a busy block through one stage. Gives the busy block whose step is next.
+/// Takes a busy block through its stages, up to one after which there is something else to do. Gives the busy block whose
+/// step is next.
 #[inline(always)]
 fn step(block: Rc<Block>) -> Option<Rc<Block>> {
-    match block.step() {
+    // What the stage has dropped comes before the next one.
+    match block.step(|| LEVEL.get() == INSIDE) {
         Step::Result => Some(block),
         end => stepped(block, end),
     }

@@ -1,12 +1,13 @@
 //! The state of a pending Deferred, and the result in its slot.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 use super::kind::Kind;
 use super::record::{self, GIVE};
-use super::region::Region;
+use super::region::{IN_PLACE, Region};
 use crate::engine::never_unwinding;
 use crate::error::{Cancelled, Interrupt};
 
@@ -79,24 +80,31 @@ impl Block {
     /// One that is not fired, and whose `Chain` exists.
     #[inline(always)]
     pub(super) fn new(kind: &'static Kind, made: Place, last: Place) -> Rc<Block> {
-        let block = Rc::new(Block {
-            status: Cell::new(bit::HELD),
-            full: Cell::new(false),
-            handed_over: Cell::new(false),
-            cancelling: Cell::new(false),
-            pauses: Cell::new(0),
-            wait: Cell::new(0),
-            heir_wait: Cell::new(0),
-            passed_cancel: Cell::new(0),
-            toward: Cell::new(None),
-            wait_at: Cell::new(made),
-            result: Cell::new(kind),
-            made,
-            last: Cell::new(last),
-            region: Region::new(kind.words),
-        });
-        // Not before it lies where it stays: written in place, it is not copied.
-        block.region.widen(kind.words);
+        let mut block = Rc::new(MaybeUninit::<Block>::uninit());
+        let place = Rc::get_mut(&mut block).expect("nobody else knows it yet").as_mut_ptr();
+        // Field by field where it lies, so that no block is made on the stack and copied. (`new_uninit` looks for the
+        // layout in two calls.)
+        // SAFETY: every field is written, once. The words of the region may be anything.
+        let block = unsafe {
+            (&raw mut (*place).status).write(Cell::new(bit::HELD));
+            (&raw mut (*place).full).write(Cell::new(false));
+            (&raw mut (*place).handed_over).write(Cell::new(false));
+            (&raw mut (*place).cancelling).write(Cell::new(false));
+            (&raw mut (*place).pauses).write(Cell::new(0));
+            (&raw mut (*place).wait).write(Cell::new(0));
+            (&raw mut (*place).heir_wait).write(Cell::new(0));
+            (&raw mut (*place).passed_cancel).write(Cell::new(0));
+            (&raw mut (*place).toward).write(Cell::new(None));
+            (&raw mut (*place).wait_at).write(Cell::new(made));
+            (&raw mut (*place).result).write(Cell::new(kind));
+            (&raw mut (*place).made).write(made);
+            (&raw mut (*place).last).write(Cell::new(last));
+            Region::begin(&raw mut (*place).region, kind.words);
+            block.assume_init()
+        };
+        if kind.words > IN_PLACE {
+            block.region.widen(kind.words);
+        }
         block
     }
 
@@ -284,16 +292,25 @@ impl Block {
 
 /// What is done with the result.
 impl Block {
-    /// Takes the result, if it is there, through the next stage.
+    /// Takes the result, if it is there, through one stage, and as long as there is a result and `go_on` says so through
+    /// the next ones.
     #[inline(always)]
-    pub(in crate::engine) fn step(&self) -> Step {
-        if !self.full.get() || self.has(bit::PAUSED) {
+    pub(in crate::engine) fn step(&self, go_on: impl Fn() -> bool) -> Step {
+        if !self.is_full() {
             return Step::Stopped;
         }
-        match self.region.first() {
-            None => Step::Finished,
-            // SAFETY: the slot holds what the first stage takes; a canceller's `run` only panics.
-            Some(record) => unsafe { (record.head().table.run)(self, record) },
+        loop {
+            debug_assert!(self.is_full());
+            if self.has(bit::PAUSED) {
+                return Step::Stopped;
+            }
+            let Some(record) = self.region.first() else { return Step::Finished };
+            // SAFETY: the slot is full, at first as was seen and later since the stage before has left a result. It
+            // holds what the first stage takes; a canceller's `run` only panics.
+            let step = unsafe { (record.head().table.run)(self, record) };
+            if !matches!(step, Step::Result) || !go_on() {
+                return step;
+            }
         }
     }
 

@@ -111,7 +111,12 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         let block = self.into_block();
         // SAFETY: what the block gives is a `Result<T, E>`, of which this is the only `Chain`; what it gives from now on is
         // what the stage leaves, for which there is room.
-        unsafe { block.push_record(&Stage::<T, E, U, D, F>::TABLE, at, f, words::<Result<U, D>>()) };
+        unsafe {
+            // The slot is large enough for what the stage takes.
+            let grown = words::<Result<U, D>>() > words::<Result<T, E>>();
+            let slot = if grown { words::<Result<U, D>>() } else { 0 };
+            block.push_record(&Stage::<T, E, U, D, F>::TABLE, at, f, slot);
+        }
         block.result.set(kind::<U, D>());
         block.last.set(at);
         Chain { block, types: PhantomData }

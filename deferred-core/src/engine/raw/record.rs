@@ -100,15 +100,14 @@ where
                 (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
             };
             match f(result) {
-                Left::Result(mut result) => {
-                    if let Err(error) = &mut result {
-                        never_unwinding(|| error.passed(at));
-                    }
+                Left::Result(Ok(value)) => {
                     // SAFETY: the slot is empty while its block's stage runs. What is wanted next is what this stage
                     // gives, and when it was added the slot was made large enough.
-                    unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), result)) };
+                    unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), Ok::<U, D>(value))) };
                     Step::Result
                 }
+                // SAFETY: as above.
+                Left::Result(Err(error)) => unsafe { Self::failed(block, at, error) },
                 Left::Wait(inner) => {
                     block.begin_wait(at);
                     Step::Wait(inner.into_awaited())
@@ -119,16 +118,20 @@ where
         ran.unwrap_or_else(|payload| unsafe { Self::panicked(block, at, payload) })
     }
 
+    /// Not inline, so that a value needs no registers for it.
+    #[inline(never)]
+    unsafe fn failed(block: &Block, at: Place, mut error: D) -> Step {
+        never_unwinding(|| error.passed(at));
+        // SAFETY: the caller's promise: the slot is empty, and wants what this stage gives.
+        unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), Err::<U, D>(error))) };
+        Step::Result
+    }
+
     #[cold]
     unsafe fn panicked(block: &Block, at: Place, payload: Box<dyn Any + Send>) -> Step {
-        let error = never_unwinding(|| {
-            let mut error = D::from(Panicked::new(payload).into());
-            error.passed(at);
-            Err::<U, D>(error)
-        });
+        let error = never_unwinding(|| D::from(Panicked::new(payload).into()));
         // SAFETY: the caller's promise.
-        unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), error)) };
-        Step::Result
+        unsafe { Self::failed(block, at, error) }
     }
 }
 

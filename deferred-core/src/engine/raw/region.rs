@@ -51,25 +51,25 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// One with a slot of `slot` words, or of none if that is more than it has in itself: see [`widen`](Self::widen).
+    /// Writes one with a slot of `slot` words, or of none if that is more than it has in itself: see `widen`.
+    ///
+    /// # Safety
+    /// `place` may be written.
     #[inline(always)]
-    pub(super) fn new(slot: u32) -> Region {
+    pub(super) unsafe fn begin(place: *mut Region, slot: u32) {
         let slot = if slot > IN_PLACE { 0 } else { slot };
-        Region {
-            slot: Cell::new(slot),
-            first: Cell::new(slot),
-            end: Cell::new(slot),
-            cap: Cell::new(IN_PLACE),
-            here: UnsafeCell::new([Word::uninit(); IN_PLACE as usize]),
+        // SAFETY: the caller's promise. The words are anything.
+        unsafe {
+            (&raw mut (*place).slot).write(Cell::new(slot));
+            (&raw mut (*place).first).write(Cell::new(slot));
+            (&raw mut (*place).end).write(Cell::new(slot));
+            (&raw mut (*place).cap).write(Cell::new(IN_PLACE));
         }
     }
 
     /// Makes the slot at least `slot` words large.
-    #[inline(always)]
     pub(super) fn widen(&self, slot: u32) {
-        if slot > self.slot.get() {
-            self.rebuild(slot, 0);
-        }
+        self.rebuild(slot, 0);
     }
 
     #[inline(always)]
