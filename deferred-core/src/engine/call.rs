@@ -14,6 +14,9 @@ pub(crate) enum Left<T, E: Fault> {
 }
 
 /// Runs a stage on a result that is there: a block is needed only if it leaves one to wait for.
+///
+/// What it leaves is taken apart and put together again, here and in [`catch`]: each part then stays in a register,
+/// where the whole would go through memory at each step.
 #[inline(always)]
 pub(crate) fn settle<T, E, U, D, F>(result: Result<T, E>, made: Place, at: Place, f: F) -> Left<U, D>
 where
@@ -21,33 +24,38 @@ where
     D: Fault,
     F: FnOnce(Result<T, E>) -> Left<U, D>,
 {
-    match run::inside(|| invoke(f, result, at)) {
+    // A panic, also that of a destructor of what the stage captured or was given, is its error.
+    let left = run::inside(|| match catch(move || f(result)) {
+        Left::Result(Ok(value)) => Left::Result(Ok(value)),
+        Left::Result(Err(error)) => Left::Result(Err(passed(error, at))),
+        Left::Wait(inner) => Left::Wait(inner),
+    });
+    match left {
+        Left::Result(Ok(value)) => Left::Result(Ok(value)),
+        Left::Result(Err(error)) => Left::Result(Err(error)),
         Left::Wait(inner) => inner.awaited(made, at),
-        left => left,
     }
 }
 
 /// Runs a callback, whose panic becomes an error.
 #[inline(always)]
 pub(crate) fn catch<U, D: Fault>(f: impl FnOnce() -> Left<U, D>) -> Left<U, D> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Left::Result(Ok(value))) => Left::Result(Ok(value)),
+        Ok(Left::Result(Err(error))) => Left::Result(Err(error)),
+        Ok(Left::Wait(inner)) => Left::Wait(inner),
+        Err(payload) => Left::Result(Err(panicked(payload))),
+    }
 }
 
-/// Runs a stage. A panic, also that of a destructor of what it captured or was given, is its error.
-#[inline(always)]
-fn invoke<T, E, U, D, F>(f: F, result: Result<T, E>, at: Place) -> Left<U, D>
-where
-    D: Fault,
-    F: FnOnce(Result<T, E>) -> Left<U, D>,
-{
-    let mut left = catch(move || f(result));
-    if let Left::Result(Err(error)) = &mut left {
-        never_unwinding(|| error.passed(at));
-    }
-    left
+/// Not inline, so that a value needs no registers for it.
+#[inline(never)]
+fn passed<D: Fault>(mut error: D, at: Place) -> D {
+    never_unwinding(|| error.passed(at));
+    error
 }
 
 #[cold]
-fn panicked<U, D: Fault>(payload: Box<dyn Any + Send>) -> Left<U, D> {
-    never_unwinding(|| Left::Result(Err(D::from(Panicked::new(payload).into()))))
+fn panicked<D: Fault>(payload: Box<dyn Any + Send>) -> D {
+    never_unwinding(|| D::from(Panicked::new(payload).into()))
 }

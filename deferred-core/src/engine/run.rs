@@ -38,10 +38,17 @@ pub(super) fn inside<R>(f: impl FnOnce() -> R) -> R {
     let outer = LEVEL.replace(INSIDE);
     let value = f();
     if LEVEL.get() != INSIDE {
-        work(None);
+        drain();
     }
     LEVEL.set(outer);
     value
+}
+
+/// Does what is queued with this level. Declared so that it is known never to unwind: what the callback has left then
+/// needs no address, and stays in registers.
+#[cold]
+extern "C" fn drain() {
+    work(None);
 }
 
 /// Takes the block, if it has a result that its stages may have, through them.
