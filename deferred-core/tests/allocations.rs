@@ -1,0 +1,309 @@
+//! How often the engine allocates. Small here: captures of at most one word, results of at most two.
+
+#[path = "support/count.rs"]
+mod count;
+mod support;
+
+use std::hint::black_box;
+
+use count::{allocations, live_bytes};
+use deferred_core::{CancelHandle, Deferred, Failure, Fault, Interrupt, Pause, Resolver, maybe_deferred};
+use support::{App, quietly};
+
+/// An error that needs no memory.
+#[derive(Debug, PartialEq)]
+enum Plain {
+    Interrupted,
+    Number(u32),
+}
+
+impl From<Interrupt> for Plain {
+    fn from(_: Interrupt) -> Self {
+        Plain::Interrupted
+    }
+}
+
+impl Fault for Plain {}
+
+#[test]
+fn a_chain_on_a_ready_one_allocates_nothing() {
+    let one = black_box(1_u64);
+    let (result, count) = allocations(|| {
+        Deferred::<u64>::succeed(one)
+            .add_callback(move |value| Ok(value + one))
+            .add_callback(move |value| Deferred::succeed(value + one))
+            .map(move |value| value + one)
+            .add_both(|result| result)
+            .add_errback(Err)
+            .map_err(|failure| failure)
+            .add_finally(|| Ok(()))
+            .add_finally(move || Deferred::succeed(one))
+            .add_callbacks(|value| Ok(value * 2), Err)
+            .map(|value| [value; 100])
+            .map(|values| values[99])
+            .try_take()
+            .unwrap()
+            .unwrap()
+    });
+    assert_eq!((result, count), (8, 0));
+}
+
+#[test]
+fn a_chain_on_a_ready_error_allocates_nothing_but_its_trail() {
+    let failure = Failure::from(App(1));
+    let (result, count) = allocations(|| {
+        Deferred::<u64>::fail(failure)
+            .add_callback(|value| Ok(value + 1))
+            .map(|value| value + 1)
+            .add_both(|result| result)
+            .add_finally(|| Ok(()))
+            .add_errback(Err)
+            .try_take()
+            .unwrap()
+            .unwrap_err()
+    });
+    assert!(result.check::<App>());
+    assert!(count <= 1, "{count}");
+
+    // A typed error has no trail.
+    let (result, count) = allocations(|| {
+        Deferred::<u64, Plain>::from(Err(Plain::Number(1)))
+            .add_callback(|value| Ok(value + 1))
+            .map(|value| value + 1)
+            .add_both(|result| result)
+            .add_finally(|| Ok(()))
+            .add_errback(|_| Err(Plain::Number(2)))
+            .try_take()
+            .unwrap()
+            .unwrap_err()
+    });
+    assert_eq!((result, count), (Plain::Number(2), 0));
+}
+
+#[test]
+fn from_and_maybe_deferred_and_looking_allocate_nothing() {
+    let (_, count) = allocations(|| {
+        let mut deferred = Deferred::from(Ok::<u64, Failure>(1));
+        assert!(deferred.is_ready());
+        assert!(deferred.peek().is_some());
+        deferred.cancel();
+        drop(deferred);
+        drop(maybe_deferred(|| Ok(1_u64)));
+        drop(maybe_deferred(|| Deferred::succeed(1_u64)).map(|value| value + 1));
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_ready_one_that_returns_a_pending_one_takes_one_for_the_wait() {
+    let (inner, resolver) = Deferred::<u64>::new();
+    let (result, count) = allocations(|| {
+        let outer = Deferred::succeed(()).add_callback(|()| inner).map(|value| value + 1);
+        resolver.callback(1);
+        outer.try_take().unwrap().unwrap()
+    });
+    assert_eq!((result, count), (2, 1));
+}
+
+#[test]
+fn three_small_callbacks_on_a_pending_one_take_one_allocation() {
+    let (one, two, three) = (black_box(1_u64), black_box(2_u64), black_box(3_u64));
+    let (result, count) = allocations(|| {
+        let (deferred, resolver) = Deferred::<u64>::new();
+        let deferred = deferred
+            .add_callback(move |value| Ok(value + one))
+            .add_callback(move |value| Ok(i64::try_from(value + two)?))
+            .add_callback(move |value| Ok(u64::try_from(value)? + three));
+        resolver.callback(black_box(0));
+        deferred.try_take().unwrap().unwrap()
+    });
+    assert_eq!((result, count), (6, 1));
+}
+
+#[test]
+fn three_small_stages_of_other_kinds_take_one_allocation() {
+    let one = black_box(1_u64);
+    let (result, count) = allocations(|| {
+        let (deferred, resolver) = Deferred::<u64>::new();
+        let deferred = deferred
+            .map(move |value| value + one)
+            .add_both(move |result| result.map(|value| value + one))
+            .add_errback(move |_| Ok(one));
+        resolver.callback(black_box(0));
+        deferred.try_take().unwrap().unwrap()
+    });
+    assert_eq!((result, count), (2, 1));
+}
+
+#[test]
+fn errbacks_that_handle_an_error_take_no_more() {
+    let (_, count) = allocations(|| {
+        let (deferred, resolver) = Deferred::<u64, Plain>::typed();
+        let deferred =
+            deferred.add_callback(|value| Ok(value + 1)).add_errback(|_| Err(Plain::Number(5))).add_errback(|_| Ok(1));
+        resolver.errback(Plain::Number(1));
+        deferred.try_take().unwrap().unwrap()
+    });
+    assert_eq!(count, 1);
+}
+
+fn with_results_of<const WORDS: usize>(callbacks: u64) -> u64 {
+    let one = black_box(1_u64);
+    let ((), count) = allocations(|| {
+        let (mut deferred, resolver) = Deferred::<[u64; WORDS]>::new();
+        for _ in 0..callbacks {
+            deferred = deferred.add_callback(move |mut values| {
+                values[WORDS - 1] += one;
+                Ok(values)
+            });
+        }
+        resolver.callback([0; WORDS]);
+        assert_eq!(deferred.try_take().unwrap().unwrap()[WORDS - 1], callbacks);
+    });
+    count
+}
+
+#[test]
+fn results_of_64_and_256_bytes_take_at_most_two_allocations() {
+    let (small, large) = (with_results_of::<8>(3), with_results_of::<32>(3));
+    assert!(small <= 2, "{small} with 64 bytes");
+    assert!(large <= 2, "{large} with 256 bytes");
+}
+
+#[test]
+fn a_result_that_grows_along_the_chain_takes_at_most_two_allocations() {
+    let ((), count) = allocations(|| {
+        let (deferred, resolver) = Deferred::<u8>::new();
+        let deferred = deferred
+            .add_callback(|value| Ok([u64::from(value); 8]))
+            .add_callback(|values| Ok([values[7]; 32]))
+            .add_callback(|values| Ok(values[31] as u8));
+        resolver.callback(7);
+        assert_eq!(deferred.try_take().unwrap().unwrap(), 7);
+    });
+    assert!(count <= 3, "{count}: the block, and the spill once for each larger size");
+}
+
+#[test]
+fn a_thousand_callbacks_take_at_most_five_allocations() {
+    let count = with_results_of::<1>(1000);
+    assert!(count <= 5, "{count}");
+}
+
+fn error_through(callbacks: usize) -> u64 {
+    let failure = Failure::from(App(1));
+    let (mut deferred, resolver) = Deferred::<u64>::new();
+    for _ in 0..callbacks {
+        deferred = deferred.add_callback(|value| Ok(value + 1));
+    }
+    let (failure, count) = allocations(|| {
+        resolver.errback(failure);
+        deferred.try_take().unwrap().unwrap_err()
+    });
+    assert!(failure.check::<App>());
+    count
+}
+
+#[test]
+fn the_trail_of_an_error_takes_at_most_one_allocation() {
+    for callbacks in [1, 3, 16, 17, 33, 1000] {
+        let count = error_through(callbacks);
+        assert!(count <= 1, "{count} through {callbacks}");
+    }
+}
+
+#[test]
+fn one_that_waits_for_another_allocates_for_neither() {
+    let (inner, inner_resolver) = Deferred::<u64>::new();
+    let (outer, resolver) = Deferred::<u64>::new();
+    let outer = outer.add_callback(move |_| inner);
+    let (result, count) = allocations(|| {
+        resolver.callback(1);
+        inner_resolver.callback(2);
+        outer.try_take().unwrap().unwrap()
+    });
+    assert_eq!((result, count), (2, 0));
+}
+
+#[test]
+fn handles_pauses_cancels_and_chaining_allocate_nothing_on_a_pending_one() {
+    let _quiet = quietly();
+    let (mut deferred, resolver) = Deferred::<u64, Plain>::typed();
+    let (target, target_resolver) = Deferred::<u64, Plain>::typed();
+    let ((), count) = allocations(|| {
+        let handle = deferred.cancel_handle();
+        let other = handle.clone();
+        let pause = deferred.pause();
+        pause.unpause();
+        deferred.chain_deferred(target_resolver);
+        other.cancel();
+        handle.cancel();
+        drop(resolver);
+        assert_eq!(target.try_take().unwrap(), Err(Plain::Interrupted));
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn all_memory_is_given_back() {
+    let _quiet = quietly();
+    let round = |end: u32| {
+        let (mut deferred, resolver) = Deferred::<[u64; 20]>::new();
+        let handle = deferred.cancel_handle();
+        let pause = deferred.pause();
+        let text = String::from("captured");
+        let mut deferred = deferred.add_callback(move |_| Ok(text));
+        for _ in 0..50 {
+            deferred = deferred.add_errback(Err);
+        }
+        let (inner, inner_resolver) = Deferred::<String>::new();
+        let deferred = deferred.add_callback(|_| inner);
+        match end {
+            0 => resolver.callback([1; 20]),
+            1 => resolver.errback(App(1)),
+            2 => handle.cancel(),
+            _ => drop(resolver),
+        }
+        drop(pause);
+        drop(inner_resolver);
+        drop(deferred);
+    };
+    (0..4).for_each(round); // whatever this thread sets up once
+    let before = live_bytes();
+    (0..4).for_each(round);
+    assert_eq!(live_bytes() - before, 0);
+}
+
+#[test]
+fn what_is_held_is_as_small_as_it_can_be() {
+    const WORD: usize = size_of::<usize>();
+    assert_eq!(size_of::<Failure>(), WORD);
+    assert_eq!(size_of::<Option<Failure>>(), WORD);
+    assert_eq!(size_of::<Resolver<[u64; 100]>>(), WORD);
+    assert_eq!(size_of::<CancelHandle>(), WORD);
+    assert_eq!(size_of::<Pause>(), WORD);
+    assert_eq!(size_of::<Deferred<()>>(), 4 * WORD, "the result and two places");
+    assert_eq!(size_of::<Deferred<u64>>(), 4 * WORD, "the result and two places");
+    assert_eq!(size_of::<Deferred<[u64; 8]>>(), 11 * WORD, "the result and two places");
+    const fn crosses_threads<T: Send + Sync>() {}
+    crosses_threads::<Failure>();
+}
+
+/// A pending Deferred with one small callback, and with three: one allocation of 184 bytes, which the usual allocators
+/// serve with 192.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_pending_one_with_up_to_three_small_callbacks_is_184_bytes() {
+    for callbacks in 0..=3 {
+        let one = black_box(1_u64);
+        let before = live_bytes();
+        let (mut deferred, resolver) = Deferred::<u64>::new();
+        for _ in 0..callbacks {
+            deferred = deferred.add_callback(move |value| Ok(value + one));
+        }
+        assert_eq!(live_bytes() - before, 184, "{callbacks}");
+        resolver.callback(1);
+        drop(deferred);
+        assert_eq!(live_bytes() - before, 0);
+    }
+}
