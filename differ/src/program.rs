@@ -109,7 +109,16 @@ pub(crate) enum Hold {
 pub(crate) fn generate(rng: &mut Rng) -> Vec<Op> {
     let length = 4 + rng.usize(..28);
     let mut maker = Maker { rng, id: 0 };
-    (0..length).map(|_| maker.op(0)).collect()
+    if maker.rng.u32(..6) > 0 {
+        return (0..length).map(|_| maker.op(0)).collect();
+    }
+    let mut program = maker.tail_call();
+    for _ in 0..maker.rng.u32(..4) {
+        let (at, op) = (maker.rng.usize(..=program.len()), maker.op(0));
+        program.insert(at, op);
+    }
+    program.extend((0..length / 4).map(|_| maker.op(0)));
+    program
 }
 
 struct Maker<'a> {
@@ -144,6 +153,25 @@ impl Maker<'_> {
             96..=97 => Op::Take(self.pick()),
             _ => Op::DropDeferred(self.pick()),
         }
+    }
+
+    /// What chance seldom makes: `to` waits for `d`, whose last callback leaves `x`, so that `to` waits for `x`, and then
+    /// for `y`. A handle to `d` is used in one of these waits, or after them.
+    fn tail_call(&mut self) -> Vec<Op> {
+        let mut leaves = |number| {
+            self.id += 1;
+            let (to, capture) = (Shape::Small, Shape::Small);
+            let (hold, bomb, body, end) = (None, false, Vec::new(), End::Deferred(number));
+            Rc::new(Stage { id: self.id, kind: Kind::Both, to, capture, hold, bomb, body, end })
+        };
+        let [d, first, second] = [1, 1, 1].map(&mut leaves);
+        let new = || Op::New(Shape::Small);
+        let mut ops = vec![new(), new(), new(), Op::TakeHandle(0), Op::Add(0, d), new()];
+        ops.extend([Op::Add(0, first), Op::Add(0, second)]);
+        ops.extend([Op::Fire(0, true), Op::Fire(0, true), Op::Fire(0, true)]);
+        let at = ops.len() - self.rng.usize(..4);
+        ops.insert(at, Op::CancelByHandle(0));
+        ops
     }
 
     /// Most picks are of what was made last, since that is what has something to do with the rest.
