@@ -1,5 +1,7 @@
 //! Callbacks that need no block, since their result is there.
 
+#![forbid(unsafe_code)]
+
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -48,9 +50,9 @@ pub(crate) fn catch<U, D: Fault>(f: impl FnOnce() -> Left<U, D>) -> Left<U, D> {
     }
 }
 
-/// Not inline, so that a value needs no registers for it.
+/// An error, once it has been told that it passed this place. Not inline, so that a value needs no registers for it.
 #[inline(never)]
-fn passed<D: Fault>(mut error: D, at: Place) -> D {
+pub(super) fn passed<D: Fault>(mut error: D, at: Place) -> D {
     never_unwinding(|| error.passed(at));
     error
 }

@@ -1,5 +1,7 @@
 //! What cancels and pauses a block, wherever its ends have gone.
 
+#![forbid(unsafe_code)]
+
 use std::rc::Rc;
 
 use super::raw::Block;
@@ -16,7 +18,7 @@ impl Handle {
     }
 
     pub(crate) fn pause(&self) {
-        self.0.pause();
+        self.0.state.pause();
     }
 
     /// Ends a pause, and runs what it held back.

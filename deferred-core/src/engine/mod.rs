@@ -32,12 +32,15 @@
 //! 5. *No panic leaves.* A stage's panic is its error. Where there is no stage to take it, see [`never_unwinding`].
 
 mod call;
+mod ends;
 mod handle;
 #[allow(unsafe_code)]
 mod raw;
 mod run;
+mod state;
 
 pub(crate) use call::{Left, catch, settle};
+pub(crate) use ends::Firing;
 pub(crate) use handle::Handle;
 pub(crate) use raw::{Chain, Source};
 

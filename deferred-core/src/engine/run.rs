@@ -82,7 +82,7 @@ fn run(block: Rc<Block>) {
     let step = if LEVEL.get() == INSIDE { block.step(|| LEVEL.get() == INSIDE) } else { Step::Result };
     match step {
         Step::Finished => {
-            block.clear_busy();
+            block.state.clear_busy();
             block.end();
         }
         Step::Result => work(Some(block)),
@@ -103,8 +103,10 @@ pub(super) fn unpause_soon(block: Rc<Block>) {
     soon(Job::Unpause(block));
 }
 
-pub(super) fn abandon_soon(block: Rc<Block>) {
-    soon(Job::Abandon(block));
+pub(super) fn abandon_soon(block: &Rc<Block>) {
+    if !block.is_fired() {
+        soon(Job::Abandon(block.clone()));
+    }
 }
 
 /// Does a job right after the callback that runs; now, where none does. What destructors call.
@@ -165,7 +167,7 @@ fn perform(job: Job) -> Option<Rc<Block>> {
         Job::Step(block) => step(block),
         Job::Abandon(block) => abandon(block),
         Job::Unpause(block) => {
-            block.unpause();
+            block.state.unpause();
             begin(block)
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
@@ -177,7 +179,7 @@ fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
     if !block.can_run() {
         return None;
     }
-    block.set_busy();
+    block.state.set_busy();
     Some(block)
 }
 
@@ -198,12 +200,12 @@ fn stepped(block: Rc<Block>, step: Step) -> Option<Rc<Block>> {
     match step {
         Step::Result => Some(block),
         Step::Finished => {
-            block.clear_busy();
+            block.state.clear_busy();
             block.end();
             None
         }
         Step::Stopped => {
-            block.clear_busy();
+            block.state.clear_busy();
             None
         }
         Step::Wait(inner) => join(block, inner),
@@ -231,13 +233,13 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
         inner.move_result(&block);
         return Some(block);
     }
-    block.clear_busy();
+    block.state.clear_busy();
     if block.only_gives() {
         // A tail call: all that is left is to pass the result on. The one that waits for it waits for `inner` instead,
         // and this block is out of the chain, which so stays as long as it was.
         match block.take_give() {
             Some(to) if !Rc::ptr_eq(&to, &inner) => {
-                block.hand_over(&to);
+                block.state.hand_over(&to);
                 wait_for(to, inner);
                 return None;
             }
@@ -254,19 +256,19 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
 pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
     // One that would only pass on what it waits for itself is left out as well.
     while inner.only_passes_on() {
-        let Some(next) = inner.awaited().filter(|next| !Rc::ptr_eq(next, &block)) else { break };
+        let Some(next) = inner.state.awaited().filter(|next| !Rc::ptr_eq(next, &block)) else { break };
         let give = next.take_give();
         debug_assert!(give.is_some_and(|to| Rc::ptr_eq(&to, &inner)));
-        inner.hand_over(&block);
+        inner.state.hand_over(&block);
         inner = next;
     }
-    block.set_awaited(&inner);
+    block.state.set_awaited(&inner);
     inner.push_give(block);
 }
 
 fn abandon(block: Rc<Block>) -> Option<Rc<Block>> {
     // A canceller that decides fires it in a moment, whatever it has dropped.
-    if block.is_fired() || block.is_cancelling() || !block.interrupt(Abandoned::new().into()) {
+    if block.is_fired() || block.state.is_cancelling() || !block.interrupt(Abandoned::new().into()) {
         return None;
     }
     fired(block)
@@ -277,12 +279,12 @@ fn abandon(block: Rc<Block>) -> Option<Rc<Block>> {
 /// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a circle.
 fn cancel(mut block: Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> {
     while block.is_fired() {
-        if block.pass_cancel(number) {
+        if block.state.pass_cancel(number) {
             return None;
         }
-        block = block.awaited().or_else(|| block.heir())?;
+        block = block.state.awaited().or_else(|| block.state.heir())?;
     }
-    if block.pass_cancel(number) || block.is_cancelling() || !block.ask_canceller(why) {
+    if block.state.pass_cancel(number) || block.state.is_cancelling() || !block.ask_canceller(why) {
         return None;
     }
     fired(block)

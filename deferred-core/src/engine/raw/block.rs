@@ -1,38 +1,20 @@
-//! The state of a pending Deferred, and the result in its slot.
+//! The block, and the result in its slot.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::panic::Location;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use super::kind::Kind;
 use super::record::{self, GIVE};
 use super::region::{IN_PLACE, Region};
+use super::words::take;
 use crate::engine::never_unwinding;
+use crate::engine::state::State;
 use crate::error::{Cancelled, Interrupt};
 
 /// A place in the source.
 pub(in crate::engine) type Place = &'static Location<'static>;
-
-/// The bits of a block's status. A byte, since a larger word that is changed by the byte and then read whole stalls.
-mod bit {
-    /// The source has spoken: it was fired or cancelled, and what comes from it now is ignored.
-    pub(super) const FIRED: u8 = 1;
-    /// A loop is in this block.
-    pub(super) const BUSY: u8 = 1 << 1;
-    /// There are pauses.
-    pub(super) const PAUSED: u8 = 1 << 2;
-    /// A `Chain` exists. Rule 3.
-    pub(super) const HELD: u8 = 1 << 3;
-    /// A `Handle` was taken, so this block must stay what the handle means.
-    pub(super) const SHARED: u8 = 1 << 4;
-    /// The last stage has left another block, whose result is waited for: `toward`.
-    pub(super) const WAITING: u8 = 1 << 5;
-    /// The first record is a canceller. Rule 6.
-    pub(super) const CANCELLER: u8 = 1 << 6;
-    /// The last record is a `Give`. Rule 6.
-    pub(super) const GIVES: u8 = 1 << 7;
-}
 
 /// What became of a block's next stage.
 pub(in crate::engine) enum Step {
@@ -50,29 +32,30 @@ pub(in crate::engine) enum Step {
     Stopped,
 }
 
+/// What the rules rely on. Yes or no.
+pub(in crate::engine) struct Marks {
+    /// The slot holds a result. Rule 2.
+    full: Cell<bool>,
+    bits: Cell<u8>,
+}
+
+/// The bits of [`Marks`].
+mod bit {
+    /// The source has spoken: it was fired or cancelled, and what comes from it now is ignored.
+    pub(super) const FIRED: u8 = 1;
+    /// A `Chain` exists. Rule 3.
+    pub(super) const HELD: u8 = 1 << 1;
+    /// The first record is a canceller. Rule 6.
+    pub(super) const CANCELLER: u8 = 1 << 2;
+    /// The last record is a `Give`. Rule 6.
+    pub(super) const GIVES: u8 = 1 << 3;
+}
+
 /// The memory of one pending Deferred.
 pub(in crate::engine) struct Block {
-    status: Cell<u8>,
-    /// The slot holds a result. Rule 2. Not in the status: it changes twice at every stage.
-    full: Cell<bool>,
-    /// `toward` has taken the place of this block, in its wait `heir_wait`.
-    handed_over: Cell<bool>,
-    /// Its canceller of the deciding kind runs.
-    cancelling: Cell<bool>,
-    pauses: Cell<u32>,
-    /// How many waits have begun: tells one that goes on from one that is over. See `hand_over`.
-    wait: Cell<u32>,
-    heir_wait: Cell<u32>,
-    /// The last cancel that came by.
-    passed_cancel: Cell<u64>,
-    /// The block that this one waits for, or that has taken its place. Weak: who can fire it holds it.
-    toward: Cell<Option<Weak<Block>>>,
-    /// Where the stage that waits was added.
-    wait_at: Cell<Place>,
+    pub(in crate::engine) state: State<Marks>,
     /// Of what the last stage gives.
     pub(super) result: Cell<&'static Kind>,
-    pub(in crate::engine) made: Place,
-    pub(in crate::engine) last: Cell<Place>,
     pub(super) region: Region,
 }
 
@@ -80,25 +63,15 @@ impl Block {
     /// One that is not fired, and whose `Chain` exists.
     #[inline(always)]
     pub(super) fn new(kind: &'static Kind, made: Place, last: Place) -> Rc<Block> {
+        let marks = Marks { full: Cell::new(false), bits: Cell::new(bit::HELD) };
         let mut block = Rc::new(MaybeUninit::<Block>::uninit());
         let place = Rc::get_mut(&mut block).expect("nobody else knows it yet").as_mut_ptr();
         // Field by field where it lies, so that no block is made on the stack and copied. (`new_uninit` looks for the
         // layout in two calls.)
         // SAFETY: every field is written, once. The words of the region may be anything.
         let block = unsafe {
-            (&raw mut (*place).status).write(Cell::new(bit::HELD));
-            (&raw mut (*place).full).write(Cell::new(false));
-            (&raw mut (*place).handed_over).write(Cell::new(false));
-            (&raw mut (*place).cancelling).write(Cell::new(false));
-            (&raw mut (*place).pauses).write(Cell::new(0));
-            (&raw mut (*place).wait).write(Cell::new(0));
-            (&raw mut (*place).heir_wait).write(Cell::new(0));
-            (&raw mut (*place).passed_cancel).write(Cell::new(0));
-            (&raw mut (*place).toward).write(Cell::new(None));
-            (&raw mut (*place).wait_at).write(Cell::new(made));
+            (&raw mut (*place).state).write(State::new(marks, made, last));
             (&raw mut (*place).result).write(Cell::new(kind));
-            (&raw mut (*place).made).write(made);
-            (&raw mut (*place).last).write(Cell::new(last));
             Region::begin(&raw mut (*place).region, kind.words);
             block.assume_init()
         };
@@ -110,35 +83,32 @@ impl Block {
 
     #[inline(always)]
     fn has(&self, bits: u8) -> bool {
-        self.status.get() & bits != 0
+        self.state.marks.bits.get() & bits != 0
     }
 
     #[inline(always)]
-    fn change(&self, off: u8, on: u8) {
-        self.status.set(self.status.get() & !off | on);
+    fn set(&self, bits: u8) {
+        self.state.marks.bits.set(self.state.marks.bits.get() | bits);
     }
 
+    #[inline(always)]
+    fn clear(&self, bits: u8) {
+        self.state.marks.bits.set(self.state.marks.bits.get() & !bits);
+    }
+
+    #[inline(always)]
     pub(in crate::engine) fn is_fired(&self) -> bool {
         self.has(bit::FIRED)
     }
 
-    pub(in crate::engine) fn is_cancelling(&self) -> bool {
-        self.cancelling.get()
-    }
-
     /// Nothing has happened to it.
     pub(super) fn is_new(&self) -> bool {
-        self.status.get() == bit::HELD && self.region.is_empty()
+        !self.is_fired() && self.region.is_empty()
     }
 
     #[inline(always)]
     pub(in crate::engine) fn is_full(&self) -> bool {
-        self.full.get()
-    }
-
-    #[inline(always)]
-    pub(in crate::engine) fn is_shared(&self) -> bool {
-        self.has(bit::SHARED)
+        self.state.marks.full.get()
     }
 
     #[inline(always)]
@@ -146,10 +116,21 @@ impl Block {
         self.has(bit::HELD)
     }
 
+    /// The `Chain` is gone.
+    #[inline(always)]
+    pub(super) fn let_go(&self) {
+        self.clear(bit::HELD);
+    }
+
+    /// It is the new block of a `Chain` whose source has spoken.
+    pub(super) fn set_fired(&self) {
+        self.set(bit::FIRED);
+    }
+
     /// Its result is there, and a loop may take it through the stages.
     #[inline(always)]
     pub(in crate::engine) fn can_run(&self) -> bool {
-        self.full.get() && !self.has(bit::BUSY | bit::PAUSED)
+        self.is_full() && self.state.is_free()
     }
 
     /// Its result is there, and nothing is left that would change it.
@@ -158,48 +139,14 @@ impl Block {
         self.can_run() && self.region.is_empty()
     }
 
-    #[inline(always)]
-    pub(in crate::engine) fn set_busy(&self) {
-        self.change(0, bit::BUSY);
+    /// All that is left to do is to pass on what it waits for.
+    pub(in crate::engine) fn only_passes_on(&self) -> bool {
+        self.state.waits_freely() && self.region.is_empty()
     }
 
-    #[inline(always)]
-    pub(in crate::engine) fn clear_busy(&self) {
-        self.change(bit::BUSY, 0);
-    }
-
-    pub(super) fn set_shared(&self) {
-        self.change(0, bit::SHARED);
-    }
-
-    /// The `Chain` is gone.
-    #[inline(always)]
-    pub(super) fn let_go(&self) {
-        self.change(bit::HELD, 0);
-    }
-
-    /// A new block of a `Chain` whose source has spoken.
-    pub(super) fn set_fired(&self) {
-        self.change(0, bit::FIRED);
-    }
-
-    /// # Panics
-    /// At the 4,294,967,296th pause of one Deferred.
-    pub(in crate::engine) fn pause(&self) {
-        self.pauses.set(self.pauses.get().checked_add(1).expect("4,294,967,296 pauses of one Deferred"));
-        self.change(0, bit::PAUSED);
-    }
-
-    pub(in crate::engine) fn unpause(&self) {
-        self.pauses.set(self.pauses.get() - 1);
-        if self.pauses.get() == 0 {
-            self.change(bit::PAUSED, 0);
-        }
-    }
-
-    /// Notes that a cancel has come by. Says whether it had already.
-    pub(in crate::engine) fn pass_cancel(&self, number: u64) -> bool {
-        self.passed_cancel.replace(number) == number
+    /// It is not paused, and all that is left to do with the result is to give it.
+    pub(in crate::engine) fn only_gives(&self) -> bool {
+        self.has(bit::GIVES) && !self.state.is_paused() && self.region.has_only(GIVE)
     }
 }
 
@@ -218,7 +165,7 @@ impl Block {
     pub(super) unsafe fn fill(&self, write: impl FnOnce(&Region)) {
         debug_assert!(!self.is_full(), "the slot holds a result");
         write(&self.region);
-        self.full.set(true);
+        self.state.marks.full.set(true);
     }
 
     /// Empties the slot, whose result `read` moves out.
@@ -228,7 +175,7 @@ impl Block {
     #[inline(always)]
     pub(super) unsafe fn empty<R>(&self, read: impl FnOnce(&Region) -> R) -> R {
         debug_assert!(self.is_full(), "the slot holds no result");
-        self.full.set(false);
+        self.state.marks.full.set(false);
         read(&self.region)
     }
 
@@ -241,43 +188,34 @@ impl Block {
         debug_assert!(!self.is_fired());
         // SAFETY: the caller's promise; the slot of an unfired block is empty.
         unsafe { self.fill(write) };
-        self.change(0, bit::FIRED);
+        self.set_fired();
     }
 
     /// Fires the block with an error of the library's, unless it is fired. Says whether it was not.
     #[cold]
     pub(in crate::engine) fn interrupt(&self, why: Interrupt) -> bool {
-        if self.is_fired() {
-            return false;
-        }
         let kind = self.wants();
-        // SAFETY: the kind is that of what the unfired block wants.
-        unsafe { (kind.fire)(self, why) }
+        // SAFETY: the kind is that of what an unfired block wants.
+        !self.is_fired() && unsafe { (kind.fire)(self, why) }
     }
 
     /// Gives an error of the library's to a block whose stage has just left something to wait for.
     #[cold]
     pub(in crate::engine) fn refuse(&self, why: Interrupt) {
-        assert!(self.has(bit::WAITING), "it waits for a result");
-        self.end_wait();
-        let kind = self.wants();
-        // SAFETY: the kind is that of what the block wants. It has waited, so it is empty.
-        unsafe { (kind.refuse)(self, why, self.wait_at.get()) };
+        assert!(self.state.is_waiting() && !self.is_full(), "it waits for a result");
+        let (kind, at) = (self.wants(), self.state.end_wait());
+        // SAFETY: the kind is that of what the block wants. It is empty.
+        unsafe { (kind.refuse)(self, why, at) };
     }
 
     /// Moves the result to `to`, which waits for it. An error is told where the stage that waited was added.
     pub(in crate::engine) fn move_result(&self, to: &Block) {
         let kind = self.result.get();
-        assert!(self.is_done() && !self.is_held() && to.has(bit::WAITING) && kind.is(to.wants()), "of another type");
-        to.end_wait();
-        // SAFETY: both slots are of this kind (rules 2 and 4), this one is full, and `to`, which has waited, is empty.
-        unsafe { (kind.give)(self, to, to.wait_at.get()) };
-    }
-
-    /// What was waited for is there: the block no longer waits, and is empty until that is moved in.
-    fn end_wait(&self) {
-        self.change(bit::WAITING, 0);
-        drop(self.toward.take());
+        assert!(self.is_done() && !self.is_held(), "somebody else may take the result");
+        assert!(to.state.is_waiting() && !to.is_full() && kind.is(to.wants()), "it waits for another result");
+        let at = to.state.end_wait();
+        // SAFETY: both slots are of this kind (rules 2 and 4). This one is full, and `to` is empty.
+        unsafe { (kind.give)(self, to, at) };
     }
 
     /// Drops the result of a block that has come to its end and that nobody holds: an error that nobody has handled is
@@ -288,10 +226,7 @@ impl Block {
             unsafe { (self.result.get().end)(self) };
         }
     }
-}
 
-/// What is done with the result.
-impl Block {
     /// Takes the result, if it is there, through one stage, and as long as there is a result and `go_on` says so through
     /// the next ones.
     #[inline(always)]
@@ -301,7 +236,7 @@ impl Block {
         }
         loop {
             debug_assert!(self.is_full());
-            if self.has(bit::PAUSED) {
+            if self.state.is_paused() {
                 return Step::Stopped;
             }
             let Some(record) = self.region.first() else { return Step::Finished };
@@ -313,84 +248,28 @@ impl Block {
             }
         }
     }
+}
 
-    /// Notes that the stage which was added at `at` has left something to wait for.
-    #[inline(always)]
-    pub(super) fn begin_wait(&self, at: Place) {
-        debug_assert!(!self.is_full());
-        self.wait_at.set(at);
-        self.wait.set(self.wait.get().wrapping_add(1));
-        self.change(0, bit::WAITING);
-    }
-
-    /// Notes what a waiting block waits for.
-    pub(in crate::engine) fn set_awaited(&self, inner: &Rc<Block>) {
-        self.toward.set(Some(Rc::downgrade(inner)));
-    }
-
-    /// The block that this one waits for, if it waits for one that still is there.
-    pub(in crate::engine) fn awaited(&self) -> Option<Rc<Block>> {
-        if self.has(bit::WAITING) { self.toward() } else { None }
-    }
-
-    /// The block to which this one has handed over, if it is still in the same wait.
-    pub(in crate::engine) fn heir(&self) -> Option<Rc<Block>> {
-        let heir = if self.handed_over.get() { self.toward()? } else { return None };
-        (heir.wait.get() == self.heir_wait.get()).then_some(heir)
-    }
-
-    fn toward(&self) -> Option<Rc<Block>> {
-        let weak = self.toward.take();
-        let toward = weak.as_ref().and_then(Weak::upgrade);
-        self.toward.set(weak);
-        toward
-    }
-
-    /// Hands the place of this block, which only waits, over to `heir`: cancels go there, while its present wait goes on.
-    pub(in crate::engine) fn hand_over(&self, heir: &Rc<Block>) {
-        debug_assert!(self.has(bit::WAITING) && self.region.is_empty());
-        self.change(bit::WAITING, 0);
-        self.handed_over.set(true);
-        self.heir_wait.set(heir.wait.get());
-        self.toward.set(Some(Rc::downgrade(heir)));
-    }
-
-    /// All that is left to do is to pass on what it waits for.
-    pub(in crate::engine) fn only_passes_on(&self) -> bool {
-        self.status.get() & (bit::WAITING | bit::PAUSED) == bit::WAITING && self.region.is_empty()
-    }
-
-    /// Adds the last stage: it gives the result to `to`, which waits for it.
+/// The last stage of a block for which another one waits.
+impl Block {
+    /// Adds it: it gives the result to `to`.
     pub(in crate::engine) fn push_give(&self, to: Rc<Block>) {
-        assert!(self.status.get() & (bit::HELD | bit::GIVES) == 0, "somebody else may take the result");
+        assert!(!self.has(bit::HELD | bit::GIVES), "somebody else may take the result");
         // SAFETY: the captures of a `Give` are the block, and `GIVES` is set.
-        unsafe { self.push_record(&record::GIVES, self.last.get(), to, 0) };
-        self.change(0, bit::GIVES);
+        unsafe { self.push_record(&record::GIVES, self.state.last.get(), to, 0) };
+        self.set(bit::GIVES);
     }
 
-    /// Takes back the last stage, if it gives the result.
+    /// Takes it back, if there is one.
     pub(in crate::engine) fn take_give(&self) -> Option<Rc<Block>> {
         if !self.has(bit::GIVES) {
             return None;
         }
-        self.change(bit::GIVES, 0);
+        self.clear(bit::GIVES);
         // SAFETY: the last record is a `Give`, and it is taken away.
-        let to = unsafe { super::words::take(self.region.last_captures(GIVE)) };
+        let to = unsafe { take(self.region.last_captures(GIVE)) };
         self.region.pop_last(GIVE);
         Some(to)
-    }
-
-    /// It is not paused, and all that is left to do with the result is to give it.
-    pub(in crate::engine) fn only_gives(&self) -> bool {
-        self.status.get() & (bit::GIVES | bit::PAUSED) == bit::GIVES && self.region.has_only(GIVE)
-    }
-
-    /// What the `Give` does: see `record`.
-    pub(super) fn give(&self) -> Step {
-        let to = self.take_give().expect("the stage that runs");
-        self.clear_busy();
-        self.move_result(&to);
-        Step::Gave(to)
     }
 }
 
@@ -398,7 +277,7 @@ impl Block {
 impl Block {
     /// Notes that the first record is one now.
     pub(super) fn set_canceller(&self) {
-        self.change(0, bit::CANCELLER);
+        self.set(bit::CANCELLER);
     }
 
     #[inline(always)]
@@ -408,17 +287,12 @@ impl Block {
 
     /// Notes that the first record is none any more.
     pub(super) fn clear_canceller(&self) {
-        self.change(bit::CANCELLER, 0);
-    }
-
-    pub(super) fn set_cancelling(&self, on: bool) {
-        self.cancelling.set(on);
+        self.clear(bit::CANCELLER);
     }
 
     /// Asks the canceller of an unfired block, if there is one, and fires with what it decides. Says whether this fired it.
     #[cold]
     pub(in crate::engine) fn ask_canceller(&self, why: &Cancelled) -> bool {
-        debug_assert!(!self.is_fired());
         match self.region.first().filter(|_| self.has_canceller()) {
             None => self.interrupt(why.clone().into()),
             // SAFETY: the first record is a canceller.
@@ -429,11 +303,18 @@ impl Block {
     /// Drops the canceller, if there is one.
     #[cold]
     pub(in crate::engine) fn drop_canceller(&self) {
-        if let Some(record) = self.region.first().filter(|_| self.has_canceller()) {
+        if self.has_canceller() {
             self.clear_canceller();
-            // SAFETY: it is the first record, and `drop` takes it away.
-            never_unwinding(|| unsafe { (record.head().table.drop)(self, record) });
+            self.drop_first_record();
         }
+    }
+
+    /// Drops the first record, if there is one. Says whether there was.
+    fn drop_first_record(&self) -> bool {
+        let Some(record) = self.region.first() else { return false };
+        // SAFETY: it is the first record, and `drop` takes it away.
+        never_unwinding(|| unsafe { (record.head().table.drop)(self, record) });
+        true
     }
 }
 
@@ -441,24 +322,11 @@ impl Drop for Block {
     fn drop(&mut self) {
         // Nothing is left in the life of a Deferred: its source fires it, and the loop empties it. What is dropped here
         // was left undone at the end of a thread.
-        if self.is_full() || !self.region.is_empty() {
-            self.drop_contents();
-        }
-    }
-}
-
-impl Block {
-    #[cold]
-    fn drop_contents(&self) {
         if self.is_full() {
             let kind = self.wants();
             // SAFETY: the slot holds what the block wants.
             never_unwinding(|| unsafe { (kind.drop)(self) });
         }
-        self.clear_canceller();
-        while let Some(record) = self.region.first() {
-            // SAFETY: it is the first record, and `drop` takes it away.
-            never_unwinding(|| unsafe { (record.head().table.drop)(self, record) });
-        }
+        while self.drop_first_record() {}
     }
 }

@@ -86,7 +86,7 @@ impl<T: 'static, E: Fault> Of<T, E> {
         // SAFETY: full, and of this kind.
         let result = unsafe { block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))) };
         if let Err(error) = &result {
-            error::report(error, block.made, block.last.get());
+            error::report(error, block.state.made, block.state.last.get());
         }
         never_unwinding(|| drop(result));
     }

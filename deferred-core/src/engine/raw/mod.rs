@@ -5,7 +5,7 @@
 //!
 //! - `words`: how a value lies in words;
 //! - `region`: the words of a block, and what is where;
-//! - `block`: the state, and the result in the slot;
+//! - `block`: the block, and the result in its slot;
 //! - `kind`: what can be done with a result of a type that is not known;
 //! - `record`: what a block does with its result: stages, the canceller;
 //! - `ends`: `Chain` and `Source`, the typed ends that the rest of the crate holds.

@@ -6,11 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::block::{Block, Place, Step};
-use super::ends::Firing;
 use super::kind::{Kind, kind};
 use super::region::{Head, Record};
 use super::words::{lend, put, take, words};
-use crate::engine::{Left, never_unwinding};
+use crate::engine::{Firing, Left, never_unwinding};
 use crate::error::{Cancelled, Fault, Interrupt, Panicked};
 
 /// The code of a record. Each function wants it to be the first record of the block.
@@ -73,7 +72,10 @@ pub(super) static GIVES: Table =
     Table { words: GIVE, wants: None, run: give, run_canceller: no_canceller, drop: drop_record::<Rc<Block>> };
 
 unsafe fn give(block: &Block, _: Record) -> Step {
-    block.give()
+    let to = block.take_give().expect("this is one");
+    block.state.clear_busy();
+    block.move_result(&to);
+    Step::Gave(to)
 }
 
 /// Of a stage `F` that takes a `Result<T, E>` and leaves a `Result<U, D>`.
@@ -109,7 +111,7 @@ where
                 // SAFETY: as above.
                 Left::Result(Err(error)) => unsafe { Self::failed(block, at, error) },
                 Left::Wait(inner) => {
-                    block.begin_wait(at);
+                    block.state.begin_wait(at);
                     Step::Wait(inner.into_awaited())
                 }
             }
@@ -153,7 +155,7 @@ impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, 
             let f = block.pop_record::<F>(record);
             (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
         };
-        block.clear_busy();
+        block.state.clear_busy();
         Step::Ended(never_unwinding(|| f(result)).and_then(Firing::into_block))
     }
 }
@@ -174,9 +176,9 @@ impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
         block.clear_canceller();
         // SAFETY: the first record is one of this table.
         let canceller = unsafe { block.pop_record::<C>(record) };
-        block.set_cancelling(true);
+        block.state.set_cancelling(true);
         let decided = catch_unwind(AssertUnwindSafe(canceller));
-        block.set_cancelling(false);
+        block.state.set_cancelling(false);
         match decided {
             Ok(Some(result)) if !block.is_fired() => {
                 // SAFETY: unfired, and the source of this block fires what its canceller decides on.

@@ -1,0 +1,139 @@
+//! What the rest of the crate does with the ends of a block.
+
+#![forbid(unsafe_code)]
+
+use std::rc::Rc;
+
+use super::raw::{Block, Chain, Place, Source};
+use super::{Handle, Left, call, never_unwinding, run, settle};
+use crate::error::{Cancelled, Cycle, Fault};
+
+/// A block that has just been fired, for the loop to run. None if it had been fired before.
+pub(crate) struct Firing(Option<Rc<Block>>);
+
+impl<T: 'static, E: Fault> Chain<T, E> {
+    /// What a callback on a ready Deferred has left: its result, or a block that waits for it. Not its own block:
+    /// handles to that go on meaning what they did, and a pause of the new one must not hold up the callbacks of this.
+    #[cold]
+    pub(super) fn awaited(self, made: Place, at: Place) -> Left<T, E> {
+        if self.is_done() {
+            return Left::Result(self.take().map_err(|error| call::passed(error, at)));
+        }
+        let waiting = Self::waiting(made, at);
+        run::wait_for(waiting.block().clone(), self.into_awaited());
+        Left::Wait(waiting)
+    }
+
+    /// Adds a stage, which runs at once if the result is there.
+    #[inline(always)]
+    pub(crate) fn then<U, D, F>(self, at: Place, f: F) -> Left<U, D>
+    where
+        U: 'static,
+        D: Fault,
+        F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
+    {
+        if self.block().is_full() {
+            return self.then_full(at, f);
+        }
+        Left::Wait(self.push(at, f))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn then_full<U, D, F>(self, at: Place, f: F) -> Left<U, D>
+    where
+        U: 'static,
+        D: Fault,
+        F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
+    {
+        if self.is_done() && !self.block().state.is_shared() {
+            let made = self.made();
+            return settle(self.take(), made, at, f);
+        }
+        let chain = self.push(at, f);
+        run::start(chain.block());
+        Left::Wait(chain)
+    }
+
+    /// Takes the result for good when it is there, and fires what `f` gives.
+    pub(crate) fn end(self, f: impl FnOnce(Result<T, E>) -> Option<Firing> + 'static) {
+        run::start(&self.push_end(f));
+    }
+
+    /// Fires `source` with the result.
+    pub(crate) fn feed(self, source: Source<T, E>) {
+        if Rc::ptr_eq(self.block(), source.block()) {
+            let block = source.into_block();
+            let fired = block.interrupt(Cycle::new().into());
+            drop(self);
+            Firing(fired.then_some(block)).fire();
+        } else {
+            self.end(|result| Some(source.firing(result)));
+        }
+    }
+
+    /// A handle, for which this block stays what it is.
+    pub(crate) fn handle(&mut self) -> Handle {
+        self.block().state.set_shared();
+        Handle(self.block().clone())
+    }
+
+    /// The result is there, and nothing holds it back.
+    #[inline(always)]
+    pub(crate) fn is_done(&self) -> bool {
+        self.block().is_done()
+    }
+
+    pub(crate) fn made(&self) -> Place {
+        self.block().state.made
+    }
+
+    pub(crate) fn last(&self) -> Place {
+        self.block().state.last.get()
+    }
+
+    pub(crate) fn cancel(&self, why: &Cancelled) {
+        run::cancel_now(self.block().clone(), why);
+    }
+}
+
+impl<T: 'static, E: Fault> Source<T, E> {
+    /// Fires, and runs what can run. After a cancel the result is only dropped.
+    #[inline(always)]
+    pub(crate) fn fire(self, result: Result<T, E>) {
+        if self.is_cancelled() {
+            return run::inside(|| drop(self.firing(result)));
+        }
+        run::start_fired(self.fill(result));
+    }
+
+    /// Fires, and leaves it to the loop to run what can run.
+    pub(crate) fn firing(self, result: Result<T, E>) -> Firing {
+        if self.is_cancelled() {
+            never_unwinding(|| drop(result));
+            return Firing(None);
+        }
+        Firing(Some(self.fill(result)))
+    }
+}
+
+impl<T, E: Fault> Source<T, E> {
+    /// It was cancelled before it was fired.
+    #[inline(always)]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.block().is_fired()
+    }
+}
+
+impl Firing {
+    /// Runs it now, outside the loop.
+    pub(crate) fn fire(self) {
+        if let Some(block) = self.0 {
+            run::start_fired(block);
+        }
+    }
+
+    pub(super) fn into_block(self) -> Option<Rc<Block>> {
+        self.0
+    }
+}
