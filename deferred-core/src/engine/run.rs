@@ -75,18 +75,18 @@ fn run_fired(block: Rc<Block>) {
     });
 }
 
-/// Takes a busy block through its stages. Most come to their end here, and need no stack of jobs.
+/// Takes a busy block through its stages, and all that follows. The stack of jobs is needed only where something was
+/// dropped.
 #[inline(always)]
-fn run(block: Rc<Block>) {
-    // After a canceller was dropped, what that has dropped comes first.
-    let step = if LEVEL.get() == INSIDE { block.step(|| LEVEL.get() == INSIDE) } else { Step::Result };
-    match step {
-        Step::Finished => {
-            block.state.clear_busy();
-            block.end();
+fn run(mut block: Rc<Block>) {
+    loop {
+        if LEVEL.get() != INSIDE {
+            return work(Some(block));
         }
-        Step::Result => work(Some(block)),
-        step => work(stepped(block, step)),
+        match step(block) {
+            Some(next) => block = next,
+            None => return,
+        }
     }
 }
 
@@ -175,6 +175,7 @@ fn perform(job: Job) -> Option<Rc<Block>> {
 }
 
 /// Makes a block that can run busy.
+#[inline(always)]
 fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
     if !block.can_run() {
         return None;
@@ -189,15 +190,6 @@ fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
 fn step(block: Rc<Block>) -> Option<Rc<Block>> {
     // What the stage has dropped comes before the next one.
     match block.step(|| LEVEL.get() == INSIDE) {
-        Step::Result => Some(block),
-        end => stepped(block, end),
-    }
-}
-
-/// The steps that do not just go on.
-#[inline(never)]
-fn stepped(block: Rc<Block>, step: Step) -> Option<Rc<Block>> {
-    match step {
         Step::Result => Some(block),
         Step::Finished => {
             block.state.clear_busy();
@@ -224,6 +216,7 @@ fn fired(block: Rc<Block>) -> Option<Rc<Block>> {
 }
 
 /// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
+#[inline(never)]
 fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
     if Rc::ptr_eq(&block, &inner) {
         block.refuse(Cycle::new().into());
@@ -253,6 +246,7 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
 }
 
 /// Has `block`, which waits, wait for `inner`.
+#[inline]
 pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
     // One that would only pass on what it waits for itself is left out as well.
     while inner.only_passes_on() {

@@ -220,8 +220,9 @@ impl Block {
 
     /// Drops the result of a block that has come to its end and that nobody holds: an error that nobody has handled is
     /// reported.
+    #[inline]
     pub(in crate::engine) fn end(&self) {
-        if self.is_done() && !self.is_held() {
+        if !self.is_held() && self.is_done() {
             // SAFETY: behind the last stage the slot holds what that has given.
             unsafe { (self.result.get().end)(self) };
         }
