@@ -232,7 +232,7 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
         // and this block is out of the chain, which so stays as long as it was.
         match block.take_give() {
             Some(to) if !Rc::ptr_eq(&to, &inner) => {
-                block.state.hand_over(&to);
+                block.hand_over(&to);
                 wait_for(to, inner);
                 return None;
             }
@@ -250,13 +250,13 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
 pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
     // One that would only pass on what it waits for itself is left out as well.
     while inner.only_passes_on() {
-        let Some(next) = inner.state.awaited().filter(|next| !Rc::ptr_eq(next, &block)) else { break };
+        let Some(next) = inner.awaited().filter(|next| !Rc::ptr_eq(next, &block)) else { break };
         let give = next.take_give();
         debug_assert!(give.is_some_and(|to| Rc::ptr_eq(&to, &inner)));
-        inner.state.hand_over(&block);
+        inner.hand_over(&block);
         inner = next;
     }
-    block.state.set_awaited(&inner);
+    block.state.set_toward(&inner);
     inner.push_give(block);
 }
 
@@ -276,7 +276,7 @@ fn cancel(mut block: Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block
         if block.state.pass_cancel(number) {
             return None;
         }
-        block = block.state.awaited().or_else(|| block.state.heir())?;
+        block = block.awaited().or_else(|| block.state.heir())?;
     }
     if block.state.pass_cancel(number) || block.state.is_cancelling() || !block.ask_canceller(why) {
         return None;

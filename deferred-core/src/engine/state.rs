@@ -15,12 +15,10 @@ mod bit {
     pub(super) const PAUSED: u8 = 1 << 1;
     /// A `Handle` was taken, so this block must stay what the handle means.
     pub(super) const SHARED: u8 = 1 << 2;
-    /// The last stage has left another block, whose result is waited for: `toward`.
-    pub(super) const WAITING: u8 = 1 << 3;
     /// `toward` has taken the place of this block, in its wait `heir_wait`.
-    pub(super) const HANDED_OVER: u8 = 1 << 4;
+    pub(super) const HANDED_OVER: u8 = 1 << 3;
     /// The canceller of the deciding kind runs.
-    pub(super) const CANCELLING: u8 = 1 << 5;
+    pub(super) const CANCELLING: u8 = 1 << 4;
 }
 
 /// Nothing of this is relied on by unsafe code.
@@ -36,8 +34,6 @@ pub(super) struct State<M> {
     passed_cancel: Cell<u64>,
     /// The block that this one waits for, or that has taken its place. Weak: who can fire it holds it.
     toward: Cell<Option<Weak<Block>>>,
-    /// Where the stage that waits was added.
-    wait_at: Cell<Place>,
     pub(super) made: Place,
     pub(super) last: Cell<Place>,
 }
@@ -53,7 +49,6 @@ impl<M> State<M> {
             heir_wait: Cell::new(0),
             passed_cancel: Cell::new(0),
             toward: Cell::new(None),
-            wait_at: Cell::new(made),
             made,
             last: Cell::new(last),
         }
@@ -126,57 +121,40 @@ impl<M> State<M> {
         self.passed_cancel.replace(number) == number
     }
 
-    /// Notes that the stage which was added at `at` has left something to wait for.
+    /// A wait begins.
     #[inline(always)]
-    pub(super) fn begin_wait(&self, at: Place) {
-        self.wait_at.set(at);
+    pub(super) fn count_wait(&self) {
         self.wait.set(self.wait.get().wrapping_add(1));
-        self.change(0, bit::WAITING);
     }
 
     /// Notes what it waits for.
-    pub(super) fn set_awaited(&self, inner: &Rc<Block>) {
+    pub(super) fn set_toward(&self, inner: &Rc<Block>) {
         self.toward.set(Some(Rc::downgrade(inner)));
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        self.has(bit::WAITING)
+    /// What it waits for, if that still is there, or its heir.
+    pub(super) fn toward(&self) -> Option<Rc<Block>> {
+        let weak = self.toward.take();
+        let toward = weak.as_ref().and_then(Weak::upgrade);
+        self.toward.set(weak);
+        toward
     }
 
-    /// It only waits, and nothing holds it back.
-    pub(super) fn waits_freely(&self) -> bool {
-        self.status.get() & (bit::WAITING | bit::PAUSED) == bit::WAITING
-    }
-
-    /// What was waited for is there. Gives the place of the stage that waited.
-    pub(super) fn end_wait(&self) -> Place {
-        self.change(bit::WAITING, 0);
+    /// It waits for nothing any more.
+    pub(super) fn forget_toward(&self) {
         drop(self.toward.take());
-        self.wait_at.get()
     }
 
-    /// The block that this one waits for, if it waits for one that still is there.
-    pub(super) fn awaited(&self) -> Option<Rc<Block>> {
-        if self.has(bit::WAITING) { self.toward() } else { None }
-    }
-
-    /// Hands the place of this block, which only waits, over to `heir`: cancels go there, while its present wait goes on.
-    pub(super) fn hand_over(&self, heir: &Rc<Block>) {
-        self.change(bit::WAITING, bit::HANDED_OVER);
+    /// Notes that `heir` has taken the place of this block: cancels go there, while its present wait goes on.
+    pub(super) fn set_heir(&self, heir: &Rc<Block>) {
+        self.change(0, bit::HANDED_OVER);
         self.heir_wait.set(heir.state.wait.get());
-        self.toward.set(Some(Rc::downgrade(heir)));
+        self.set_toward(heir);
     }
 
     /// The block to which this one has handed over, if it is still in the same wait.
     pub(super) fn heir(&self) -> Option<Rc<Block>> {
         let heir = if self.has(bit::HANDED_OVER) { self.toward()? } else { return None };
         (heir.state.wait.get() == self.heir_wait.get()).then_some(heir)
-    }
-
-    fn toward(&self) -> Option<Rc<Block>> {
-        let weak = self.toward.take();
-        let toward = weak.as_ref().and_then(Weak::upgrade);
-        self.toward.set(weak);
-        toward
     }
 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::kind::Kind;
 use super::record::{self, GIVE};
-use super::region::{IN_PLACE, Region};
-use super::words::take;
+use super::region::Region;
+use super::words::{put, take};
 use crate::engine::never_unwinding;
 use crate::engine::state::State;
 use crate::error::{Cancelled, Interrupt};
@@ -49,6 +49,8 @@ mod bit {
     pub(super) const CANCELLER: u8 = 1 << 2;
     /// The last record is a `Give`. Rule 6.
     pub(super) const GIVES: u8 = 1 << 3;
+    /// The last stage has left another block, whose result is waited for. Rule 2.
+    pub(super) const WAITING: u8 = 1 << 4;
 }
 
 /// The memory of one pending Deferred.
@@ -75,9 +77,7 @@ impl Block {
             Region::begin(&raw mut (*place).region, kind.words);
             block.assume_init()
         };
-        if kind.words > IN_PLACE {
-            block.region.widen(kind.words);
-        }
+        block.region.place(kind.words);
         block
     }
 
@@ -141,7 +141,7 @@ impl Block {
 
     /// All that is left to do is to pass on what it waits for.
     pub(in crate::engine) fn only_passes_on(&self) -> bool {
-        self.state.waits_freely() && self.region.is_empty()
+        self.has(bit::WAITING) && !self.state.is_paused() && self.region.is_empty()
     }
 
     /// It is not paused, and all that is left to do with the result is to give it.
@@ -202,8 +202,7 @@ impl Block {
     /// Gives an error of the library's to a block whose stage has just left something to wait for.
     #[cold]
     pub(in crate::engine) fn refuse(&self, why: Interrupt) {
-        assert!(self.state.is_waiting() && !self.is_full(), "it waits for a result");
-        let (kind, at) = (self.wants(), self.state.end_wait());
+        let (kind, at) = (self.wants(), self.end_wait());
         // SAFETY: the kind is that of what the block wants. It is empty.
         unsafe { (kind.refuse)(self, why, at) };
     }
@@ -212,8 +211,8 @@ impl Block {
     pub(in crate::engine) fn move_result(&self, to: &Block) {
         let kind = self.result.get();
         assert!(self.is_done() && !self.is_held(), "somebody else may take the result");
-        assert!(to.state.is_waiting() && !to.is_full() && kind.is(to.wants()), "it waits for another result");
-        let at = to.state.end_wait();
+        assert!(kind.is(to.wants()), "it waits for another result");
+        let at = to.end_wait();
         // SAFETY: both slots are of this kind (rules 2 and 4). This one is full, and `to` is empty.
         unsafe { (kind.give)(self, to, at) };
     }
@@ -248,6 +247,40 @@ impl Block {
                 return step;
             }
         }
+    }
+}
+
+/// The wait for the result of another block.
+impl Block {
+    /// Notes that the stage which was added at `at` has left something to wait for.
+    #[inline(always)]
+    pub(super) fn begin_wait(&self, at: Place) {
+        debug_assert!(!self.is_full() && !self.has(bit::WAITING));
+        self.state.count_wait();
+        // SAFETY: the slot is empty, and has a word. `WAITING` says that this one is in it.
+        unsafe { put(self.region.slot(1), at) };
+        self.set(bit::WAITING);
+    }
+
+    /// What was waited for is there. Gives the place of the stage that waited.
+    fn end_wait(&self) -> Place {
+        assert!(self.has(bit::WAITING), "it waits for a result");
+        self.clear(bit::WAITING);
+        self.state.forget_toward();
+        // SAFETY: it was waiting, so the slot held a place.
+        unsafe { take(self.region.slot(1)) }
+    }
+
+    /// The block that this one waits for, if it waits for one that still is there.
+    pub(in crate::engine) fn awaited(&self) -> Option<Rc<Block>> {
+        if self.has(bit::WAITING) { self.state.toward() } else { None }
+    }
+
+    /// Hands the place of this block, which only waits, over to `heir`.
+    pub(in crate::engine) fn hand_over(&self, heir: &Rc<Block>) {
+        debug_assert!(self.region.is_empty());
+        self.clear(bit::WAITING);
+        self.state.set_heir(heir);
     }
 }
 

@@ -44,7 +44,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
     pub(in crate::engine) fn waiting(made: Place, at: Place) -> Self {
         let block = Block::new(kind::<T, E>(), made, at);
         block.set_fired();
-        block.state.begin_wait(at);
+        block.begin_wait(at);
         Chain { block, types: PhantomData }
     }
 

@@ -10,7 +10,7 @@ use crate::error::{self, Fault, Interrupt};
 
 /// Of a `Result<T, E>`. Each function wants a block whose slot is of this kind; those that want it full or empty say so.
 pub(super) struct Kind {
-    /// How many words it takes.
+    /// How many words its slot has at least: those that it takes, and one for the place of a stage that waits.
     pub(super) words: u32,
     type_id: fn() -> TypeId,
     /// Fires an unfired block with an error of the library's. Says whether that was still so when the error was made.
@@ -41,7 +41,7 @@ impl Kind {
 
 impl<T: 'static, E: Fault> Of<T, E> {
     const KIND: Kind = Kind {
-        words: words::<Result<T, E>>(),
+        words: if words::<Result<T, E>>() == 0 { 1 } else { words::<Result<T, E>>() },
         type_id: TypeId::of::<Result<T, E>>,
         fire: Self::fire,
         refuse: Self::refuse,

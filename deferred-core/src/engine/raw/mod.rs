@@ -21,7 +21,7 @@
 //!    none is kept across either, and the base is computed at each use.
 //! 2. *The slot* holds a result exactly when `FULL` is set. Its type is what the first stage takes, and where there is
 //!    none what the last stage gave: `wants`. It is as large as the largest result of the chain, which is seen to when
-//!    a stage is added.
+//!    a stage is added. While `WAITING` is set it is empty, and its first word holds the place of the stage that waits.
 //! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which is `HELD` while it lives. What the
 //!    block gives in the end is then a `Result<T, E>`, only this `Chain` adds to it, and a result behind which nothing
 //!    is left belongs to it. What a `Source<T, E>` fires is what its block wants while that is not `FIRED`.

@@ -111,7 +111,7 @@ where
                 // SAFETY: as above.
                 Left::Result(Err(error)) => unsafe { Self::failed(block, at, error) },
                 Left::Wait(inner) => {
-                    block.state.begin_wait(at);
+                    block.begin_wait(at);
                     Step::Wait(inner.into_awaited())
                 }
             }

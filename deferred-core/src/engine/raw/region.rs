@@ -42,24 +42,27 @@ impl Record {
 }
 
 pub(super) struct Region {
+    /// Where its words are: `here`, which does not move, or in an allocation of their own.
+    base: Cell<*mut Word>,
     slot: Cell<u32>,
     first: Cell<u32>,
     end: Cell<u32>,
-    /// More than `IN_PLACE` exactly if the words are in an allocation of their own, to which the first one here points.
+    /// More than `IN_PLACE` exactly if the words are in an allocation of their own.
     cap: Cell<u32>,
     here: UnsafeCell<[Word; IN_PLACE as usize]>,
 }
 
 impl Region {
-    /// Writes one with a slot of `slot` words, or of none if that is more than it has in itself: see `widen`.
+    /// Writes one with a slot of `slot` words, which is to be told its [`place`](Self::place).
     ///
     /// # Safety
-    /// `place` may be written.
+    /// `place` may be written, and nothing but that is done with it before.
     #[inline(always)]
     pub(super) unsafe fn begin(place: *mut Region, slot: u32) {
         let slot = if slot > IN_PLACE { 0 } else { slot };
         // SAFETY: the caller's promise. The words are anything.
         unsafe {
+            (&raw mut (*place).base).write(Cell::new(ptr::null_mut()));
             (&raw mut (*place).slot).write(Cell::new(slot));
             (&raw mut (*place).first).write(Cell::new(slot));
             (&raw mut (*place).end).write(Cell::new(slot));
@@ -67,19 +70,12 @@ impl Region {
         }
     }
 
-    /// Makes the slot at least `slot` words large.
-    pub(super) fn widen(&self, slot: u32) {
-        self.rebuild(slot, 0);
-    }
-
+    /// Lies where it stays.
     #[inline(always)]
-    fn base(&self) -> *mut Word {
-        let here: *mut Word = self.here.get().cast();
-        if self.cap.get() > IN_PLACE {
-            // SAFETY: the words are elsewhere, so the first one here is the pointer to them.
-            unsafe { here.cast::<*mut Word>().read() }
-        } else {
-            here
+    pub(super) fn place(&self, slot: u32) {
+        self.base.set(self.here.get().cast());
+        if slot > IN_PLACE {
+            self.rebuild(slot, 0);
         }
     }
 
@@ -90,7 +86,7 @@ impl Region {
         debug_assert!(self.slot.get() <= self.first.get() && self.first.get() <= self.end.get());
         debug_assert!(self.end.get() <= self.cap.get());
         // SAFETY: within the allocation: every position that is kept is at most `cap`.
-        unsafe { self.base().add(at as usize) }
+        unsafe { self.base.get().add(at as usize) }
     }
 
     /// The slot, for a result of `len` words.
@@ -145,7 +141,7 @@ impl Region {
     #[inline(always)]
     pub(super) unsafe fn push(&self, head: Head, len: u32, slot: u32) -> *mut Word {
         let need = HEAD + len;
-        if slot > self.slot.get() || u64::from(self.end.get()) + u64::from(need) > u64::from(self.cap.get()) {
+        if slot > self.slot.get() || self.cap.get() - self.end.get() < need {
             self.rebuild(slot, need);
         }
         let end = self.end.get();
@@ -165,7 +161,7 @@ impl Region {
         let slot = slot.max(self.slot.get());
         let (first, live, cap) = (self.first.get(), self.end.get() - self.first.get(), self.cap.get());
         let needed = u64::from(slot) + u64::from(live) + u64::from(need);
-        let from = self.base();
+        let from = self.base.get();
         // Moving within a large region pays only if much of it becomes free: otherwise every push would move.
         let stays = needed <= u64::from(cap) && (cap <= IN_PLACE || live <= cap / 2);
         let (to, grown) = if stays {
@@ -182,7 +178,7 @@ impl Region {
             if !stays {
                 ptr::copy_nonoverlapping(from, to, self.slot.get() as usize);
                 self.free();
-                self.here.get().cast::<*mut Word>().write(to);
+                self.base.set(to);
             }
         }
         self.cap.set(grown);
@@ -196,7 +192,7 @@ impl Region {
         let cap = self.cap.get();
         if cap > IN_PLACE {
             // SAFETY: `allocate(cap)` gave it.
-            unsafe { dealloc(self.base().cast(), layout(cap)) };
+            unsafe { dealloc(self.base.get().cast(), layout(cap)) };
         }
     }
 }
