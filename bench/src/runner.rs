@@ -78,12 +78,11 @@ pub(crate) struct Size {
 pub(crate) struct Effort {
     rounds: usize,
     sample: Duration,
-    attempts: usize,
 }
 
 impl Effort {
-    pub(crate) const FULL: Effort = Effort { rounds: 15, sample: Duration::from_millis(20), attempts: 4 };
-    pub(crate) const QUICK: Effort = Effort { rounds: 3, sample: Duration::from_millis(2), attempts: 1 };
+    pub(crate) const FULL: Effort = Effort { rounds: 15, sample: Duration::from_millis(20) };
+    pub(crate) const QUICK: Effort = Effort { rounds: 3, sample: Duration::from_millis(2) };
 
     pub(crate) fn is_quick(self) -> bool {
         self == Effort::QUICK
@@ -100,33 +99,18 @@ struct Measured {
     allocations: [f64; 2],
 }
 
-/// Measures and prints the rows; gives the names of those past their bars.
-pub(crate) fn run(rows: &[Row], effort: Effort, slack: f64) -> Vec<&'static str> {
-    if rows.is_empty() {
-        return Vec::new();
-    }
+/// Measures and prints a row. Says whether it keeps its bar.
+pub(crate) fn run(row: &Row, effort: Effort, slack: f64) -> bool {
+    let measured = measure(row, effort);
+    print_row(row, &measured, slack);
+    measured.keeps(row.bar, slack)
+}
+
+pub(crate) fn print_header() {
     println!(
         "{:<34} {:>9} {:>9}  {:<26} {:>11}  {:<14}  sides",
         "row", "ours ns", "peer ns", "ours : peer (min..max)", "allocations", "bar"
     );
-    let mut past = Vec::new();
-    for row in rows {
-        let mut best = measure(row, effort);
-        for _ in 1..effort.attempts {
-            if best.past(row.bar, slack) <= 0.0 {
-                break;
-            }
-            let again = measure(row, effort);
-            if again.past(row.bar, slack) < best.past(row.bar, slack) {
-                best = again;
-            }
-        }
-        print_row(row, &best, slack);
-        if best.past(row.bar, slack) > 0.0 {
-            past.push(row.name);
-        }
-    }
-    past
 }
 
 /// Weighs and prints; gives the names of those past their bars.
@@ -171,11 +155,10 @@ fn measure(row: &Row, effort: Effort) -> Measured {
 }
 
 impl Measured {
-    /// By how much the median is past the bar; not above zero where it is not.
-    fn past(&self, bar: Bar, slack: f64) -> f64 {
+    fn keeps(&self, bar: Bar, slack: f64) -> bool {
         match bar {
-            Bar::Ratio(most) => self.ratio[1] - most * slack,
-            Bar::Extra(most) => self.extra[1] - most * slack,
+            Bar::Ratio(most) => self.ratio[1] <= most * slack,
+            Bar::Extra(most) => self.extra[1] <= most * slack,
         }
     }
 }
@@ -201,7 +184,7 @@ fn print_row(row: &Row, measured: &Measured, slack: f64) {
         compared,
         measured.allocations[0],
         measured.allocations[1],
-        format!("{bar}{}", if measured.past(row.bar, slack) > 0.0 { " exceeded" } else { "" }),
+        format!("{bar}{}", if measured.keeps(row.bar, slack) { "" } else { " exceeded" }),
         row.ours.what,
         row.peer.what,
         row.unit,
