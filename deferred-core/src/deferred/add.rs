@@ -217,6 +217,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// or panic takes the place of a value; where the outcome is an error already, that one stays, and the new one is
     /// reported as unhandled.
     ///
+    /// A chain that calls itself in its last callback runs in constant memory, also behind a finally that waits. Where
+    /// the finally's own Deferred is the recursion, each round keeps the outcome that is to go on after it.
+    ///
     /// Twisted's habit of an `addBoth` that returns its argument.
     ///
     /// # Examples
