@@ -36,6 +36,9 @@ struct Options {
     slack: f64,
 }
 
+/// The exit code of a row that is past its bar. Whatever else goes wrong has another.
+const PAST: i32 = 3;
+
 const USAGE: &str = "the options are --only PART, --quick and --slack FACTOR";
 
 fn options() -> Result<Options, String> {
@@ -64,7 +67,12 @@ fn run_row(name: &str, options: &Options) -> Result<bool, Box<dyn Error>> {
 
 /// Runs this program for one row.
 fn run_apart(name: &str) -> Result<bool, Box<dyn Error>> {
-    Ok(Command::new(env::current_exe()?).args(env::args().skip(1)).args(["--row", name]).status()?.success())
+    let status = Command::new(env::current_exe()?).args(env::args().skip(1)).args(["--row", name]).status()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(PAST) => Ok(false),
+        _ => Err(format!("{name}: {status}").into()),
+    }
 }
 
 fn run_all(options: &Options) -> Result<bool, Box<dyn Error>> {
@@ -107,7 +115,7 @@ fn main() -> ExitCode {
     });
     match kept {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(false) => ExitCode::from(PAST as u8),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

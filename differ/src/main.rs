@@ -133,3 +133,42 @@ fn print_trace(name: &str, trace: &[Event], same: usize) {
         println!("    {what:?} {a} {b}{mark}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use program::{End, Stage};
+
+    use super::*;
+
+    #[test]
+    fn random_programs_do_the_same_on_both_engines_and_drop_everything_once() {
+        let seed = fastrand::u64(..1 << 32);
+        for number in 0..3000 {
+            let program = generate(&mut Rng::with_seed(seed.wrapping_add(number)));
+            assert!(!differ(&both(&program)), "seed {seed}, program {number}: {program:#?}");
+        }
+    }
+
+    #[test]
+    fn a_failing_program_is_shrunk_to_what_fails() {
+        let panics = |op: &Op| matches!(op, Op::Add(_, stage) if matches!(stage.end, End::Panic));
+        let fails = |program: &[Op]| program.iter().any(panics);
+        let mut rng = Rng::with_seed(1);
+        let program = std::iter::repeat_with(|| generate(&mut rng)).find(|program| fails(program)).unwrap();
+        let shrunk = shrink(program, fails);
+        let [Op::Add(_, stage)] = &shrunk[..] else { panic!("{shrunk:?}") };
+        let Stage { body, hold, bomb, .. } = Rc::as_ref(stage);
+        assert!(body.is_empty() && hold.is_none() && !bomb);
+    }
+
+    #[test]
+    fn a_trace_that_tells_of_a_second_drop_or_a_broken_value_fails_even_if_both_do() {
+        for what in [What::DroppedTwice, What::Corrupt] {
+            let trace = vec![Event { what, a: 1, b: 0 }];
+            assert!(differ(&(trace.clone(), trace)));
+        }
+        assert!(!differ(&both(&[])));
+    }
+}

@@ -21,7 +21,7 @@ mod bit {
     pub(super) const CANCELLING: u8 = 1 << 4;
 }
 
-/// Nothing of this is relied on by unsafe code.
+/// Nothing of this but `marks`, which only `raw` can change, is relied on by unsafe code.
 pub(super) struct State<M> {
     /// What `raw` notes, which fits into the same word.
     pub(super) marks: M,

@@ -94,8 +94,12 @@ fn run() -> Result<bool, Box<dyn Error>> {
     if !cargo(&tree).stdout(Stdio::null()).status()?.success() {
         return Err("the engines differ without a fault".into());
     }
+    let faults: Vec<_> = read(&list).into_iter().filter(|fault| fault.name.contains(&part)).collect();
+    if faults.is_empty() {
+        return Err("no fault has that in its name".into());
+    }
     let mut all = true;
-    for fault in read(&list).iter().filter(|fault| fault.name.contains(&part)) {
+    for fault in &faults {
         let found = found(&tree, fault)?;
         println!("{}: {}", fault.name, if found { "found" } else { "NOT FOUND" });
         all &= found;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::kind::Kind;
 use super::record::{self, GIVE};
 use super::region::Region;
-use super::words::{put, take};
+use super::words::{put, take, words};
 use crate::engine::never_unwinding;
 use crate::engine::state::State;
 use crate::error::{Cancelled, Interrupt};
@@ -160,34 +160,36 @@ impl Block {
     /// Fills the slot.
     ///
     /// # Safety
-    /// `write` moves the result into the slot that the block wants, or that its stage has just given.
+    /// It is empty, and `R` is what the block wants, or what its stage has just given.
     #[inline(always)]
-    pub(super) unsafe fn fill(&self, write: impl FnOnce(&Region)) {
+    pub(super) unsafe fn fill<R>(&self, result: R) {
         debug_assert!(!self.is_full(), "the slot holds a result");
-        write(&self.region);
+        // SAFETY: the caller's promise; the slot is large enough for every result of its chain.
+        unsafe { put(self.region.slot(words::<R>()), result) };
         self.state.marks.full.set(true);
     }
 
-    /// Empties the slot, whose result `read` moves out.
+    /// Empties the slot.
     ///
     /// # Safety
-    /// The slot is full, and holds what `read` takes.
+    /// It holds an `R`.
     #[inline(always)]
-    pub(super) unsafe fn empty<R>(&self, read: impl FnOnce(&Region) -> R) -> R {
+    pub(super) unsafe fn empty<R>(&self) -> R {
         debug_assert!(self.is_full(), "the slot holds no result");
         self.state.marks.full.set(false);
-        read(&self.region)
+        // SAFETY: the caller's promise.
+        unsafe { take(self.region.slot(words::<R>())) }
     }
 
-    /// Fires an unfired block, with what `write` moves into its slot. The canceller is for the loop to drop.
+    /// Fires an unfired block. The canceller is for the loop to drop.
     ///
     /// # Safety
-    /// The block is unfired, and `write` moves in a result of the type that it wants.
+    /// The block is unfired, and wants an `R`.
     #[inline(always)]
-    pub(super) unsafe fn fire(&self, write: impl FnOnce(&Region)) {
+    pub(super) unsafe fn fire<R>(&self, result: R) {
         debug_assert!(!self.is_fired());
         // SAFETY: the caller's promise; the slot of an unfired block is empty.
-        unsafe { self.fill(write) };
+        unsafe { self.fill(result) };
         self.set_fired();
     }
 

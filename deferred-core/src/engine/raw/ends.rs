@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::block::{Block, Place};
 use super::kind::kind;
 use super::record::{End, Forward, Once, Stage};
-use super::words::{lend, put, take, words};
+use super::words::{lend, words};
 use crate::engine::{Firing, Left, run};
 use crate::error::{Cancelled, Fault};
 
@@ -52,7 +52,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
     pub(crate) fn from_ready(result: Result<T, E>, made: Place, last: Place) -> Self {
         let block = Block::new(kind::<T, E>(), made, last);
         // SAFETY: new, and of this kind.
-        unsafe { block.fire(|region| put(region.slot(words::<Result<T, E>>()), result)) };
+        unsafe { block.fire(result) };
         Chain { block, types: PhantomData }
     }
 
@@ -104,7 +104,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
     pub(crate) fn take(self) -> Result<T, E> {
         assert!(self.block.is_done(), "there is no result to take");
         // SAFETY: done, so the slot holds what the block gives; that belongs to this `Chain`.
-        unsafe { self.block.empty(|region| take(region.slot(words::<Result<T, E>>()))) }
+        unsafe { self.block.empty::<Result<T, E>>() }
     }
 
     /// The block, for which another one is to wait.
@@ -166,7 +166,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
         assert!(!self.block.is_fired(), "a Deferred is fired once");
         let block = self.into_block();
         // SAFETY: unfired, and this is its source.
-        unsafe { block.fire(|region| put(region.slot(words::<Result<T, E>>()), result)) };
+        unsafe { block.fire(result) };
         block
     }
 }

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::marker::PhantomData;
 
 use super::block::{Block, Place};
-use super::words::{put, take, words};
+use super::words::words;
 use crate::engine::never_unwinding;
 use crate::error::{self, Fault, Interrupt};
 
@@ -58,7 +58,7 @@ impl<T: 'static, E: Fault> Of<T, E> {
             return false;
         }
         // SAFETY: unfired, and of this kind.
-        unsafe { block.fire(|region| put(region.slot(words::<Result<T, E>>()), error)) };
+        unsafe { block.fire(error) };
         true
     }
 
@@ -69,22 +69,22 @@ impl<T: 'static, E: Fault> Of<T, E> {
             Err::<T, E>(error)
         });
         // SAFETY: empty, and of this kind.
-        unsafe { block.fill(|region| put(region.slot(words::<Result<T, E>>()), error)) };
+        unsafe { block.fill(error) };
     }
 
     unsafe fn give(from: &Block, to: &Block, at: Place) {
         // SAFETY: full, and of this kind.
-        let mut result = unsafe { from.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))) };
+        let mut result = unsafe { from.empty::<Result<T, E>>() };
         if let Err(error) = &mut result {
             never_unwinding(|| error.passed(at));
         }
         // SAFETY: empty, also after the foreign code: it is fired and waits for nothing. Of this kind.
-        unsafe { to.fill(|region| put(region.slot(words::<Result<T, E>>()), result)) };
+        unsafe { to.fill(result) };
     }
 
     unsafe fn end(block: &Block) {
         // SAFETY: full, and of this kind.
-        let result = unsafe { block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))) };
+        let result = unsafe { block.empty::<Result<T, E>>() };
         if let Err(error) = &result {
             error::report(error, block.state.made, block.state.last.get());
         }
@@ -93,6 +93,6 @@ impl<T: 'static, E: Fault> Of<T, E> {
 
     unsafe fn drop(block: &Block) {
         // SAFETY: full, and of this kind.
-        drop(unsafe { block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))) });
+        drop(unsafe { block.empty::<Result<T, E>>() });
     }
 }

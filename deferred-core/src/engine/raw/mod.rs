@@ -18,8 +18,8 @@
 //! 1. *Layout.* A region is `slot`, done records, live records, free words, in this order; `first` is where the first live
 //!    record begins, `end` where the last one ends. A record is a `Head` and the words of its captures. Values and
 //!    records are moved as words, so pointers into a region hold only until foreign code runs or a record is added:
-//!    none is kept across either, and the base is computed at each use.
-//! 2. *The slot* holds a result exactly when `FULL` is set. Its type is what the first stage takes, and where there is
+//!    none is kept across either.
+//! 2. *The slot* holds a result exactly when `full` is set. Its type is what the first stage takes, and where there is
 //!    none what the last stage gave: `wants`. It is as large as the largest result of the chain, which is seen to when
 //!    a stage is added. While `WAITING` is set it is empty, and its first word holds the place of the stage that waits.
 //! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which is `HELD` while it lives. What the

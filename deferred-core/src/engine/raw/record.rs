@@ -52,6 +52,16 @@ impl Block {
         self.region.pop_first(words::<C>());
         captures
     }
+
+    /// Takes the first record away and gives what it captures, with the result that it takes.
+    ///
+    /// # Safety
+    /// As [`pop_record`](Self::pop_record), and the slot holds an `R`.
+    #[inline(always)]
+    unsafe fn pop_stage<F, R>(&self, record: Record) -> (F, R) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.pop_record(record), self.empty()) }
+    }
 }
 
 unsafe fn drop_record<C>(block: &Block, record: Record) {
@@ -97,15 +107,12 @@ where
         let at = record.head().at;
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the first record is one of this table, and the slot holds what it takes.
-            let (f, result) = unsafe {
-                let f = block.pop_record::<F>(record);
-                (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
-            };
+            let (f, result) = unsafe { block.pop_stage::<F, Result<T, E>>(record) };
             match f(result) {
                 Left::Result(Ok(value)) => {
                     // SAFETY: the slot is empty while its block's stage runs. What is wanted next is what this stage
                     // gives, and when it was added the slot was made large enough.
-                    unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), Ok::<U, D>(value))) };
+                    unsafe { block.fill(Ok::<U, D>(value)) };
                     Step::Result
                 }
                 // SAFETY: as above.
@@ -125,7 +132,7 @@ where
     unsafe fn failed(block: &Block, at: Place, mut error: D) -> Step {
         never_unwinding(|| error.passed(at));
         // SAFETY: the caller's promise: the slot is empty, and wants what this stage gives.
-        unsafe { block.fill(|region| put(region.slot(words::<Result<U, D>>()), Err::<U, D>(error))) };
+        unsafe { block.fill(Err::<U, D>(error)) };
         Step::Result
     }
 
@@ -151,10 +158,7 @@ impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, 
 
     unsafe fn run(block: &Block, record: Record) -> Step {
         // SAFETY: the first record is one of this table, and the slot holds what it takes.
-        let (f, result) = unsafe {
-            let f = block.pop_record::<F>(record);
-            (f, block.empty(|region| take::<Result<T, E>>(region.slot(words::<Result<T, E>>()))))
-        };
+        let (f, result) = unsafe { block.pop_stage::<F, Result<T, E>>(record) };
         block.state.clear_busy();
         Step::Ended(never_unwinding(|| f(result)).and_then(Firing::into_block))
     }
@@ -182,7 +186,7 @@ impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
         match decided {
             Ok(Some(result)) if !block.is_fired() => {
                 // SAFETY: unfired, and the source of this block fires what its canceller decides on.
-                unsafe { block.fire(|region| put(region.slot(words::<Result<T, E>>()), result)) };
+                unsafe { block.fire(result) };
                 true
             }
             Ok(Some(late)) => {

@@ -1,0 +1,143 @@
+//! Code of the user that the engine calls in passing (an error that is told a place, a conversion from `Interrupt`, a
+//! destructor) may turn to the same Deferred: add to it until its memory moves, cancel it, drop its resolver.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use deferred_core::{Deferred, Fault, Interrupt};
+
+type Hook = Box<dyn FnOnce()>;
+
+thread_local! {
+    static WHEN_PASSED: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    static WHEN_MADE: RefCell<Option<Hook>> = const { RefCell::new(None) };
+}
+
+/// An error that runs a hook where it is told a place, or made of an `Interrupt`.
+#[derive(Debug)]
+enum Hooked {
+    Raised,
+    Made(Interrupt),
+}
+
+impl Hooked {
+    fn name(&self) -> String {
+        match self {
+            Hooked::Raised => "raised".into(),
+            Hooked::Made(interrupt) => interrupt.to_string().split(':').next().unwrap_or_default().into(),
+        }
+    }
+}
+
+impl From<Interrupt> for Hooked {
+    fn from(interrupt: Interrupt) -> Self {
+        if let Some(hook) = WHEN_MADE.take() {
+            hook();
+        }
+        Hooked::Made(interrupt)
+    }
+}
+
+impl Fault for Hooked {
+    fn passed(&mut self, _: &'static std::panic::Location<'static>) {
+        if let Some(hook) = WHEN_PASSED.take() {
+            hook();
+        }
+    }
+}
+
+type Shelf<T> = Rc<RefCell<Option<Deferred<T, Hooked>>>>;
+
+/// A hook that adds so much to the Deferred on the shelf that its memory moves, several times.
+fn adds_much<T: 'static>(shelf: &Shelf<T>, count: &Rc<RefCell<u32>>) -> Hook {
+    let (shelf, count) = (shelf.clone(), count.clone());
+    Box::new(move || {
+        let mut deferred = shelf.take().expect("it is on the shelf");
+        for number in 0..1000_u64 {
+            let (count, captured) = (count.clone(), [number; 5]);
+            deferred = deferred.add_both(move |result| {
+                assert_eq!(captured, [number; 5]);
+                *count.borrow_mut() += 1;
+                result
+            });
+        }
+        *shelf.borrow_mut() = Some(deferred);
+    })
+}
+
+fn end<T: 'static>(shelf: &Shelf<T>) -> String {
+    match shelf.take().expect("it is on the shelf").try_take() {
+        Ok(Ok(_)) => "a value".into(),
+        Ok(Err(error)) => error.name(),
+        Err(_) => "pending".into(),
+    }
+}
+
+#[test]
+fn an_error_that_is_told_a_place_may_add_to_the_deferred_it_passes() {
+    let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+    let (deferred, resolver) = Deferred::<u64, Hooked>::typed();
+    *shelf.borrow_mut() = Some(deferred.map(|value| value + 1).map(|value| value + 1));
+    resolver.fire({
+        WHEN_PASSED.set(Some(adds_much(&shelf, &count)));
+        Err(Hooked::Raised)
+    });
+    assert_eq!((end(&shelf), *count.borrow()), ("raised".into(), 1000));
+}
+
+#[test]
+fn an_error_that_is_given_to_who_waits_may_add_to_that_one() {
+    let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+    let (inner, inner_resolver) = Deferred::<u64, Hooked>::typed();
+    let (outer, resolver) = Deferred::<(), Hooked>::typed();
+    *shelf.borrow_mut() = Some(outer.add_callback(|()| inner));
+    resolver.callback(());
+    WHEN_PASSED.set(Some(adds_much(&shelf, &count)));
+    inner_resolver.fire(Err(Hooked::Raised));
+    assert_eq!((end(&shelf), *count.borrow()), ("raised".into(), 1000));
+}
+
+#[test]
+fn the_error_of_a_panic_may_add_to_the_deferred_that_panicked() {
+    for when in [&WHEN_PASSED, &WHEN_MADE] {
+        let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+        let (deferred, resolver) = Deferred::<u64, Hooked>::typed();
+        *shelf.borrow_mut() = Some(deferred.map(|_| std::panic::resume_unwind(Box::new("no"))));
+        when.set(Some(adds_much(&shelf, &count)));
+        resolver.callback(1);
+        assert_eq!(*count.borrow(), 1000);
+        let told = end(&shelf);
+        assert!(told.contains("panicked"), "{told}");
+    }
+}
+
+#[test]
+fn a_conversion_that_fires_or_cancels_the_same_deferred_is_first() {
+    // The error that is being made comes too late, and is dropped.
+    for cancels in [false, true] {
+        let (mut deferred, resolver) = Deferred::<u64, Hooked>::typed();
+        let (handle, second) = (deferred.cancel_handle(), deferred.cancel_handle());
+        let resolver = Rc::new(RefCell::new(Some(resolver)));
+        let fires = resolver.clone();
+        WHEN_MADE.set(Some(Box::new(move || match (cancels, fires.take()) {
+            (false, Some(resolver)) => resolver.callback(7),
+            _ => second.cancel(),
+        })));
+        handle.cancel();
+        match deferred.try_take().expect("it is fired") {
+            Ok(value) => assert!(!cancels && value == 7),
+            Err(error) => assert!(cancels && error.name() == "cancelled"),
+        }
+        drop(resolver);
+    }
+}
+
+#[test]
+fn an_abandoned_deferred_may_be_added_to_while_its_error_is_made() {
+    let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+    let (deferred, resolver) = Deferred::<u64, Hooked>::typed();
+    *shelf.borrow_mut() = Some(deferred);
+    WHEN_MADE.set(Some(adds_much(&shelf, &count)));
+    drop(resolver);
+    assert_eq!((end(&shelf), *count.borrow()), ("abandoned".into(), 1000));
+}
