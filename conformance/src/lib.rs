@@ -21,6 +21,7 @@ use std::path::Path;
 
 mod action;
 mod chain;
+mod inline;
 mod report;
 pub mod scenario;
 mod world;

@@ -9,9 +9,9 @@ use deferred_core::{CancelHandle, Deferred, Interrupt, Pause, Resolver, Unhandle
 use serde_json::{Value as Json, json};
 
 use crate::action::{Named, outcome};
-use crate::chain;
 use crate::report::Difference;
 use crate::scenario::{End, Name, Scenario, Step, What};
+use crate::{chain, inline};
 
 /// For which names the replay takes a [`CancelHandle`].
 ///
@@ -107,7 +107,8 @@ impl World {
     pub(crate) fn play(self: &Rc<Self>, step: &Step) {
         let played = match &step.what {
             What::Chain(step) => chain::play(self, step),
-            What::Many(_) | What::Time(_) | What::Sync(_) | What::Inline(_) => {
+            What::Inline(step) => inline::play(self, step),
+            What::Many(_) | What::Time(_) | What::Sync(_) => {
                 unreachable!("a scenario with the step {:?} is refused before it begins", step.word)
             }
         };

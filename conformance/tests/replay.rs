@@ -17,14 +17,16 @@ fn assert_all_pass(name: &str, handles: Handles) {
     assert_eq!(report.to_string(), format!("{name}: 400 passed, 0 failed\n"));
 }
 
+const FAMILIES: [&str; 2] = ["chain.jsonl.gz", "inline.jsonl.gz"];
+
 #[test]
-fn chain_replays_with_cancel_handles_only_where_they_are_needed() {
-    assert_all_pass("chain.jsonl.gz", Handles::WhereCancelled);
+fn all_replay_with_cancel_handles_only_where_they_are_needed() {
+    FAMILIES.iter().for_each(|name| assert_all_pass(name, Handles::WhereCancelled));
 }
 
 #[test]
-fn chain_replays_with_a_cancel_handle_for_every_name() {
-    assert_all_pass("chain.jsonl.gz", Handles::Everywhere);
+fn all_replay_with_a_cancel_handle_for_every_name() {
+    FAMILIES.iter().for_each(|name| assert_all_pass(name, Handles::Everywhere));
 }
 
 #[test]

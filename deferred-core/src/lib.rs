@@ -36,12 +36,14 @@
 
 #![deny(unsafe_code)]
 
+mod coroutine;
 mod deferred;
 mod engine;
 mod error;
 mod reactor;
 mod time;
 
+pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
     Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,

@@ -1,6 +1,7 @@
 //! How a Deferred is made.
 
 use std::panic::Location;
+use std::rc::Rc;
 
 use super::{Deferred, IntoDeferred, Resolver};
 use crate::engine::{Chain, settle};
@@ -106,7 +107,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn with_forwarding_canceller(canceller: impl Fn(&Cancelled) + 'static) -> (Deferred<T, E>, Resolver<T, E>) {
         let (deferred, resolver) = Self::typed();
-        resolver.source.set_forwarding(canceller);
+        let canceller = Rc::new(canceller);
+        resolver.source.set_forwarding(move |why: &Cancelled| canceller(why));
         (deferred, resolver)
     }
 }

@@ -83,12 +83,16 @@ enum State<T, E: Fault> {
 
 impl<T: 'static, E: Fault> Deferred<T, E> {
     #[inline(always)]
-    fn ready(result: Result<T, E>, made: &'static Location<'static>, last: &'static Location<'static>) -> Self {
+    pub(crate) fn ready(
+        result: Result<T, E>,
+        made: &'static Location<'static>,
+        last: &'static Location<'static>,
+    ) -> Self {
         Deferred { state: State::Ready(Ready::new(result, made, last)) }
     }
 
     #[inline(always)]
-    fn pending(chain: Chain<T, E>) -> Self {
+    pub(crate) fn pending(chain: Chain<T, E>) -> Self {
         Deferred { state: State::Pending(chain) }
     }
 
@@ -107,6 +111,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         match self.state {
             State::Ready(ready) => Left::Result(ready.take()),
             State::Pending(chain) => Left::Wait(chain),
+        }
+    }
+
+    /// The chain of one that is not ready.
+    pub(crate) fn into_chain(mut self) -> Chain<T, E> {
+        self.chain();
+        match self.state {
+            State::Pending(chain) => chain,
+            State::Ready(_) => unreachable!("it has a chain now"),
         }
     }
 

@@ -60,6 +60,25 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         run::start(&self.push_end(f));
     }
 
+    /// Leaves the result to this chain and has `told` called when it is there, which is not yet. Gives what cancels the
+    /// one that is waited for.
+    pub(crate) fn watch(&mut self, told: impl FnOnce() -> Option<Firing> + 'static) -> Handle {
+        self.push_watch(told);
+        Handle(self.block().clone())
+    }
+
+    /// As [`watch`](Self::watch) gives.
+    pub(crate) fn awaited_handle(&self) -> Handle {
+        Handle(self.block().clone())
+    }
+
+    /// Cancels it, after the callback that runs, and takes whatever comes as handled: nobody waits any more.
+    pub(crate) fn forsake(self, why: &Cancelled) {
+        let block = self.push_end(|_| None);
+        run::start(&block);
+        Handle(block).cancel_soon(why);
+    }
+
     /// Fires `source` with the result.
     pub(crate) fn feed(self, source: Source<T, E>) {
         if Rc::ptr_eq(self.block(), source.block()) {

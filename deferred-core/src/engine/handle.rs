@@ -17,6 +17,17 @@ impl Handle {
         run::cancel_now(self.0.clone(), why);
     }
 
+    /// Cancels after the callback that runs: now, where none does.
+    pub(crate) fn cancel_soon(&self, why: &Cancelled) {
+        run::cancel_soon(self.0.clone(), why);
+    }
+
+    /// What a canceller does that passes a cancel on: the same cancel, which each block passes on once, after that
+    /// canceller. Elsewhere, [`cancel_soon`](Self::cancel_soon).
+    pub(crate) fn pass_cancel(&self, why: &Cancelled) {
+        run::pass_cancel(self.0.clone(), why);
+    }
+
     pub(crate) fn pause(&self) {
         self.0.state.pause();
     }

@@ -38,11 +38,13 @@ mod handle;
 mod raw;
 mod run;
 mod state;
+pub(crate) mod woken;
 
 pub(crate) use call::{Left, catch, settle};
 pub(crate) use ends::Firing;
 pub(crate) use handle::Handle;
-pub(crate) use raw::{Chain, Source};
+pub(crate) use raw::{Chain, Frame, Source};
+pub(crate) use run::{call_soon, inside};
 
 /// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
 struct Bomb;

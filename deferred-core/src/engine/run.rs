@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 
+use super::Firing;
 use super::raw::{Block, Step};
+use super::woken::{self, Woken};
 use crate::error::{Abandoned, Cancelled, Cycle};
 
 /// One thing for the loop to do.
@@ -18,37 +21,55 @@ enum Job {
     Unpause(Rc<Block>),
     /// Passes a cancel on; the number is that of the cancel.
     Cancel(Rc<Block>, Cancelled, u64),
+    /// Runs what has been woken.
+    Resume(Pin<Rc<dyn Woken>>),
+    /// Does what is to come after what was dropped before it.
+    Call(Box<dyn FnOnce() -> Option<Firing>>),
 }
 
 /// What [`LEVEL`] is outside the engine.
 const OUTSIDE: usize = 0;
 /// What it is in a level in which no drop has queued anything. Each job that waits makes it one more.
 const INSIDE: usize = 1;
+/// What is set in it once something was woken, which runs at the end of the outermost level.
+const WOKEN: usize = 1 << (usize::BITS - 1);
 
 thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
     /// What drops have queued, by level: the last ones are those of the innermost. See rule 2.
     static QUEUED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
+    /// The number of the cancel that a canceller passes on just now.
+    static PASSING: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// Runs `f` as a callback runs, and then what its drops have set off.
 #[inline(always)]
-pub(super) fn inside<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
     let outer = LEVEL.replace(INSIDE);
     let value = f();
-    if LEVEL.get() != INSIDE {
-        drain();
-    }
+    let outer = if LEVEL.get() == INSIDE { outer } else { drain(outer) };
     LEVEL.set(outer);
     value
 }
 
-/// Does what is queued with this level. Declared so that it is known never to unwind: what the callback has left then
-/// needs no address, and stays in registers.
+/// Does what is queued with this level. Gives what the level is to be that this one was called in: what was woken waits
+/// for the end of the outermost.
+///
+/// Declared so that it is known never to unwind: what the callback has left then needs no address, and stays in
+/// registers.
 #[cold]
-extern "C" fn drain() {
+extern "C" fn drain(outer: usize) -> usize {
     work(None);
+    if LEVEL.get() == INSIDE {
+        return outer;
+    }
+    if outer != OUTSIDE {
+        return outer | WOKEN;
+    }
+    LEVEL.set(INSIDE);
+    woken::run_all();
+    OUTSIDE
 }
 
 /// Takes the block, if it has a result that its stages may have, through them.
@@ -90,9 +111,41 @@ fn run(mut block: Rc<Block>) {
     }
 }
 
-pub(super) fn cancel_now(block: Rc<Block>, why: &Cancelled) {
+fn new_cancel() -> u64 {
     CANCELS.set(CANCELS.get() + 1);
-    level(Job::Cancel(block, why.clone(), CANCELS.get()));
+    CANCELS.get()
+}
+
+pub(super) fn cancel_now(block: Rc<Block>, why: &Cancelled) {
+    level(Job::Cancel(block, why.clone(), new_cancel()));
+}
+
+pub(super) fn cancel_soon(block: Rc<Block>, why: &Cancelled) {
+    soon(Job::Cancel(block, why.clone(), new_cancel()));
+}
+
+pub(super) fn pass_cancel(block: Rc<Block>, why: &Cancelled) {
+    let number = PASSING.get().unwrap_or_else(new_cancel);
+    soon(Job::Cancel(block, why.clone(), number));
+}
+
+/// Calls `f` after what was dropped, or cancelled soon, before this; and fires what it gives.
+pub(crate) fn call_soon(f: impl FnOnce() -> Option<Firing> + 'static) {
+    soon(Job::Call(Box::new(f)));
+}
+
+/// Runs what has been woken, as a level of its own.
+pub(super) fn resume(woken: Pin<Rc<dyn Woken>>) {
+    level(Job::Resume(woken));
+}
+
+/// Has what was woken run at the end of the outermost level. Says whether there is a level.
+pub(super) fn note_woken() -> bool {
+    let level = LEVEL.get();
+    if level != OUTSIDE {
+        LEVEL.set(level | WOKEN);
+    }
+    level != OUTSIDE
 }
 
 pub(super) fn unpause_now(block: Rc<Block>) {
@@ -135,7 +188,7 @@ fn level(job: Job) {
 fn work(mut next: Option<Rc<Block>>) {
     let mut stack = Vec::new();
     loop {
-        if LEVEL.get() != INSIDE {
+        if LEVEL.get() & !WOKEN != INSIDE {
             // What the last job has dropped comes before what else is left, the first drop first.
             stack.extend(next.take().map(Job::Step));
             collect(&mut stack);
@@ -153,7 +206,9 @@ fn work(mut next: Option<Rc<Block>>) {
 /// Moves what is queued with this level to the stack, the first on top.
 #[cold]
 fn collect(stack: &mut Vec<Job>) {
-    let count = LEVEL.replace(INSIDE) - INSIDE;
+    let level = LEVEL.get();
+    LEVEL.set(level & WOKEN | INSIDE);
+    let count = (level & !WOKEN) - INSIDE;
     let _ = QUEUED.try_with(|queued| {
         let mut queued = queued.borrow_mut();
         let from = queued.len() - count;
@@ -171,6 +226,8 @@ fn perform(job: Job) -> Option<Rc<Block>> {
             begin(block)
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
+        Job::Resume(woken) => woken.resume().and_then(Firing::into_block).and_then(fired),
+        Job::Call(f) => f().and_then(Firing::into_block).and_then(fired),
     }
 }
 
@@ -278,8 +335,11 @@ fn cancel(mut block: Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block
         }
         block = block.awaited().or_else(|| block.state.heir())?;
     }
-    if block.state.pass_cancel(number) || block.state.is_cancelling() || !block.ask_canceller(why) {
+    if block.state.pass_cancel(number) || block.state.is_cancelling() {
         return None;
     }
-    fired(block)
+    let outer = PASSING.replace(Some(number));
+    let has_fired = block.ask_canceller(why);
+    PASSING.set(outer);
+    if has_fired { fired(block) } else { None }
 }

@@ -35,6 +35,12 @@ impl Reactor {
         with(|entered| entered.last().cloned()).flatten()
     }
 
+    /// [`enter`](Self::enter), where that makes a difference.
+    pub(crate) fn enter_unless_current(&self) -> Option<Entered> {
+        let is_current = with(|entered| entered.last().is_some_and(|last| Rc::ptr_eq(&last.core, &self.core)));
+        if is_current == Some(true) { None } else { Some(self.enter()) }
+    }
+
     /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that runs outside of a
     /// turn.
     pub fn enter(&self) -> Entered {

@@ -49,6 +49,7 @@ pub use timers::{DelayedCall, Inactive};
 pub use turn::Turn;
 use turn::guarded;
 
+use crate::coroutine::Spare;
 use crate::deferred::IntoDeferred;
 use crate::error::Failure;
 
@@ -126,6 +127,7 @@ struct Core {
     /// Who waits for something that comes later, and must not wait for ever.
     kept: Kept,
     extensions: Extensions,
+    wakers: Spare,
     phase: Cell<Phase>,
     /// `stop` was called: the turn that notices is the last.
     stopping: Cell<bool>,
@@ -171,6 +173,7 @@ impl Reactor {
             starting: RefCell::default(),
             kept: Kept::default(),
             extensions: Extensions::default(),
+            wakers: Spare::new(),
             phase: Cell::new(Phase::New),
             stopping: Cell::new(false),
             asleep: Cell::new(false),
@@ -302,8 +305,13 @@ impl Reactor {
         self.core.batch.set(calls.max(1));
     }
 
+    /// The waker for coroutines that nobody has kept.
+    pub(crate) fn spare_waker(&self) -> &Spare {
+        &self.core.wakers
+    }
+
     /// Something has changed that a sleeping driver must know.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if self.core.asleep.replace(false) {
             self.core.inbox.wake();
         }

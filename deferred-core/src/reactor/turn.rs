@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{Phase, Reactor};
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
+use crate::engine::woken;
 use crate::error::Failure;
 
 /// What the driver does after a [`Reactor::turn`].
@@ -46,6 +47,7 @@ impl Reactor {
         core.asleep.set(false);
         self.run_starting();
         self.run_posted();
+        woken::run_batch(core.batch.get());
         let now = self.run_due();
         self.rest(now, waker)
     }
@@ -98,7 +100,7 @@ impl Reactor {
             return Turn::Stopped;
         }
         let next = core.timers.next_due();
-        let busy = !core.posted.borrow().is_empty() || next.is_some_and(|due| due <= now);
+        let busy = !core.posted.borrow().is_empty() || woken::is_waiting() || next.is_some_and(|due| due <= now);
         if busy || !core.inbox.sleep(waker) {
             return Turn::Again;
         }

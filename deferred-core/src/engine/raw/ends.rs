@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::block::{Block, Place};
 use super::kind::kind;
-use super::record::{End, Forward, Once, Stage};
+use super::record::{End, Forward, Once, Stage, Watch};
 use super::words::{lend, words};
 use crate::engine::{Firing, Left, run};
 use crate::error::{Cancelled, Fault};
@@ -90,6 +90,13 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         block
     }
 
+    /// Adds a record that leaves the result, and calls `told` when it is there. Nothing but another one, or the end, may
+    /// be added behind it.
+    pub(in crate::engine) fn push_watch<F: FnOnce() -> Option<Firing> + 'static>(&mut self, told: F) {
+        // SAFETY: the captures are of this table.
+        unsafe { self.block.push_record(&Watch::<F>::TABLE, self.block.state.last.get(), told, 0) };
+    }
+
     /// Looks at the result, if it is there.
     pub(crate) fn peek(&mut self) -> Option<&Result<T, E>> {
         // SAFETY: done, so the slot holds what the block gives; that belongs to this `Chain`, which is borrowed.
@@ -150,10 +157,12 @@ impl<T: 'static, E: Fault> Source<T, E> {
     }
 
     /// Sets the canceller that passes each cancel on. The block is new.
-    pub(crate) fn set_forwarding<C: Fn(&Cancelled) + 'static>(&self, forward: C) {
+    ///
+    /// It is cloned for each call, with what must not be code of the user.
+    pub(crate) fn set_forwarding<C: Fn(&Cancelled) + Clone + 'static>(&self, forward: C) {
         assert!(self.block.is_new(), "a canceller comes first");
         // SAFETY: the first record, as is noted.
-        unsafe { self.block.push_record(&Forward::<T, E, C>::TABLE, self.block.state.made, Rc::new(forward), 0) };
+        unsafe { self.block.push_record(&Forward::<T, E, C>::TABLE, self.block.state.made, forward, 0) };
         self.block.set_canceller();
     }
 

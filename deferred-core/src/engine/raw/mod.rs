@@ -8,6 +8,7 @@
 //! - `block`: the block, and the result in its slot;
 //! - `kind`: what can be done with a result of a type that is not known;
 //! - `record`: what a block does with its result: stages, the canceller;
+//! - `frame`: a future that stays where it is while others hold it too;
 //! - `ends`: `Chain` and `Source`, the typed ends that the rest of the crate holds.
 //!
 //! # The rules
@@ -33,6 +34,7 @@
 
 mod block;
 mod ends;
+mod frame;
 mod kind;
 mod record;
 mod region;
@@ -40,3 +42,4 @@ mod words;
 
 pub(super) use block::{Block, Place, Step};
 pub(crate) use ends::{Chain, Source};
+pub(crate) use frame::Frame;

@@ -164,6 +164,28 @@ impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, 
     }
 }
 
+/// Of the last record of a block, whose `Chain` is told that the result is there.
+pub(super) struct Watch<F>(PhantomData<F>);
+
+impl<F: FnOnce() -> Option<Firing>> Watch<F> {
+    pub(super) const TABLE: Table =
+        Table { words: words::<F>(), wants: None, run: Self::run, run_canceller: no_canceller, drop: drop_record::<F> };
+
+    unsafe fn run(block: &Block, record: Record) -> Step {
+        // SAFETY: the first record is one of this table.
+        let told = unsafe { block.pop_record::<F>(record) };
+        block.state.clear_busy();
+        let fired = never_unwinding(told).and_then(Firing::into_block);
+        // Something is left behind one that came too late.
+        let goes_on = fired.is_none() && block.can_run() && !block.region.is_empty();
+        if goes_on {
+            block.state.set_busy();
+            return Step::Result;
+        }
+        Step::Ended(fired)
+    }
+}
+
 /// Of a canceller that decides what is fired.
 pub(super) struct Once<T, E, C>(PhantomData<(T, E, C)>);
 
@@ -199,21 +221,21 @@ impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
     }
 }
 
-/// Of a canceller that passes each cancel on. Counted, since it may be called again from inside itself.
+/// Of a canceller that passes each cancel on. Cloned, since it may be called again from inside itself.
 pub(super) struct Forward<T, E, C>(PhantomData<(T, E, C)>);
 
-impl<T: 'static, E: Fault, C: Fn(&Cancelled)> Forward<T, E, C> {
+impl<T: 'static, E: Fault, C: Fn(&Cancelled) + Clone> Forward<T, E, C> {
     pub(super) const TABLE: Table = Table {
-        words: words::<Rc<C>>(),
+        words: words::<C>(),
         wants: Some(kind::<T, E>()),
         run: no_stage,
         run_canceller: Self::run,
-        drop: drop_record::<Rc<C>>,
+        drop: drop_record::<C>,
     };
 
     unsafe fn run(block: &Block, record: Record, why: &Cancelled) -> bool {
         // SAFETY: the first record is one of this table; the loan ends before foreign code runs.
-        let canceller = unsafe { lend::<Rc<C>>(record.captures()) }.clone();
+        let canceller = unsafe { lend::<C>(record.captures()) }.clone();
         let called = catch_unwind(AssertUnwindSafe(move || canceller(why)));
         called.is_err_and(|payload| block.interrupt(Interrupt::from(Panicked::new(payload))))
     }
