@@ -1,0 +1,263 @@
+//! Cancelling a coroutine.
+
+use std::cell::RefCell;
+use std::future::IntoFuture;
+use std::rc::Rc;
+
+use deferred_core::{CancelHandle, Cancelled, Deferred, Reactor, inline_callbacks};
+use futures::{join, select_biased};
+
+use crate::support::{App, Log, quietly, seen, taken, told, unhandled_into};
+
+/// A Deferred whose cancelling is told.
+fn told_of_cancel(log: &Log, name: &'static str) -> Deferred<u32> {
+    let log = log.clone();
+    let (deferred, resolver) = Deferred::with_canceller(move || {
+        log.add(format!("cancels {name}"));
+        None
+    });
+    std::mem::forget(resolver);
+    deferred
+}
+
+#[test]
+fn a_cancel_goes_to_what_it_waits_for_and_comes_back_as_that_error() {
+    let log = Log::new();
+    let awaited = told_of_cancel(&log, "awaited");
+    let inner = log.clone();
+    let deferred = inline_callbacks(async move {
+        let result = awaited.await;
+        inner.add(told(result.as_ref()));
+        result
+    });
+    deferred.cancel_with(&Cancelled::because("why not"));
+    assert_eq!(log.take(), ["cancels awaited", "Cancelled(why not)"]);
+    assert_eq!(taken(deferred), "Cancelled(why not)");
+}
+
+#[test]
+fn it_may_handle_the_cancel_and_go_on_translate_it_or_return() {
+    let log = Log::new();
+    let (first, second) = (told_of_cancel(&log, "first"), told_of_cancel(&log, "second"));
+    let mut deferred = inline_callbacks(async move {
+        assert!(first.await.unwrap_err().check::<Cancelled>());
+        second.await.map_err(|_| App(3).into())
+    });
+    deferred.cancel();
+    assert_eq!((log.take(), seen(&mut deferred)), (vec!["cancels first".into()], "pending".into()));
+    deferred.cancel();
+    assert_eq!((log.take(), taken(deferred).as_str()), (vec!["cancels second".into()], "App(3)"));
+
+    let awaited = told_of_cancel(&log, "awaited");
+    let returns = inline_callbacks(async move { Ok(awaited.await.unwrap_or(7)) });
+    returns.cancel();
+    assert_eq!(taken(returns), "7");
+}
+
+#[test]
+fn a_canceller_that_decides_is_what_it_sees() {
+    let (awaited, _resolver) = Deferred::with_canceller(|| Some(Ok(5)));
+    let deferred = inline_callbacks(async move { awaited.await });
+    deferred.cancel();
+    assert_eq!(taken(deferred), "5");
+}
+
+#[test]
+fn one_that_ignores_the_cancel_leaves_it_waiting() {
+    let (awaited, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    let mut deferred = inline_callbacks(async move { awaited.await });
+    deferred.cancel();
+    assert_eq!(seen(&mut deferred), "pending");
+    resolver.callback(1);
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn a_cancel_that_comes_while_it_runs_is_delivered_where_it_waits_next() {
+    let log = Log::new();
+    let handle = Rc::new(RefCell::new(None::<CancelHandle>));
+    let mine = handle.clone();
+    let (first, resolver) = Deferred::<()>::new();
+    let awaited = told_of_cancel(&log, "awaited");
+    let inner = log.clone();
+    let mut deferred = inline_callbacks(async move {
+        first.await?;
+        mine.borrow().as_ref().expect("set").cancel_with(&Cancelled::because("from inside"));
+        inner.add(format!("ready {}", Deferred::succeed(1).await?));
+        awaited.await
+    });
+    handle.replace(Some(deferred.cancel_handle()));
+    resolver.callback(());
+    assert_eq!(log.take(), ["ready 1", "cancels awaited"]);
+    assert_eq!(taken(deferred), "Cancelled(from inside)");
+}
+
+#[test]
+fn a_cancel_that_comes_while_it_runs_for_the_last_time_changes_nothing() {
+    let handle = Rc::new(RefCell::new(None::<CancelHandle>));
+    let mine = handle.clone();
+    let (first, resolver) = Deferred::<()>::new();
+    let mut deferred = inline_callbacks(async move {
+        first.await?;
+        mine.borrow().as_ref().expect("set").cancel();
+        Ok(1)
+    });
+    handle.replace(Some(deferred.cancel_handle()));
+    resolver.callback(());
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn a_cancel_after_the_end_does_nothing() {
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let mut deferred = inline_callbacks(async move { awaited.await });
+    let handle = deferred.cancel_handle();
+    resolver.callback(1);
+    handle.cancel();
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn all_that_are_awaited_are_cancelled_in_the_order_in_which_they_were_awaited() {
+    let log = Log::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| told_of_cancel(&log, name).into_future());
+    let deferred = inline_callbacks(async move {
+        let (c, a, b) = join!(c, a, b);
+        Ok(c.is_err() && a.is_err() && b.is_err())
+    });
+    deferred.cancel();
+    assert_eq!(log.take(), ["cancels c", "cancels a", "cancels b"]);
+    assert_eq!(taken(deferred), "true");
+}
+
+#[test]
+fn a_hundred_in_a_join_all_are_cancelled_in_order_as_are_three() {
+    for count in [3, 100] {
+        let log = Log::new();
+        let awaited: Vec<_> = (0..count)
+            .map(|n| {
+                let log = log.clone();
+                let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
+                    log.add(n.to_string());
+                    None
+                });
+                std::mem::forget(resolver);
+                deferred.into_future()
+            })
+            .collect();
+        let deferred = inline_callbacks(async move {
+            let results = futures::future::join_all(awaited).await;
+            Ok(results.iter().filter(|result| result.is_err()).count())
+        });
+        deferred.cancel();
+        let names: Vec<_> = (0..count).map(|n| n.to_string()).collect();
+        assert_eq!(log.take(), names);
+        assert_eq!(taken(deferred), count.to_string());
+    }
+}
+
+#[test]
+fn the_loser_of_a_select_is_cancelled_and_tells_no_unhandled_error() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (winner, resolver) = Deferred::<u32>::new();
+    let loser = told_of_cancel(&log, "loser");
+    let deferred = inline_callbacks(async move {
+        let (mut winner, mut loser) = (winner.into_future(), loser.into_future());
+        select_biased! {
+            won = winner => won,
+            lost = loser => lost,
+        }
+    });
+    let deferred = log.watch("outer", deferred);
+    resolver.callback(1);
+    // What the body has dropped comes right after it, before what it leads to.
+    assert_eq!(log.take(), ["cancels loser", "outer 1"]);
+    drop(deferred);
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn a_wait_that_is_dropped_unpolled_cancels_and_a_deferred_that_is_dropped_does_not() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    drop(told_of_cancel(&log, "deferred"));
+    assert!(log.take().is_empty());
+    drop(told_of_cancel(&log, "wait").into_future());
+    assert_eq!(log.take(), ["cancels wait"]);
+    drop(Deferred::<u32>::fail(App(1)).into_future());
+    assert!(log.take().is_empty(), "what a dropped wait holds counts as handled");
+}
+
+#[test]
+fn what_a_dropped_wait_brings_later_counts_as_handled() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (awaited, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    drop(awaited.into_future());
+    resolver.errback(App(1));
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn one_that_waits_for_no_deferred_is_dropped_and_fires_cancelled() {
+    let log = Log::new();
+    let reactor = Reactor::new();
+    let probe = log.probe("dropped");
+    let deferred = reactor.ensure_deferred(async move {
+        let _probe = probe;
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    let mut deferred = log.watch("outer", deferred);
+    let handle = deferred.cancel_handle();
+    assert!(log.take().is_empty());
+    handle.cancel_with(&Cancelled::because("enough"));
+    assert_eq!(log.take(), ["dropped", "outer Cancelled(enough)"]);
+    handle.cancel();
+    assert_eq!(taken(deferred), "Cancelled(enough)");
+}
+
+#[test]
+fn a_panic_of_what_a_cancel_drops_is_its_result() {
+    let reactor = Reactor::new();
+    let deferred = reactor.ensure_deferred(async move {
+        let _bomb = crate::support::Bomb("in a local");
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    deferred.cancel();
+    assert_eq!(taken(deferred), "Panicked(in a local)");
+}
+
+#[test]
+fn coroutines_that_wait_for_each_other_in_a_circle_end_a_cancel() {
+    let _quiet = quietly();
+    let slot = Rc::new(RefCell::new(None::<Deferred<u32>>));
+    let mine = slot.clone();
+    let (start, resolver) = Deferred::<()>::new();
+    let first = inline_callbacks(async move {
+        start.await?;
+        let second = mine.take().expect("set");
+        second.await
+    });
+    let mut first = first;
+    let handle = first.cancel_handle();
+    let second = inline_callbacks(async move { first.await });
+    slot.replace(Some(second));
+    resolver.callback(());
+    handle.cancel(); // comes to its end
+}
+
+#[test]
+fn a_cancel_of_a_paused_coroutine_goes_to_what_it_waits_for() {
+    let log = Log::new();
+    let awaited = told_of_cancel(&log, "awaited");
+    let mut deferred = inline_callbacks(async move { awaited.await });
+    let pause = deferred.pause();
+    deferred.cancel();
+    assert_eq!(log.take(), ["cancels awaited"]);
+    assert_eq!(seen(&mut deferred), "pending");
+    pause.unpause();
+    assert_eq!(taken(deferred), "Cancelled");
+}

@@ -1,0 +1,327 @@
+//! How a coroutine starts, goes on and ends.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use deferred_core::{Deferred, Failure, Interrupt, NoReactor, Reactor, inline_callbacks};
+
+use crate::support::{App, Bomb, Log, quietly, seen, shelf, taken, told, unhandled_into};
+
+#[test]
+fn it_runs_at_once_through_what_is_ready_and_is_ready_itself() {
+    let log = Log::new();
+    let inner = log.clone();
+    let deferred = inline_callbacks(async move {
+        inner.add("begins");
+        let one = Deferred::succeed(1).await?;
+        let two = Deferred::<u32>::fail(App(2)).await.unwrap_or(2);
+        inner.add("ends");
+        Ok(one + two)
+    });
+    assert_eq!(log.take(), ["begins", "ends"]);
+    assert_eq!(taken(deferred), "3");
+}
+
+#[test]
+fn it_is_resumed_inside_the_call_that_fires() {
+    for fails in [false, true] {
+        let log = Log::new();
+        let inner = log.clone();
+        let (awaited, resolver) = Deferred::<u32>::new();
+        let deferred = inline_callbacks(async move {
+            let result = awaited.await;
+            inner.add(told(result.as_ref()));
+            result
+        });
+        let deferred = log.watch("outer", deferred);
+        assert!(log.take().is_empty());
+        if fails {
+            resolver.errback(App(1))
+        } else {
+            resolver.callback(1)
+        }
+        let outcome = if fails { "App(1)" } else { "1" };
+        assert_eq!(log.take(), [outcome.to_owned(), format!("outer {outcome}")]);
+        assert_eq!(taken(deferred), outcome);
+    }
+}
+
+#[test]
+fn it_waits_behind_the_callbacks_that_were_added_before_and_for_what_they_return() {
+    let log = Log::new();
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let (inner, inner_resolver) = Deferred::<u32>::new();
+    let awaited = log.watch("before", awaited).add_callback(move |_| inner);
+    let deferred = log.watch("outer", inline_callbacks(async move { Ok(awaited.await? + 1) }));
+    resolver.callback(1);
+    assert_eq!(log.take(), ["before 1"]);
+    inner_resolver.callback(10);
+    assert_eq!(log.take(), ["outer 11"]);
+    drop(deferred);
+}
+
+#[test]
+fn a_paused_deferred_holds_it_until_the_pause_ends() {
+    let (mut awaited, resolver) = Deferred::<u32>::new();
+    let pause = awaited.pause();
+    let mut deferred = inline_callbacks(async move { awaited.await });
+    resolver.callback(1);
+    assert_eq!(seen(&mut deferred), "pending");
+    pause.unpause();
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn a_ready_deferred_that_is_paused_holds_it_too() {
+    let mut awaited = Deferred::succeed(1);
+    let pause = awaited.pause();
+    let mut deferred = inline_callbacks(async move { awaited.await });
+    assert_eq!(seen(&mut deferred), "pending");
+    drop(pause);
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn an_await_inside_a_callback_of_the_awaited_comes_behind_its_callbacks() {
+    let log = Log::new();
+    let shelf = shelf::<u32>();
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let (inside, take) = (log.clone(), shelf.clone());
+    let awaited = awaited.add_callback(move |value| {
+        let awaited = take.take().expect("on the shelf");
+        let coroutine = inside.clone();
+        drop(inline_callbacks(async move {
+            coroutine.add(format!("got {}", awaited.await?));
+            Ok(())
+        }));
+        inside.add("callback ends");
+        Ok(value + 1)
+    });
+    shelf.replace(Some(log.watch("next", awaited)));
+    resolver.callback(1);
+    assert_eq!(log.take(), ["callback ends", "next 2", "got 2"]);
+}
+
+#[test]
+fn what_fires_in_its_own_body_resumes_it_once_it_waits() {
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let deferred = inline_callbacks(async move {
+        resolver.callback(1);
+        awaited.await
+    });
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn a_resolver_that_the_body_drops_abandons_when_the_body_waits() {
+    let deferred = inline_callbacks(async move {
+        let (awaited, resolver) = Deferred::<u32>::new();
+        drop(resolver);
+        assert!(!awaited.is_ready());
+        awaited.await
+    });
+    assert_eq!(taken(deferred), "Abandoned");
+}
+
+#[test]
+fn dropping_its_deferred_lets_it_run_on() {
+    let log = Log::new();
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let inner = log.clone();
+    let _hook = unhandled_into(&log);
+    drop(inline_callbacks(async move {
+        inner.add(format!("got {}", awaited.await?));
+        Err::<(), _>(App(2).into())
+    }));
+    resolver.callback(1);
+    assert_eq!(log.take(), ["got 1", "unhandled App(2)"]);
+}
+
+#[test]
+fn a_panic_is_the_result_wherever_it_comes() {
+    let at_once = inline_callbacks(async { if true { panic!("at once") } else { Ok(()) } });
+    assert_eq!(taken(at_once), "Panicked(at once)");
+
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let later = inline_callbacks(async move {
+        let _ = awaited.await;
+        if true { panic!("later") } else { Ok(()) }
+    });
+    resolver.callback(1);
+    assert_eq!(taken(later), "Panicked(later)");
+
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let at_the_end = inline_callbacks(async move {
+        let _bomb = Bomb("in a local");
+        awaited.await
+    });
+    resolver.callback(1);
+    assert_eq!(taken(at_the_end), "Panicked(in a local)");
+}
+
+#[test]
+fn captures_are_dropped_before_its_deferred_fires() {
+    let log = Log::new();
+    let probe = log.probe("captured");
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let deferred = inline_callbacks(async move {
+        let _probe = probe;
+        awaited.await
+    });
+    let _deferred = log.watch("outer", deferred);
+    resolver.callback(1);
+    assert_eq!(log.take(), ["captured", "outer 1"]);
+}
+
+#[test]
+fn the_place_of_the_await_is_in_the_trail() {
+    let deferred = inline_callbacks(async {
+        Deferred::<u32>::fail(App(1)).await?;
+        Ok(())
+    });
+    let failure = deferred.try_take().unwrap().unwrap_err();
+    let here = format!("{}", failure.trail());
+    assert!(here.matches("resume.rs").count() >= 2, "{here}");
+}
+
+#[test]
+fn coroutines_may_wait_for_coroutines_and_errors_pass_with_the_question_mark() {
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let inner = inline_callbacks(async move { Ok(awaited.await? * 2) });
+    let outer = inline_callbacks(async move { Ok(inner.await? + 1) });
+    resolver.errback(App(1));
+    assert_eq!(taken(outer), "App(1)");
+}
+
+#[test]
+fn an_error_type_of_ones_own() {
+    let (awaited, resolver) = Deferred::<u32, Interrupt>::typed();
+    let deferred = Deferred::from_coroutine(async move { awaited.await });
+    drop(resolver);
+    assert!(matches!(deferred.try_take(), Ok(Err(Interrupt::Abandoned(_)))));
+}
+
+#[test]
+fn what_waits_for_no_deferred_without_a_reactor_ends_with_no_reactor() {
+    let log = Log::new();
+    let probe = log.probe("dropped");
+    let pending = inline_callbacks(async move {
+        let _probe = probe;
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    assert_eq!(log.take(), ["dropped"]);
+    assert!(pending.try_take().unwrap().unwrap_err().check::<NoReactor>());
+
+    let (_sender, receiver) = futures::channel::oneshot::channel::<u32>();
+    let channel = inline_callbacks(async move { Ok(receiver.await?) });
+    assert!(channel.try_take().unwrap().unwrap_err().check::<NoReactor>());
+
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let later = inline_callbacks(async move {
+        awaited.await?;
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    resolver.callback(1);
+    assert!(later.try_take().unwrap().unwrap_err().check::<NoReactor>());
+}
+
+#[test]
+fn its_reactor_is_the_current_one_whenever_it_runs() {
+    let reactor = Reactor::new();
+    let (first, resolve_first) = Deferred::<()>::new();
+    let deferred = reactor.ensure_deferred(async move {
+        assert!(Reactor::current().is_some());
+        first.await?;
+        assert!(Reactor::current().is_some());
+        Ok(())
+    });
+    assert!(Reactor::current().is_none());
+    resolve_first.callback(());
+    assert!(Reactor::current().is_none());
+    assert_eq!(taken(deferred), "()");
+}
+
+#[test]
+fn a_deferred_that_was_cancelled_before_gives_its_error() {
+    let _quiet = quietly();
+    let (awaited, resolver) = Deferred::<u32>::new();
+    awaited.cancel();
+    let deferred = inline_callbacks(async move { awaited.await });
+    resolver.callback(1);
+    assert_eq!(taken(deferred), "Cancelled");
+}
+
+#[test]
+fn a_loop_of_a_million_ready_awaits_needs_no_stack() {
+    let deferred = inline_callbacks(async {
+        let mut sum = 0_u64;
+        for n in 0..1_000_000 {
+            sum += Deferred::succeed(n).await?;
+        }
+        Ok::<_, Failure>(sum)
+    });
+    assert_eq!(taken(deferred), "499999500000");
+}
+
+#[test]
+fn it_may_be_resumed_while_another_one_runs() {
+    // One coroutine's body fires what the other waits for, which fires what the first is to wait for.
+    let log = Log::new();
+    let (ping, ping_resolver) = Deferred::<u32>::new();
+    let (pong, pong_resolver) = Deferred::<u32>::new();
+    let (first, second) = (log.clone(), log.clone());
+    drop(inline_callbacks(async move {
+        second.add(format!("ping {}", ping.await?));
+        pong_resolver.callback(2);
+        second.add("second ends");
+        Ok(())
+    }));
+    drop(inline_callbacks(async move {
+        ping_resolver.callback(1);
+        first.add("fired ping");
+        first.add(format!("pong {}", pong.await?));
+        Ok(())
+    }));
+    assert_eq!(log.take(), ["ping 1", "second ends", "fired ping", "pong 2"]);
+}
+
+#[test]
+fn a_future_that_wakes_itself_without_a_reactor_is_polled_again() {
+    let polls = Rc::new(Cell::new(0));
+    let counted = polls.clone();
+    let deferred = inline_callbacks(async move {
+        std::future::poll_fn(move |context| {
+            counted.set(counted.get() + 1);
+            if counted.get() == 5 {
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
+        Ok(())
+    });
+    assert_eq!((taken(deferred).as_str(), polls.get()), ("()", 5));
+}
+
+#[test]
+fn its_own_deferred_may_be_dropped_and_cancelled_from_inside_its_body() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let slot = shelf::<u32>();
+    let (mine, inner) = (slot.clone(), log.clone());
+    let (first, resolver) = Deferred::<()>::new();
+    let deferred = inline_callbacks(async move {
+        first.await?;
+        let itself = mine.take().expect("on the shelf");
+        itself.cancel();
+        drop(itself);
+        inner.add("goes on");
+        Err(App(1).into())
+    });
+    slot.replace(Some(deferred));
+    resolver.callback(());
+    assert_eq!(log.take(), ["goes on", "unhandled App(1)"]);
+}

@@ -1,0 +1,132 @@
+//! Wakers that are kept, cloned and dropped at all times.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use deferred_core::{Reactor, Turn};
+
+use crate::support::{Log, seen, taken};
+
+/// A future that keeps its waker here, and is ready once `ready` says so.
+fn kept(wakers: &Rc<RefCell<Vec<Waker>>>, ready: impl Fn() -> bool + 'static) -> Pin<Box<dyn Future<Output = ()>>> {
+    let wakers = wakers.clone();
+    Box::pin(std::future::poll_fn(move |context| {
+        if ready() {
+            return Poll::Ready(());
+        }
+        wakers.borrow_mut().push(context.waker().clone());
+        Poll::Pending
+    }))
+}
+
+fn flag() -> (Rc<std::cell::Cell<bool>>, impl Fn() -> bool) {
+    let flag = Rc::new(std::cell::Cell::new(false));
+    let read = flag.clone();
+    (flag, move || read.get())
+}
+
+#[test]
+fn a_waker_that_outlives_its_coroutine_does_nothing() {
+    let reactor = Reactor::new();
+    let wakers = Rc::default();
+    let (set, ready) = flag();
+    let future = kept(&wakers, ready);
+    let deferred = reactor.ensure_deferred(async move {
+        future.await;
+        Ok(())
+    });
+    set.set(true);
+    let waker = wakers.borrow()[0].clone();
+    waker.wake_by_ref();
+    assert_eq!(reactor.turn(Waker::noop()), Turn::Sleep(None));
+    assert_eq!(taken(deferred), "()");
+    waker.wake_by_ref();
+    assert_eq!(reactor.turn(Waker::noop()), Turn::Sleep(None));
+    drop(reactor);
+    waker.wake_by_ref();
+    std::thread::spawn(move || waker.wake()).join().unwrap();
+    wakers.take().into_iter().for_each(Waker::wake);
+}
+
+#[test]
+fn thousands_of_clones_wake_once() {
+    let log = Log::new();
+    let reactor = Reactor::new();
+    let wakers = Rc::default();
+    let (polled, mut counter) = (log.clone(), kept(&wakers, || false));
+    let deferred = reactor.ensure_deferred(std::future::poll_fn(move |context| -> Poll<Result<(), _>> {
+        polled.add("polled");
+        assert!(counter.as_mut().poll(context).is_pending());
+        Poll::Pending
+    }));
+    assert_eq!(log.take().len(), 1);
+    let clones: Vec<_> = (0..5_000).map(|_| wakers.borrow()[0].clone()).collect();
+    assert!(clones.iter().all(|clone| clone.will_wake(&wakers.borrow()[0])));
+    clones.into_iter().for_each(Waker::wake);
+    let _ = reactor.turn(Waker::noop());
+    assert_eq!(log.take(), ["polled"]);
+    drop(deferred);
+}
+
+#[test]
+fn the_waker_of_one_coroutine_stays_the_same_so_that_will_wake_holds() {
+    let reactor = Reactor::new();
+    let wakers = Rc::default();
+    let future = kept(&wakers, || false);
+    let deferred = reactor.ensure_deferred(async move {
+        future.await;
+        Ok(())
+    });
+    for _ in 0..3 {
+        let waker = wakers.borrow().last().expect("kept").clone();
+        waker.wake();
+        let _ = reactor.turn(Waker::noop());
+    }
+    let wakers = wakers.borrow();
+    assert_eq!(wakers.len(), 4);
+    assert!(wakers.iter().all(|waker| waker.will_wake(&wakers[0])));
+    drop(deferred);
+}
+
+#[test]
+fn wakers_of_different_coroutines_wake_different_ones() {
+    let reactor = Reactor::new();
+    let (wakers, log) = (Rc::default(), Log::new());
+    let mut all: Vec<_> = (0..3)
+        .map(|n| {
+            let (set, ready) = flag();
+            let (future, log) = (kept(&wakers, ready), log.clone());
+            let deferred = reactor.ensure_deferred(async move {
+                future.await;
+                log.add(n.to_string());
+                Ok(())
+            });
+            (set, deferred)
+        })
+        .collect();
+    for n in [1_usize, 2, 0] {
+        all[n].0.set(true);
+        let waker = wakers.borrow()[n].clone();
+        waker.wake();
+        let _ = reactor.turn(Waker::noop());
+        assert_eq!(log.take(), [n.to_string()]);
+        assert_eq!(seen(&mut all[n].1), "()");
+    }
+}
+
+#[test]
+fn a_waker_that_is_dropped_last_and_one_that_is_never_woken() {
+    let wakers = Rc::default();
+    let reactor = Reactor::new();
+    let future = kept(&wakers, || false);
+    let deferred = reactor.ensure_deferred(async move {
+        future.await;
+        Ok(())
+    });
+    drop(reactor);
+    assert_eq!(taken(deferred), "Abandoned");
+    drop(wakers);
+}
