@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use deferred_core::{Cancelled, Deferred, Failure, TimedOut};
+use deferred_core::{Cancelled, Deferred, Failure, FailureGroup, FirstError, TimedOut};
 use serde_json::{Value as Json, json};
 
 use crate::scenario::{Action, Return};
@@ -35,6 +35,10 @@ pub(crate) fn error_name(failure: &Failure) -> Json {
         json!("Cancelled")
     } else if failure.check::<TimedOut>() {
         json!("TimedOut")
+    } else if let Some(first) = failure.downcast_ref::<FirstError>() {
+        json!(["FirstError", first.index, error_name(&first.error)])
+    } else if let Some(group) = failure.downcast_ref::<FailureGroup>() {
+        json!(["FailureGroup", group.errors().iter().map(error_name).collect::<Json>()])
     } else {
         json!(format!("unexpected: {failure}"))
     }

@@ -22,6 +22,7 @@ use std::path::Path;
 mod action;
 mod chain;
 mod inline;
+mod many;
 mod report;
 pub mod scenario;
 mod world;

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::rc::Rc;
 
-use deferred_core::{CancelHandle, Deferred, Interrupt, Pause, Resolver, Unhandled, on_unhandled};
+use deferred_core::{CancelHandle, Deferred, Failure, Pause, Resolver, Unhandled, on_unhandled};
 use serde_json::{Value as Json, json};
 
-use crate::action::{Named, outcome};
+use crate::action::{error_name, outcome};
 use crate::report::Difference;
 use crate::scenario::{End, Name, Scenario, Step, What};
-use crate::{chain, inline};
+use crate::{chain, inline, many};
 
 /// For which names the replay takes a [`CancelHandle`].
 ///
@@ -72,12 +72,7 @@ fn final_result(mut deferred: Deferred<Json>) -> Json {
 }
 
 fn unhandled_name(error: &Unhandled<'_>) -> Json {
-    match (error.downcast_ref::<Named>(), error.interrupt()) {
-        (Some(Named(name)), _) => json!(name),
-        (None, Some(Interrupt::Cancelled(_))) => json!("Cancelled"),
-        (None, Some(Interrupt::TimedOut(_))) => json!("TimedOut"),
-        (None, _) => json!(format!("unexpected: {:?}", error.error())),
-    }
+    error.downcast_ref::<Failure>().map_or_else(|| json!(format!("unexpected: {:?}", error.error())), error_name)
 }
 
 /// What the names of a running scenario stand for, and the rows it has traced so far.
@@ -108,7 +103,8 @@ impl World {
         let played = match &step.what {
             What::Chain(step) => chain::play(self, step),
             What::Inline(step) => inline::play(self, step),
-            What::Many(_) | What::Time(_) | What::Sync(_) => {
+            What::Many(step) => many::play(self, step),
+            What::Time(_) | What::Sync(_) => {
                 unreachable!("a scenario with the step {:?} is refused before it begins", step.word)
             }
         };
@@ -134,6 +130,16 @@ impl World {
 
     pub(crate) fn take_deferred(&self, name: &Name) -> Option<Deferred<Json>> {
         self.slot(name, |slot| slot.deferred.take())
+    }
+
+    /// All of these, or none is taken.
+    pub(crate) fn take_all(&self, names: &[Name]) -> Option<Vec<Deferred<Json>>> {
+        let mut slots = self.slots.borrow_mut();
+        let all = |name| slots.get(name).is_some_and(|slot| slot.deferred.is_some());
+        if !names.iter().all(all) {
+            return None;
+        }
+        names.iter().map(|name| slots.get_mut(name)?.deferred.take()).collect()
     }
 
     /// Brings back what `take_deferred` gave.

@@ -40,15 +40,17 @@ mod coroutine;
 mod deferred;
 mod engine;
 mod error;
+mod many;
 mod reactor;
 mod time;
 
 pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
-    Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,
-    Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+    Abandoned, Cancelled, Cycle, Failure, FailureGroup, Fault, FirstError, HookGuard, Interrupt, NoReactor, Panicked,
+    TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
 };
+pub use many::{FirstSuccess, deferred_list, first_completion, first_success, gather, gather_cancelling, race};
 pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, Outcome, Reactor, ReactorHandle, ReactorOwner, RemoteResolver, Turn, park,
     react,

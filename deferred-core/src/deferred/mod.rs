@@ -114,6 +114,14 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         }
     }
 
+    /// The result of one that is ready without a block, else the chain.
+    pub(crate) fn into_result_or_chain(self) -> Result<Result<T, E>, Chain<T, E>> {
+        match self.state {
+            State::Ready(ready) => Ok(ready.take()),
+            State::Pending(chain) => Err(chain),
+        }
+    }
+
     /// The chain of one that is not ready.
     pub(crate) fn into_chain(mut self) -> Chain<T, E> {
         self.chain();

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::Location;
 
+use super::many::{interrupt_inside, unwrap_whole};
 use super::{Fault, Interrupt, Trail};
 
 /// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told otherwise.
@@ -291,7 +292,7 @@ impl Fault for Failure {
     fn interrupt(&self) -> Option<&Interrupt> {
         match &self.0.held {
             Held::Interrupt(interrupt) => Some(interrupt),
-            Held::Other { .. } => None,
+            Held::Other { error, .. } => interrupt_inside(&**error),
         }
     }
 
@@ -305,9 +306,14 @@ impl Fault for Failure {
     }
 }
 
-/// Any error becomes a failure; an [`Interrupt`] becomes one of its inner type.
+/// Any error becomes a failure; an [`Interrupt`] becomes one of its inner type. What a whole group of Deferreds fails
+/// with as such, for example because it was cancelled, becomes that failure.
 impl<X: Error + Send + Sync + 'static> From<X> for Failure {
     fn from(error: X) -> Failure {
+        let error = match unwrap_whole(error) {
+            Ok(failure) => return failure,
+            Err(error) => error,
+        };
         Failure::holding(Interrupt::recognise(error).map_or_else(
             |error| Held::Other {
                 error: Box::new(error),

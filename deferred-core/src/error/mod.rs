@@ -3,6 +3,7 @@
 //! - [`Fault`] is what every error type of a Deferred implements;
 //! - [`Interrupt`] is what the library itself says: cancelled, timed out, abandoned and so on, each a type of its own;
 //! - [`Failure`] is the error type that a Deferred has unless it is told otherwise: any error, one word wide;
+//! - [`FirstError`] and [`FailureGroup`] are what many Deferreds at once fail with;
 //! - [`Trail`] is the list of places that an error passed;
 //! - [`Unhandled`] is what a hook is told of an error that nobody handled. [`report`] is where the rest of the crate
 //!   hands one in.
@@ -10,6 +11,7 @@
 mod failure;
 mod hook;
 mod interrupt;
+mod many;
 mod trail;
 mod unhandled;
 
@@ -20,6 +22,7 @@ pub use failure::{Failure, Trapped};
 pub(crate) use hook::closing;
 pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
 pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NoReactor, Panicked, TimedOut};
+pub use many::{FailureGroup, FirstError};
 pub use trail::Trail;
 pub use unhandled::Unhandled;
 pub(crate) use unhandled::report;

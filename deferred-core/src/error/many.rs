@@ -1,0 +1,191 @@
+//! What many Deferreds at once fail with.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+use super::{Failure, Fault, Interrupt, Trail};
+
+/// The first error among many Deferreds: what [`gather`](crate::gather) fails with.
+///
+/// `?` turns it into a [`Failure`] where `E` is `Send` and `Sync`, as `Failure` is. A `Failure` that holds a
+/// `FirstError<Failure>` tells the [`interrupt`](Fault::interrupt) of that error, so that a timeout around a gather
+/// becomes [`TimedOut`](crate::TimedOut).
+///
+/// Twisted's `FirstError`.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Deferred, Failure, gather};
+///
+/// let both = gather([Deferred::succeed(1), Deferred::fail(Failure::msg("no"))]);
+/// let first = both.try_take().unwrap().unwrap_err();
+/// assert_eq!((first.index, first.error.to_string()), (Some(1), "no".to_owned()));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FirstError<E = Failure> {
+    /// Which one failed. `None` if it is the whole that did: cancelled with nobody to pass that on to, for example.
+    pub index: Option<usize>,
+    /// Its error.
+    pub error: E,
+}
+
+impl<E> FirstError<E> {
+    /// The error of the one with this index.
+    #[must_use]
+    pub fn new(index: usize, error: E) -> Self {
+        FirstError { index: Some(index), error }
+    }
+}
+
+impl<E: Fault> From<Interrupt> for FirstError<E> {
+    fn from(why: Interrupt) -> Self {
+        FirstError { index: None, error: why.into() }
+    }
+}
+
+impl<E: Fault> Fault for FirstError<E> {
+    fn interrupt(&self) -> Option<&Interrupt> {
+        self.error.interrupt()
+    }
+
+    fn passed(&mut self, at: &'static Location<'static>) {
+        self.error.passed(at);
+    }
+
+    fn trail(&self) -> Option<&Trail> {
+        self.error.trail()
+    }
+}
+
+impl<E: Fault> fmt::Display for FirstError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(index) = self.index {
+            write!(f, "number {index} failed: ")?;
+        }
+        Text(&self.error).fmt(f)
+    }
+}
+
+impl<E: Fault> Error for FirstError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        (&self.error as &dyn Any).downcast_ref::<Failure>().and_then(Failure::source)
+    }
+}
+
+/// All errors of many Deferreds, none of which has succeeded: what [`race`](crate::race) fails with.
+///
+/// If all of them are the same kind of [`Interrupt`], that is its [`interrupt`](Fault::interrupt).
+///
+/// Twisted's `FailureGroup`.
+#[derive(Debug)]
+pub struct FailureGroup<E = Failure> {
+    /// One each, in the order of the Deferreds.
+    errors: Vec<E>,
+    /// The only error is that of the whole.
+    is_whole: bool,
+    trail: Trail,
+}
+
+impl<E> FailureGroup<E> {
+    /// A group of these.
+    #[must_use]
+    pub fn new(errors: Vec<E>) -> Self {
+        FailureGroup { errors, is_whole: false, trail: Trail::new() }
+    }
+
+    /// The errors, in the order of the Deferreds.
+    #[must_use]
+    pub fn errors(&self) -> &[E] {
+        &self.errors
+    }
+
+    /// The errors by value.
+    #[must_use]
+    pub fn into_errors(self) -> Vec<E> {
+        self.errors
+    }
+
+    /// Whether it is the whole that failed, with one error that is of none of the Deferreds.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+}
+
+impl<E: Fault> From<Interrupt> for FailureGroup<E> {
+    fn from(why: Interrupt) -> Self {
+        FailureGroup { errors: vec![why.into()], is_whole: true, trail: Trail::new() }
+    }
+}
+
+impl<E: Fault> Fault for FailureGroup<E> {
+    fn interrupt(&self) -> Option<&Interrupt> {
+        let first = self.errors.first()?.interrupt()?;
+        let kind = std::mem::discriminant(first);
+        let alike = |error: &E| error.interrupt().is_some_and(|other| std::mem::discriminant(other) == kind);
+        self.errors.iter().all(alike).then_some(first)
+    }
+
+    fn passed(&mut self, at: &'static Location<'static>) {
+        self.trail.push(at);
+    }
+
+    fn trail(&self) -> Option<&Trail> {
+        Some(&self.trail)
+    }
+}
+
+impl<E: Fault> fmt::Display for FailureGroup<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_whole {
+            return Text(&self.errors[0]).fmt(f);
+        }
+        write!(f, "all {} failed", self.errors.len())?;
+        for (n, error) in self.errors.iter().enumerate() {
+            write!(f, "{} {}", if n > 0 { ";" } else { ":" }, Text(error))?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Fault> Error for FailureGroup<E> {}
+
+/// An error in one line: of a [`Failure`] its message.
+struct Text<'a, E>(&'a E);
+
+impl<E: Fault> fmt::Display for Text<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 as &dyn Any).downcast_ref::<Failure>() {
+            Some(failure) => write!(f, "{failure}"),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+/// The failure that an error is which holds one for the whole.
+pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
+    let slot = &mut Some(error);
+    let any: &mut dyn Any = slot;
+    if let Some(first) = any.downcast_mut::<Option<FirstError<Failure>>>() {
+        if let Some(FirstError { error, .. }) = first.take_if(|first| first.index.is_none()) {
+            return Ok(error);
+        }
+    } else if let Some(group) = any.downcast_mut::<Option<FailureGroup<Failure>>>() {
+        if let Some(failure) = group.take_if(|group| group.is_whole).and_then(|group| group.errors.into_iter().next()) {
+            return Ok(failure);
+        }
+    }
+    Err(slot.take().expect("only what was recognised is taken"))
+}
+
+/// The interrupt that an error tells of which a failure holds.
+pub(super) fn interrupt_inside<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a Interrupt> {
+    if let Some(first) = error.downcast_ref::<FirstError<Failure>>() {
+        return first.interrupt();
+    }
+    error.downcast_ref::<FailureGroup<Failure>>()?.interrupt()
+}

@@ -1,0 +1,152 @@
+//! Deferreds that are waited for together.
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::deferred::Deferred;
+use crate::engine::{Chain, Firing, Handle, Source, call_soon, inside};
+use crate::error::{Cancelled, Fault};
+
+/// What becomes of many results.
+pub(super) trait Rule<T, E>: 'static {
+    type Value: 'static;
+    type Error: Fault;
+
+    /// Is told each result, once. Gives the result of all as soon as that is known, and then is told no more. It runs no
+    /// code of the user.
+    fn arrived(&mut self, index: usize, result: Result<T, E>) -> Option<Decided<Self::Value, Self::Error>>;
+
+    /// The result of all if there are none.
+    fn of_none() -> Result<Self::Value, Self::Error>;
+
+    /// Whether a cancel that nobody's result has answered fires `Cancelled`.
+    const CANCELS: bool = false;
+}
+
+/// A result of all, and why the others are cancelled before it is fired, if they are.
+pub(super) struct Decided<T, E> {
+    pub(super) result: Result<T, E>,
+    pub(super) others: Option<Cancelled>,
+}
+
+impl<T, E> From<Result<T, E>> for Decided<T, E> {
+    fn from(result: Result<T, E>) -> Self {
+        Decided { result, others: None }
+    }
+}
+
+struct Join<T, E, R: Rule<T, E>> {
+    /// None once all is decided.
+    rule: RefCell<Option<R>>,
+    /// What cancels each that has not arrived.
+    members: RefCell<Vec<Option<Handle>>>,
+    outcome: Cell<Outcome<R::Value, R::Error>>,
+    takes: PhantomData<fn(Result<T, E>)>,
+}
+
+/// Who gets the result.
+enum Outcome<T, E: Fault> {
+    /// Whoever joins them just now.
+    Joining,
+    /// It is there before that was done.
+    Early(Result<T, E>),
+    Source(Source<T, E>),
+    Fired,
+}
+
+/// Waits for all of them, by a rule that is made for their number.
+pub(super) fn join<T, E, R>(
+    deferreds: impl IntoIterator<Item = Deferred<T, E>>,
+    rule: impl FnOnce(usize) -> R,
+    at: &'static Location<'static>,
+) -> Deferred<R::Value, R::Error>
+where
+    T: 'static,
+    E: Fault,
+    R: Rule<T, E>,
+{
+    // All are there before the first is looked at, since it may decide that the others are cancelled.
+    let waiting: Vec<_> = deferreds.into_iter().map(Deferred::into_result_or_chain).collect();
+    if waiting.is_empty() {
+        return Deferred::ready(R::of_none(), at, at);
+    }
+    let handle = |member: &Result<Result<T, E>, Chain<T, E>>| member.as_ref().err().map(Chain::awaited_handle);
+    let join = Rc::new(Join {
+        rule: RefCell::new(Some(rule(waiting.len()))),
+        members: RefCell::new(waiting.iter().map(handle).collect()),
+        outcome: Cell::new(Outcome::Joining),
+        takes: PhantomData,
+    });
+    for (index, member) in waiting.into_iter().enumerate() {
+        match member {
+            Ok(result) => {
+                let fired = inside(|| join.arrived(index, result));
+                debug_assert!(fired.is_none(), "there is nothing to fire yet");
+            }
+            Err(chain) => {
+                let arrives = join.clone();
+                chain.end(move |result| arrives.arrived(index, result));
+            }
+        }
+    }
+    match join.outcome.replace(Outcome::Fired) {
+        Outcome::Early(result) => Deferred::ready(result, at, at),
+        _ => {
+            let (chain, source) = Chain::pair(at);
+            let passes = join.clone();
+            source.set_forwarding(move |why: &Cancelled| passes.clone().cancel(why));
+            join.outcome.set(Outcome::Source(source));
+            Deferred::pending(chain)
+        }
+    }
+}
+
+impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
+    fn arrived(self: &Rc<Self>, index: usize, result: Result<T, E>) -> Option<Firing> {
+        let handle = self.members.borrow_mut()[index].take();
+        drop(handle);
+        let Decided { result, others } = self.rule.borrow_mut().as_mut()?.arrived(index, result)?;
+        let rule = self.rule.take();
+        drop(rule); // behind the borrow
+        if others.is_some_and(|why| self.cancel_members(|handle| handle.cancel_soon(&why))) {
+            // They are cancelled first.
+            let join = self.clone();
+            call_soon(move || join.fire(result));
+            return None;
+        }
+        self.fire(result)
+    }
+
+    fn fire(&self, result: Result<R::Value, R::Error>) -> Option<Firing> {
+        match self.outcome.replace(Outcome::Fired) {
+            Outcome::Joining => {
+                self.outcome.set(Outcome::Early(result));
+                None
+            }
+            Outcome::Source(source) => Some(source.firing(result)),
+            Outcome::Early(_) | Outcome::Fired => None,
+        }
+    }
+
+    /// Has all cancelled that have not arrived, in order, after this. Says whether there are any.
+    fn cancel_members(&self, cancel: impl Fn(&Handle)) -> bool {
+        let members = self.members.borrow();
+        members.iter().flatten().inspect(|handle| cancel(handle)).count() > 0
+    }
+
+    fn cancel(self: Rc<Self>, why: &Cancelled) {
+        self.cancel_members(|handle| handle.pass_cancel(why));
+        if R::CANCELS {
+            let why = why.clone();
+            call_soon(move || match self.outcome.replace(Outcome::Fired) {
+                Outcome::Source(source) => {
+                    drop(self.rule.take());
+                    Some(source.firing(Err(crate::error::Interrupt::from(why).into())))
+                }
+                _ => None,
+            });
+        }
+    }
+}
