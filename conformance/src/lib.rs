@@ -25,6 +25,7 @@ mod inline;
 mod many;
 mod report;
 pub mod scenario;
+mod sync;
 mod world;
 
 pub use report::{Difference, Error, Report};

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::action::{error_name, outcome};
 use crate::report::Difference;
 use crate::scenario::{End, Name, Scenario, Step, What};
+use crate::sync::{self, Lines};
 use crate::{chain, inline, many};
 
 /// For which names the replay takes a [`CancelHandle`].
@@ -38,6 +39,7 @@ pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
     let world = Rc::new(World {
         to_cancel: (handles == Handles::WhereCancelled).then(|| scenario.cancelled()),
         slots: RefCell::default(),
+        lines: Lines::default(),
         trace: RefCell::default(),
     });
     let unhandled = Rc::new(RefCell::new(Vec::new()));
@@ -82,6 +84,7 @@ pub(crate) struct World {
     /// The names that get a cancel handle; `None` for all.
     to_cancel: Option<BTreeSet<Name>>,
     slots: RefCell<BTreeMap<Name, Slot>>,
+    pub(crate) lines: Lines,
     trace: RefCell<Vec<Json>>,
 }
 
@@ -104,7 +107,8 @@ impl World {
             What::Chain(step) => chain::play(self, step),
             What::Inline(step) => inline::play(self, step),
             What::Many(step) => many::play(self, step),
-            What::Time(_) | What::Sync(_) => {
+            What::Sync(step) => sync::play(self, step),
+            What::Time(_) => {
                 unreachable!("a scenario with the step {:?} is refused before it begins", step.word)
             }
         };
@@ -180,6 +184,7 @@ impl World {
     /// The handles that are left. Whatever else could still fire or unpause something lives on:
     /// dropping it here would bring errors of its own into the scenario.
     fn end(&self) -> Vec<(Name, Deferred<Json>)> {
+        self.lines.end();
         self.slots
             .take()
             .into_iter()

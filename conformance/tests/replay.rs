@@ -17,7 +17,7 @@ fn assert_all_pass(name: &str, handles: Handles) {
     assert_eq!(report.to_string(), format!("{name}: 400 passed, 0 failed\n"));
 }
 
-const FAMILIES: [&str; 3] = ["chain.jsonl.gz", "inline.jsonl.gz", "many.jsonl.gz"];
+const FAMILIES: [&str; 4] = ["chain.jsonl.gz", "inline.jsonl.gz", "many.jsonl.gz", "sync.jsonl.gz"];
 
 #[test]
 fn all_replay_with_cancel_handles_only_where_they_are_needed() {

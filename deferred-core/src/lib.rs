@@ -40,6 +40,7 @@ mod coroutine;
 mod deferred;
 mod engine;
 mod error;
+mod line;
 mod many;
 mod reactor;
 mod time;
@@ -49,6 +50,10 @@ pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_
 pub use error::{
     Abandoned, Cancelled, Cycle, Failure, FailureGroup, Fault, FirstError, HookGuard, Interrupt, NoReactor, Panicked,
     TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+};
+pub use line::{
+    DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, NotHeld, Overflow, Pass, Permit, QueueClosed,
+    QueueOverflow, QueueSink, QueueStream, QueueUnderflow,
 };
 pub use many::{FirstSuccess, deferred_list, first_completion, first_success, gather, gather_cancelling, race};
 pub use reactor::{

@@ -197,6 +197,6 @@ impl Step {
     }
 
     pub(super) fn is_playable(&self) -> bool {
-        matches!(self.what, What::Chain(_) | What::Many(_) | What::Inline(_))
+        !matches!(self.what, What::Time(_))
     }
 }

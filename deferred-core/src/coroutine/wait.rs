@@ -104,6 +104,29 @@ impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
     }
 }
 
+impl<T: 'static, E: Fault> Wait<T, E> {
+    /// The result, if it is there. If it is not, this gives it up as a drop does.
+    pub(crate) fn into_result(mut self) -> Option<Result<T, E>> {
+        match mem::replace(&mut self.state, State::Done) {
+            State::Deferred(deferred) => match deferred.try_take() {
+                Ok(result) => Some(result),
+                Err(deferred) => {
+                    self.state = State::Deferred(deferred);
+                    None
+                }
+            },
+            State::Watched(chain, watched) if chain.is_done() => {
+                watched.end_wait();
+                Some(chain.take())
+            }
+            state => {
+                self.state = state;
+                None
+            }
+        }
+    }
+}
+
 /// It holds no pointer into itself.
 impl<T: 'static, E: Fault> Unpin for Wait<T, E> {}
 

@@ -28,8 +28,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self.then_at(Location::caller(), stage)
     }
 
+    /// Adds a stage that was given at `at`.
     #[inline(always)]
-    fn then_at<U, D, F>(self, at: &'static Location<'static>, stage: F) -> Deferred<U, D>
+    pub(crate) fn then_at<U, D, F>(self, at: &'static Location<'static>, stage: F) -> Deferred<U, D>
     where
         U: 'static,
         D: Fault,

@@ -84,7 +84,13 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[track_caller]
     pub fn typed() -> (Deferred<T, E>, Resolver<T, E>) {
-        let (chain, source) = Chain::pair(Location::caller());
+        Self::typed_at(Location::caller())
+    }
+
+    /// [`typed`](Deferred::typed) for one that is made at `at`.
+    #[inline(always)]
+    pub(crate) fn typed_at(at: &'static Location<'static>) -> (Deferred<T, E>, Resolver<T, E>) {
+        let (chain, source) = Chain::pair(at);
         (Self::pending(chain), Resolver { source })
     }
 
@@ -94,7 +100,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn typed_with_canceller(
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
     ) -> (Deferred<T, E>, Resolver<T, E>) {
-        let (deferred, resolver) = Self::typed();
+        Self::typed_with_canceller_at(Location::caller(), canceller)
+    }
+
+    /// [`typed_with_canceller`](Deferred::typed_with_canceller) for one that is made at `at`.
+    pub(crate) fn typed_with_canceller_at(
+        at: &'static Location<'static>,
+        canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
+    ) -> (Deferred<T, E>, Resolver<T, E>) {
+        let (deferred, resolver) = Self::typed_at(at);
         resolver.source.set_canceller(canceller);
         (deferred, resolver)
     }

@@ -107,7 +107,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// What a stage leaves that returned this Deferred.
     #[inline(always)]
-    fn into_left(self) -> Left<T, E> {
+    pub(crate) fn into_left(self) -> Left<T, E> {
         match self.state {
             State::Ready(ready) => Left::Result(ready.take()),
             State::Pending(chain) => Left::Wait(chain),

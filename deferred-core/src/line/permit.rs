@@ -1,0 +1,70 @@
+//! Who holds permits.
+
+use std::error::Error;
+use std::fmt;
+use std::rc::Rc;
+
+use super::semaphore::Permits;
+use crate::error::{Failure, Fault};
+
+/// Permits of a [`DeferredSemaphore`](crate::DeferredSemaphore), or the one of a [`DeferredLock`](crate::DeferredLock).
+///
+/// Dropping it gives them back, and whoever waits first gets them: right after the callback that runs just now, or at
+/// once, where none does. [`release`](Self::release) gives them back inside the call, and [`detach`](Self::detach)
+/// leaves that to the semaphore's own `release`.
+#[must_use = "dropping a Permit gives it back"]
+pub struct Permit<E: Fault = Failure> {
+    /// None once they are given back.
+    permits: Option<Rc<Permits<E>>>,
+    count: usize,
+}
+
+impl<E: Fault> Permit<E> {
+    pub(super) fn new(permits: Rc<Permits<E>>, count: usize) -> Self {
+        Permit { permits: Some(permits), count }
+    }
+
+    /// How many it is.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Gives them back; the callbacks of whoever gets them run inside this call.
+    pub fn release(mut self) {
+        if let Some(permits) = self.permits.take() {
+            permits.give_back(self.count);
+        }
+    }
+
+    /// Keeps them taken, without this guard: they are given back by the `release` of the semaphore or the lock.
+    pub fn detach(mut self) {
+        self.permits = None;
+    }
+}
+
+impl<E: Fault> Drop for Permit<E> {
+    fn drop(&mut self) {
+        if let Some(permits) = self.permits.take() {
+            permits.give_back_soon(self.count);
+        }
+    }
+}
+
+impl<E: Fault> fmt::Debug for Permit<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// More permits were given back than are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotHeld;
+
+impl fmt::Display for NotHeld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("released more often than acquired: nobody holds what was to be given back")
+    }
+}
+
+impl Error for NotHeld {}

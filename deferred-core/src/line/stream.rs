@@ -1,0 +1,162 @@
+//! The queue's face for futures.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::{FusedStream, Stream};
+use futures_sink::Sink;
+
+use super::queue::DeferredQueue;
+use crate::coroutine::Wait;
+use crate::error::{Failure, Fault};
+
+impl<T: 'static, E: Fault> DeferredQueue<T, E> {
+    /// Its values as a [`Stream`], which ends when the queue is closed and empty.
+    ///
+    /// It may be polled by a coroutine and by any other task of this thread. Dropping it gives up its place among the
+    /// getters; a value that it was handed and that nobody took goes back to the front.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{DeferredQueue, inline_callbacks};
+    /// use futures::StreamExt;
+    ///
+    /// let queue = DeferredQueue::<u32>::new();
+    /// let mut values = queue.stream();
+    /// let sum = inline_callbacks(async move {
+    ///     let mut sum = 0;
+    ///     while let Some(value) = values.next().await {
+    ///         sum += value;
+    ///     }
+    ///     Ok(sum)
+    /// });
+    /// queue.put(1).unwrap();
+    /// queue.put(2).unwrap();
+    /// queue.close();
+    /// assert_eq!(sum.try_take().unwrap().unwrap(), 3);
+    /// ```
+    #[must_use]
+    pub fn stream(&self) -> QueueStream<T, E> {
+        QueueStream { queue: self.clone(), waiting: None, ended: false }
+    }
+
+    /// Its [`Sink`], which waits while the queue is full. Closing the sink closes the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{DeferredQueue, inline_callbacks};
+    /// use futures::SinkExt;
+    ///
+    /// let queue = DeferredQueue::<u32>::with_limits(Some(1), None);
+    /// let mut sink = queue.sink();
+    /// let sent = inline_callbacks(async move {
+    ///     sink.send(1).await?;
+    ///     sink.send(2).await?; // waits
+    ///     Ok(())
+    /// });
+    /// assert!(!sent.is_ready());
+    /// assert_eq!(queue.try_get(), Some(1));
+    /// assert!(sent.is_ready());
+    /// ```
+    #[must_use]
+    pub fn sink(&self) -> QueueSink<T, E> {
+        QueueSink { queue: self.clone(), waiting: None }
+    }
+}
+
+/// The values of a [`DeferredQueue`]; [`DeferredQueue::stream`] gives it.
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct QueueStream<T: 'static, E: Fault = Failure> {
+    queue: DeferredQueue<T, E>,
+    waiting: Option<Wait<T, E>>,
+    ended: bool,
+}
+
+impl<T: 'static, E: Fault> Stream for QueueStream<T, E> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.waiting.is_none() {
+            if let Some(value) = self.queue.try_get() {
+                return Poll::Ready(Some(value));
+            }
+        }
+        let queue = self.queue.clone();
+        let waiting = self.waiting.get_or_insert_with(|| queue.get().into_future());
+        let result = ready!(Pin::new(waiting).poll(context));
+        self.waiting = None;
+        self.ended = result.is_err();
+        Poll::Ready(result.ok())
+    }
+}
+
+impl<T: 'static, E: Fault> FusedStream for QueueStream<T, E> {
+    fn is_terminated(&self) -> bool {
+        self.ended
+    }
+}
+
+impl<T: 'static, E: Fault> Drop for QueueStream<T, E> {
+    fn drop(&mut self) {
+        if let Some(Ok(value)) = self.waiting.take().and_then(Wait::into_result) {
+            self.queue.put_back(value);
+        }
+    }
+}
+
+impl<T: 'static, E: Fault> fmt::Debug for QueueStream<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueStream").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+/// The way into a [`DeferredQueue`]; [`DeferredQueue::sink`] gives it.
+#[must_use = "a sink does nothing unless it is used"]
+pub struct QueueSink<T: 'static, E: Fault = Failure> {
+    queue: DeferredQueue<T, E>,
+    waiting: Option<Wait<(), E>>,
+}
+
+impl<T: 'static, E: Fault> Sink<T> for QueueSink<T, E> {
+    type Error = E;
+
+    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), E>> {
+        let Some(waiting) = &mut self.waiting else { return Poll::Ready(Ok(())) };
+        let result = ready!(Pin::new(waiting).poll(context));
+        self.waiting = None;
+        Poll::Ready(result)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, value: T) -> Result<(), E> {
+        match self.queue.put_wait(value).try_take() {
+            Ok(result) => result,
+            Err(waiting) => {
+                self.waiting = Some(waiting.into_future());
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), E>> {
+        self.poll_ready(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), E>> {
+        ready!(self.as_mut().poll_flush(context))?;
+        self.queue.close();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: 'static, E: Fault> fmt::Debug for QueueSink<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueSink").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+//! Who waits, in the order in which they came.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+
+use crate::deferred::{Deferred, Resolver};
+use crate::error::Fault;
+
+/// A line of waiters, each with something that says what it waits for.
+pub(super) struct Waiters<W, T, E: Fault> {
+    line: RefCell<BTreeMap<u64, (W, Resolver<T, E>)>>,
+    /// How many have come.
+    came: Cell<u64>,
+}
+
+impl<W: 'static, T: 'static, E: Fault> Waiters<W, T, E> {
+    pub(super) fn new() -> Self {
+        Waiters { line: RefCell::default(), came: Cell::new(0) }
+    }
+
+    /// Puts somebody at the end of the line that `waiters` finds. A cancel takes him out again, and then calls `left`.
+    pub(super) fn wait<O: 'static>(
+        &self,
+        want: W,
+        owner: &Rc<O>,
+        waiters: impl Fn(&O) -> &Waiters<W, T, E> + 'static,
+        left: impl FnOnce(&Rc<O>) + 'static,
+        at: &'static Location<'static>,
+    ) -> Deferred<T, E> {
+        let number = self.came.replace(self.came.get() + 1);
+        let owner: Weak<O> = Rc::downgrade(owner);
+        let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
+            if let Some(owner) = owner.upgrade() {
+                let gone = waiters(&owner).line.borrow_mut().remove(&number);
+                drop(gone); // behind the borrow
+                left(&owner);
+            }
+            None
+        });
+        self.line.borrow_mut().insert(number, (want, resolver));
+        deferred
+    }
+
+    /// Takes the first out, if `fits` says so.
+    pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<(W, Resolver<T, E>)> {
+        let mut line = self.line.borrow_mut();
+        let first = line.first_entry()?;
+        fits(&first.get().0).then(|| first.remove())
+    }
+
+    pub(super) fn first(&self) -> Option<(W, Resolver<T, E>)> {
+        self.first_if(|_| true)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.line.borrow().len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.line.borrow().is_empty()
+    }
+}
