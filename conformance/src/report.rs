@@ -80,15 +80,6 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// A step is of the format, but this version has no way to replay it.
-    Unplayable {
-        /// File and line.
-        place: String,
-        /// The scenario.
-        id: String,
-        /// The step's first word.
-        step: String,
-    },
 }
 
 impl fmt::Display for Error {
@@ -96,9 +87,6 @@ impl fmt::Display for Error {
         match self {
             Self::Unreadable { file, cause } => write!(f, "{file}: {cause}"),
             Self::Malformed { place, why } => write!(f, "{place}: {why}"),
-            Self::Unplayable { place, id, step } => {
-                write!(f, "{place}: scenario {id} has a step that this version cannot replay: \"{step}\"")
-            }
         }
     }
 }
@@ -107,7 +95,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable { cause, .. } => Some(cause),
-            Self::Malformed { .. } | Self::Unplayable { .. } => None,
+            Self::Malformed { .. } => None,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::mem;
 use std::rc::Rc;
 
 use deferred_core::{Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Permit};
@@ -27,11 +26,6 @@ enum Hold {
 }
 
 impl Lines {
-    /// Whoever waits is to go on waiting.
-    pub(crate) fn end(&self) {
-        mem::forget((self.queues.take(), self.holds.take()));
-    }
-
     fn queue(&self, name: &Name) -> Option<DeferredQueue<Json>> {
         self.queues.borrow().get(name).cloned()
     }

@@ -12,6 +12,7 @@ use crate::action::{error_name, outcome};
 use crate::report::Difference;
 use crate::scenario::{End, Name, Scenario, Step, What};
 use crate::sync::{self, Lines};
+use crate::time::{self, Timed};
 use crate::{chain, inline, many};
 
 /// For which names the replay takes a [`CancelHandle`].
@@ -31,15 +32,12 @@ pub enum Handles {
 /// # Errors
 ///
 /// The first row in which it differs from its recording.
-///
-/// # Panics
-///
-/// When [`Scenario::unplayable`] names a step of it.
 pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
     let world = Rc::new(World {
         to_cancel: (handles == Handles::WhereCancelled).then(|| scenario.cancelled()),
         slots: RefCell::default(),
         lines: Lines::default(),
+        timed: Timed::default(),
         trace: RefCell::default(),
     });
     let unhandled = Rc::new(RefCell::new(Vec::new()));
@@ -51,6 +49,9 @@ pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
         world.play(step);
     }
     let left = world.end();
+    // Whatever else could still fire, unpause or run something lives on: dropping it here would bring errors of its own
+    // into the scenario.
+    mem::forget(Rc::clone(&world));
     let mut rows = world.trace.take();
     match scenario.end {
         End::Results => {
@@ -85,6 +86,7 @@ pub(crate) struct World {
     to_cancel: Option<BTreeSet<Name>>,
     slots: RefCell<BTreeMap<Name, Slot>>,
     pub(crate) lines: Lines,
+    pub(crate) timed: Timed,
     trace: RefCell<Vec<Json>>,
 }
 
@@ -108,9 +110,7 @@ impl World {
             What::Inline(step) => inline::play(self, step),
             What::Many(step) => many::play(self, step),
             What::Sync(step) => sync::play(self, step),
-            What::Time(_) => {
-                unreachable!("a scenario with the step {:?} is refused before it begins", step.word)
-            }
+            What::Time(step) => time::play(self, step),
         };
         if played.is_none() {
             self.trace(json!(["skip", step.word]));
@@ -181,17 +181,9 @@ impl World {
         Some((slots.get_mut(from)?.deferred.take()?, slots.get_mut(to)?.resolver.take()?))
     }
 
-    /// The handles that are left. Whatever else could still fire or unpause something lives on:
-    /// dropping it here would bring errors of its own into the scenario.
+    /// The handles that are left.
     fn end(&self) -> Vec<(Name, Deferred<Json>)> {
-        self.lines.end();
-        self.slots
-            .take()
-            .into_iter()
-            .filter_map(|(name, slot)| {
-                mem::forget((slot.resolver, slot.pauses));
-                Some((name, slot.deferred?))
-            })
-            .collect()
+        let mut slots = self.slots.borrow_mut();
+        slots.iter_mut().filter_map(|(name, slot)| Some((Name::clone(name), slot.deferred.take()?))).collect()
     }
 }

@@ -6,7 +6,6 @@ use std::process::Command;
 
 const PASSES: &str = r#"{"id":"good","end":"results","steps":[["log",1]],"trace":[["step",0],["log",1]],"final":{}}"#;
 const FAILS: &str = r#"{"id":"bad","end":"results","steps":[["log",1]],"trace":[["step",0],["log",2]],"final":{}}"#;
-const UNPLAYABLE: &str = r#"{"id":"soon","end":"results","steps":[["advance",1]],"trace":[["step",0]],"final":{}}"#;
 
 /// Runs the command in a fresh directory, named after the test, that has these files; gives its
 /// exit code and what it printed.
@@ -73,13 +72,6 @@ fn a_line_that_is_no_json_exits_2() {
     let (code, out, err) = run("no_json", &[("a.jsonl", &format!("{PASSES}\n{{\"id\":"))], &["a.jsonl"]);
     assert_eq!((code, &*out), (2, ""));
     assert!(err.starts_with("a.jsonl:2: not JSON: "), "{err}");
-}
-
-#[test]
-fn a_step_that_cannot_be_replayed_exits_2_and_is_named() {
-    let (code, out, err) = run("unplayable", &[("a.jsonl", UNPLAYABLE)], &["a.jsonl"]);
-    assert_eq!((code, &*out), (2, ""));
-    assert_eq!(err, "a.jsonl:1: scenario soon has a step that this version cannot replay: \"advance\"\n");
 }
 
 #[test]

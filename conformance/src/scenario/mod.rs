@@ -1,7 +1,6 @@
 //! The recorded programs, as they are written in the files.
 //!
-//! A step is a row of [`Step`]; the families of steps are the enums below it. Reading accepts the
-//! whole format; what can also be replayed is told by [`Scenario::unplayable`].
+//! A step is a row of [`Step`]; the families of steps are the enums below it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -94,18 +93,6 @@ impl Scenario {
             }
         });
         names
-    }
-
-    /// The first word of the first step that this version reads but cannot replay.
-    #[must_use]
-    pub fn unplayable(&self) -> Option<&str> {
-        let mut found = None;
-        self.each_step(&mut |step| {
-            if found.is_none() && !step.is_playable() {
-                found = Some(&*step.word);
-            }
-        });
-        found
     }
 
     fn each_step<'a>(&'a self, see: &mut dyn FnMut(&'a Step)) {

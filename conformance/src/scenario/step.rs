@@ -195,8 +195,4 @@ impl Step {
             _ => [None, None],
         }
     }
-
-    pub(super) fn is_playable(&self) -> bool {
-        !matches!(self.what, What::Time(_))
-    }
 }

@@ -38,7 +38,6 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     /// queue.close();
     /// assert_eq!(sum.try_take().unwrap().unwrap(), 3);
     /// ```
-    #[must_use]
     pub fn stream(&self) -> QueueStream<T, E> {
         QueueStream { queue: self.clone(), waiting: None, ended: false }
     }
@@ -62,7 +61,6 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     /// assert_eq!(queue.try_get(), Some(1));
     /// assert!(sent.is_ready());
     /// ```
-    #[must_use]
     pub fn sink(&self) -> QueueSink<T, E> {
         QueueSink { queue: self.clone(), waiting: None }
     }

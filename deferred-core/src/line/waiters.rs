@@ -8,9 +8,12 @@ use std::rc::{Rc, Weak};
 use crate::deferred::{Deferred, Resolver};
 use crate::error::Fault;
 
+/// What he waits for, and what tells him that he has it.
+type Waiter<W, T, E> = (W, Resolver<T, E>);
+
 /// A line of waiters, each with something that says what it waits for.
 pub(super) struct Waiters<W, T, E: Fault> {
-    line: RefCell<BTreeMap<u64, (W, Resolver<T, E>)>>,
+    line: RefCell<BTreeMap<u64, Waiter<W, T, E>>>,
     /// How many have come.
     came: Cell<u64>,
 }
@@ -44,13 +47,13 @@ impl<W: 'static, T: 'static, E: Fault> Waiters<W, T, E> {
     }
 
     /// Takes the first out, if `fits` says so.
-    pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<(W, Resolver<T, E>)> {
+    pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<Waiter<W, T, E>> {
         let mut line = self.line.borrow_mut();
         let first = line.first_entry()?;
         fits(&first.get().0).then(|| first.remove())
     }
 
-    pub(super) fn first(&self) -> Option<(W, Resolver<T, E>)> {
+    pub(super) fn first(&self) -> Option<Waiter<W, T, E>> {
         self.first_if(|_| true)
     }
 

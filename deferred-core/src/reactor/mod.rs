@@ -247,6 +247,26 @@ impl Reactor {
         DelayedCall::new(self.clone(), timer)
     }
 
+    /// All calls that are pending, in the order in which they are due, each with the place where it was registered.
+    ///
+    /// Twisted's `getDelayedCalls`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use deferred_core::Clock;
+    /// let clock = Clock::new();
+    /// clock.call_later(Duration::from_secs(1), || ());
+    /// for call in clock.delayed_calls() {
+    ///     println!("{} is due at {:?}", call.registered_at(), call.time());
+    /// }
+    /// ```
+    #[must_use]
+    pub fn delayed_calls(&self) -> Vec<DelayedCall> {
+        self.core.timers.all().into_iter().map(|timer| DelayedCall::new(self.clone(), timer)).collect()
+    }
+
     /// Runs `call` as soon as the loop runs: at the start of the first turn, in the order they were given; at once,
     /// inside this method, if it runs already.
     ///

@@ -6,10 +6,10 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Reactor;
 use super::turn::guarded;
+use super::{Reactor, later};
 use crate::deferred::IntoDeferred;
 use crate::error::Failure;
 
@@ -19,7 +19,7 @@ type Key = (Instant, u64);
 /// A call that waits for its time, in one allocation with its captures.
 pub(super) struct Timer<F: ?Sized = dyn Once> {
     state: Cell<State>,
-    key: Key,
+    key: Cell<Key>,
     at: &'static Location<'static>,
     call: F,
 }
@@ -83,8 +83,9 @@ impl Timers {
         call: impl FnOnce() -> R + 'static,
         at: &'static Location<'static>,
     ) -> (Rc<Timer>, bool) {
-        let key = (due, self.made.replace(self.made.get() + 1));
-        let timer = Rc::new(Timer { state: Cell::new(State::Pending), key, at, call: Cell::new(Some(call)) });
+        let key = self.new_key(due);
+        let timer =
+            Rc::new(Timer { state: Cell::new(State::Pending), key: Cell::new(key), at, call: Cell::new(Some(call)) });
         if self.closed.get() {
             timer.state.set(State::Closed);
             timer.call.discard();
@@ -94,6 +95,19 @@ impl Timers {
         pending.insert(key, timer.clone());
         let earliest = pending.first_key_value().is_some_and(|(first, _)| *first == key);
         (timer, earliest)
+    }
+
+    fn new_key(&self, due: Instant) -> Key {
+        (due, self.made.replace(self.made.get() + 1))
+    }
+
+    /// Moves a pending timer to another moment, as if it were made now, and says whether it is the earliest of all then.
+    fn move_to(&self, timer: &Timer, due: Instant) -> bool {
+        let key = self.new_key(due);
+        let mut pending = self.pending.borrow_mut();
+        let moved = pending.remove(&timer.key.replace(key));
+        pending.extend(moved.map(|timer| (key, timer)));
+        pending.first_key_value().is_some_and(|(first, _)| *first == key)
     }
 
     /// The number that the next timer gets: smaller ones exist already.
@@ -118,6 +132,11 @@ impl Timers {
 
     fn remove(&self, key: &Key) {
         self.pending.borrow_mut().remove(key);
+    }
+
+    /// Those that are pending, in the order they are due.
+    pub(super) fn all(&self) -> Vec<Rc<Timer>> {
+        self.pending.borrow().values().cloned().collect()
     }
 
     /// Drops all calls, in the order they would have run. No timer is pending from now on.
@@ -174,9 +193,63 @@ impl DelayedCall {
     pub fn cancel(&self) -> Result<(), Inactive> {
         self.timer.state()?;
         self.timer.state.set(State::Cancelled);
-        self.reactor.core.timers.remove(&self.timer.key);
+        self.reactor.core.timers.remove(&self.timer.key.get());
         self.timer.call.discard();
         Ok(())
+    }
+
+    /// Lets the call run so long from now, whenever it was due before.
+    ///
+    /// # Errors
+    ///
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::Clock;
+    ///
+    /// let clock = Clock::new();
+    /// let call = clock.call_later(Duration::from_secs(5), || println!("nothing was heard for five seconds"));
+    /// clock.advance(Duration::from_secs(4));
+    /// call.reset(Duration::from_secs(5)).unwrap(); // something was heard
+    /// clock.advance(Duration::from_secs(4));
+    /// assert!(call.active());
+    /// ```
+    pub fn reset(&self, delay: Duration) -> Result<(), Inactive> {
+        self.timer.state()?;
+        self.move_to(later(self.reactor.now(), delay));
+        Ok(())
+    }
+
+    /// Lets the call run so much later than it was due before.
+    ///
+    /// # Errors
+    ///
+    /// As [`cancel`](Self::cancel).
+    pub fn delay(&self, more: Duration) -> Result<(), Inactive> {
+        self.timer.state()?;
+        self.move_to(later(self.time(), more));
+        Ok(())
+    }
+
+    fn move_to(&self, due: Instant) {
+        if self.reactor.core.timers.move_to(&self.timer, due) {
+            self.reactor.wake();
+        }
+    }
+
+    /// When the call is due, or was.
+    #[must_use]
+    pub fn time(&self) -> Instant {
+        self.timer.key.get().0
+    }
+
+    /// Where it was registered.
+    #[must_use]
+    pub fn registered_at(&self) -> &'static Location<'static> {
+        self.timer.at
     }
 
     /// Whether the call is still to come. Inside the call itself, not any more.

@@ -47,11 +47,12 @@ pub struct LoopingCall<E: Fault = Failure> {
 struct Looping<E: Fault> {
     reactor: Reactor,
     call: Call<E>,
+    counted: bool,
     state: RefCell<State>,
 }
 
 /// The function, whatever it returns.
-type Call<E> = RefCell<Box<dyn FnMut() -> Deferred<(), E>>>;
+type Call<E> = RefCell<Box<dyn FnMut(u64) -> Deferred<(), E>>>;
 
 enum State {
     Idle,
@@ -74,6 +75,8 @@ struct Run {
     /// By which the reactor keeps the [`Done`].
     done: u64,
     grid: Grid,
+    /// When the function was called last. None if it is called for the first time, at once.
+    last: Option<Instant>,
     at: &'static Location<'static>,
 }
 
@@ -104,6 +107,17 @@ impl Grid {
         let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
         later(self.start, Duration::new(seconds, (nanos % 1_000_000_000) as u32))
     }
+
+    /// How many of the moments have come between `last`, which after a reset may lie before the start, and `now`.
+    fn count(&self, last: Instant, now: Instant) -> u64 {
+        let interval = self.interval.as_nanos();
+        if interval == 0 {
+            return 1;
+        }
+        let after = |moment: Instant| moment.saturating_duration_since(self.start).as_nanos() / interval;
+        let before = self.start.saturating_duration_since(last).as_nanos() / interval;
+        u64::try_from(after(now) + before - after(last)).unwrap_or(u64::MAX)
+    }
 }
 
 impl LoopingCall {
@@ -112,15 +126,58 @@ impl LoopingCall {
     pub fn new<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut() -> R + 'static) -> LoopingCall {
         LoopingCall::typed(reactor, f)
     }
+
+    /// One that calls `f` with the number of moments of the grid that have come since the last call: 1, and more where
+    /// some were left out.
+    ///
+    /// Twisted's `LoopingCall.withCount`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc, time::Duration};
+    /// use deferred_core::{Clock, LoopingCall};
+    ///
+    /// let clock = Clock::new();
+    /// let counts = Rc::new(RefCell::new(Vec::new()));
+    /// let seen = counts.clone();
+    /// let ticking = LoopingCall::with_count(&clock, move |count| seen.borrow_mut().push(count));
+    /// let _done = ticking.start(Duration::from_secs(1));
+    /// clock.advance(Duration::from_secs(1));
+    /// clock.advance(Duration::from_secs(3)); // as if the loop had been blocked
+    /// assert_eq!(*counts.borrow(), [1, 1, 3]);
+    /// ```
+    #[track_caller]
+    pub fn with_count<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut(u64) -> R + 'static) -> LoopingCall {
+        LoopingCall::typed_with_count(reactor, f)
+    }
 }
 
 impl<E: Fault> LoopingCall<E> {
     /// [`new`](LoopingCall::new) for an error type of your own.
     #[track_caller]
     pub fn typed<R: IntoDeferred<E>>(reactor: &Reactor, mut f: impl FnMut() -> R + 'static) -> LoopingCall<E> {
-        let at = Location::caller();
-        let call = RefCell::new(Box::new(move || f().into_deferred().without_value(at)) as Box<_>);
-        LoopingCall { looping: Rc::new(Looping { reactor: reactor.clone(), call, state: RefCell::new(State::Idle) }) }
+        Self::make(reactor, move |_| f(), false, Location::caller())
+    }
+
+    /// [`with_count`](LoopingCall::with_count) for an error type of your own.
+    #[track_caller]
+    pub fn typed_with_count<R: IntoDeferred<E>>(
+        reactor: &Reactor,
+        f: impl FnMut(u64) -> R + 'static,
+    ) -> LoopingCall<E> {
+        Self::make(reactor, f, true, Location::caller())
+    }
+
+    fn make<R: IntoDeferred<E>>(
+        reactor: &Reactor,
+        mut f: impl FnMut(u64) -> R + 'static,
+        counted: bool,
+        at: &'static Location<'static>,
+    ) -> LoopingCall<E> {
+        let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
+        let looping = Looping { reactor: reactor.clone(), call, counted, state: RefCell::new(State::Idle) };
+        LoopingCall { looping: Rc::new(looping) }
     }
 
     /// Makes the first call now, inside this one, and the next ones each `interval` from now on.
@@ -144,7 +201,7 @@ impl<E: Fault> LoopingCall<E> {
     pub fn start(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
         let (deferred, run) = self.run(interval, Location::caller());
         if let Some(run) = run {
-            self.looping.clone().call(run);
+            self.looping.clone().call(Run { last: None, ..run });
         }
         deferred
     }
@@ -168,6 +225,23 @@ impl<E: Fault> LoopingCall<E> {
     pub fn stop(&self) {
         if let Some(run) = self.looping.end(End::Stopped) {
             drop(self.looping.reactor.claim::<Done<E>>(run.done));
+        }
+    }
+
+    /// Starts the grid anew from now: the next call is one interval from now. Does nothing if it does not run, and while
+    /// a call runs or what that returned is waited for.
+    ///
+    /// Twisted's `reset`.
+    pub fn reset(&self) {
+        let mut state = self.looping.state.borrow_mut();
+        if let State::Waiting { run, next } = &*state {
+            let (mut run, pending) = (*run, next.clone());
+            run.grid.start = self.looping.reactor.now();
+            *state = State::Idle;
+            drop(state);
+            if pending.cancel().is_ok() {
+                self.looping.clone().schedule(run, run.grid.start);
+            }
         }
     }
 
@@ -202,7 +276,7 @@ impl<E: Fault> LoopingCall<E> {
         });
         let grid = Grid { start: looping.reactor.now(), interval };
         let done = Done { looping: self.clone(), resolver: Some(done) };
-        let run = looping.reactor.keep(done, None).map(|done| Run { done, grid, at });
+        let run = looping.reactor.keep(done, None).map(|done| Run { done, grid, last: Some(grid.start), at });
         (deferred, run)
     }
 }
@@ -233,9 +307,16 @@ impl<E: Fault> Looping<E> {
     }
 
     /// Calls the function, and goes on when that is done.
-    fn call(self: Rc<Self>, run: Run) {
+    fn call(self: Rc<Self>, mut run: Run) {
+        let now = self.reactor.now();
+        let count = run.last.map_or(1, |last| run.grid.count(last, now));
+        run.last = Some(now);
         self.state.replace(State::Calling { run, end: End::No, inner: None });
-        let mut deferred = maybe_deferred_at(run.at, || (self.call.borrow_mut())());
+        if self.counted && count == 0 {
+            // A moment that is counted already, since a reset has moved the grid.
+            return self.called(Ok(()));
+        }
+        let mut deferred = maybe_deferred_at(run.at, || (self.call.borrow_mut())(count));
         if !deferred.is_ready() {
             let handle = deferred.cancel_handle();
             let cancelled = match &mut *self.state.borrow_mut() {

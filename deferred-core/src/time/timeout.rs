@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::deferred::Deferred;
+use crate::engine::Left;
 use crate::error::{Cancelled, Fault, Interrupt, TimedOut};
 use crate::reactor::{Reactor, later};
 
@@ -36,7 +37,51 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[track_caller]
     #[must_use = "what it becomes is in the Deferred that it returns"]
-    pub fn add_timeout(mut self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
+    pub fn add_timeout(self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
+        self.add_timeout_at(timeout, reactor, Location::caller(), move |result| {
+            result.map_err(|error| match error.interrupt() {
+                Some(Interrupt::Cancelled(_)) => Interrupt::from(TimedOut::after(timeout)).into(),
+                _ => error,
+            })
+        })
+    }
+
+    /// As [`add_timeout`](Self::add_timeout), but `on_timeout` says what becomes of whatever arrives after the time has
+    /// passed: the [`Cancelled`](crate::Cancelled), or what a canceller or a callback before this has made of it, a value
+    /// included. What arrives in time is not touched.
+    ///
+    /// Twisted's `addTimeout(.., onTimeoutCancel=f)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::{Clock, Deferred};
+    ///
+    /// let clock = Clock::new();
+    /// let (answer, _resolver) = Deferred::<u32>::new();
+    /// let answer = answer.add_timeout_with(Duration::from_secs(1), &clock, |_| Ok(0));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(answer.try_take().unwrap().unwrap(), 0);
+    /// ```
+    #[track_caller]
+    #[must_use = "what it becomes is in the Deferred that it returns"]
+    pub fn add_timeout_with(
+        self,
+        timeout: Duration,
+        reactor: &Reactor,
+        on_timeout: impl FnOnce(Result<T, E>) -> Result<T, E> + 'static,
+    ) -> Deferred<T, E> {
+        self.add_timeout_at(timeout, reactor, Location::caller(), on_timeout)
+    }
+
+    fn add_timeout_at(
+        mut self,
+        timeout: Duration,
+        reactor: &Reactor,
+        at: &'static Location<'static>,
+        on_timeout: impl FnOnce(Result<T, E>) -> Result<T, E> + 'static,
+    ) -> Deferred<T, E> {
         if self.is_ready() {
             return self;
         }
@@ -47,13 +92,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             passed.set(true);
             handle.cancel_with(&Cancelled::because(TimedOut::after(timeout)));
         };
-        let timer = reactor.call_at(due, give_up, Location::caller());
-        self.add_both(move |result| {
+        let timer = reactor.call_at(due, give_up, at);
+        self.then_at(at, move |result| {
             let _ = timer.cancel(); // unless it has run
-            result.map_err(|error| match error.interrupt() {
-                Some(Interrupt::Cancelled(_)) if timed_out.get() => Interrupt::from(TimedOut::after(timeout)).into(),
-                _ => error,
-            })
+            Left::Result(if timed_out.get() { on_timeout(result) } else { result })
         })
     }
 }

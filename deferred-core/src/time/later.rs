@@ -1,0 +1,91 @@
+//! Results that come later.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
+use crate::engine::Left;
+use crate::error::Failure;
+use crate::reactor::{DelayedCall, Reactor, later};
+
+impl Reactor {
+    /// Calls `f` once `delay` has passed, in a turn, and fires with what that returns.
+    ///
+    /// Twisted's `deferLater`.
+    ///
+    /// # Errors
+    ///
+    /// Through the Deferred: those of `f`. [`Abandoned`](crate::Abandoned) if the reactor is closed before.
+    ///
+    /// # Cancellation
+    ///
+    /// Takes the call back, or cancels what `f` has returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::Clock;
+    ///
+    /// let clock = Clock::new();
+    /// let answer = clock.defer_later(Duration::from_secs(1), || Ok(42));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(answer.try_take().unwrap().unwrap(), 42);
+    /// ```
+    #[doc(alias = "deferLater")]
+    #[track_caller]
+    pub fn defer_later<R: IntoDeferred<Failure>>(
+        &self,
+        delay: Duration,
+        f: impl FnOnce() -> R + 'static,
+    ) -> Deferred<R::Value> {
+        let at = Location::caller();
+        self.sleep_at(delay, at).then_at(at, move |slept| match slept {
+            Ok(()) => maybe_deferred_at(at, f).into_left(),
+            Err(failure) => Left::Result(Err(failure)),
+        })
+    }
+
+    /// Fires once `delay` has passed, in a turn: for `reactor.sleep(delay).await?`.
+    ///
+    /// # Errors
+    ///
+    /// Through the Deferred: [`Abandoned`](crate::Abandoned) if the reactor is closed before.
+    ///
+    /// # Cancellation
+    ///
+    /// Takes the timer back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::{inline_callbacks, park};
+    ///
+    /// park::run_until(|reactor| {
+    ///     let reactor = reactor.clone();
+    ///     inline_callbacks(async move {
+    ///         reactor.sleep(Duration::from_millis(1)).await?;
+    ///         Ok(())
+    ///     })
+    /// })
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn sleep(&self, delay: Duration) -> Deferred<()> {
+        self.sleep_at(delay, Location::caller())
+    }
+
+    fn sleep_at(&self, delay: Duration, at: &'static Location<'static>) -> Deferred<()> {
+        let timer = Rc::new(Cell::new(None::<DelayedCall>));
+        let cancelled = timer.clone();
+        let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
+            let _ = cancelled.take().map(|timer| timer.cancel());
+            None
+        });
+        timer.set(Some(self.call_at(later(self.now(), delay), move || resolver.callback(()), at)));
+        deferred
+    }
+}
