@@ -58,6 +58,6 @@ pub(super) fn passed<D: Fault>(mut error: D, at: Place) -> D {
 }
 
 #[cold]
-fn panicked<D: Fault>(payload: Box<dyn Any + Send>) -> D {
+pub(super) fn panicked<D: Fault>(payload: Box<dyn Any + Send>) -> D {
     never_unwinding(|| D::from(Panicked::new(payload).into()))
 }

@@ -260,6 +260,9 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
         Step::Wait(inner) => join(block, inner),
         Step::Gave(to) => begin(to),
         Step::Ended(block) => block.and_then(fired),
+        // Something may stand behind one that was told too late.
+        Step::Told(None) => begin(block),
+        Step::Told(Some(block)) => fired(block),
     }
 }
 

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::kind::Kind;
-use super::record::{self, GIVE};
+use super::record::{self, GIVE, Table};
 use super::region::Region;
 use super::words::{put, take, words};
 use crate::engine::never_unwinding;
@@ -26,6 +26,8 @@ pub(in crate::engine) enum Step {
     Gave(Rc<Block>),
     /// The result was taken for good; perhaps a block was fired with it.
     Ended(Option<Rc<Block>>),
+    /// The block's `Chain` was told that the result is there; perhaps a block was fired by that.
+    Told(Option<Rc<Block>>),
     /// There is no stage left.
     Finished,
     /// It is paused, or has no result.
@@ -99,11 +101,6 @@ impl Block {
     #[inline(always)]
     pub(in crate::engine) fn is_fired(&self) -> bool {
         self.has(bit::FIRED)
-    }
-
-    /// Nothing has happened to it.
-    pub(super) fn is_new(&self) -> bool {
-        !self.is_fired() && self.region.is_empty()
     }
 
     #[inline(always)]
@@ -196,17 +193,16 @@ impl Block {
     /// Fires the block with an error of the library's, unless it is fired. Says whether it was not.
     #[cold]
     pub(in crate::engine) fn interrupt(&self, why: Interrupt) -> bool {
-        let kind = self.wants();
         // SAFETY: the kind is that of what an unfired block wants.
-        !self.is_fired() && unsafe { (kind.fire)(self, why) }
+        !self.is_fired() && unsafe { (self.wants().interrupt)(self, why, None) }
     }
 
     /// Gives an error of the library's to a block whose stage has just left something to wait for.
     #[cold]
     pub(in crate::engine) fn refuse(&self, why: Interrupt) {
-        let (kind, at) = (self.wants(), self.end_wait());
+        let at = Some(self.end_wait());
         // SAFETY: the kind is that of what the block wants. It is empty.
-        unsafe { (kind.refuse)(self, why, at) };
+        unsafe { (self.wants().interrupt)(self, why, at) };
     }
 
     /// Moves the result to `to`, which waits for it. An error is told where the stage that waited was added.
@@ -311,8 +307,14 @@ impl Block {
 
 /// The canceller.
 impl Block {
-    /// Notes that the first record is one now.
-    pub(super) fn set_canceller(&self) {
+    /// Gives one to a new block.
+    ///
+    /// # Safety
+    /// The table is of a canceller `C`, which decides on what the block wants.
+    pub(super) unsafe fn push_canceller<C>(&self, table: &'static Table, captures: C) {
+        assert!(!self.is_fired() && self.region.is_empty(), "a canceller comes first");
+        // SAFETY: the caller's promise; it is the first record, and `CANCELLER` is set.
+        unsafe { self.push_record(table, self.state.made, captures, 0) };
         self.set(bit::CANCELLER);
     }
 

@@ -150,20 +150,16 @@ impl<T, E: Fault> Drop for Chain<T, E> {
 impl<T: 'static, E: Fault> Source<T, E> {
     /// Sets the canceller that decides. The block is new.
     pub(crate) fn set_canceller<C: FnOnce() -> Option<Result<T, E>> + 'static>(&self, decide: C) {
-        assert!(self.block.is_new(), "a canceller comes first");
-        // SAFETY: the first record, as is noted; what it decides on is what the block wants.
-        unsafe { self.block.push_record(&Once::<T, E, C>::TABLE, self.block.state.made, decide, 0) };
-        self.block.set_canceller();
+        // SAFETY: the table is of `C`; what it decides on is what the block wants.
+        unsafe { self.block.push_canceller(&Once::<T, E, C>::TABLE, decide) };
     }
 
     /// Sets the canceller that passes each cancel on. The block is new.
     ///
     /// It is cloned for each call, with what must not be code of the user.
     pub(crate) fn set_forwarding<C: Fn(&Cancelled) + Clone + 'static>(&self, forward: C) {
-        assert!(self.block.is_new(), "a canceller comes first");
-        // SAFETY: the first record, as is noted.
-        unsafe { self.block.push_record(&Forward::<T, E, C>::TABLE, self.block.state.made, forward, 0) };
-        self.block.set_canceller();
+        // SAFETY: the table is of `C`.
+        unsafe { self.block.push_canceller(&Forward::<T, E, C>::TABLE, forward) };
     }
 
     /// Fires an unfired block.

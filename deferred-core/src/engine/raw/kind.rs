@@ -13,10 +13,9 @@ pub(super) struct Kind {
     /// How many words its slot has at least: those that it takes, and one for the place of a stage that waits.
     pub(super) words: u32,
     type_id: fn() -> TypeId,
-    /// Fires an unfired block with an error of the library's. Says whether that was still so when the error was made.
-    pub(super) fire: unsafe fn(&Block, Interrupt) -> bool,
-    /// Fills an empty slot with an error of the library's, which has passed the place.
-    pub(super) refuse: unsafe fn(&Block, Interrupt, Place),
+    /// Fires an unfired block with an error of the library's, or fills an empty slot with one that has passed a place. Says
+    /// whether the block was still unfired when the error was made.
+    pub(super) interrupt: unsafe fn(&Block, Interrupt, Option<Place>) -> bool,
     /// Moves what is in the first slot, which is full, to the second, which is empty. An error has passed the place.
     pub(super) give: unsafe fn(&Block, &Block, Place),
     /// Drops what is in a full slot: an error is reported.
@@ -43,33 +42,26 @@ impl<T: 'static, E: Fault> Of<T, E> {
     const KIND: Kind = Kind {
         words: if words::<Result<T, E>>() == 0 { 1 } else { words::<Result<T, E>>() },
         type_id: TypeId::of::<Result<T, E>>,
-        fire: Self::fire,
-        refuse: Self::refuse,
+        interrupt: Self::interrupt,
         give: Self::give,
         end: Self::end,
         drop: Self::drop,
     };
 
-    unsafe fn fire(block: &Block, why: Interrupt) -> bool {
-        let error = never_unwinding(|| Err::<T, E>(E::from(why)));
-        if block.is_fired() {
-            // Whoever converted it has fired the block meanwhile.
-            never_unwinding(|| drop(error));
-            return false;
+    unsafe fn interrupt(block: &Block, why: Interrupt, at: Option<Place>) -> bool {
+        let mut error = never_unwinding(|| E::from(why));
+        match at {
+            Some(at) => never_unwinding(|| error.passed(at)),
+            None if block.is_fired() => {
+                // Whoever converted it has fired the block meanwhile.
+                never_unwinding(|| drop(error));
+                return false;
+            }
+            None => block.set_fired(),
         }
-        // SAFETY: unfired, and of this kind.
-        unsafe { block.fire(error) };
+        // SAFETY: unfired or waiting, so the slot is empty, and of this kind.
+        unsafe { block.fill(Err::<T, E>(error)) };
         true
-    }
-
-    unsafe fn refuse(block: &Block, why: Interrupt, at: Place) {
-        let error = never_unwinding(|| {
-            let mut error = E::from(why);
-            error.passed(at);
-            Err::<T, E>(error)
-        });
-        // SAFETY: empty, and of this kind.
-        unsafe { block.fill(error) };
     }
 
     unsafe fn give(from: &Block, to: &Block, at: Place) {

@@ -1,6 +1,5 @@
 //! What a block does with its result, and what it does when it is cancelled: records in its region.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -9,7 +8,7 @@ use super::block::{Block, Place, Step};
 use super::kind::{Kind, kind};
 use super::region::{Head, Record};
 use super::words::{lend, put, take, words};
-use crate::engine::{Firing, Left, never_unwinding};
+use crate::engine::{Firing, Left, call, never_unwinding};
 use crate::error::{Cancelled, Fault, Interrupt, Panicked};
 
 /// The code of a record. Each function wants it to be the first record of the block.
@@ -124,7 +123,7 @@ where
             }
         }));
         // SAFETY: as above: a stage that panics has left nothing.
-        ran.unwrap_or_else(|payload| unsafe { Self::panicked(block, at, payload) })
+        ran.unwrap_or_else(|payload| unsafe { Self::failed(block, at, call::panicked(payload)) })
     }
 
     /// Not inline, so that a value needs no registers for it.
@@ -134,13 +133,6 @@ where
         // SAFETY: the caller's promise: the slot is empty, and wants what this stage gives.
         unsafe { block.fill(Err::<U, D>(error)) };
         Step::Result
-    }
-
-    #[cold]
-    unsafe fn panicked(block: &Block, at: Place, payload: Box<dyn Any + Send>) -> Step {
-        let error = never_unwinding(|| D::from(Panicked::new(payload).into()));
-        // SAFETY: the caller's promise.
-        unsafe { Self::failed(block, at, error) }
     }
 }
 
@@ -175,14 +167,7 @@ impl<F: FnOnce() -> Option<Firing>> Watch<F> {
         // SAFETY: the first record is one of this table.
         let told = unsafe { block.pop_record::<F>(record) };
         block.state.clear_busy();
-        let fired = never_unwinding(told).and_then(Firing::into_block);
-        // Something is left behind one that came too late.
-        let goes_on = fired.is_none() && block.can_run() && !block.region.is_empty();
-        if goes_on {
-            block.state.set_busy();
-            return Step::Result;
-        }
-        Step::Ended(fired)
+        Step::Told(never_unwinding(told).and_then(Firing::into_block))
     }
 }
 
