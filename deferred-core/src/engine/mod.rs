@@ -34,6 +34,7 @@
 mod call;
 mod ends;
 mod handle;
+mod looks;
 #[allow(unsafe_code)]
 mod raw;
 mod run;

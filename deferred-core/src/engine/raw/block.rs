@@ -60,7 +60,7 @@ pub(in crate::engine) struct Block {
     pub(in crate::engine) state: State<Marks>,
     /// Of what the last stage gives.
     pub(super) result: Cell<&'static Kind>,
-    pub(super) region: Region,
+    pub(in crate::engine) region: Region,
 }
 
 impl Block {
@@ -72,11 +72,11 @@ impl Block {
         let place = Rc::get_mut(&mut block).expect("nobody else knows it yet").as_mut_ptr();
         // Field by field where it lies, so that no block is made on the stack and copied. (`new_uninit` looks for the
         // layout in two calls.)
-        // SAFETY: every field is written, once. The words of the region may be anything.
+        // SAFETY: every field is written, once.
         let block = unsafe {
             (&raw mut (*place).state).write(State::new(marks, made, last));
             (&raw mut (*place).result).write(Cell::new(kind));
-            Region::begin(&raw mut (*place).region, kind.words);
+            (&raw mut (*place).region).write(Region::new(kind.words));
             block.assume_init()
         };
         block.region.place(kind.words);
@@ -113,6 +113,11 @@ impl Block {
         self.has(bit::HELD)
     }
 
+    /// The last stage has left another block, whose result is waited for.
+    pub(in crate::engine) fn is_waiting(&self) -> bool {
+        self.has(bit::WAITING)
+    }
+
     /// The `Chain` is gone.
     #[inline(always)]
     pub(super) fn let_go(&self) {
@@ -122,23 +127,6 @@ impl Block {
     /// It is the new block of a `Chain` whose source has spoken.
     pub(super) fn set_fired(&self) {
         self.set(bit::FIRED);
-    }
-
-    /// Its result is there, and a loop may take it through the stages.
-    #[inline(always)]
-    pub(in crate::engine) fn can_run(&self) -> bool {
-        self.is_full() && self.state.is_free()
-    }
-
-    /// Its result is there, and nothing is left that would change it.
-    #[inline(always)]
-    pub(in crate::engine) fn is_done(&self) -> bool {
-        self.can_run() && self.region.is_empty()
-    }
-
-    /// All that is left to do is to pass on what it waits for.
-    pub(in crate::engine) fn only_passes_on(&self) -> bool {
-        self.has(bit::WAITING) && !self.state.is_paused() && self.region.is_empty()
     }
 
     /// It is not paused, and all that is left to do with the result is to give it.
@@ -267,11 +255,6 @@ impl Block {
         self.state.forget_toward();
         // SAFETY: it was waiting, so the slot held a place.
         unsafe { take(self.region.slot(1)) }
-    }
-
-    /// The block that this one waits for, if it waits for one that still is there.
-    pub(in crate::engine) fn awaited(&self) -> Option<Rc<Block>> {
-        if self.has(bit::WAITING) { self.state.toward() } else { None }
     }
 
     /// Hands the place of this block, which only waits, over to `heir`.

@@ -41,7 +41,7 @@ impl Record {
     }
 }
 
-pub(super) struct Region {
+pub(in crate::engine) struct Region {
     /// Where its words are: `here`, which does not move, or in an allocation of their own.
     base: Cell<*mut Word>,
     slot: Cell<u32>,
@@ -53,21 +53,13 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// Writes one with a slot of `slot` words, which is to be told its [`place`](Self::place).
-    ///
-    /// # Safety
-    /// `place` may be written, and nothing but that is done with it before.
+    /// One with a slot of `slot` words, which is to be told its [`place`](Self::place).
     #[inline(always)]
-    pub(super) unsafe fn begin(place: *mut Region, slot: u32) {
+    pub(super) fn new(slot: u32) -> Region {
         let slot = if slot > IN_PLACE { 0 } else { slot };
-        // SAFETY: the caller's promise. The words are anything.
-        unsafe {
-            (&raw mut (*place).base).write(Cell::new(ptr::null_mut()));
-            (&raw mut (*place).slot).write(Cell::new(slot));
-            (&raw mut (*place).first).write(Cell::new(slot));
-            (&raw mut (*place).end).write(Cell::new(slot));
-            (&raw mut (*place).cap).write(Cell::new(IN_PLACE));
-        }
+        let here = UnsafeCell::new([const { Word::uninit() }; IN_PLACE as usize]);
+        let (base, end) = (Cell::new(ptr::null_mut()), Cell::new(slot));
+        Region { base, slot: Cell::new(slot), first: Cell::new(slot), end, cap: Cell::new(IN_PLACE), here }
     }
 
     /// Lies where it stays.
@@ -97,7 +89,7 @@ impl Region {
     }
 
     #[inline(always)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.first.get() == self.end.get()
     }
 
@@ -114,7 +106,6 @@ impl Region {
 
     /// The captures of the last record, of `len` words.
     pub(super) fn last_captures(&self, len: u32) -> *mut Word {
-        debug_assert!(self.first.get() + HEAD + len <= self.end.get(), "no such record");
         self.at(self.end.get() - len, len)
     }
 
@@ -122,13 +113,11 @@ impl Region {
     #[inline(always)]
     pub(super) fn pop_first(&self, len: u32) {
         self.first.set(self.first.get() + HEAD + len);
-        debug_assert!(self.first.get() <= self.end.get(), "popped more than was there");
     }
 
     /// Takes back the last record, of `len` words, whose captures were moved out.
     pub(super) fn pop_last(&self, len: u32) {
         self.end.set(self.end.get() - HEAD - len);
-        debug_assert!(self.first.get() <= self.end.get(), "took back more than was there");
     }
 
     /// Appends a record, for whose `len` words of captures this gives the place. The slot has at least `slot` words then.

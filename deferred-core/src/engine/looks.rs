@@ -1,0 +1,31 @@
+//! What a block looks like to the loop.
+
+#![forbid(unsafe_code)]
+
+use std::rc::Rc;
+
+use super::raw::Block;
+
+impl Block {
+    /// Its result is there, and a loop may take it through the stages.
+    #[inline(always)]
+    pub(super) fn can_run(&self) -> bool {
+        self.is_full() && self.state.is_free()
+    }
+
+    /// Its result is there, and nothing is left that would change it.
+    #[inline(always)]
+    pub(super) fn is_done(&self) -> bool {
+        self.can_run() && self.region.is_empty()
+    }
+
+    /// All that is left to do is to pass on what it waits for.
+    pub(super) fn only_passes_on(&self) -> bool {
+        self.is_waiting() && !self.state.is_paused() && self.region.is_empty()
+    }
+
+    /// The block that this one waits for, if it waits for one that still is there.
+    pub(super) fn awaited(&self) -> Option<Rc<Block>> {
+        if self.is_waiting() { self.state.toward() } else { None }
+    }
+}
