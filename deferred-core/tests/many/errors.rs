@@ -1,0 +1,53 @@
+//! What many fail with, as an error.
+
+use deferred_core::{Cancelled, Deferred, Failure, FailureGroup, Fault, FirstError, Interrupt, gather, race};
+
+use crate::support::{App, told_failure};
+
+fn first_error() -> FirstError {
+    gather([Deferred::succeed(1), Deferred::fail(App(1))]).try_take().unwrap().unwrap_err()
+}
+
+#[test]
+fn a_first_error_says_which_and_what() {
+    let first = first_error();
+    assert_eq!(first.to_string(), "number 1 failed: application error 1");
+    assert_eq!(FirstError::<Failure>::from(Interrupt::from(Cancelled::new())).to_string(), "cancelled");
+}
+
+#[test]
+fn a_failure_of_a_first_error_keeps_it_and_can_be_trapped() {
+    let failure = Failure::from(first_error());
+    let trapped = failure.trap::<FirstError>().unwrap();
+    assert_eq!((trapped.index, told_failure(&trapped.error)), (Some(1), "App(1)".into()));
+}
+
+#[test]
+fn the_error_of_the_whole_becomes_that_failure() {
+    let whole = FirstError::<Failure>::from(Interrupt::from(Cancelled::new()));
+    assert!(Failure::from(whole).check::<Cancelled>());
+    let whole = FailureGroup::<Failure>::from(Interrupt::from(Cancelled::new()));
+    assert!(Failure::from(whole).check::<Cancelled>());
+}
+
+#[test]
+fn a_failure_looks_through_for_the_interrupt() {
+    let cancelled = || Deferred::<u32>::fail(Cancelled::new());
+    let first = Failure::from(gather([cancelled()]).try_take().unwrap().unwrap_err());
+    assert!(matches!(first.interrupt(), Some(Interrupt::Cancelled(_))));
+    assert!(!first.check::<Cancelled>(), "it is a FirstError");
+    let group = Failure::from(race([cancelled(), cancelled()]).try_take().unwrap().unwrap_err());
+    assert!(matches!(group.interrupt(), Some(Interrupt::Cancelled(_))));
+    let mixed = Failure::from(race([cancelled(), Deferred::fail(App(1))]).try_take().unwrap().unwrap_err());
+    assert!(mixed.interrupt().is_none());
+    assert_eq!(mixed.to_string(), "all 2 failed: cancelled; application error 1");
+}
+
+#[test]
+fn errors_of_an_own_type_nest() {
+    let first: FirstError<Interrupt> =
+        gather([Deferred::<u32, Interrupt>::from(Err(Cancelled::new().into()))]).try_take().unwrap().unwrap_err();
+    assert_eq!(first.to_string(), "number 0 failed: Cancelled");
+    let failure = Failure::from(first);
+    assert!(failure.check::<FirstError<Interrupt>>());
+}
