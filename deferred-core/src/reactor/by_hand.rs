@@ -31,6 +31,11 @@ impl Reactor {
         owner
     }
 
+    /// When the next call is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.core.timers.next_due()
+    }
+
     /// See [`Clock::advance`](crate::Clock::advance).
     pub(crate) fn advance(&self, by: Duration) {
         if let Time::ByHand(now) = &self.core.time {

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::reactor::{Reactor, ReactorOwner};
+use crate::reactor::{Reactor, ReactorOwner, later};
 
 /// A reactor whose time stands still until it is moved by hand: for tests, which run in no time and always the same.
 ///
@@ -49,6 +49,33 @@ impl Clock {
     /// [`LoopingCall`](crate::LoopingCall) with an interval of zero.
     pub fn advance(&self, by: Duration) {
         self.reactor.advance(by);
+    }
+
+    /// Moves the time as [`advance`](Self::advance) does, but stops at each moment at which a call is due: each sees the
+    /// moment for which it was made.
+    ///
+    /// # Panics
+    ///
+    /// As [`advance`](Self::advance).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::Clock;
+    ///
+    /// let clock = Clock::new();
+    /// let (begun, sees) = (clock.now(), clock.clone());
+    /// clock.call_later(Duration::from_secs(1), move || assert_eq!(sees.now() - begun, Duration::from_secs(1)));
+    /// clock.advance_in_steps(Duration::from_secs(5));
+    /// assert_eq!(clock.now() - begun, Duration::from_secs(5));
+    /// ```
+    pub fn advance_in_steps(&self, by: Duration) {
+        let end = later(self.now(), by);
+        while let Some(due) = self.reactor.next_due().filter(|due| *due <= end) {
+            self.advance(due.saturating_duration_since(self.now()));
+        }
+        self.advance(end.saturating_duration_since(self.now()));
     }
 
     /// Advances by each of these, one after the other.

@@ -1,6 +1,6 @@
 //! A call that is made again and again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::mem;
 use std::panic::Location;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::error::{Failure, Fault};
+use crate::error::{self, Failure, Fault};
 use crate::reactor::{DelayedCall, Reactor, later};
 
 /// Calls a function again and again, at even intervals.
@@ -17,7 +17,8 @@ use crate::reactor::{DelayedCall, Reactor, later};
 /// time, does not move the ones behind it, so nothing drifts. Where a call takes longer than the interval, the moments
 /// that have passed meanwhile are left out. If the function returns a [`Deferred`], the next call waits for it too.
 ///
-/// An error of the function, and a panic, ends it: the Deferred that [`start`](Self::start) gave fails with that.
+/// An error of the function, and a panic, ends it: the Deferred that [`start`](Self::start) gave fails with that. Or it
+/// goes on: [`keep_going`](Self::keep_going).
 ///
 /// Clones mean the same one. Dropping them changes nothing: it is the reactor that calls.
 ///
@@ -48,6 +49,7 @@ struct Looping<E: Fault> {
     reactor: Reactor,
     call: Call<E>,
     counted: bool,
+    keeps_going: Cell<bool>,
     state: RefCell<State>,
 }
 
@@ -176,8 +178,31 @@ impl<E: Fault> LoopingCall<E> {
         at: &'static Location<'static>,
     ) -> LoopingCall<E> {
         let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
-        let looping = Looping { reactor: reactor.clone(), call, counted, state: RefCell::new(State::Idle) };
+        let state = RefCell::new(State::Idle);
+        let looping = Looping { reactor: reactor.clone(), call, counted, keeps_going: Cell::new(false), state };
         LoopingCall { looping: Rc::new(looping) }
+    }
+
+    /// Lets it go on after an error of the function, which is reported as unhandled each time.
+    ///
+    /// Twisted has no such thing; there, the function catches what it may raise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::{Clock, Failure, LoopingCall, on_unhandled};
+    ///
+    /// let clock = Clock::new();
+    /// let _hook = on_unhandled(|error| println!("{error}"));
+    /// let ticking = LoopingCall::new(&clock, || Err::<(), _>(Failure::msg("out of order"))).keep_going();
+    /// let _done = ticking.start(Duration::from_secs(1));
+    /// assert!(ticking.is_running());
+    /// ```
+    #[must_use]
+    pub fn keep_going(self) -> LoopingCall<E> {
+        self.looping.keeps_going.set(true);
+        self
     }
 
     /// Makes the first call now, inside this one, and the next ones each `interval` from now on.
@@ -340,6 +365,13 @@ impl<E: Fault> Looping<E> {
 
     fn called(self: Rc<Self>, result: Result<(), E>) {
         let State::Calling { run, end, .. } = self.state.replace(State::Idle) else { return };
+        let result = match result {
+            Err(error) if end == End::No && self.keeps_going.get() => {
+                error::report(&error, run.at, run.at);
+                Ok(())
+            }
+            result => result,
+        };
         match result {
             Ok(()) if end == End::No => {
                 let now = self.reactor.now();

@@ -93,3 +93,22 @@ fn calls_that_add_calls_for_ever_are_found() {
     again(clock.clone());
     clock.advance(Duration::ZERO);
 }
+
+#[test]
+fn in_steps_each_call_sees_the_moment_for_which_it_was_made() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let begun = clock.now();
+    for at in [3, 1, 2] {
+        let (time, line) = (clock.clone(), log.clone());
+        clock.call_later(secs(at), move || {
+            line.add(format!("{:?}", time.now() - begun));
+            let (later, inner) = (time.clone(), line.clone());
+            time.call_later(secs(4), move || inner.add(format!("then {:?}", later.now() - begun)));
+        });
+    }
+    clock.advance_in_steps(secs(6));
+    assert_eq!(log.take(), ["1s", "2s", "3s", "then 5s", "then 6s"]);
+    assert_eq!(clock.now() - begun, secs(6));
+    clock.advance_in_steps(secs(1));
+    assert_eq!(log.take(), ["then 7s"]);
+}

@@ -281,3 +281,84 @@ fn closing_the_reactor_ends_it_whoever_holds_it() {
     }
     assert!(log.take().is_empty());
 }
+
+#[test]
+fn the_count_tells_how_many_moments_have_come() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let seen = log.clone();
+    let call = LoopingCall::with_count(&clock, move |count| seen.add(count.to_string()));
+    let _done = call.start(secs(2));
+    clock.pump([secs(2), secs(5), secs(1), secs(20)]);
+    assert_eq!(log.take(), ["1", "1", "2", "1", "10"]);
+    call.stop();
+
+    let _done = call.start_later(secs(2));
+    clock.pump([secs(1), secs(1), secs(4)]);
+    assert_eq!(log.take(), ["1", "2"]);
+    call.stop();
+
+    let _done = call.start(Duration::ZERO);
+    call.stop();
+    assert_eq!(log.take(), ["1"]);
+}
+
+#[test]
+fn a_reset_starts_the_grid_anew() {
+    let Ticking { clock, log, call } = ticking(Duration::ZERO);
+    let _done = call.start(secs(10));
+    clock.advance(secs(4));
+    call.reset();
+    clock.pump([secs(9), secs(1), secs(10)]);
+    assert_eq!(log.take(), ["0ns", "14s", "24s"]);
+    call.stop();
+    call.reset(); // does not run
+    assert!(!call.is_running());
+}
+
+#[test]
+fn a_reset_does_nothing_while_a_call_runs_or_is_waited_for() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let (inner, resolver) = Deferred::<()>::new();
+    let inner = RefCell::new(Some(inner));
+    let seen = log.clone();
+    let call = LoopingCall::new(&clock, move || {
+        seen.add("tick");
+        inner.take().unwrap_or_else(|| Deferred::succeed(()))
+    });
+    let _done = call.start(secs(10));
+    clock.advance(secs(4));
+    call.reset();
+    resolver.callback(());
+    clock.advance(secs(6));
+    assert_eq!(log.take(), ["tick", "tick"]);
+}
+
+#[test]
+fn after_a_reset_that_comes_right_after_a_call_the_count_begins_anew() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let seen = log.clone();
+    let call = LoopingCall::with_count(&clock, move |count| seen.add(count.to_string()));
+    let _done = call.start(secs(10));
+    clock.advance(secs(13));
+    call.reset();
+    clock.advance(secs(10));
+    assert_eq!(log.take(), ["1", "1", "1"]);
+}
+
+#[test]
+fn one_that_keeps_going_reports_each_error_and_goes_on_until_it_is_stopped() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let _hook = crate::support::unhandled_into(&log);
+    let seen = log.clone();
+    let call = LoopingCall::new(&clock, move || {
+        seen.add("tick");
+        if seen.take() == ["none"] { Ok(()) } else { Err(App(1).into()) }
+    })
+    .keep_going();
+    let done = call.start(secs(1));
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+    clock.advance(secs(1));
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+    call.stop();
+    assert!(done.try_take().unwrap().is_ok());
+}

@@ -121,3 +121,25 @@ fn a_closed_reactor_has_no_time() {
     two.errback(Cancelled::new());
     assert_eq!((taken(before), taken(after)), ("1".into(), "Cancelled".into()));
 }
+
+#[test]
+fn what_arrives_once_the_time_has_passed_is_converted_and_what_comes_in_time_is_not() {
+    for (decides, arrives) in [(None, "Cancelled(timed out after 3s)"), (Some(7), "7")] {
+        let (clock, log) = (Clock::new(), Log::new());
+        let seen = log.clone();
+        let (deferred, _resolver) = Deferred::<u32>::with_canceller(move || decides.map(Ok));
+        let deferred = deferred.add_timeout_with(secs(3), &clock, move |result| {
+            seen.add(crate::support::told(result.as_ref()));
+            Ok(9)
+        });
+        clock.advance(secs(3));
+        assert_eq!(log.take(), [arrives]);
+        assert_eq!(taken(deferred), "9");
+    }
+    let clock = Clock::new();
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let deferred = deferred.add_timeout_with(secs(3), &clock, |_| Ok(9));
+    resolver.errback(App(1));
+    assert_eq!(taken(deferred), "App(1)");
+    assert!(clock.delayed_calls().is_empty());
+}

@@ -1,0 +1,55 @@
+//! The gate.
+
+use deferred_core::{Deferred, Gate, GateClosed};
+
+use crate::support::{App, Log, seen, taken};
+
+#[test]
+fn an_open_gate_lets_in_and_a_closed_one_waits_for_what_is_inside() {
+    let gate = Gate::new();
+    let (first, second) = (gate.enter().unwrap(), gate.enter().unwrap());
+    assert_eq!(gate.count(), 2);
+    let mut drained = gate.close();
+    assert!(gate.is_closed());
+    assert_eq!(gate.enter().unwrap_err(), GateClosed);
+    drop(first);
+    assert_eq!(seen(&mut drained), "pending");
+    let mut again = gate.close();
+    drop(second);
+    assert_eq!((seen(&mut drained), seen(&mut again)), ("()".into(), "()".into()));
+    assert_eq!(taken(gate.close()), "()");
+}
+
+#[test]
+fn run_is_inside_until_its_deferred_is_done_and_refused_when_closed() {
+    let gate = Gate::new();
+    let (inner, resolver) = Deferred::<u32>::new();
+    let runs = gate.run(move || inner);
+    assert_eq!(taken(gate.run(|| Ok(1))), "1");
+    assert_eq!(gate.count(), 1);
+    let drained = gate.close();
+    assert_eq!(taken(gate.run(|| Ok(2))), "Cancelled(the gate is closed: no new work is let in)");
+    resolver.errback(App(1));
+    assert_eq!((taken(runs), taken(drained)), ("App(1)".into(), "()".into()));
+}
+
+#[test]
+fn a_panic_inside_goes_out() {
+    let gate = Gate::new();
+    let panics = gate.run(|| -> Result<(), _> { panic!("inside") });
+    assert_eq!((taken(panics).as_str(), gate.count()), ("Panicked(inside)", 0));
+}
+
+#[test]
+fn the_last_one_out_fires_after_the_callback_in_which_it_goes() {
+    let log = Log::new();
+    let gate = Gate::new();
+    let pass = gate.enter().unwrap();
+    let _drained = log.watch("drained", gate.close());
+    let inner = log.clone();
+    drop(Deferred::succeed(()).map(move |()| {
+        drop(pass);
+        inner.add("callback ends");
+    }));
+    assert_eq!(log.take(), ["callback ends", "drained ()"]);
+}

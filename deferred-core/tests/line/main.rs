@@ -1,0 +1,10 @@
+//! Waiting in line.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod depth;
+mod gate;
+mod permits;
+mod queue;
+mod stream;
