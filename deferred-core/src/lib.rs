@@ -22,6 +22,9 @@
 //! # Where to find what
 //!
 //! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks may return;
+//! - coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds, and whatever else can be awaited;
+//! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`];
+//! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
 //! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`]; [`ReactorHandle`] and [`RemoteResolver`] for
 //!   other threads; [`react`] and [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for
 //!   tests;
@@ -30,8 +33,8 @@
 //!
 //! # Depth
 //!
-//! The library never recurses: a million Deferreds that wait for each other fire, are cancelled and are dropped on a
-//! small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside `add_callback`, and a
+//! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other fire, are cancelled and
+//! are dropped on a small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside `add_callback`, and a
 //! [`Resolver`] that you fire inside a callback runs the other Deferred's callbacks there.
 
 #![deny(unsafe_code)]

@@ -52,10 +52,14 @@ use ready::Ready;
 /// | a [`Resolver`] | the Deferred fires [`Abandoned`](crate::Abandoned) |
 /// | a [`Pause`] | the pause ends |
 /// | a [`CancelHandle`] | nothing |
+/// | a `Wait`, which is what `.await` holds | the Deferred is cancelled, and what comes of that counts as handled |
+/// | a `Permit`, a `Pass` of a gate | it is given back |
+///
+/// What a drop fires while a callback runs comes right after that callback.
 ///
 /// # Cancellation
 ///
-/// Only [`cancel`](Deferred::cancel), or a [`CancelHandle`], cancels.
+/// Only [`cancel`](Deferred::cancel), a [`CancelHandle`], or dropping what `.await` has made of it, cancels.
 ///
 /// # Examples
 ///
