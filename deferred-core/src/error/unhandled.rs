@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use std::panic::Location;
 
 use super::failure::write_texts;
-use super::{Failure, Fault, Interrupt, Trail, hook};
+use super::{Failure, FailureGroup, Fault, FirstError, Interrupt, Trail, hook};
 
 /// An error that nobody handled, as a hook sees it.
 ///
@@ -77,6 +77,10 @@ impl fmt::Display for Unhandled<'_> {
             write!(f, "{failure:#}")?;
         } else if let Some(interrupt) = any.downcast_ref::<Interrupt>() {
             write_texts(interrupt, f)?;
+        } else if let Some(first) = any.downcast_ref::<FirstError>() {
+            write_texts(first, f)?;
+        } else if let Some(group) = any.downcast_ref::<FailureGroup>() {
+            write_texts(group, f)?;
         } else {
             write!(f, "{:?}", self.error())?;
         }

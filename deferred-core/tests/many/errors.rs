@@ -1,8 +1,10 @@
 //! What many fail with, as an error.
 
-use deferred_core::{Cancelled, Deferred, Failure, FailureGroup, Fault, FirstError, Interrupt, gather, race};
+use deferred_core::{
+    Cancelled, Deferred, Failure, FailureGroup, Fault, FirstError, Interrupt, gather, on_unhandled, race,
+};
 
-use crate::support::{App, told_failure};
+use crate::support::{App, Log, told_failure};
 
 fn first_error() -> FirstError {
     gather([Deferred::succeed(1), Deferred::fail(App(1))]).try_take().unwrap().unwrap_err()
@@ -50,4 +52,20 @@ fn errors_of_an_own_type_nest() {
     assert_eq!(first.to_string(), "number 0 failed: Cancelled");
     let failure = Failure::from(first);
     assert!(failure.check::<FirstError<Interrupt>>());
+}
+
+#[test]
+fn a_report_of_one_that_nobody_handled_names_the_index_and_the_message() {
+    let log = Log::new();
+    let lines = log.clone();
+    let _hook = on_unhandled(move |error| lines.add(error.to_string().lines().next().unwrap_or_default()));
+    drop(gather([Deferred::<u32>::fail(App(1))]));
+    drop(race([Deferred::<u32>::fail(App(1)), Deferred::fail(App(2))]));
+    assert_eq!(
+        log.take(),
+        [
+            "deferred: an error was never handled: number 0 failed: application error 1",
+            "deferred: an error was never handled: all 2 failed: application error 1; application error 2",
+        ]
+    );
 }
