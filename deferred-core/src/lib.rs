@@ -23,7 +23,8 @@
 //!
 //! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks may return;
 //! - coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds, and whatever else can be awaited;
-//! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`];
+//! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
+//!   items: [`at_most`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
 //! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`]; [`ReactorHandle`] and [`RemoteResolver`] for
 //!   other threads; [`react`] and [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for
@@ -52,13 +53,16 @@ pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
     Abandoned, Cancelled, Cycle, Failure, FailureGroup, Fault, FirstError, HookGuard, Interrupt, NoReactor, Panicked,
-    TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+    Share, TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
 };
 pub use line::{
     DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, NotHeld, Overflow, Pass, Permit, QueueClosed,
     QueueOverflow, QueueSink, QueueStream, QueueUnderflow,
 };
-pub use many::{FirstSuccess, deferred_list, first_completion, first_success, gather, gather_cancelling, race};
+pub use many::{
+    AtMost, FirstSuccess, Scope, Shared, Tuple, at_most, deferred_list, first_completion, first_success, fold, gather,
+    gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
+};
 pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, Outcome, Reactor, ReactorHandle, ReactorOwner, RemoteResolver, Turn, park,
     react,

@@ -120,7 +120,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// called again from inside itself, since a Deferred that it cancels may have a callback that cancels this one.
     #[track_caller]
     pub fn with_forwarding_canceller(canceller: impl Fn(&Cancelled) + 'static) -> (Deferred<T, E>, Resolver<T, E>) {
-        let (deferred, resolver) = Self::typed();
+        Self::forwarding_at(Location::caller(), canceller)
+    }
+
+    /// [`with_forwarding_canceller`](Deferred::with_forwarding_canceller) for one that is made at `at`.
+    pub(crate) fn forwarding_at(
+        at: &'static Location<'static>,
+        canceller: impl Fn(&Cancelled) + 'static,
+    ) -> (Deferred<T, E>, Resolver<T, E>) {
+        let (deferred, resolver) = Self::typed_at(at);
         let canceller = Rc::new(canceller);
         resolver.source.set_forwarding(move |why: &Cancelled| canceller(why));
         (deferred, resolver)

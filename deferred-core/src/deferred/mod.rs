@@ -102,7 +102,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// What a stage that was added at `at` has left.
     #[inline(always)]
-    fn left(left: Left<T, E>, made: &'static Location<'static>, at: &'static Location<'static>) -> Self {
+    pub(crate) fn left(left: Left<T, E>, made: &'static Location<'static>, at: &'static Location<'static>) -> Self {
         match left {
             Left::Result(result) => Self::ready(result, made, at),
             Left::Wait(chain) => Self::pending(chain),

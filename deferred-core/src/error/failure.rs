@@ -7,6 +7,7 @@ use std::iter;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::Location;
+use std::sync::Arc;
 
 use super::many::{interrupt_inside, unwrap_whole};
 use super::{Fault, Interrupt, Trail};
@@ -61,11 +62,76 @@ enum Held {
         error: Box<dyn Error + Send + Sync>,
         as_any: AsAny,
     },
+    /// Several failures hold it.
+    Shared(Arc<SharedFailure>),
 }
+
+/// What the failures of several observers hold: the original.
+pub struct SharedFailure(Inner);
 
 /// Gives the error as an `Any`, which can be asked for a type that is not known to be an error. `None` for an error
 /// that came in a box: its type is not known, and a `dyn Error` does not tell it.
 type AsAny = for<'a> fn(&'a (dyn Error + 'static)) -> Option<&'a dyn Any>;
+
+impl Held {
+    fn original(&self) -> &Held {
+        let mut held = self;
+        while let Held::Shared(shared) = held {
+            held = &shared.0.held;
+        }
+        held
+    }
+
+    /// The original, if nobody else has it.
+    fn original_mut(&mut self) -> Option<&mut Held> {
+        match self {
+            Held::Shared(shared) => Arc::get_mut(shared)?.0.held.original_mut(),
+            held => Some(held),
+        }
+    }
+
+    /// The original, if nobody else has it.
+    fn into_original(self) -> Result<Held, Held> {
+        match self {
+            Held::Shared(shared) => match Arc::try_unwrap(shared) {
+                Ok(SharedFailure(inner)) => inner.held.into_original(),
+                Err(shared) => Err(Held::Shared(shared)),
+            },
+            held => Ok(held),
+        }
+    }
+}
+
+/// For a box of errors that is made of a failure which others share.
+impl fmt::Display for SharedFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.held.original() {
+            Held::Interrupt(interrupt) => write!(f, "{interrupt}"),
+            Held::Other { error, .. } => write!(f, "{error}"),
+            Held::Shared(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for SharedFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.held.original() {
+            Held::Interrupt(interrupt) => write!(f, "{interrupt:?}"),
+            Held::Other { error, .. } => write!(f, "{error:?}"),
+            Held::Shared(_) => Ok(()),
+        }
+    }
+}
+
+impl Error for SharedFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.0.held.original() {
+            Held::Interrupt(interrupt) => interrupt.source(),
+            Held::Other { error, .. } => error.source(),
+            Held::Shared(_) => None,
+        }
+    }
+}
 
 impl Failure {
     /// An error that is only a text.
@@ -112,6 +178,22 @@ impl Failure {
 
     fn holding(held: Held) -> Failure {
         Failure(Box::new(Inner { held, trail: Trail::new() }))
+    }
+
+    /// What it holds, be it shared or not.
+    fn held(&self) -> &Held {
+        self.0.held.original()
+    }
+
+    pub(super) fn into_arc(self) -> Arc<SharedFailure> {
+        match self.0.held {
+            Held::Shared(shared) if self.0.trail.total() == shared.0.trail.total() => shared,
+            held => Arc::new(SharedFailure(Inner { held, trail: self.0.trail })),
+        }
+    }
+
+    pub(super) fn from_arc(shared: &Arc<SharedFailure>) -> Failure {
+        Failure(Box::new(Inner { held: Held::Shared(shared.clone()), trail: shared.0.trail.clone() }))
     }
 
     /// Gives the error if it is an `X`, and otherwise the failure back, so that `?` in an errback lets it go on.
@@ -165,50 +247,56 @@ impl Failure {
     ///
     /// # Errors
     ///
-    /// The failure as it was, with its trail, if its error is no `X`.
+    /// The failure as it was, with its trail, if its error is no `X`, or if several observers share it.
     pub fn downcast<X: Error + 'static>(self) -> Result<X, Failure> {
         // Looking first leaves a failure that goes on in the memory it has.
         if !self.check::<X>() {
             return Err(self);
         }
-        Ok(match self.0.held {
-            Held::Interrupt(interrupt) => interrupt.narrow().expect("it was looked for"),
-            Held::Other { error, .. } => *error.downcast().expect("it was looked for"),
-        })
+        let Inner { held, trail } = *self.0;
+        match held.into_original() {
+            Ok(Held::Interrupt(interrupt)) => Ok(interrupt.narrow().expect("it was looked for")),
+            Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("it was looked for")),
+            Ok(held @ Held::Shared(_)) | Err(held) => Err(Failure(Box::new(Inner { held, trail }))),
+        }
     }
 
     /// The error, if it is an `X`.
     #[must_use]
     pub fn downcast_ref<X: Error + 'static>(&self) -> Option<&X> {
-        match &self.0.held {
+        match self.held() {
             Held::Interrupt(interrupt) => interrupt.get(),
             Held::Other { error, .. } => error.downcast_ref(),
+            Held::Shared(_) => None,
         }
     }
 
-    /// The error, if it is an `X`, to change it.
+    /// The error, if it is an `X` that no other observer shares, to change it.
     #[must_use]
     pub fn downcast_mut<X: Error + 'static>(&mut self) -> Option<&mut X> {
-        match &mut self.0.held {
+        match self.0.held.original_mut()? {
             Held::Interrupt(interrupt) => interrupt.get_mut(),
             Held::Other { error, .. } => error.downcast_mut(),
+            Held::Shared(_) => None,
         }
     }
 
     /// As [`downcast_ref`](Failure::downcast_ref), for a type that is not known to be an error.
     pub(super) fn find<X: Any>(&self) -> Option<&X> {
-        match &self.0.held {
+        match self.held() {
             Held::Interrupt(interrupt) => interrupt.get(),
             Held::Other { error, as_any } => as_any(&**error)?.downcast_ref(),
+            Held::Shared(_) => None,
         }
     }
 
     /// The error. Of an interrupt it is the inner type, such as [`Cancelled`](crate::Cancelled).
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        match &self.0.held {
+        match self.held() {
             Held::Interrupt(interrupt) => interrupt.inner(),
             Held::Other { error, .. } => &**error,
+            Held::Shared(shared) => &**shared,
         }
     }
 
@@ -290,9 +378,10 @@ impl<X: Error + 'static> fmt::Display for Trapped<X> {
 
 impl Fault for Failure {
     fn interrupt(&self) -> Option<&Interrupt> {
-        match &self.0.held {
+        match self.held() {
             Held::Interrupt(interrupt) => Some(interrupt),
             Held::Other { error, .. } => interrupt_inside(&**error),
+            Held::Shared(_) => None,
         }
     }
 
@@ -327,9 +416,11 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
 /// The error itself, without the trail.
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     fn from(failure: Failure) -> Self {
-        match failure.0.held {
-            Held::Interrupt(interrupt) => interrupt.into_inner(),
-            Held::Other { error, .. } => error,
+        match failure.0.held.into_original() {
+            Ok(Held::Interrupt(interrupt)) => interrupt.into_inner(),
+            Ok(Held::Other { error, .. }) => error,
+            Ok(Held::Shared(shared)) | Err(Held::Shared(shared)) => Box::new(shared),
+            Err(_) => unreachable!("only what is shared is given back"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod hook;
 mod interrupt;
 mod many;
+mod share;
 mod trail;
 mod unhandled;
 
@@ -23,6 +24,7 @@ pub(crate) use hook::closing;
 pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
 pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NoReactor, Panicked, TimedOut};
 pub use many::{FailureGroup, FirstError};
+pub use share::Share;
 pub use trail::Trail;
 pub use unhandled::Unhandled;
 pub(crate) use unhandled::report;

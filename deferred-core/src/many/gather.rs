@@ -38,7 +38,14 @@ use crate::error::{Cancelled, Fault, FirstError};
 pub fn gather<T: 'static, E: Fault>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<Vec<T>, FirstError<E>> {
-    join(deferreds, |count| Gather { values: Values::new(count), cancels: false }, Location::caller())
+    gather_at(deferreds, Location::caller())
+}
+
+pub(super) fn gather_at<T: 'static, E: Fault>(
+    deferreds: impl IntoIterator<Item = Deferred<T, E>>,
+    at: &'static Location<'static>,
+) -> Deferred<Vec<T>, FirstError<E>> {
+    join(deferreds, |count| Gather { values: Values::new(count), cancels: false }, at)
 }
 
 /// [`gather`] that cancels the others after the first error, before it fires with that.

@@ -1,0 +1,98 @@
+//! One after the other.
+
+use std::panic::Location;
+
+use crate::deferred::{Deferred, IntoDeferred};
+use crate::engine::{Left, settle};
+use crate::error::{Failure, Fault};
+
+/// Calls `f` with what it gave last (at first `begin`) and the next item, waits for what it returns, and so on; gives what
+/// it gave in the end.
+///
+/// An item is taken from `items` only when it is needed. It needs no stack, however many there are and whether `f` is
+/// ready at once or waits.
+///
+/// # Errors
+///
+/// Through the Deferred: the first of `f`, after which nothing more is called, and a panic of `f` or of `items`.
+///
+/// # Cancellation
+///
+/// Cancels what `f` has returned.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Deferred, fold};
+///
+/// let sum = fold(1..=4, 0, |sum, n| Deferred::succeed(sum + n));
+/// assert_eq!(sum.try_take().unwrap().unwrap(), 10);
+/// ```
+#[doc(alias = "reduce")]
+#[track_caller]
+pub fn fold<A, I, R, F>(items: I, begin: A, f: F) -> Deferred<A>
+where
+    A: 'static,
+    I: IntoIterator<IntoIter: 'static>,
+    R: IntoDeferred<Failure, Value = A>,
+    F: FnMut(A, I::Item) -> R + 'static,
+{
+    let (items, at) = (items.into_iter(), Location::caller());
+    Deferred::left(
+        settle(Ok::<_, Failure>(begin), at, at, |begun| begun.map_or_else(failed, |begun| steps(items, begun, f, at))),
+        at,
+        at,
+    )
+}
+
+/// Calls `f` `count` times, with 0, 1 and so on, and waits each time for what it returns. [`fold`] without a value.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::repeat_times;
+///
+/// let done = repeat_times(3, |n| println!("{n}"));
+/// assert!(done.is_ready());
+/// ```
+#[track_caller]
+pub fn repeat_times<R, F>(count: u64, mut f: F) -> Deferred<()>
+where
+    R: IntoDeferred<Failure, Value = ()>,
+    F: FnMut(u64) -> R + 'static,
+{
+    fold(0..count, (), move |(), n| f(n))
+}
+
+fn failed<A: 'static, E: Fault>(error: E) -> Left<A, E> {
+    Left::Result(Err(error))
+}
+
+fn steps<A, I, E, R, F>(mut items: I, mut value: A, mut f: F, at: &'static Location<'static>) -> Left<A, E>
+where
+    A: 'static,
+    I: Iterator + 'static,
+    E: Fault,
+    R: IntoDeferred<E, Value = A>,
+    F: FnMut(A, I::Item) -> R + 'static,
+{
+    while let Some(item) = items.next() {
+        // Taken if it is there, so that what never waits runs in this loop and not one inside the other.
+        let step = match f(value, item).into_deferred().into_left() {
+            Left::Wait(chain) if chain.is_done() => Left::Result(chain.take()),
+            step => step,
+        };
+        match step {
+            Left::Result(Ok(next)) => value = next,
+            Left::Result(Err(error)) => return failed(error),
+            // A tail call: what this leaves takes the place of the step that waited.
+            Left::Wait(chain) => {
+                return chain.then(at, move |step| match step {
+                    Ok(next) => steps(items, next, f, at),
+                    Err(error) => failed(error),
+                });
+            }
+        }
+    }
+    Left::Result(Ok(value))
+}

@@ -1,0 +1,75 @@
+//! Several of different types.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+
+use super::gather::gather_at;
+use crate::deferred::Deferred;
+use crate::engine::Left;
+use crate::error::{Fault, FirstError};
+
+/// [`gather`](crate::gather) for Deferreds of different types: a tuple of two to six of them.
+///
+/// # Errors
+///
+/// [`FirstError`], with the index of the one that failed.
+///
+/// # Cancellation
+///
+/// As [`gather`](crate::gather).
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Deferred, gather_tuple};
+///
+/// let both = gather_tuple((Deferred::succeed(1), Deferred::succeed("one")));
+/// assert_eq!(both.try_take().unwrap().unwrap(), (1, "one"));
+/// ```
+#[track_caller]
+pub fn gather_tuple<E: Fault, D: Tuple<E>>(deferreds: D) -> Deferred<D::Values, FirstError<E>> {
+    deferreds.gather(Location::caller())
+}
+
+/// A tuple of Deferreds: see [`gather_tuple`].
+pub trait Tuple<E: Fault>: Sealed {
+    /// Their values.
+    type Values: 'static;
+
+    #[doc(hidden)]
+    fn gather(self, at: &'static Location<'static>) -> Deferred<Self::Values, FirstError<E>>;
+}
+
+/// Keeps the trait from being implemented elsewhere, so that tuples may become longer.
+pub trait Sealed {}
+
+macro_rules! tuple {
+    ($($name:ident $index:tt),+) => {
+        impl<E: Fault, $($name: 'static),+> Sealed for ($(Deferred<$name, E>,)+) {}
+
+        impl<E: Fault, $($name: 'static),+> Tuple<E> for ($(Deferred<$name, E>,)+) {
+            type Values = ($($name,)+);
+
+            fn gather(self, at: &'static Location<'static>) -> Deferred<Self::Values, FirstError<E>> {
+                // Each leaves its value in its place, and the end takes them all.
+                let values = Rc::new(($(Cell::new(None::<$name>),)+));
+                let members = [$({
+                    let values = values.clone();
+                    self.$index.then_at(at, move |result| {
+                        Left::Result(result.map(|value| values.$index.set(Some(value))))
+                    })
+                }),+];
+                gather_at(members, at).then_at(at, move |result| {
+                    Left::Result(result.map(|_| ($(values.$index.take().expect("all have succeeded"),)+)))
+                })
+            }
+        }
+    };
+}
+
+tuple!(A 0, B 1);
+tuple!(A 0, B 1, C 2);
+tuple!(A 0, B 1, C 2, D 3);
+tuple!(A 0, B 1, C 2, D 3, F 4);
+tuple!(A 0, B 1, C 2, D 3, F 4, G 5);

@@ -1,0 +1,193 @@
+//! A call for each of many items.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, at_most};
+
+use crate::support::{App, Log, quietly, seen, unhandled_into};
+
+/// Calls that wait until they are fired here.
+#[derive(Clone, Default)]
+struct Calls(Rc<RefCell<VecDeque<Resolver<u32>>>>);
+
+impl Calls {
+    fn call(&self) -> Deferred<u32> {
+        let (deferred, resolver) = Deferred::new();
+        self.0.borrow_mut().push_back(resolver);
+        deferred
+    }
+
+    fn running(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn fire(&self, index: usize, value: u32) {
+        let resolver = self.0.borrow_mut().remove(index).expect("it runs");
+        resolver.callback(value);
+    }
+}
+
+fn values(deferred: Deferred<Vec<u32>, FirstError>) -> Vec<u32> {
+    deferred.try_take().expect("it is done").expect("it has succeeded")
+}
+
+fn error(deferred: Deferred<Vec<u32>, FirstError>) -> FirstError {
+    deferred.try_take().expect("it is done").expect_err("it has failed")
+}
+
+#[test]
+fn so_many_run_at_a_time_and_items_are_taken_when_they_can_begin() {
+    let (calls, taken) = (Calls::default(), Rc::new(Cell::new(0)));
+    let (inner, count) = (calls.clone(), taken.clone());
+    let items = (0..5).inspect(move |_| count.set(count.get() + 1));
+    let all = at_most(2).map(items, move |_| inner.call());
+    assert_eq!((calls.running(), taken.get()), (2, 2));
+    calls.fire(1, 11);
+    assert_eq!((calls.running(), taken.get()), (2, 3));
+    calls.fire(1, 12);
+    calls.fire(0, 10);
+    assert_eq!((calls.running(), taken.get()), (2, 5));
+    calls.fire(0, 13);
+    calls.fire(0, 14);
+    assert_eq!(values(all), [10, 11, 12, 13, 14]);
+}
+
+#[test]
+fn unordered_gives_the_values_as_they_come() {
+    let calls = Calls::default();
+    let inner = calls.clone();
+    let all = at_most(3).unordered().map(0..3, move |_| inner.call());
+    calls.fire(2, 2);
+    calls.fire(0, 0);
+    calls.fire(0, 1);
+    assert_eq!(values(all), [2, 0, 1]);
+}
+
+#[test]
+fn what_is_ready_at_once_needs_no_waiting_and_no_stack() {
+    let many = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let all = at_most(1).map(0..many, Ok);
+    assert_eq!(values(all).len(), many as usize);
+    assert_eq!(values(at_most(3).map([], Ok)), [0; 0]);
+}
+
+#[test]
+fn the_first_error_begins_no_further_call_and_cancels_those_that_run_before_it_fires() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (begun, fails) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+    let (count, slot, cancels) = (begun.clone(), fails.clone(), log.clone());
+    let all = at_most(3).map(0..9, move |n| {
+        count.set(count.get() + 1);
+        if n == 1 {
+            let (deferred, resolver) = Deferred::<u32>::new();
+            slot.set(Some(resolver));
+            return deferred;
+        }
+        let log = cancels.clone();
+        let (deferred, resolver) = Deferred::with_canceller(move || {
+            log.add(format!("cancels {n}"));
+            None
+        });
+        std::mem::forget(resolver);
+        deferred
+    });
+    let lines = log.clone();
+    let all = all.add_errback(move |first| {
+        lines.add(format!("{:?}", first.index));
+        Err(first)
+    });
+    fails.take().expect("it runs").errback(App(1));
+    assert_eq!(log.take(), ["cancels 0", "cancels 2", "Some(1)"]);
+    assert!(error(all).error.check::<App>());
+    assert_eq!(begun.get(), 3);
+}
+
+#[test]
+fn a_panic_of_a_call_has_its_index_and_one_of_the_items_has_none() {
+    let first = error(at_most(2).map(0..3, |n| if n == 1 { panic!("in a call") } else { Ok(n) }));
+    assert_eq!((first.index, first.error.check::<Panicked>()), (Some(1), true));
+    let items = std::iter::from_fn(|| -> Option<u32> { panic!("in the iterator") });
+    let whole = error(at_most(2).map(items, Ok));
+    assert_eq!((whole.index, whole.error.check::<Panicked>()), (None, true));
+}
+
+#[test]
+fn a_cancel_reaches_all_that_run_in_order_and_what_they_bring_decides() {
+    let log = Log::new();
+    for answers in [false, true] {
+        let cancels = log.clone();
+        let all = at_most(2).map(0..3, move |n| {
+            let log = cancels.clone();
+            let (deferred, resolver) = Deferred::with_canceller(move || {
+                log.add(format!("cancels {n}"));
+                answers.then_some(Ok(n))
+            });
+            std::mem::forget(resolver);
+            deferred
+        });
+        all.cancel();
+        assert_eq!(log.take(), ["cancels 0", "cancels 1"]);
+        if answers {
+            all.cancel();
+            assert_eq!(log.take(), ["cancels 2"]);
+            assert_eq!(values(all), [0, 1, 2]);
+        } else {
+            let first = error(all);
+            assert_eq!((first.index, first.error.check::<Cancelled>()), (Some(0), true));
+        }
+    }
+}
+
+#[test]
+fn a_stream_is_asked_for_an_item_only_when_its_call_can_begin() {
+    let (calls, queue) = (Calls::default(), DeferredQueue::<u32>::new());
+    let inner = calls.clone();
+    let mut all = at_most(2).map_stream(queue.stream(), move |_| inner.call()).map_err(Failure::from);
+    for item in 0..3 {
+        queue.put(item).unwrap();
+    }
+    assert_eq!((calls.running(), queue.len()), (2, 1));
+    calls.fire(0, 10);
+    assert_eq!((calls.running(), queue.len()), (2, 0));
+    calls.fire(0, 11);
+    calls.fire(0, 12);
+    assert_eq!(seen(&mut all), "pending");
+    queue.put(3).unwrap();
+    queue.close();
+    calls.fire(0, 13);
+    assert_eq!(seen(&mut all), "[10, 11, 12, 13]");
+}
+
+#[test]
+fn an_item_that_comes_while_a_call_runs_and_is_ready_at_once_cancels_nothing() {
+    let (first, resolver) = Deferred::<u32>::new();
+    let (first, queue) = (Cell::new(Some(first)), DeferredQueue::<u32>::new());
+    let all = at_most(3).map_stream(queue.stream(), move |n| first.take().unwrap_or_else(|| Deferred::succeed(n)));
+    queue.put(0).unwrap();
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    assert!(!resolver.is_cancelled());
+    resolver.callback(7);
+    queue.close();
+    assert_eq!(values(all), [7, 1, 2]);
+}
+
+#[test]
+fn a_cancel_while_it_only_waits_for_the_stream_drops_that() {
+    let _quiet = quietly();
+    let reactor = Reactor::new();
+    let _entered = reactor.enter();
+    let all = at_most(2).map_stream(futures::stream::pending::<u32>(), Ok);
+    all.cancel();
+    let whole = error(all);
+    assert_eq!((whole.index, whole.error.check::<Cancelled>()), (None, true));
+}
+
+#[test]
+#[should_panic(expected = "with a limit of 0 nothing would ever run")]
+fn a_limit_of_zero_is_refused() {
+    let _ = at_most(0);
+}

@@ -1,0 +1,182 @@
+//! Work that does not outlive the call that began it.
+
+use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Scope, inline_callbacks, scope, typed_scope};
+
+use crate::support::{App, Log, seen, taken, unhandled_into};
+
+/// A child whose cancel is told, and which then ends, or does not.
+fn child(log: &Log, name: &'static str) -> Deferred<u32> {
+    let log = log.clone();
+    let (deferred, resolver) = Deferred::with_canceller(move || {
+        log.add(format!("cancels {name}"));
+        None
+    });
+    std::mem::forget(resolver);
+    deferred
+}
+
+#[test]
+fn children_that_still_run_are_cancelled_in_order_when_the_body_is_done() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (body, resolver) = Deferred::<u32>::new();
+    let done = scope(|scope| {
+        scope.add(child(&log, "a"));
+        scope.add(Deferred::succeed("done at once"));
+        scope.add(child(&log, "b"));
+        assert_eq!(scope.children(), 2);
+        body
+    });
+    let done = log.watch("scope", done);
+    resolver.callback(1);
+    assert_eq!(log.take(), ["cancels a", "cancels b", "scope 1"]);
+    drop(done);
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn a_body_that_is_ready_ends_the_scope_at_once() {
+    let log = Log::new();
+    let done = scope(|scope| {
+        scope.add(child(&log, "a"));
+        Ok(1)
+    });
+    assert_eq!((log.take(), taken(done).as_str()), (vec!["cancels a".to_owned()], "1"));
+}
+
+#[test]
+fn a_child_that_takes_its_time_to_end_is_waited_for() {
+    let (stubborn, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    let mut done = scope(|scope| {
+        scope.add(stubborn);
+        Ok(1)
+    });
+    assert_eq!(seen(&mut done), "pending");
+    resolver.callback(5);
+    assert_eq!(taken(done), "1");
+}
+
+#[test]
+fn the_first_error_of_a_child_cancels_all_and_is_the_error_of_the_whole() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (fails, resolver) = Deferred::<u32>::new();
+    let body = child(&log, "body");
+    let done = scope(|scope| {
+        scope.add(child(&log, "a"));
+        scope.add(fails);
+        body
+    });
+    let done = log.watch("scope", done);
+    resolver.errback(App(1));
+    assert_eq!(log.take(), ["cancels body", "cancels a", "scope App(1)"]);
+    drop(done);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+}
+
+#[test]
+fn a_child_that_fails_before_the_body_waits_cancels_the_body_where_it_waits() {
+    let log = Log::new();
+    let body = child(&log, "body");
+    let done = scope(|scope| {
+        scope.add(Deferred::<u32>::fail(App(1)));
+        scope.add(child(&log, "late"));
+        body
+    });
+    assert_eq!(log.take(), ["cancels late", "cancels body"]);
+    assert_eq!(taken(done), "App(1)");
+}
+
+#[test]
+fn a_cancelled_child_ends_nothing() {
+    let (gives_up, resolver) = Deferred::<u32>::new();
+    let (body, body_resolver) = Deferred::<u32>::new();
+    let mut done = scope(|scope| {
+        scope.add(gives_up);
+        body
+    });
+    resolver.errback(Cancelled::new());
+    assert_eq!(seen(&mut done), "pending");
+    body_resolver.callback(1);
+    assert_eq!(taken(done), "1");
+}
+
+#[test]
+fn a_cancel_goes_to_the_body_and_then_to_the_children_that_are_waited_for() {
+    let count = std::rc::Rc::new(std::cell::Cell::new(0));
+    let heard = count.clone();
+    let (stubborn, resolver) = Deferred::<u32>::with_forwarding_canceller(move |_| heard.set(heard.get() + 1));
+    let log = Log::new();
+    let body = child(&log, "body");
+    let mut done = scope(|scope| {
+        scope.add(stubborn);
+        body
+    });
+    done.cancel();
+    assert_eq!((log.take(), count.get()), (vec!["cancels body".to_owned()], 1));
+    done.cancel();
+    assert_eq!((count.get(), seen(&mut done).as_str()), (2, "pending"));
+    resolver.callback(1);
+    assert_eq!(taken(done), "Cancelled");
+}
+
+#[test]
+fn what_is_added_once_the_scope_has_ended_is_cancelled_at_once() {
+    let log = Log::new();
+    let mut kept = None::<Scope>;
+    let done = scope(|scope| {
+        kept = Some(scope.clone());
+        Ok(1)
+    });
+    assert_eq!(taken(done), "1");
+    kept.expect("kept").add(child(&log, "late"));
+    assert_eq!(log.take(), ["cancels late"]);
+}
+
+#[test]
+fn a_panic_of_the_body_cancels_the_children() {
+    let log = Log::new();
+    let done = scope(|scope| -> Result<(), Failure> {
+        scope.add(child(&log, "a"));
+        panic!("in the body")
+    });
+    assert_eq!((log.take(), taken(done).as_str()), (vec!["cancels a".to_owned()], "Panicked(in the body)"));
+}
+
+#[test]
+fn coroutines_as_children_clean_up_before_the_scope_is_done() {
+    let log = Log::new();
+    let lines = log.clone();
+    let (never, _kept) = Deferred::<()>::new();
+    let (body, resolver) = Deferred::<u32>::new();
+    let done = scope(|scope| {
+        scope.spawn(async move {
+            let result = never.await;
+            lines.add("cleans up");
+            result
+        });
+        inline_callbacks(async move { body.await })
+    });
+    let _done = log.watch("scope", done);
+    resolver.callback(1);
+    assert_eq!(log.take(), ["cleans up", "scope 1"]);
+}
+
+#[test]
+fn an_error_type_of_ones_own() {
+    let done = typed_scope(|scope: &Scope<Interrupt>| {
+        scope.add(Deferred::<u32, Interrupt>::succeed_typed());
+        Ok::<_, Interrupt>(1)
+    });
+    assert!(matches!(done.try_take(), Ok(Ok(1))));
+}
+
+trait SucceedTyped {
+    fn succeed_typed() -> Self;
+}
+
+impl SucceedTyped for Deferred<u32, Interrupt> {
+    fn succeed_typed() -> Self {
+        Deferred::from(Ok(1))
+    }
+}

@@ -1,0 +1,182 @@
+//! One result for many, and a Deferred past which no cancel goes.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use deferred_core::{Deferred, Interrupt};
+
+use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
+
+#[test]
+fn observers_are_fired_in_the_order_in_which_they_came_and_later_ones_have_it_at_once() {
+    for fails in [false, true] {
+        let log = Log::new();
+        let (deferred, resolver) = Deferred::<u32>::new();
+        let shared = deferred.share();
+        let waiting = ["a", "b", "c"].map(|name| log.watch(name, shared.observe()));
+        assert_eq!(shared.observers(), 3);
+        if fails {
+            resolver.errback(App(1))
+        } else {
+            resolver.callback(1)
+        }
+        let outcome = if fails { "App(1)" } else { "1" };
+        assert_eq!(log.take(), ["a", "b", "c"].map(|name| format!("{name} {outcome}")));
+        assert!(shared.is_ready());
+        assert_eq!(taken(shared.observe()), outcome);
+        assert!(waiting.map(taken).iter().all(|result| result == outcome));
+    }
+}
+
+#[test]
+fn one_that_is_ready_is_shared_as_well() {
+    assert_eq!(taken(Deferred::succeed(1).share().observe()), "1");
+    assert_eq!(taken(Deferred::<u32>::fail(App(1)).share().observe()), "App(1)");
+}
+
+#[test]
+fn each_observer_of_an_error_has_the_original_and_a_trail_of_its_own() {
+    let shared = Deferred::<u32>::fail(App(1)).share();
+    let (one, other) = (shared.observe(), shared.observe());
+    let before = one.try_take().unwrap().unwrap_err();
+    let other = other.add_both(|result| result).try_take().unwrap().unwrap_err();
+    assert_eq!(other.trail().total(), before.trail().total() + 1);
+    assert_eq!((before.downcast_ref(), other.to_string().as_str()), (Some(&App(1)), "application error 1"));
+    let trapped = before.trap::<App>().unwrap();
+    let trapped = trapped.into_inner().expect_err("others share it");
+    drop((shared, other));
+    assert_eq!(trapped.into_inner().expect("the last one"), App(1));
+}
+
+#[test]
+fn an_error_that_is_shared_again_keeps_the_original() {
+    let first = Deferred::<u32>::fail(App(1)).share();
+    let second = first.observe().add_both(|result| result).share();
+    let failure = second.observe().try_take().unwrap().unwrap_err();
+    assert!(failure.check::<App>());
+    let boxed: Box<dyn std::error::Error> = failure.into();
+    assert_eq!(boxed.to_string(), "application error 1");
+}
+
+#[test]
+fn a_shared_interrupt_is_still_one() {
+    let shared = Deferred::<u32>::fail(deferred_core::Cancelled::new()).share();
+    let failure = shared.observe().try_take().unwrap().unwrap_err();
+    assert!(failure.check::<deferred_core::Cancelled>());
+    assert!(matches!(deferred_core::Fault::interrupt(&failure), Some(Interrupt::Cancelled(_))));
+}
+
+#[test]
+fn the_source_is_cancelled_only_when_all_have_cancelled() {
+    let cancelled = Rc::new(Cell::new(0));
+    let count = cancelled.clone();
+    let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
+        count.set(count.get() + 1);
+        None
+    });
+    let shared = deferred.share();
+    let (one, other) = (shared.observe(), shared.observe());
+    one.cancel();
+    assert_eq!((taken(one).as_str(), cancelled.get()), ("Cancelled", 0));
+    other.cancel();
+    assert_eq!((taken(other).as_str(), cancelled.get()), ("Cancelled", 1));
+    assert!(resolver.is_cancelled());
+    let late = shared.observe();
+    assert_eq!(taken(late), "Cancelled(all who observed it have cancelled)");
+}
+
+#[test]
+fn one_who_comes_before_the_last_has_cancelled_keeps_it_running() {
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let shared = deferred.share();
+    let one = shared.observe();
+    let other = shared.observe();
+    one.cancel();
+    drop(one);
+    resolver.callback(1);
+    assert_eq!(taken(other), "1");
+}
+
+#[test]
+fn an_error_that_nobody_observed_is_reported() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let shared = deferred.share();
+    resolver.errback(App(1));
+    assert!(log.take().is_empty());
+    drop(shared);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+
+    let shared = Deferred::<u32>::fail(App(2)).share();
+    drop(shared.observe());
+    assert_eq!(log.take(), ["unhandled App(2)"], "of the observer");
+    drop(shared);
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn a_clone_that_panics_is_the_observers_error_alone() {
+    #[derive(Debug)]
+    struct Sour(bool);
+    impl Clone for Sour {
+        fn clone(&self) -> Self {
+            assert!(!self.0, "not to be cloned");
+            Sour(self.0)
+        }
+    }
+    let (deferred, resolver) = Deferred::new();
+    let shared = deferred.share();
+    let one = shared.observe();
+    resolver.callback(Sour(true));
+    assert_eq!(taken(one), "Panicked(not to be cloned)");
+    assert_eq!(taken(shared.observe()), "Panicked(not to be cloned)");
+}
+
+#[test]
+fn a_million_shared_ones_that_share_each_other_need_no_stack() {
+    let many = if cfg!(debug_assertions) { 50_000 } else { 500_000 };
+    let (mut deferred, resolver) = Deferred::<u32>::new();
+    for _ in 0..many {
+        let shared = deferred.share();
+        let _second = shared.observe();
+        deferred = shared.observe();
+    }
+    resolver.callback(1);
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn a_cancel_does_not_go_past_a_shield_and_what_comes_then_counts_as_handled() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    for fails in [false, true] {
+        let (deferred, resolver) = Deferred::<u32>::new();
+        let shielded = log.watch("inside", deferred).shield();
+        shielded.cancel();
+        assert_eq!(taken(shielded), "Cancelled");
+        assert!(!resolver.is_cancelled());
+        if fails {
+            resolver.errback(App(1))
+        } else {
+            resolver.callback(1)
+        }
+        assert_eq!(log.take(), [if fails { "inside App(1)" } else { "inside 1" }]);
+    }
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let mut shielded = deferred.shield();
+    assert_eq!(seen(&mut shielded), "pending");
+    resolver.callback(1);
+    assert_eq!(taken(shielded), "1");
+    assert_eq!(taken(Deferred::succeed(2).shield()), "2");
+}
+
+#[test]
+fn cancelling_all_observers_of_a_source_that_ignores_it_leaves_it_running() {
+    let _quiet = quietly();
+    let (deferred, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    let shared = deferred.share();
+    shared.observe().cancel();
+    resolver.callback(1);
+    assert_eq!(taken(shared.observe()), "1");
+}
