@@ -4,10 +4,16 @@
 mod count;
 mod support;
 
+use std::cell::Cell;
+use std::future::Future;
 use std::hint::black_box;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use count::{allocations, live_bytes};
-use deferred_core::{CancelHandle, Deferred, Failure, Fault, Interrupt, Pause, Resolver, maybe_deferred};
+use deferred_core::{
+    CancelHandle, Deferred, Failure, Fault, Interrupt, Pause, Resolver, inline_callbacks, maybe_deferred,
+};
 use support::{App, quietly};
 
 /// An error that needs no memory.
@@ -306,4 +312,64 @@ fn a_pending_one_with_up_to_three_small_callbacks_is_184_bytes() {
         drop(deferred);
         assert_eq!(live_bytes() - before, 0);
     }
+}
+
+#[test]
+fn awaiting_a_ready_one_allocates_nothing() {
+    let mut future = std::pin::pin!(async {
+        let mut sum = 0_u64;
+        for _ in 0..100 {
+            sum += Deferred::<u64>::succeed(black_box(1)).await?;
+        }
+        Ok::<_, Failure>(sum)
+    });
+    let mut context = Context::from_waker(Waker::noop());
+    let (polled, count) = allocations(|| future.as_mut().poll(&mut context));
+    assert!(matches!(polled, Poll::Ready(Ok(100))));
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn a_coroutine_that_suspends_is_two_allocations_beside_what_it_awaits() {
+    // The spare waker of this thread is made once.
+    assert!(inline_callbacks(async { Deferred::<u64>::succeed(1).await }).is_ready());
+    let (first, resolver) = Deferred::<u64>::new();
+    let (second, second_resolver) = Deferred::<u64>::new();
+    let (deferred, count) = allocations(|| inline_callbacks(async move { Ok(first.await? + second.await?) }));
+    assert_eq!(count, 2);
+    let ((), count) = allocations(|| {
+        resolver.callback(1);
+        second_resolver.callback(2);
+    });
+    assert_eq!(count, 0);
+    assert_eq!(deferred.try_take().unwrap().unwrap(), 3);
+}
+
+#[test]
+fn a_coroutine_that_does_not_suspend_is_one_allocation() {
+    assert!(inline_callbacks(async { Deferred::<u64>::succeed(1).await }).is_ready());
+    let (deferred, count) = allocations(|| inline_callbacks(async { Deferred::<u64>::succeed(1).await }));
+    assert_eq!((deferred.try_take().unwrap().unwrap(), count), (1, 1));
+}
+
+#[test]
+fn an_await_that_suspends_allocates_nothing_beyond_the_deferred() {
+    let slot = Rc::new(Cell::new(None::<Resolver<u64>>));
+    let waiting = slot.clone();
+    let deferred = inline_callbacks(async move {
+        let mut sum = 0;
+        for _ in 0..100 {
+            let (deferred, resolver) = Deferred::new();
+            waiting.set(Some(resolver));
+            sum += deferred.await?;
+        }
+        Ok(sum)
+    });
+    let ((), count) = allocations(|| {
+        while let Some(resolver) = slot.take() {
+            resolver.callback(1);
+        }
+    });
+    assert_eq!(deferred.try_take().unwrap().unwrap(), 100);
+    assert_eq!(count, 99, "one for each Deferred but the first, which was made before");
 }
