@@ -1,53 +1,60 @@
 //! Which coroutine runs on this thread just now.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{RawWakerVTable, Waker};
 
 use super::task::Coroutine;
 
+/// The coroutine that is polled, and what the waker that it is polled with looks like.
+struct Current {
+    waker: Cell<(*const (), Option<&'static RawWakerVTable>)>,
+    /// Without a destructor, which would cost a look at each access. It is there only as long as a poll goes on.
+    coroutine: Cell<Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>>,
+}
+
 thread_local! {
-    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+    static CURRENT: Current =
+        const { Current { waker: Cell::new((ptr::null(), None)), coroutine: Cell::new(None) } };
 }
 
-/// The coroutine that is polled, and the waker that it is polled with.
-pub(super) struct Current {
-    coroutine: Pin<Rc<dyn Coroutine>>,
-    waker: (*const (), &'static RawWakerVTable),
+/// What [`with`] changes, for the time after it.
+type Before = ((*const (), Option<&'static RawWakerVTable>), Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>);
+
+/// Makes it the current one while `poll` runs, which must not panic.
+#[inline(always)]
+pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: impl FnOnce() -> R) -> R {
+    let before: Before = CURRENT.with(|current| {
+        let waker = current.waker.replace((waker.data(), Some(waker.vtable())));
+        (waker, current.coroutine.replace(Some(ManuallyDrop::new(coroutine))))
+    });
+    let value = poll();
+    CURRENT.with(|current| {
+        current.waker.set(before.0);
+        if let Some(ended) = current.coroutine.replace(before.1) {
+            drop(ManuallyDrop::into_inner(ended));
+        }
+    });
+    value
 }
 
-fn identity(waker: &Waker) -> (*const (), &'static RawWakerVTable) {
-    (waker.data(), waker.vtable())
+/// Whether this is the waker that the current coroutine is polled with.
+#[inline(always)]
+pub(super) fn is_polled_with(waker: &Waker) -> bool {
+    let (data, table) = CURRENT.with(|current| current.waker.get());
+    data == waker.data() && table.is_some_and(|table| ptr::eq(table, waker.vtable()))
 }
 
-/// Makes it the current one for the time of a poll.
-pub(super) fn set(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker) -> Set {
-    let current = Current { coroutine, waker: identity(waker) };
-    Set(CURRENT.try_with(|slot| slot.replace(Some(current))).ok().flatten())
-}
-
-/// Who polls: the current coroutine, if there is one, and whether it is what `waker` wakes.
-pub(super) fn who(waker: &Waker) -> Option<(Pin<Rc<dyn Coroutine>>, bool)> {
-    CURRENT
-        .try_with(|slot| {
-            let slot = slot.borrow();
-            let current = slot.as_ref()?;
-            let (data, table) = identity(waker);
-            let direct = data == current.waker.0 && std::ptr::eq(table, current.waker.1);
-            Some((current.coroutine.clone(), direct))
-        })
-        .ok()
-        .flatten()
-}
-
-/// The time of a poll; the one before it is the current one again afterwards.
-pub(super) struct Set(Option<Current>);
-
-impl Drop for Set {
-    fn drop(&mut self) {
-        let outer = self.0.take();
-        let ended = CURRENT.try_with(|slot| slot.replace(outer));
-        drop(ended); // behind the borrow
-    }
+/// The coroutine that polls, if one does.
+#[inline(always)]
+pub(super) fn coroutine() -> Option<Pin<Rc<dyn Coroutine>>> {
+    CURRENT.with(|current| {
+        let now = current.coroutine.take();
+        let coroutine = now.as_deref().cloned();
+        current.coroutine.set(now);
+        coroutine
+    })
 }

@@ -3,6 +3,7 @@
 //! - this file: how one is started;
 //! - `wait`: what `.await` makes of a Deferred, in a coroutine and in any other future;
 //! - `task`: a coroutine that is suspended: what resumes, cancels and ends it;
+//! - `awaited`: the Deferreds that one waits for;
 //! - `current`: which coroutine runs on this thread just now;
 //! - `wakes`: the `Waker` for what is no Deferred.
 //!
@@ -16,6 +17,7 @@
 //! A future that is no Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it queues, and the end of
 //! the outermost engine call, or a turn of the reactor, polls; from another thread it is posted to the reactor.
 
+mod awaited;
 mod current;
 mod task;
 mod wait;

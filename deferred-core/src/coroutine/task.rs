@@ -1,6 +1,6 @@
 //! A coroutine that is suspended: what resumes, cancels and ends it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
@@ -9,17 +9,18 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::awaited::Awaited;
 use super::current;
 use super::wakes::{self, Lent};
 use crate::deferred::Deferred;
 use crate::engine::woken::{self, Woken};
-use crate::engine::{Chain, Firing, Frame, Handle, Source, call_soon, inside};
+use crate::engine::{Chain, Firing, Frame, Source, call_soon, inside};
 use crate::error::{Abandoned, Cancelled, Fault, Interrupt, NoReactor, Panicked};
 use crate::reactor::Reactor;
 
 /// A coroutine, whatever its types.
 pub(super) trait Coroutine: Woken {
-    fn shared(&self) -> &Shared;
+    fn awaited(&self) -> &Awaited;
 
     /// It was woken: has it polled soon, unless it is being polled; then who does that sees to it.
     fn woken(self: Pin<Rc<Self>>);
@@ -28,20 +29,19 @@ pub(super) trait Coroutine: Woken {
     fn abandon(self: Pin<Rc<Self>>);
 }
 
-/// What does not depend on its types.
-pub(super) struct Shared {
-    stage: Cell<Stage>,
-    /// A Deferred that it waits for has its result, which came during a poll.
-    again: Cell<bool>,
-    /// A cancel that came during a poll, or the end of its reactor.
-    end: Cell<Option<Interrupt>>,
-    awaited: RefCell<Awaited>,
-    reactor: Option<Reactor>,
-    key: Cell<u64>,
-    /// A waker that somebody has kept.
-    lent: Cell<Option<Lent>>,
-    /// By which the reactor keeps it.
-    kept: Cell<Option<u64>>,
+pin_project! {
+    struct Task<F, T, E: Fault> {
+        #[pin]
+        frame: Frame<F>,
+        // Fires its Deferred. (This macro takes no attributes here.)
+        source: Cell<Option<Source<T, E>>>,
+        stage: Cell<Stage>,
+        // A Deferred that it waits for has its result, which came during a poll.
+        again: Cell<bool>,
+        awaited: Awaited,
+        reactor: Option<Reactor>,
+        rare: RefCell<Option<Box<Rare>>>,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -52,75 +52,17 @@ enum Stage {
     Ended,
 }
 
-/// The Deferreds that it waits for, in the order in which it has begun to.
+/// What few coroutines have.
 #[derive(Default)]
-struct Awaited {
-    made: u64,
-    /// Most wait for one at a time.
-    first: Option<(u64, Handle)>,
-    more: Vec<(u64, Handle)>,
-}
-
-impl Awaited {
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Handle> {
-        if self.first.as_ref().is_some_and(|(first, _)| *first == number) {
-            let next = if self.more.is_empty() { None } else { Some(self.more.remove(0)) };
-            return std::mem::replace(&mut self.first, next).map(|(_, handle)| handle);
-        }
-        let index = self.more.binary_search_by_key(&number, |(number, _)| *number).ok()?;
-        Some(self.more.remove(index).1)
-    }
-}
-
-impl Shared {
-    /// The number of a wait that begins now.
-    pub(super) fn begin_wait(&self) -> u64 {
-        let mut awaited = self.awaited.borrow_mut();
-        awaited.made += 1;
-        awaited.made
-    }
-
-    /// What that wait waits for.
-    pub(super) fn awaits(&self, number: u64, handle: Handle) {
-        let mut awaited = self.awaited.borrow_mut();
-        match awaited.first {
-            None => awaited.first = Some((number, handle)),
-            Some(_) => awaited.more.push((number, handle)),
-        }
-    }
-
-    /// That wait is over. Says whether it was not yet.
-    pub(super) fn end_wait(&self, number: u64) -> bool {
-        let handle = self.awaited.borrow_mut().remove(number);
-        handle.is_some() // and dropped behind the borrow
-    }
-
-    fn awaits_nothing(&self) -> bool {
-        self.awaited.borrow().is_empty()
-    }
-
-    /// Cancels all that it waits for, by `how`.
-    fn cancel_awaited(&self, why: &Cancelled) {
-        let awaited = self.awaited.borrow();
-        // They are cancelled after this, so the borrow does no harm.
-        for (_, handle) in awaited.first.iter().chain(&awaited.more) {
-            handle.pass_cancel(why);
-        }
-    }
-}
-
-pin_project! {
-    struct Task<F, T, E: Fault> {
-        #[pin]
-        frame: Frame<F>,
-        // Fires its Deferred. (This macro takes no attributes here.)
-        source: Cell<Option<Source<T, E>>>,
-        shared: Shared,
-    }
+struct Rare {
+    /// A cancel that came during a poll, or the end of its reactor.
+    end: Option<Interrupt>,
+    /// A waker that a poll has kept.
+    lent: Option<Rc<Lent>>,
+    /// Wakers reach it by this key,
+    key: Option<u64>,
+    /// and its reactor keeps it by this one.
+    kept: Option<u64>,
 }
 
 /// What became of a coroutine that went on.
@@ -129,29 +71,28 @@ enum Went<T, E> {
     Ended(Result<T, E>),
 }
 
+#[inline]
 pub(super) fn start<T, E, F>(coroutine: F, at: &'static Location<'static>) -> Deferred<T, E>
 where
     T: 'static,
     E: Fault,
     F: Future<Output = Result<T, E>> + 'static,
 {
-    let shared = Shared {
+    let task = Rc::pin(Task {
+        frame: Frame::new(coroutine),
+        source: Cell::new(None),
         stage: Cell::new(Stage::Suspended),
         again: Cell::new(false),
-        end: Cell::new(None),
-        awaited: RefCell::default(),
+        awaited: Awaited::default(),
         reactor: Reactor::current(),
-        key: Cell::new(0),
-        lent: Cell::new(None),
-        kept: Cell::new(None),
-    };
-    let task = Rc::pin(Task { frame: Frame::new(coroutine), source: Cell::new(None), shared });
-    inside(|| match task.clone().go_on() {
+        rare: RefCell::new(None),
+    });
+    inside(|| match task.go_on() {
         Went::Ended(result) => Deferred::ready(result, at, at),
         Went::Pending => {
             let (chain, source) = Chain::pair(at);
             let forward = task.clone();
-            source.set_forwarding(move |why: &Cancelled| forward.clone().cancel(why));
+            source.set_forwarding(move |why: &Cancelled| forward.cancel(why));
             task.source.set(Some(source));
             Deferred::pending(chain)
         }
@@ -159,147 +100,180 @@ where
 }
 
 impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
-    fn frame(self: &Pin<Rc<Self>>) -> Pin<&Frame<F>> {
-        self.as_ref().project_ref().frame
-    }
-
     /// Polls it, as long as that is of use.
-    fn go_on(self: Pin<Rc<Self>>) -> Went<T, E> {
-        let shared = &self.shared;
-        match shared.stage.get() {
-            Stage::Suspended => shared.stage.set(Stage::Running),
+    #[inline(always)]
+    fn go_on(self: &Pin<Rc<Self>>) -> Went<T, E> {
+        match self.stage.get() {
+            Stage::Suspended => self.stage.set(Stage::Running),
             Stage::Running => {
-                shared.again.set(true);
+                self.again.set(true);
                 return Went::Pending;
             }
             Stage::Ended => return Went::Pending,
         }
-        let _entered = shared.reactor.as_ref().and_then(Reactor::enter_unless_current);
+        let _entered = self.reactor.as_ref().and_then(Reactor::enter_unless_current);
+        let lent = self.own_waker().unwrap_or_else(|| wakes::lend(self.reactor.as_ref()));
         let result = loop {
-            shared.again.set(false);
-            let lent = shared.lent.take().unwrap_or_else(|| wakes::lend(shared.reactor.as_ref()));
-            if shared.key.get() == 0 {
-                shared.key.set(wakes::new_key());
-            }
-            let polled = self.poll(&lent);
-            let woken = lent.is_woken();
-            let kept = lent.is_kept();
-            if kept {
-                shared.lent.set(Some(lent));
-            } else {
-                wakes::give_back(lent, shared.reactor.as_ref());
-            }
-            match polled {
+            self.again.set(false);
+            match self.poll(&lent) {
                 Poll::Ready(result) => break result,
-                Poll::Pending if shared.again.get() => {}
-                Poll::Pending => match self.suspend(woken, kept) {
+                Poll::Pending if self.again.get() => {}
+                Poll::Pending if self.waits_for_deferreds_only(&lent) => {
+                    self.stage.set(Stage::Suspended);
+                    wakes::give_back(lent, self.reactor.as_ref());
+                    return Went::Pending;
+                }
+                Poll::Pending => match self.suspend(lent) {
                     Ok(()) => return Went::Pending,
-                    Err(why) => break Err(self.discarded().unwrap_or_else(|| why.into())),
+                    Err(why) => return Went::Ended(Err(self.end(why))),
                 },
             }
         };
-        self.ended();
+        self.stage.set(Stage::Ended);
+        if self.rare.borrow().is_some() {
+            self.forget();
+        } else if !lent.is_kept() {
+            wakes::give_back(lent, self.reactor.as_ref());
+        }
         Went::Ended(result)
     }
 
     /// A panic of the coroutine is its result.
+    #[inline(always)]
     fn poll(self: &Pin<Rc<Self>>, lent: &Lent) -> Poll<Result<T, E>> {
-        let waker = lent.begin(self.shared.key.get());
-        let _current = current::set(self.clone(), waker);
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let polled = self.frame().poll(&mut Context::from_waker(waker)).expect("nobody else polls it");
-            if polled.is_ready() {
-                self.frame().discard();
-            }
-            polled
-        }));
+        let waker = lent.begin();
+        let polled = current::with(self.clone(), waker, || {
+            catch_unwind(AssertUnwindSafe(|| {
+                let frame = self.as_ref().project_ref().frame;
+                let polled = frame.poll(&mut Context::from_waker(waker)).expect("nobody else polls it");
+                if polled.is_ready() {
+                    frame.discard();
+                }
+                polled
+            }))
+        });
         polled.unwrap_or_else(|payload| {
-            let _ = self.discarded(); // the first panic is told
+            let _ = self.discard(); // the first panic is told
             Poll::Ready(Err(Interrupt::from(Panicked::new(payload)).into()))
         })
     }
 
-    /// Drops the frame. Gives the panic of that.
-    fn discarded(self: &Pin<Rc<Self>>) -> Option<E> {
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.frame().discard()));
-        dropped.err().map(|payload| Interrupt::from(Panicked::new(payload)).into())
+    #[inline(always)]
+    fn waits_for_deferreds_only(&self, lent: &Lent) -> bool {
+        !self.awaited.is_empty() && self.rare.borrow().is_none() && !lent.is_kept() && !lent.is_woken()
     }
 
-    /// It waits now. An error if it can wait for nothing.
-    fn suspend(self: &Pin<Rc<Self>>, woken: bool, kept: bool) -> Result<(), Interrupt> {
-        let shared = &self.shared;
-        let alone = shared.awaits_nothing();
-        match shared.end.take() {
-            Some(Interrupt::Cancelled(why)) if !alone => shared.cancel_awaited(&why),
+    /// It is to wait, and not only for Deferreds. An error if it cannot.
+    #[cold]
+    fn suspend(self: &Pin<Rc<Self>>, lent: Rc<Lent>) -> Result<(), Interrupt> {
+        let alone = self.awaited.is_empty();
+        let end = self.rare().end.take();
+        match end {
+            Some(Interrupt::Cancelled(why)) if !alone => {
+                self.awaited.all().iter().for_each(|handle| handle.cancel_soon(&why));
+            }
             Some(why) => return Err(why),
             None => {}
         }
-        if kept || alone {
-            if alone && !woken && shared.reactor.is_none() {
-                return Err(NoReactor::new().into());
-            }
-            self.remember()?;
+        if alone && self.reactor.is_none() && !lent.is_woken() {
+            return Err(NoReactor::new().into());
         }
-        shared.stage.set(Stage::Suspended);
-        if woken {
+        if alone || lent.is_kept() {
+            let key = self.remember()?;
+            if lent.is_kept() {
+                lent.keep(key);
+                self.rare().lent = Some(lent.clone());
+            }
+        }
+        self.stage.set(Stage::Suspended);
+        if lent.is_woken() {
             self.clone().woken();
         }
+        if self.rare().lent.is_none() {
+            wakes::give_back(lent, self.reactor.as_ref());
+        }
         Ok(())
     }
 
-    /// Lets wakers reach it, and the end of its reactor.
-    fn remember(self: &Pin<Rc<Self>>) -> Result<(), Interrupt> {
-        let shared = &self.shared;
-        let key = shared.key.get();
-        if shared.kept.get().is_some() {
-            return Ok(());
+    /// Lets wakers reach it, and the end of its reactor; by this key.
+    fn remember(self: &Pin<Rc<Self>>) -> Result<u64, Interrupt> {
+        let known = self.rare().key;
+        if let Some(key) = known {
+            return Ok(key);
         }
-        let kept = match &shared.reactor {
-            Some(reactor) => reactor.keep(AtClose(key), None).ok_or_else(Abandoned::new)?,
-            None => 0,
-        };
-        shared.kept.set(Some(kept));
+        let key = wakes::new_key();
+        if let Some(reactor) = &self.reactor {
+            let kept = reactor.keep(AtClose(key), None).ok_or_else(Abandoned::new)?;
+            self.rare().kept = Some(kept);
+        }
+        self.rare().key = Some(key);
         wakes::remember(key, self.clone());
-        Ok(())
-    }
-
-    fn ended(&self) {
-        let shared = &self.shared;
-        shared.stage.set(Stage::Ended);
-        drop(shared.lent.take());
-        if let Some(kept) = shared.kept.take() {
-            wakes::forget(shared.key.get());
-            if let Some(reactor) = &shared.reactor {
-                drop(reactor.claim::<AtClose>(kept));
-            }
-        }
+        Ok(key)
     }
 
     /// Its Deferred was cancelled.
-    fn cancel(self: Pin<Rc<Self>>, why: &Cancelled) {
-        let shared = &self.shared;
-        match shared.stage.get() {
-            Stage::Running => shared.end.set(Some(why.clone().into())),
-            Stage::Suspended if shared.awaits_nothing() => self.end_now(why.clone().into()),
-            Stage::Suspended => shared.cancel_awaited(why),
+    fn cancel(self: &Pin<Rc<Self>>, why: &Cancelled) {
+        match self.stage.get() {
+            Stage::Running => self.rare().end = Some(why.clone().into()),
+            Stage::Suspended if self.awaited.is_empty() => self.end_soon(why.clone().into()),
+            Stage::Suspended => self.awaited.all().iter().for_each(|handle| handle.pass_cancel(why)),
             Stage::Ended => {}
         }
     }
 
     /// Drops it where it stands, after the callback that runs.
-    fn end_now(self: Pin<Rc<Self>>, why: Interrupt) {
-        self.shared.stage.set(Stage::Running);
+    fn end_soon(self: &Pin<Rc<Self>>, why: Interrupt) {
+        self.stage.set(Stage::Ended);
+        let task = self.clone();
         call_soon(move || {
-            let error = self.discarded().unwrap_or_else(|| why.into());
-            self.ended();
-            self.source.take().map(|source| source.firing(Err(error)))
+            let error = task.end(why);
+            task.source.take().map(|source| source.firing(Err(error)))
         });
+    }
+
+    /// Drops it where it stands. Gives the error of that.
+    #[cold]
+    fn end(self: &Pin<Rc<Self>>, why: Interrupt) -> E {
+        self.stage.set(Stage::Ended);
+        let error = self.discard().unwrap_or_else(|| why.into());
+        self.forget();
+        error
+    }
+
+    /// Drops the frame. Gives the panic of that.
+    #[cold]
+    fn discard(self: &Pin<Rc<Self>>) -> Option<E> {
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.as_ref().project_ref().frame.discard()));
+        dropped.err().map(|payload| Interrupt::from(Panicked::new(payload)).into())
+    }
+}
+
+impl<F, T, E: Fault> Task<F, T, E> {
+    fn rare(&self) -> RefMut<'_, Rare> {
+        RefMut::map(self.rare.borrow_mut(), |rare| &mut **rare.get_or_insert_default())
+    }
+
+    #[inline(always)]
+    fn own_waker(&self) -> Option<Rc<Lent>> {
+        self.rare.borrow().as_ref()?.lent.clone()
+    }
+
+    /// Nothing reaches it any more.
+    #[cold]
+    fn forget(&self) {
+        let Some(rare) = self.rare.take() else { return };
+        if let Some(key) = rare.key {
+            wakes::forget(key);
+        }
+        if let (Some(reactor), Some(kept)) = (&self.reactor, rare.kept) {
+            drop(reactor.claim::<AtClose>(kept));
+        }
     }
 }
 
 impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Woken for Task<F, T, E> {
     fn resume(self: Pin<Rc<Self>>) -> Option<Firing> {
-        match self.clone().go_on() {
+        match self.go_on() {
             Went::Pending => None,
             Went::Ended(result) => self.source.take().map(|source| source.firing(result)),
         }
@@ -307,13 +281,13 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Woken for
 }
 
 impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Coroutine for Task<F, T, E> {
-    fn shared(&self) -> &Shared {
-        &self.shared
+    fn awaited(&self) -> &Awaited {
+        &self.awaited
     }
 
     fn woken(self: Pin<Rc<Self>>) {
-        if self.shared.stage.get() == Stage::Suspended {
-            let reactor = self.shared.reactor.clone();
+        if self.stage.get() == Stage::Suspended {
+            let reactor = self.reactor.clone();
             woken::wake(self, reactor.is_some());
             if let Some(reactor) = reactor {
                 reactor.wake();
@@ -322,9 +296,9 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Coroutine
     }
 
     fn abandon(self: Pin<Rc<Self>>) {
-        match self.shared.stage.get() {
-            Stage::Suspended => self.end_now(Abandoned::new().into()),
-            Stage::Running => self.shared.end.set(Some(Abandoned::new().into())),
+        match self.stage.get() {
+            Stage::Suspended => self.end_soon(Abandoned::new().into()),
+            Stage::Running => self.rare().end = Some(Abandoned::new().into()),
             Stage::Ended => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -46,7 +46,8 @@ use crate::error::{Cancelled, Failure, Fault};
 /// ```
 #[must_use = "a future does nothing unless it is polled, and dropping this one cancels its Deferred"]
 pub struct Wait<T: 'static, E: Fault = Failure> {
-    state: State<T, E>,
+    /// Emptied by `give_up`: the compiler's own drop would look again at one that is done.
+    state: ManuallyDrop<State<T, E>>,
     at: &'static Location<'static>,
 }
 
@@ -58,7 +59,7 @@ enum State<T: 'static, E: Fault> {
 
 /// Who is told when the result is there.
 enum Watched {
-    /// The coroutine that has polled it, by that wait.
+    /// The coroutine that has polled it, by the number of that wait.
     Direct(Pin<Rc<dyn Coroutine>>, u64),
     /// Whoever was the last to poll it.
     Last(Rc<RefCell<Poller>>),
@@ -75,7 +76,7 @@ struct Poller {
 impl Poller {
     /// It waits no longer.
     fn end_wait(&mut self) -> bool {
-        self.coroutine.take().is_some_and(|(coroutine, number)| coroutine.shared().end_wait(number))
+        self.coroutine.take().is_some_and(|(coroutine, number)| coroutine.awaited().end(number))
     }
 }
 
@@ -83,7 +84,7 @@ impl Watched {
     fn end_wait(&self) {
         match self {
             Watched::Direct(coroutine, number) => {
-                coroutine.shared().end_wait(*number);
+                coroutine.awaited().end(*number);
             }
             Watched::Last(poller) => {
                 let mut before = mem::replace(&mut *poller.borrow_mut(), Poller { waker: None, coroutine: None });
@@ -100,18 +101,18 @@ impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
     #[inline(always)]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        Wait { state: State::Deferred(self), at: Location::caller() }
+        Wait { state: ManuallyDrop::new(State::Deferred(self)), at: Location::caller() }
     }
 }
 
 impl<T: 'static, E: Fault> Wait<T, E> {
     /// The result, if it is there. If it is not, this gives it up as a drop does.
     pub(crate) fn into_result(mut self) -> Option<Result<T, E>> {
-        match mem::replace(&mut self.state, State::Done) {
+        match mem::replace(&mut *self.state, State::Done) {
             State::Deferred(deferred) => match deferred.try_take() {
                 Ok(result) => Some(result),
                 Err(deferred) => {
-                    self.state = State::Deferred(deferred);
+                    self.state = ManuallyDrop::new(State::Deferred(deferred));
                     None
                 }
             },
@@ -120,7 +121,7 @@ impl<T: 'static, E: Fault> Wait<T, E> {
                 Some(chain.take())
             }
             state => {
-                self.state = state;
+                self.state = ManuallyDrop::new(state);
                 None
             }
         }
@@ -133,13 +134,29 @@ impl<T: 'static, E: Fault> Unpin for Wait<T, E> {}
 impl<T: 'static, E: Fault> Future for Wait<T, E> {
     type Output = Result<T, E>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let result = match mem::replace(&mut self.state, State::Done) {
-            State::Deferred(deferred) => match deferred.try_take() {
+        let this = &mut *self;
+        if let State::Deferred(deferred) = &mut *this.state {
+            if let Some(result) = deferred.take_ready() {
+                // Nothing is left in it, which the compiler does not see.
+                mem::forget(mem::replace(&mut *this.state, State::Done));
+                return Poll::Ready(passed(result, this.at));
+            }
+        }
+        this.poll_chain(context)
+    }
+}
+
+impl<T: 'static, E: Fault> Wait<T, E> {
+    #[inline(never)]
+    fn poll_chain(&mut self, context: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let result = match mem::replace(&mut *self.state, State::Done) {
+            State::Deferred(deferred) => match deferred.into_result_or_chain() {
                 Ok(result) => result,
-                Err(deferred) => {
-                    self.state = first_watch(deferred.into_chain(), context.waker());
+                Err(chain) if chain.is_done() => chain.take(),
+                Err(chain) => {
+                    self.state = ManuallyDrop::new(first_watch(chain, context.waker()));
                     return Poll::Pending;
                 }
             },
@@ -148,36 +165,39 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
                 chain.take()
             }
             State::Watched(chain, watched) => {
-                self.state = watch_again(chain, watched, context.waker());
+                self.state = ManuallyDrop::new(watch_again(chain, watched, context.waker()));
                 return Poll::Pending;
             }
             State::Done => panic!("a Wait was polled after it was done"),
         };
-        Poll::Ready(match result {
-            Ok(value) => Ok(value),
-            Err(error) => Err(passed(error, self.at)),
-        })
+        Poll::Ready(passed(result, self.at))
+    }
+}
+
+#[inline(always)]
+fn passed<T, E: Fault>(result: Result<T, E>, at: &'static Location<'static>) -> Result<T, E> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) => Err(passed_error(error, at)),
     }
 }
 
 #[cold]
-fn passed<E: Fault>(mut error: E, at: &'static Location<'static>) -> E {
+fn passed_error<E: Fault>(mut error: E, at: &'static Location<'static>) -> E {
     error.passed(at);
     error
 }
 
 /// The result is not there, and this is the first who waits for it.
+#[inline(always)]
 fn first_watch<T: 'static, E: Fault>(mut chain: Chain<T, E>, waker: &Waker) -> State<T, E> {
-    match current::who(waker) {
-        Some((coroutine, true)) => {
-            let number = coroutine.shared().begin_wait();
-            let told = coroutine.clone();
-            let handle = chain.watch(move || if told.shared().end_wait(number) { told.resume() } else { None });
-            coroutine.shared().awaits(number, handle);
-            State::Watched(chain, Watched::Direct(coroutine, number))
-        }
-        _ => watch_by_poller(chain, waker),
-    }
+    let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
+    let Some(coroutine) = polls else { return watch_by_poller(chain, waker) };
+    let number = coroutine.awaited().begin();
+    let told = coroutine.clone();
+    let handle = chain.watch(move || if told.awaited().end(number) { told.resume() } else { None });
+    coroutine.awaited().add(number, handle);
+    State::Watched(chain, Watched::Direct(coroutine, number))
 }
 
 /// One record for whoever will have polled last.
@@ -186,7 +206,7 @@ fn watch_by_poller<T: 'static, E: Fault>(mut chain: Chain<T, E>, waker: &Waker) 
     let told = poller.clone();
     let handle = chain.watch(move || {
         let Poller { waker, coroutine } = told.replace(Poller { waker: None, coroutine: None });
-        let ended = coroutine.filter(|(coroutine, number)| coroutine.shared().end_wait(*number));
+        let ended = coroutine.filter(|(coroutine, number)| coroutine.awaited().end(*number));
         match waker {
             Some(waker) => {
                 waker.wake();
@@ -200,40 +220,40 @@ fn watch_by_poller<T: 'static, E: Fault>(mut chain: Chain<T, E>, waker: &Waker) 
 }
 
 fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: crate::engine::Handle) {
-    let who = current::who(waker);
-    let direct = who.as_ref().is_some_and(|(_, direct)| *direct);
-    let coroutine = who.map(|(coroutine, _)| {
-        let number = coroutine.shared().begin_wait();
-        coroutine.shared().awaits(number, handle);
+    let coroutine = current::coroutine().map(|coroutine| {
+        let number = coroutine.awaited().begin();
+        coroutine.awaited().add(number, handle);
         (coroutine, number)
     });
-    let waker = (!direct).then(|| waker.clone());
+    let waker = (!current::is_polled_with(waker)).then(|| waker.clone());
     let mut before = poller.replace(Poller { waker, coroutine });
     before.end_wait();
 }
 
 /// It is polled again, perhaps by somebody else.
 fn watch_again<T: 'static, E: Fault>(chain: Chain<T, E>, watched: Watched, waker: &Waker) -> State<T, E> {
+    let (polls, direct) = (current::coroutine(), current::is_polled_with(waker));
     match &watched {
-        Watched::Direct(coroutine, number) => match current::who(waker) {
-            Some((polls, true)) if is_same(&polls, coroutine) => State::Watched(chain, watched),
-            _ => {
-                coroutine.shared().end_wait(*number);
-                watch_by_poller(chain, waker)
+        Watched::Direct(coroutine, number) => {
+            if direct && polls.is_some_and(|polls| is_same(&polls, coroutine)) {
+                return State::Watched(chain, watched);
             }
-        },
+            coroutine.awaited().end(*number);
+            watch_by_poller(chain, waker)
+        }
         Watched::Last(poller) => {
             let same = {
                 let poller = poller.borrow();
-                let same_waker = poller.waker.as_ref().is_some_and(|before| before.will_wake(waker));
-                let who = current::who(waker);
-                match (&poller.coroutine, &who) {
-                    (None, None) => same_waker,
-                    (Some((before, _)), Some((polls, direct))) => {
-                        is_same(before, polls) && if *direct { poller.waker.is_none() } else { same_waker }
-                    }
+                let same_waker = match &poller.waker {
+                    Some(before) => before.will_wake(waker),
+                    None => direct,
+                };
+                let same_coroutine = match (&poller.coroutine, &polls) {
+                    (None, None) => true,
+                    (Some((before, _)), Some(polls)) => is_same(before, polls),
                     _ => false,
-                }
+                };
+                same_waker && same_coroutine
             };
             if !same {
                 set_poller(poller, waker, chain.awaited_handle());
@@ -249,18 +269,27 @@ fn is_same(one: &Pin<Rc<dyn Coroutine>>, other: &Pin<Rc<dyn Coroutine>>) -> bool
 
 impl<T: 'static, E: Fault> FusedFuture for Wait<T, E> {
     fn is_terminated(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(*self.state, State::Done)
     }
 }
 
 impl<T: 'static, E: Fault> Drop for Wait<T, E> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        match mem::replace(&mut self.state, State::Done) {
+        if !matches!(*self.state, State::Done) {
+            self.give_up();
+        }
+    }
+}
+
+impl<T: 'static, E: Fault> Wait<T, E> {
+    #[cold]
+    fn give_up(&mut self) {
+        match mem::replace(&mut *self.state, State::Done) {
             State::Done => {}
-            State::Deferred(deferred) => match deferred.try_take() {
+            State::Deferred(deferred) => match deferred.into_result_or_chain() {
                 Ok(_) => {}
-                Err(deferred) => deferred.into_chain().forsake(&Cancelled::new()),
+                Err(chain) => chain.forsake(&Cancelled::new()),
             },
             State::Watched(chain, watched) => {
                 watched.end_wait();

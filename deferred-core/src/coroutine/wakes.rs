@@ -66,7 +66,7 @@ fn wake_here(key: u64) {
 struct Wakes {
     thread: u64,
     reactor: Option<ReactorHandle>,
-    /// Of the coroutine that polls with it. It changes only between two polls, and while nobody else has a clone.
+    /// Of the coroutine that has it, once a poll has kept it; 0 before.
     key: AtomicU64,
     /// Woken since the last poll has begun.
     woken: AtomicBool,
@@ -78,12 +78,15 @@ impl Wake for Wakes {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // ORDERING: AcqRel. Whatever the waking thread did before is seen by the poll that clears this; and one that
-        // finds it set relies on the poll that is to come.
-        if self.woken.swap(true, Ordering::AcqRel) {
+        // ORDERING: whatever the waking thread did before is seen by the poll that clears this; and one that finds it set
+        // relies on the poll that is to come. SeqCst with `key`, see `Lent::keep`.
+        if self.woken.swap(true, Ordering::SeqCst) {
             return;
         }
-        let key = self.key.load(Ordering::Relaxed);
+        let key = self.key.load(Ordering::SeqCst);
+        if key == 0 {
+            return; // the poll still goes on, and looks at `woken` when it is done
+        }
         if THREAD.try_with(|thread| *thread == self.thread).unwrap_or(false) {
             wake_here(key);
         } else if let Some(reactor) = &self.reactor {
@@ -100,39 +103,50 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    fn new(reactor: Option<&Reactor>) -> Lent {
+    #[cold]
+    fn new(reactor: Option<&Reactor>) -> Rc<Lent> {
         let wakes = Arc::new(Wakes {
             thread: THREAD.with(|thread| *thread),
             reactor: reactor.map(Reactor::handle),
             key: AtomicU64::new(0),
             woken: AtomicBool::new(false),
         });
-        Lent { waker: wakes.clone().into(), wakes }
+        Rc::new(Lent { waker: wakes.clone().into(), wakes })
     }
 
-    /// A poll of this coroutine begins.
-    pub(super) fn begin(&self, key: u64) -> &Waker {
-        self.wakes.key.store(key, Ordering::Relaxed);
-        // ORDERING: Acquire, see `wake_by_ref`.
-        if self.wakes.woken.load(Ordering::Relaxed) {
-            self.wakes.woken.swap(false, Ordering::Acquire);
+    /// A poll begins.
+    #[inline(always)]
+    pub(super) fn begin(&self) -> &Waker {
+        if self.is_woken() {
+            // ORDERING: see `wake_by_ref`.
+            self.wakes.woken.swap(false, Ordering::SeqCst);
         }
         &self.waker
     }
 
-    /// Somebody has kept it.
+    /// The poll has kept a clone, so that it belongs to the coroutine with this key from now on.
+    ///
+    /// ORDERING: another thread that wakes it meanwhile sets `woken` and then looks at `key`; here `key` is set, and then
+    /// `woken` is looked at. So one of the two sees the other.
+    pub(super) fn keep(&self, key: u64) {
+        self.wakes.key.store(key, Ordering::SeqCst);
+    }
+
+    /// Somebody has a clone.
+    #[inline(always)]
     pub(super) fn is_kept(&self) -> bool {
         Arc::strong_count(&self.wakes) > 2
     }
 
     /// It was woken since the poll has begun.
+    #[inline(always)]
     pub(super) fn is_woken(&self) -> bool {
-        self.wakes.woken.load(Ordering::Acquire)
+        self.wakes.woken.load(Ordering::SeqCst)
     }
 }
 
 /// The waker that nobody has kept, of a reactor or of a thread.
-pub(crate) struct Spare(Cell<Option<Lent>>);
+pub(crate) struct Spare(Cell<Option<Rc<Lent>>>);
 
 impl Spare {
     pub(crate) const fn new() -> Spare {
@@ -140,7 +154,8 @@ impl Spare {
     }
 }
 
-pub(super) fn lend(reactor: Option<&Reactor>) -> Lent {
+#[inline(always)]
+pub(super) fn lend(reactor: Option<&Reactor>) -> Rc<Lent> {
     let spare = match reactor {
         Some(reactor) => reactor.spare_waker().0.take(),
         None => SPARE.try_with(|spare| spare.0.take()).ok().flatten(),
@@ -149,9 +164,11 @@ pub(super) fn lend(reactor: Option<&Reactor>) -> Lent {
 }
 
 /// Gives back one that nobody has kept.
-pub(super) fn give_back(lent: Lent, reactor: Option<&Reactor>) {
-    match reactor {
-        Some(reactor) => reactor.spare_waker().0.set(Some(lent)),
-        None => drop(SPARE.try_with(|spare| spare.0.set(Some(lent)))),
-    }
+#[inline(always)]
+pub(super) fn give_back(lent: Rc<Lent>, reactor: Option<&Reactor>) {
+    let before = match reactor {
+        Some(reactor) => reactor.spare_waker().0.replace(Some(lent)),
+        None => SPARE.try_with(|spare| spare.0.replace(Some(lent))).ok().flatten(),
+    };
+    drop(before); // behind the access
 }

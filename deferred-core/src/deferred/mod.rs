@@ -126,12 +126,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         }
     }
 
-    /// The chain of one that is not ready.
-    pub(crate) fn into_chain(mut self) -> Chain<T, E> {
-        self.chain();
-        match self.state {
-            State::Pending(chain) => chain,
-            State::Ready(_) => unreachable!("it has a chain now"),
+    /// Takes the result of one that is ready without a block. Nothing else may be asked of it afterwards.
+    #[inline(always)]
+    pub(crate) fn take_ready(&mut self) -> Option<Result<T, E>> {
+        match &mut self.state {
+            State::Ready(ready) => Some(ready.take_out()),
+            State::Pending(_) => None,
         }
     }
 

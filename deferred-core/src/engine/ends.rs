@@ -62,6 +62,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
 
     /// Leaves the result to this chain and has `told` called when it is there, which is not yet. Gives what cancels the
     /// one that is waited for.
+    #[inline(always)]
     pub(crate) fn watch(&mut self, told: impl FnOnce() -> Option<Firing> + 'static) -> Handle {
         self.push_watch(told);
         Handle(self.block().clone())

@@ -92,6 +92,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
 
     /// Adds a record that leaves the result, and calls `told` when it is there. Nothing but another one, or the end, may
     /// be added behind it.
+    #[inline(always)]
     pub(in crate::engine) fn push_watch<F: FnOnce() -> Option<Firing> + 'static>(&mut self, told: F) {
         // SAFETY: the captures are of this table.
         unsafe { self.block.push_record(&Watch::<F>::TABLE, self.block.state.last.get(), told, 0) };
