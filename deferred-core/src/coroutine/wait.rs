@@ -14,7 +14,7 @@ use futures_core::FusedFuture;
 use super::current;
 use super::task::Coroutine;
 use crate::deferred::Deferred;
-use crate::engine::Chain;
+use crate::engine::{Chain, Handle};
 use crate::error::{Cancelled, Failure, Fault};
 
 /// A [`Deferred`] that is being waited for; `.await` makes it, and `into_future` for `join!` and `select!`.
@@ -46,15 +46,10 @@ use crate::error::{Cancelled, Failure, Fault};
 /// ```
 #[must_use = "a future does nothing unless it is polled, and dropping this one cancels its Deferred"]
 pub struct Wait<T: 'static, E: Fault = Failure> {
-    /// Emptied by `give_up`: the compiler's own drop would look again at one that is done.
-    state: ManuallyDrop<State<T, E>>,
+    /// None once it is done. Dropped by hand: the compiler would look again at one that is done.
+    deferred: ManuallyDrop<Option<Deferred<T, E>>>,
+    watched: ManuallyDrop<Option<Watched>>,
     at: &'static Location<'static>,
-}
-
-enum State<T: 'static, E: Fault> {
-    Deferred(Deferred<T, E>),
-    Watched(Chain<T, E>, Watched),
-    Done,
 }
 
 /// Who is told when the result is there.
@@ -66,6 +61,7 @@ enum Watched {
 }
 
 /// Who polled last.
+#[derive(Default)]
 struct Poller {
     /// None if that is the coroutine itself.
     waker: Option<Waker>,
@@ -75,22 +71,24 @@ struct Poller {
 
 impl Poller {
     /// It waits no longer.
-    fn end_wait(&mut self) -> bool {
-        self.coroutine.take().is_some_and(|(coroutine, number)| coroutine.awaited().end(number))
-    }
-}
-
-impl Watched {
-    fn end_wait(&self) {
-        match self {
-            Watched::Direct(coroutine, number) => {
-                coroutine.awaited().end(*number);
-            }
-            Watched::Last(poller) => {
-                let mut before = mem::replace(&mut *poller.borrow_mut(), Poller { waker: None, coroutine: None });
-                before.end_wait();
-            }
+    fn end_wait(self) {
+        if let Some((coroutine, number)) = self.coroutine {
+            coroutine.awaited().end(number);
         }
+    }
+
+    /// Whether this is who polls now, with that waker; `direct` says that it is the coroutine's.
+    fn is(&self, polls: Option<&Pin<Rc<dyn Coroutine>>>, waker: &Waker, direct: bool) -> bool {
+        let same_waker = match &self.waker {
+            Some(before) => before.will_wake(waker),
+            None => direct,
+        };
+        same_waker
+            && match (&self.coroutine, polls) {
+                (None, None) => true,
+                (Some((before, _)), Some(polls)) => is_same(before, polls),
+                _ => false,
+            }
     }
 }
 
@@ -101,30 +99,8 @@ impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
     #[inline(always)]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        Wait { state: ManuallyDrop::new(State::Deferred(self)), at: Location::caller() }
-    }
-}
-
-impl<T: 'static, E: Fault> Wait<T, E> {
-    /// The result, if it is there. If it is not, this gives it up as a drop does.
-    pub(crate) fn into_result(mut self) -> Option<Result<T, E>> {
-        match mem::replace(&mut *self.state, State::Done) {
-            State::Deferred(deferred) => match deferred.try_take() {
-                Ok(result) => Some(result),
-                Err(deferred) => {
-                    self.state = ManuallyDrop::new(State::Deferred(deferred));
-                    None
-                }
-            },
-            State::Watched(chain, watched) if chain.is_done() => {
-                watched.end_wait();
-                Some(chain.take())
-            }
-            state => {
-                self.state = ManuallyDrop::new(state);
-                None
-            }
-        }
+        let (deferred, watched) = (ManuallyDrop::new(Some(self)), ManuallyDrop::new(None));
+        Wait { deferred, watched, at: Location::caller() }
     }
 }
 
@@ -137,12 +113,10 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let this = &mut *self;
-        if let State::Deferred(deferred) = &mut *this.state {
-            if let Some(result) = deferred.take_ready() {
-                // Nothing is left in it, which the compiler does not see.
-                mem::forget(mem::replace(&mut *this.state, State::Done));
-                return Poll::Ready(passed(result, this.at));
-            }
+        if let Some(result) = this.deferred.as_mut().and_then(Deferred::take_ready) {
+            // Nothing is left in it, which the compiler does not see.
+            mem::forget(this.deferred.take());
+            return Poll::Ready(passed(result, this.at));
         }
         this.poll_chain(context)
     }
@@ -151,26 +125,56 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
 impl<T: 'static, E: Fault> Wait<T, E> {
     #[inline(never)]
     fn poll_chain(&mut self, context: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let result = match mem::replace(&mut *self.state, State::Done) {
-            State::Deferred(deferred) => match deferred.into_result_or_chain() {
-                Ok(result) => result,
-                Err(chain) if chain.is_done() => chain.take(),
-                Err(chain) => {
-                    self.state = ManuallyDrop::new(first_watch(chain, context.waker()));
-                    return Poll::Pending;
-                }
-            },
-            State::Watched(chain, watched) if chain.is_done() => {
-                watched.end_wait();
-                chain.take()
-            }
-            State::Watched(chain, watched) => {
-                self.state = ManuallyDrop::new(watch_again(chain, watched, context.waker()));
-                return Poll::Pending;
-            }
-            State::Done => panic!("a Wait was polled after it was done"),
+        let Some(chain) = self.deferred.as_mut().and_then(Deferred::as_chain) else {
+            panic!("a Wait was polled after it was done");
         };
-        Poll::Ready(passed(result, self.at))
+        if chain.is_done() {
+            let result = chain.take_out();
+            self.end_wait();
+            drop(self.deferred.take());
+            return Poll::Ready(passed(result, self.at));
+        }
+        let again = self.watched.take();
+        let watched = match again {
+            None => first_watch(chain, context.waker()),
+            Some(watched) => watch_again(chain, watched, context.waker()),
+        };
+        self.watched = ManuallyDrop::new(Some(watched));
+        Poll::Pending
+    }
+
+    #[inline(always)]
+    fn end_wait(&mut self) {
+        match self.watched.take() {
+            None => {}
+            Some(Watched::Direct(coroutine, number)) => {
+                coroutine.awaited().end(number);
+            }
+            Some(Watched::Last(poller)) => {
+                poller.replace(Poller::default()).end_wait();
+            }
+        }
+    }
+
+    /// The result, if it is there. If it is not, this gives it up as a drop does.
+    pub(crate) fn into_result(mut self) -> Option<Result<T, E>> {
+        let deferred = self.deferred.as_mut()?;
+        let result = match deferred.as_chain() {
+            None => deferred.take_ready()?,
+            Some(chain) if chain.is_done() => chain.take_out(),
+            Some(_) => return None,
+        };
+        self.end_wait();
+        drop(self.deferred.take());
+        Some(result)
+    }
+
+    #[cold]
+    fn give_up(&mut self) {
+        self.end_wait();
+        if let Some(Err(chain)) = self.deferred.take().map(Deferred::into_result_or_chain) {
+            chain.forsake(&Cancelled::new());
+        }
     }
 }
 
@@ -190,22 +194,23 @@ fn passed_error<E: Fault>(mut error: E, at: &'static Location<'static>) -> E {
 
 /// The result is not there, and this is the first who waits for it.
 #[inline(always)]
-fn first_watch<T: 'static, E: Fault>(mut chain: Chain<T, E>, waker: &Waker) -> State<T, E> {
+fn first_watch<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Watched {
     let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
     let Some(coroutine) = polls else { return watch_by_poller(chain, waker) };
     let number = coroutine.awaited().begin();
     let told = coroutine.clone();
     let handle = chain.watch(move || if told.awaited().end(number) { told.resume() } else { None });
     coroutine.awaited().add(number, handle);
-    State::Watched(chain, Watched::Direct(coroutine, number))
+    Watched::Direct(coroutine, number)
 }
 
 /// One record for whoever will have polled last.
-fn watch_by_poller<T: 'static, E: Fault>(mut chain: Chain<T, E>, waker: &Waker) -> State<T, E> {
-    let poller = Rc::new(RefCell::new(Poller { waker: None, coroutine: None }));
+#[cold]
+fn watch_by_poller<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Watched {
+    let poller = Rc::new(RefCell::new(Poller::default()));
     let told = poller.clone();
     let handle = chain.watch(move || {
-        let Poller { waker, coroutine } = told.replace(Poller { waker: None, coroutine: None });
+        let Poller { waker, coroutine } = told.take();
         let ended = coroutine.filter(|(coroutine, number)| coroutine.awaited().end(*number));
         match waker {
             Some(waker) => {
@@ -216,49 +221,36 @@ fn watch_by_poller<T: 'static, E: Fault>(mut chain: Chain<T, E>, waker: &Waker) 
         }
     });
     set_poller(&poller, waker, handle);
-    State::Watched(chain, Watched::Last(poller))
+    Watched::Last(poller)
 }
 
-fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: crate::engine::Handle) {
+fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: Handle) {
     let coroutine = current::coroutine().map(|coroutine| {
         let number = coroutine.awaited().begin();
         coroutine.awaited().add(number, handle);
         (coroutine, number)
     });
     let waker = (!current::is_polled_with(waker)).then(|| waker.clone());
-    let mut before = poller.replace(Poller { waker, coroutine });
-    before.end_wait();
+    poller.replace(Poller { waker, coroutine }).end_wait();
 }
 
 /// It is polled again, perhaps by somebody else.
-fn watch_again<T: 'static, E: Fault>(chain: Chain<T, E>, watched: Watched, waker: &Waker) -> State<T, E> {
+#[cold]
+fn watch_again<T: 'static, E: Fault>(chain: &mut Chain<T, E>, watched: Watched, waker: &Waker) -> Watched {
     let (polls, direct) = (current::coroutine(), current::is_polled_with(waker));
     match &watched {
         Watched::Direct(coroutine, number) => {
             if direct && polls.is_some_and(|polls| is_same(&polls, coroutine)) {
-                return State::Watched(chain, watched);
+                return watched;
             }
             coroutine.awaited().end(*number);
             watch_by_poller(chain, waker)
         }
         Watched::Last(poller) => {
-            let same = {
-                let poller = poller.borrow();
-                let same_waker = match &poller.waker {
-                    Some(before) => before.will_wake(waker),
-                    None => direct,
-                };
-                let same_coroutine = match (&poller.coroutine, &polls) {
-                    (None, None) => true,
-                    (Some((before, _)), Some(polls)) => is_same(before, polls),
-                    _ => false,
-                };
-                same_waker && same_coroutine
-            };
-            if !same {
+            if !poller.borrow().is(polls.as_ref(), waker, direct) {
                 set_poller(poller, waker, chain.awaited_handle());
             }
-            State::Watched(chain, watched)
+            watched
         }
     }
 }
@@ -269,32 +261,15 @@ fn is_same(one: &Pin<Rc<dyn Coroutine>>, other: &Pin<Rc<dyn Coroutine>>) -> bool
 
 impl<T: 'static, E: Fault> FusedFuture for Wait<T, E> {
     fn is_terminated(&self) -> bool {
-        matches!(*self.state, State::Done)
+        self.deferred.is_none()
     }
 }
 
 impl<T: 'static, E: Fault> Drop for Wait<T, E> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !matches!(*self.state, State::Done) {
+        if self.deferred.is_some() {
             self.give_up();
-        }
-    }
-}
-
-impl<T: 'static, E: Fault> Wait<T, E> {
-    #[cold]
-    fn give_up(&mut self) {
-        match mem::replace(&mut *self.state, State::Done) {
-            State::Done => {}
-            State::Deferred(deferred) => match deferred.into_result_or_chain() {
-                Ok(_) => {}
-                Err(chain) => chain.forsake(&Cancelled::new()),
-            },
-            State::Watched(chain, watched) => {
-                watched.end_wait();
-                chain.forsake(&Cancelled::new());
-            }
         }
     }
 }

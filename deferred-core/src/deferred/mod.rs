@@ -135,6 +135,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         }
     }
 
+    /// The chain of one that is not ready, or that was and has a block.
+    #[inline(always)]
+    pub(crate) fn as_chain(&mut self) -> Option<&mut Chain<T, E>> {
+        match &mut self.state {
+            State::Ready(_) => None,
+            State::Pending(chain) => Some(chain),
+        }
+    }
+
     /// The chain, which a result that is there gets now.
     fn chain(&mut self) -> &mut Chain<T, E> {
         if let State::Ready(ready) = &mut self.state {

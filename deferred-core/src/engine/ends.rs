@@ -104,6 +104,15 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         self.block().is_done()
     }
 
+    /// Takes the result, which is there.
+    ///
+    /// # Panics
+    /// If it is not: see [`is_done`](Self::is_done).
+    #[inline(always)]
+    pub(crate) fn take(mut self) -> Result<T, E> {
+        self.take_out()
+    }
+
     pub(crate) fn made(&self) -> Place {
         self.block().state.made
     }

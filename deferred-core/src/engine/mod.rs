@@ -45,7 +45,7 @@ pub(crate) use call::{Left, catch, settle};
 pub(crate) use ends::Firing;
 pub(crate) use handle::Handle;
 pub(crate) use raw::{Chain, Frame, Source};
-pub(crate) use run::{call_soon, inside};
+pub(crate) use run::{call_soon, inside, run_soon};
 
 /// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
 struct Bomb;

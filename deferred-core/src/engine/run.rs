@@ -25,6 +25,8 @@ enum Job {
     Resume(Pin<Rc<dyn Woken>>),
     /// Does what is to come after what was dropped before it.
     Call(Box<dyn FnOnce() -> Option<Firing>>),
+    /// Runs a block that was fired.
+    Run(Rc<Block>),
 }
 
 /// What [`LEVEL`] is outside the engine.
@@ -36,7 +38,7 @@ const WOKEN: usize = 1 << (usize::BITS - 1);
 
 thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
-    /// What drops have queued, by level: the last ones are those of the innermost. See rule 2.
+    /// What drops have queued, and what levels have left to do: the last ones are those of the innermost. See rule 2.
     static QUEUED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
     /// The number of the cancel that a canceller passes on just now.
@@ -134,6 +136,13 @@ pub(crate) fn call_soon(f: impl FnOnce() -> Option<Firing> + 'static) {
     soon(Job::Call(Box::new(f)));
 }
 
+/// Runs what was fired after what was dropped, or cancelled soon, before this.
+pub(crate) fn run_soon(firing: Firing) {
+    if let Some(block) = firing.into_block() {
+        soon(Job::Run(block));
+    }
+}
+
 /// Runs what has been woken, as a level of its own.
 pub(super) fn resume(woken: Pin<Rc<dyn Woken>>) {
     level(Job::Resume(woken));
@@ -186,34 +195,40 @@ fn level(job: Job) {
 /// Takes a busy block through its stages, and does all that follows and that is queued with this level.
 #[inline(never)]
 fn work(mut next: Option<Rc<Block>>) {
-    let mut stack = Vec::new();
+    // What is left to do lies on top of the queue, the next on top. A level that is called from here puts its own above
+    // that, and takes all of it away.
+    let mut left = 0;
     loop {
         if LEVEL.get() & !WOKEN != INSIDE {
-            // What the last job has dropped comes before what else is left, the first drop first.
-            stack.extend(next.take().map(Job::Step));
-            collect(&mut stack);
+            left += collect(next.take());
         }
         next = match next {
             Some(block) => step(block),
-            None => match stack.pop() {
-                Some(job) => perform(job),
-                None => return,
-            },
+            None if left == 0 => return,
+            None => {
+                left -= 1;
+                let job = QUEUED.try_with(|queued| queued.borrow_mut().pop()).ok().flatten();
+                job.and_then(perform)
+            }
         };
     }
 }
 
-/// Moves what is queued with this level to the stack, the first on top.
+/// What the last job has dropped comes before what else is left, the first drop first, and before the next step of the
+/// block that ran. Says by how many the jobs have become more.
 #[cold]
-fn collect(stack: &mut Vec<Job>) {
+fn collect(next: Option<Rc<Block>>) -> usize {
     let level = LEVEL.get();
     LEVEL.set(level & WOKEN | INSIDE);
-    let count = (level & !WOKEN) - INSIDE;
-    let _ = QUEUED.try_with(|queued| {
+    let dropped = (level & !WOKEN) - INSIDE;
+    let sorted = QUEUED.try_with(|queued| {
         let mut queued = queued.borrow_mut();
-        let from = queued.len() - count;
-        stack.extend(queued.drain(from..).rev());
+        let from = queued.len() - dropped;
+        queued.extend(next.map(Job::Step));
+        queued[from..].reverse();
+        queued.len() - from
     });
+    sorted.unwrap_or(0)
 }
 
 #[cold]
@@ -227,6 +242,7 @@ fn perform(job: Job) -> Option<Rc<Block>> {
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
         Job::Resume(woken) => woken.resume().and_then(Firing::into_block).and_then(fired),
+        Job::Run(block) => fired(block),
         Job::Call(f) => f().and_then(Firing::into_block).and_then(fired),
     }
 }

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::{Left, call_soon};
+use crate::engine::{Left, run_soon};
 use crate::error::{Cancelled, Failure, Fault, Interrupt};
 
 /// Lets work in until it is closed; then refuses new work, and says when the old is done. For ending something in order.
@@ -158,7 +158,7 @@ impl<E: Fault> Drop for Pass<E> {
     fn drop(&mut self) {
         self.gate.count.set(self.gate.count.get() - 1);
         for resolver in self.gate.drained() {
-            call_soon(move || Some(resolver.source.firing(Ok(()))));
+            run_soon(resolver.source.firing(Ok(())));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use super::semaphore::Permits;
@@ -14,14 +15,14 @@ use crate::error::{Failure, Fault};
 /// leaves that to the semaphore's own `release`.
 #[must_use = "dropping a Permit gives it back"]
 pub struct Permit<E: Fault = Failure> {
-    /// None once they are given back.
-    permits: Option<Rc<Permits<E>>>,
+    permits: Rc<Permits<E>>,
+    /// 0 once they are given back.
     count: usize,
 }
 
 impl<E: Fault> Permit<E> {
     pub(super) fn new(permits: Rc<Permits<E>>, count: usize) -> Self {
-        Permit { permits: Some(permits), count }
+        Permit { permits, count }
     }
 
     /// How many it is.
@@ -32,21 +33,19 @@ impl<E: Fault> Permit<E> {
 
     /// Gives them back; the callbacks of whoever gets them run inside this call.
     pub fn release(mut self) {
-        if let Some(permits) = self.permits.take() {
-            permits.give_back(self.count);
-        }
+        self.permits.give_back(mem::take(&mut self.count));
     }
 
     /// Keeps them taken, without this guard: they are given back by the `release` of the semaphore or the lock.
     pub fn detach(mut self) {
-        self.permits = None;
+        self.count = 0;
     }
 }
 
 impl<E: Fault> Drop for Permit<E> {
     fn drop(&mut self) {
-        if let Some(permits) = self.permits.take() {
-            permits.give_back_soon(self.count);
+        if self.count > 0 {
+            self.permits.give_back_soon(self.count);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::permit::{NotHeld, Permit};
 use super::waiters::Waiters;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
-use crate::engine::{Firing, Left, call_soon};
+use crate::engine::{Firing, Left, run_soon};
 use crate::error::{Failure, Fault};
 
 /// A number of permits, for which callers wait in line: first come, first served, also where a later one wants fewer.
@@ -90,7 +90,7 @@ impl<E: Fault> Permits<E> {
         self.hand_out();
     }
 
-    pub(super) fn give_back_soon(self: Rc<Self>, count: usize) {
+    pub(super) fn give_back_soon(self: &Rc<Self>, count: usize) {
         if self.waiters.is_empty() {
             self.put_back(count);
             return;
@@ -98,7 +98,7 @@ impl<E: Fault> Permits<E> {
         // They are taken for him before anybody else can ask.
         self.put_back(count);
         while let Some(firing) = self.serve() {
-            call_soon(move || Some(firing));
+            run_soon(firing);
         }
     }
 

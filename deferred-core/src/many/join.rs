@@ -43,6 +43,8 @@ struct Join<T, E, R: Rule<T, E>> {
     /// What cancels each that has not arrived.
     members: RefCell<Vec<Option<Handle>>>,
     outcome: Cell<Outcome<R::Value, R::Error>>,
+    /// Why those are cancelled that are joined after all was decided.
+    late: RefCell<Option<Cancelled>>,
     takes: PhantomData<fn(Result<T, E>)>,
 }
 
@@ -67,27 +69,34 @@ where
     E: Fault,
     R: Rule<T, E>,
 {
-    // All are there before the first is looked at, since it may decide that the others are cancelled.
-    let waiting: Vec<_> = deferreds.into_iter().map(Deferred::into_result_or_chain).collect();
-    if waiting.is_empty() {
+    let deferreds: Vec<_> = deferreds.into_iter().collect();
+    let count = deferreds.len();
+    if count == 0 {
         return Deferred::ready(R::of_none(), at, at);
     }
-    let handle = |member: &Result<Result<T, E>, Chain<T, E>>| member.as_ref().err().map(Chain::awaited_handle);
     let join = Rc::new(Join {
-        rule: RefCell::new(Some(rule(waiting.len()))),
-        members: RefCell::new(waiting.iter().map(handle).collect()),
+        rule: RefCell::new(Some(rule(count))),
+        members: RefCell::new(Vec::with_capacity(count)),
         outcome: Cell::new(Outcome::Joining),
+        late: RefCell::new(None),
         takes: PhantomData,
     });
-    for (index, member) in waiting.into_iter().enumerate() {
-        match member {
+    for (index, deferred) in deferreds.into_iter().enumerate() {
+        match deferred.into_result_or_chain() {
             Ok(result) => {
+                join.members.borrow_mut().push(None);
                 let fired = inside(|| join.arrived(index, result));
                 debug_assert!(fired.is_none(), "there is nothing to fire yet");
             }
             Err(chain) => {
+                let handle = chain.awaited_handle();
+                join.members.borrow_mut().push(Some(handle.clone()));
                 let arrives = join.clone();
                 chain.end(move |result| arrives.arrived(index, result));
+                let late = join.late.borrow().clone();
+                if let Some(why) = late {
+                    handle.cancel(&why);
+                }
             }
         }
     }
@@ -110,7 +119,15 @@ impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
         let Decided { result, others } = self.rule.borrow_mut().as_mut()?.arrived(index, result)?;
         let rule = self.rule.take();
         drop(rule); // behind the borrow
-        if others.is_some_and(|why| self.cancel_members(|handle| handle.cancel_soon(&why))) {
+        let cancelled = match others {
+            None => false,
+            Some(why) => {
+                let cancelled = self.cancel_members(|handle| handle.cancel_soon(&why));
+                self.late.replace(Some(why));
+                cancelled
+            }
+        };
+        if cancelled {
             // They are cancelled first.
             let join = self.clone();
             call_soon(move || join.fire(result));

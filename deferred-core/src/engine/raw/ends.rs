@@ -104,12 +104,12 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         self.block.is_done().then(|| unsafe { &*lend(self.block.region.slot(words::<Result<T, E>>())) })
     }
 
-    /// Takes the result, which is there.
+    /// Takes the result, which is there. Nothing else may be asked of it afterwards.
     ///
     /// # Panics
     /// If it is not: see [`is_done`](Self::is_done).
     #[inline(always)]
-    pub(crate) fn take(self) -> Result<T, E> {
+    pub(crate) fn take_out(&mut self) -> Result<T, E> {
         assert!(self.block.is_done(), "there is no result to take");
         // SAFETY: done, so the slot holds what the block gives; that belongs to this `Chain`.
         unsafe { self.block.empty::<Result<T, E>>() }
