@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use crate::runner::{Bar, Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
-    vec![ready(), suspended_once(), one_after_the_other()]
+    vec![ready(), suspended_once(), suspended_one_at_a_time(), one_after_the_other()]
 }
 
 /// What is awaited in the ready row, as often as it is.
@@ -87,6 +87,41 @@ fn suspended_once() -> Row {
                 tokio::task::yield_now().await; // all of them wait now
                 let mut sum = 0;
                 for (task, sender) in all {
+                    sender.send(black_box(1)).expect("the receiver lives");
+                    sum += task.await.expect("it has ended");
+                }
+                sum
+            }));
+            black_box(sum);
+        }),
+        bar: Bar::Ratio(0.3),
+    }
+}
+
+fn suspended_one_at_a_time() -> Row {
+    let (runtime, local) = runtime();
+    Row {
+        name: "coroutine/suspended once, one at a time",
+        per: COROUTINES as u32,
+        unit: "coroutine",
+        ours: Side::new("inline_callbacks, fired, taken", || {
+            let mut sum = 0;
+            for _ in 0..COROUTINES {
+                let (deferred, resolver) = Deferred::<u64>::new();
+                let deferred = inline_callbacks(async move { Ok(deferred.await? + black_box(1)) });
+                resolver.callback(black_box(1));
+                sum += deferred.try_take().ok().and_then(Result::ok).expect("it has ended");
+            }
+            black_box(sum);
+        }),
+        peer: Side::new("tokio: spawn_local, oneshot, join", move || {
+            let sum = runtime.block_on(local.run_until(async {
+                let mut sum = 0;
+                for _ in 0..COROUTINES {
+                    let (sender, receiver) = oneshot::channel::<u64>();
+                    let task = async move { receiver.await.expect("it is sent to") + black_box(1) };
+                    let task = tokio::task::spawn_local(task);
+                    tokio::task::yield_now().await; // it waits now
                     sender.send(black_box(1)).expect("the receiver lives");
                     sum += task.await.expect("it has ended");
                 }

@@ -97,33 +97,34 @@ fn get_then_put() -> Row {
     }
 }
 
-const HOLDERS: u64 = 100;
+/// How many want the lock, and how often each.
+const HOLDERS: u64 = 10;
+const ROUNDS: u64 = 100;
 
 fn hand_over() -> Row {
     Row {
         name: "line/lock: hand over",
-        per: HOLDERS as u32,
-        unit: "holder",
-        ours: Side::new("a coroutine each", || {
+        per: (HOLDERS * ROUNDS) as u32,
+        unit: "hand-over",
+        ours: Side::new("ten coroutines in turn", || {
             let lock = DeferredLock::new();
             let held = lock.try_acquire();
             let all: Vec<_> = (0..HOLDERS)
                 .map(|_| {
                     let lock = lock.clone();
                     inline_callbacks(async move {
-                        let permit = lock.acquire().await?;
-                        let count = permit.count();
-                        drop(permit);
-                        Ok(count)
+                        for _ in 0..ROUNDS {
+                            let permit = lock.acquire().await?;
+                            black_box(permit.count());
+                        }
+                        Ok(())
                     })
                 })
                 .collect();
             drop(held);
-            for deferred in all {
-                black_box(deferred.try_take().ok());
-            }
+            assert!(all.into_iter().all(|deferred| deferred.try_take().is_ok()));
         }),
-        peer: Side::new("async-lock, a local task each", || {
+        peer: Side::new("async-lock, ten local tasks in turn", || {
             let executor = LocalExecutor::new();
             let lock = Rc::new(async_lock::Mutex::new(1));
             let held = lock.try_lock();
@@ -131,10 +132,13 @@ fn hand_over() -> Row {
                 .map(|_| {
                     let lock = lock.clone();
                     executor.spawn(async move {
-                        let guard = lock.lock().await;
-                        let count = *guard;
-                        drop(guard);
-                        count
+                        for _ in 0..ROUNDS {
+                            let guard = lock.lock().await;
+                            black_box(*guard);
+                            drop(guard);
+                            // It is not fair by itself: whoever has just had it would have it again.
+                            smol::future::yield_now().await;
+                        }
                     })
                 })
                 .collect();
@@ -142,7 +146,7 @@ fn hand_over() -> Row {
             drop(held);
             smol::future::block_on(executor.run(async {
                 for task in all {
-                    black_box(task.await);
+                    task.await;
                 }
             }));
         }),

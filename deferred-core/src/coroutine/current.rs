@@ -11,23 +11,24 @@ use super::task::Coroutine;
 
 /// The coroutine that is polled, and what the waker that it is polled with looks like.
 struct Current {
-    waker: Cell<(*const (), Option<&'static RawWakerVTable>)>,
-    /// Without a destructor, which would cost a look at each access. It is there only as long as a poll goes on.
-    coroutine: Cell<Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>>,
+    waker: Cell<Look>,
+    coroutine: Cell<Polled>,
 }
+
+type Look = (*const (), Option<&'static RawWakerVTable>);
+
+/// Without a destructor, which would cost a look at each access. It is there only as long as a poll goes on.
+type Polled = Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>;
 
 thread_local! {
     static CURRENT: Current =
         const { Current { waker: Cell::new((ptr::null(), None)), coroutine: Cell::new(None) } };
 }
 
-/// What [`with`] changes, for the time after it.
-type Before = ((*const (), Option<&'static RawWakerVTable>), Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>);
-
 /// Makes it the current one while `poll` runs, which must not panic.
 #[inline(always)]
 pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: impl FnOnce() -> R) -> R {
-    let before: Before = CURRENT.with(|current| {
+    let before = CURRENT.with(|current| {
         let waker = current.waker.replace((waker.data(), Some(waker.vtable())));
         (waker, current.coroutine.replace(Some(ManuallyDrop::new(coroutine))))
     });
