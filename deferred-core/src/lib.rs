@@ -64,7 +64,7 @@ pub use many::{
     gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
 };
 pub use reactor::{
-    Closed, DelayedCall, Entered, Inactive, Outcome, Reactor, ReactorHandle, ReactorOwner, RemoteResolver, Turn, park,
-    react,
+    Closed, DelayedCall, Entered, Inactive, OnTheLoop, Outcome, Reactor, ReactorHandle, ReactorOwner, Remote,
+    RemoteResolver, Turn, park, react,
 };
 pub use time::{Clock, LoopingCall};

@@ -135,6 +135,17 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         }
     }
 
+    /// Takes the result for good, when it is there.
+    pub(crate) fn into_end(self, f: impl FnOnce(Result<T, E>) + 'static) {
+        match self.into_result_or_chain() {
+            Ok(result) => f(result),
+            Err(chain) => chain.end(move |result| {
+                f(result);
+                None
+            }),
+        }
+    }
+
     /// The chain of one that is not ready, or that was and has a block.
     #[inline(always)]
     pub(crate) fn as_chain(&mut self) -> Option<&mut Chain<T, E>> {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::thread;
 
 use super::Reactor;
 use super::inbox::{Call, Inbox};
@@ -54,6 +55,11 @@ impl ReactorHandle {
         R: IntoDeferred<Failure>,
     {
         self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
+    }
+
+    /// Whether this is the reactor's thread.
+    pub(super) fn is_on_its_thread(&self) -> bool {
+        self.inbox.home() == thread::current().id()
     }
 
     /// Ends the loop as [`Reactor::stop`] does, after what was posted before. Does nothing if it has ended.

@@ -40,6 +40,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::panic::Location;
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 use super::Reactor;
 use super::sync::Mutex;
@@ -59,6 +60,7 @@ pub(super) struct Posted {
 /// See the page above.
 pub(super) struct Inbox {
     state: Mutex<State>,
+    home: ThreadId,
 }
 
 struct State {
@@ -87,7 +89,13 @@ impl State {
 
 impl Inbox {
     pub(super) fn new() -> Inbox {
-        Inbox { state: Mutex::new(State { calls: VecDeque::new(), driver: Driver::Awake }) }
+        let state = Mutex::new(State { calls: VecDeque::new(), driver: Driver::Awake });
+        Inbox { state, home: thread::current().id() }
+    }
+
+    /// The thread that made it, which is the reactor's.
+    pub(super) fn home(&self) -> ThreadId {
+        self.home
     }
 
     /// From any thread. Gives the call back if the reactor is closed.

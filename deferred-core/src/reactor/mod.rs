@@ -7,6 +7,7 @@
 //! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
 //! - `handle`, `remote`: what other threads hold: calls to post, Deferreds to fire;
+//! - `elsewhere`: a Deferred of the loop that other threads, and other runtimes, wait for;
 //! - `by_hand`: time that a test moves;
 //! - `current`: which reactor is this thread's;
 //! - `extensions`: what adapters keep in it;
@@ -15,6 +16,7 @@
 
 mod by_hand;
 mod current;
+mod elsewhere;
 mod extensions;
 mod handle;
 mod inbox;
@@ -37,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use by_hand::Time;
 pub use current::Entered;
+pub use elsewhere::{OnTheLoop, Remote};
 use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
 use inbox::{Inbox, Posted};
