@@ -26,17 +26,18 @@
 //! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
 //!   items: [`at_most`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
-//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`]; [`ReactorHandle`] and [`RemoteResolver`] for
-//!   other threads; [`react`] and [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for
-//!   tests;
+//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`]; [`react`] and [`park`] run it on a bare thread, an
+//!   adapter crate on an executor; [`Clock`] is for tests;
+//! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
+//!   [`Remote`] waits for a Deferred;
 //! - errors: [`Failure`] holds any; [`Interrupt`] is what the library itself says; [`Fault`] lets an error type of your
 //!   own take part; [`on_unhandled`] hears of errors that nobody handled.
 //!
 //! # Depth
 //!
 //! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other fire, are cancelled and
-//! are dropped on a small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside `add_callback`, and a
-//! [`Resolver`] that you fire inside a callback runs the other Deferred's callbacks there.
+//! are dropped on a small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside
+//! `add_callback`, and a [`Resolver`] that you fire inside a callback runs the other Deferred's callbacks there.
 
 #![deny(unsafe_code)]
 
@@ -65,6 +66,6 @@ pub use many::{
 };
 pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, OnTheLoop, Outcome, Reactor, ReactorHandle, ReactorOwner, Remote,
-    RemoteResolver, Turn, park, react,
+    RemoteResolver, RemoteSender, Turn, park, react,
 };
 pub use time::{Clock, LoopingCall};

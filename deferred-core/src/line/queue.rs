@@ -1,6 +1,6 @@
 //! Values, from who puts them to who gets them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -40,7 +40,11 @@ struct Queue<T: 'static, E: Fault> {
     getters: Waiters<(), T, E>,
     putters: Waiters<T, (), E>,
     closed: Cell<bool>,
+    /// Is told how many values have come and gone.
+    count: OnceCell<Count>,
 }
+
+type Count = Box<dyn Fn(usize, usize)>;
 
 impl<T: 'static> DeferredQueue<T> {
     /// One that takes any number of values, and any number of getters.
@@ -73,6 +77,7 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
             getters: Waiters::new(),
             putters: Waiters::new(),
             closed: Cell::new(false),
+            count: OnceCell::new(),
         };
         DeferredQueue { queue: Rc::new(queue) }
     }
@@ -85,11 +90,18 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     ///
     /// With the value, if so many values wait as the queue's size allows, or if it is closed.
     pub fn put(&self, value: T) -> Result<(), QueueOverflow<T>> {
+        self.queue.count(1, 0);
+        self.put_sent(value).inspect_err(|_| self.queue.count(0, 1))
+    }
+
+    /// [`put`](Self::put) for a value that was counted when it was sent.
+    pub(crate) fn put_sent(&self, value: T) -> Result<(), QueueOverflow<T>> {
         let queue = &*self.queue;
         if queue.closed.get() {
             return Err(QueueOverflow { value, why: Overflow::Closed });
         }
         if let Some(((), getter)) = queue.getters.first() {
+            queue.count(0, 1);
             getter.callback(value);
             return Ok(());
         }
@@ -180,17 +192,34 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
             }
             (value, moved) => value.or(moved),
         };
+        if value.is_some() {
+            queue.count(usize::from(putter.is_some()), 1);
+        }
         if let Some(putter) = putter {
             putter.callback(());
         }
         value
     }
 
+    /// Has `count` told how many values have come into the queue and gone from it. Once.
+    pub(crate) fn set_count(&self, count: impl Fn(usize, usize) + 'static) {
+        let set = self.queue.count.set(Box::new(count));
+        debug_assert!(set.is_ok(), "it is set once");
+    }
+
+    /// How many hold it.
+    pub(crate) fn holders(&self) -> usize {
+        Rc::strong_count(&self.queue)
+    }
+
     /// Puts a value that was got back to the front.
     pub(super) fn put_back(&self, value: T) {
         match self.queue.getters.first() {
             Some(((), getter)) => getter.callback(value),
-            None => self.queue.values.borrow_mut().push_front(value),
+            None => {
+                self.queue.values.borrow_mut().push_front(value);
+                self.queue.count(1, 0);
+            }
         }
     }
 
@@ -233,6 +262,12 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
 impl<T: 'static, E: Fault> Queue<T, E> {
     fn has_room(&self) -> bool {
         self.values.borrow().len() < self.size
+    }
+
+    fn count(&self, came: usize, went: usize) {
+        if let Some(count) = self.count.get() {
+            count(came, went);
+        }
     }
 }
 
@@ -280,6 +315,10 @@ pub enum Overflow {
 }
 
 impl<T> QueueOverflow<T> {
+    pub(crate) fn new(value: T, why: Overflow) -> Self {
+        QueueOverflow { value, why }
+    }
+
     /// The value.
     #[must_use]
     pub fn into_inner(self) -> T {

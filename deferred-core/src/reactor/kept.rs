@@ -50,6 +50,12 @@ impl Reactor {
         Some(key)
     }
 
+    /// Looks at what is kept.
+    pub(crate) fn look<X: 'static, R>(&self, key: u64, f: impl FnOnce(&X) -> R) -> Option<R> {
+        let entries = self.core.kept.entries.borrow();
+        Some(f(entries.get(&key)?.fires.downcast_ref().expect("a key is used with the type that it was given for")))
+    }
+
     /// What was kept, once; none if the reactor was closed meanwhile.
     pub(crate) fn claim<X: 'static>(&self, key: u64) -> Option<X> {
         let entry = self.core.kept.entries.borrow_mut().remove(&key)?;

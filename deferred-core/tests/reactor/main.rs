@@ -4,6 +4,7 @@ mod elsewhere;
 mod end;
 mod park;
 mod remote;
+mod sender;
 mod sleep;
 mod timers;
 mod turns;

@@ -1,0 +1,294 @@
+//! Values from other threads, into a queue of the loop.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::{Reactor, ReactorHandle};
+use crate::error::{Failure, Fault};
+use crate::line::{DeferredQueue, Overflow, QueueOverflow};
+
+/// How many values come out in one call of a turn, so that a flood of them keeps nothing else waiting.
+const BATCH: usize = 256;
+
+impl Reactor {
+    /// A queue of this thread, and what feeds it from any other: for callbacks that come many times.
+    ///
+    /// With a limit, so many values at most are on the way or wait in the queue, and [`RemoteSender::send`] refuses more.
+    /// What is put into the queue here counts too, and is not refused.
+    ///
+    /// The queue is closed when the last sender is dropped, and at the latest with the reactor. On a closed reactor it is
+    /// closed already.
+    ///
+    /// # Panics
+    ///
+    /// If the limit is 0: nothing could ever be sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use deferred_core::{inline_callbacks, park};
+    ///
+    /// let sum = park::run_until(|reactor| {
+    ///     let (readings, sender) = reactor.remote_queue::<u32>(None);
+    ///     thread::spawn(move || (1..=4).for_each(|n| sender.send(n).expect("the loop runs")));
+    ///     inline_callbacks(async move {
+    ///         let mut sum = 0;
+    ///         while let Ok(reading) = readings.get().await {
+    ///             sum += reading;
+    ///         }
+    ///         Ok(sum)
+    ///     })
+    /// });
+    /// assert_eq!(sum.unwrap(), 10);
+    /// ```
+    #[track_caller]
+    pub fn remote_queue<T: Send + 'static>(&self, limit: Option<usize>) -> (DeferredQueue<T>, RemoteSender<T>) {
+        self.remote_queue_typed(limit)
+    }
+
+    /// [`remote_queue`](Self::remote_queue) with an error type of yours.
+    ///
+    /// # Panics
+    ///
+    /// If the limit is 0.
+    #[track_caller]
+    pub fn remote_queue_typed<T: Send + 'static, E: Fault>(
+        &self,
+        limit: Option<usize>,
+    ) -> (DeferredQueue<T, E>, RemoteSender<T, E>) {
+        assert!(limit != Some(0), "with a limit of 0 nothing could ever be sent");
+        let queue = DeferredQueue::<T, E>::typed(None, None);
+        let way = Way { pending: VecDeque::new(), inside: 0, posted: false, ended: false, closed: false };
+        let shared =
+            Arc::new(Shared { way: Mutex::new(way), room: Condvar::new(), limit: limit.unwrap_or(usize::MAX) });
+        let counts = shared.clone();
+        queue.set_count(move |came, went| counts.count(came, went));
+        let fed = Fed { queue: queue.clone(), shared: shared.clone() };
+        let key = self.keep(fed, None);
+        if key.is_none() {
+            shared.close();
+            queue.close();
+        }
+        let ends = Ends { shared, reactor: self.handle(), key, at: Location::caller(), feeds: PhantomData };
+        (queue, RemoteSender { ends: Arc::new(ends) })
+    }
+}
+
+/// Feeds a [`DeferredQueue`] of a reactor from any thread; [`Reactor::remote_queue`] gives it.
+///
+/// Clones feed the same queue. When the last one is dropped the queue is closed, once all that was sent is in it.
+pub struct RemoteSender<T: Send + 'static, E: Fault = Failure> {
+    ends: Arc<Ends<T, E>>,
+}
+
+/// Dropped with the last sender.
+struct Ends<T: Send + 'static, E: Fault> {
+    shared: Arc<Shared<T>>,
+    reactor: ReactorHandle,
+    /// By which the reactor keeps the [`Fed`].
+    key: Option<u64>,
+    at: &'static Location<'static>,
+    feeds: PhantomData<fn(E)>,
+}
+
+struct Shared<T> {
+    way: Mutex<Way<T>>,
+    /// Somebody may send again.
+    room: Condvar,
+    limit: usize,
+}
+
+struct Way<T> {
+    /// Sent, and not in the queue yet.
+    pending: VecDeque<T>,
+    /// How many are on the way or in the queue.
+    inside: usize,
+    /// A call is posted that takes them out. There are none pending without one.
+    posted: bool,
+    /// The senders are gone, or have closed it.
+    ended: bool,
+    /// The queue is closed, or nobody can get from it any more.
+    closed: bool,
+}
+
+/// What the reactor keeps: dropped with it, it ends the queue.
+struct Fed<T: 'static, E: Fault> {
+    queue: DeferredQueue<T, E>,
+    shared: Arc<Shared<T>>,
+}
+
+impl<T: 'static, E: Fault> Drop for Fed<T, E> {
+    fn drop(&mut self) {
+        self.shared.close();
+        self.queue.close();
+    }
+}
+
+impl<T> Shared<T> {
+    /// Nothing is sent from now on. What was on the way is dropped.
+    fn close(&self) {
+        let mut way = self.way.lock();
+        way.closed = true;
+        let dropped = mem::take(&mut way.pending);
+        drop(way);
+        self.room.notify_all();
+        drop(dropped); // code of the user, and so behind the lock
+    }
+
+    /// Values have come into the queue or left it. Those that were sent were counted before.
+    fn count(&self, came: usize, went: usize) {
+        let mut way = self.way.lock();
+        way.inside = way.inside.saturating_add(came).saturating_sub(went);
+        let room = way.inside < self.limit;
+        drop(way);
+        if went > 0 && room {
+            self.room.notify_one();
+        }
+    }
+}
+
+impl<T: Send + 'static, E: Fault> RemoteSender<T, E> {
+    /// Sends a value, which comes into the queue in a turn, behind those that this thread has sent before. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// With the value: if the limit is reached; if the queue, the sender or the reactor is closed, or nobody can get from
+    /// the queue any more.
+    pub fn send(&self, value: T) -> Result<(), QueueOverflow<T>> {
+        self.ends.send(value, |_| false)
+    }
+
+    /// As [`send`](Self::send), and where the limit is reached it blocks this thread until there is room.
+    ///
+    /// # Errors
+    ///
+    /// With the value: if the queue, the sender or the reactor is closed, also while it waits. On the reactor's own
+    /// thread it does not wait, since the loop would wait for itself, and refuses as `send` does.
+    pub fn send_blocking(&self, value: T) -> Result<(), QueueOverflow<T>> {
+        let ends = &*self.ends;
+        ends.send(value, |way| {
+            let waits = !ends.reactor.is_on_its_thread();
+            if waits {
+                ends.shared.room.wait(way);
+            }
+            waits
+        })
+    }
+
+    /// Ends it for all senders: the queue is closed once what was sent before is in it.
+    pub fn close(&self) {
+        self.ends.end();
+    }
+}
+
+impl<T: Send + 'static, E: Fault> Ends<T, E> {
+    fn send(
+        &self,
+        value: T,
+        wait_for_room: impl Fn(&mut MutexGuard<'_, Way<T>>) -> bool,
+    ) -> Result<(), QueueOverflow<T>> {
+        let mut way = self.shared.way.lock();
+        loop {
+            if way.closed || way.ended {
+                return Err(QueueOverflow::new(value, Overflow::Closed));
+            }
+            if way.inside >= self.shared.limit {
+                if wait_for_room(&mut way) {
+                    continue;
+                }
+                return Err(QueueOverflow::new(value, Overflow::Full));
+            }
+            if way.posted {
+                way.inside += 1;
+                way.pending.push_back(value);
+                return Ok(());
+            }
+            // Posted first: so a value that is pending is never without a call that takes it out.
+            way.posted = true;
+            drop(way);
+            if !self.post() {
+                return Err(QueueOverflow::new(value, Overflow::Closed));
+            }
+            way = self.shared.way.lock();
+        }
+    }
+
+    fn end(&self) {
+        let mut way = self.shared.way.lock();
+        way.ended = true;
+        let post = !mem::replace(&mut way.posted, true);
+        drop(way);
+        self.shared.room.notify_all();
+        if post {
+            self.post();
+        }
+    }
+
+    /// Posts the call that takes values out. Says whether the reactor took it.
+    fn post(&self) -> bool {
+        let Some(key) = self.key else { return false };
+        let posted = post::<T, E>(&self.reactor, key, self.shared.clone());
+        if !posted {
+            self.shared.close();
+        }
+        posted
+    }
+}
+
+fn post<T: Send + 'static, E: Fault>(reactor: &ReactorHandle, key: u64, shared: Arc<Shared<T>>) -> bool {
+    let next = reactor.clone();
+    reactor.call_from_thread(move || take_out::<T, E>(&next, key, &shared)).is_ok()
+}
+
+/// Moves values into the queue.
+fn take_out<T: Send + 'static, E: Fault>(handle: &ReactorHandle, key: u64, shared: &Arc<Shared<T>>) {
+    let Some(reactor) = Reactor::current() else { return };
+    let Some(queue) = reactor.look::<Fed<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
+    for _ in 0..BATCH {
+        if queue.is_closed() || (queue.holders() <= 2 && queue.waiting() == 0) {
+            // Closed here, or only the reactor and this call still have it, and nobody waits.
+            drop(reactor.claim::<Fed<T, E>>(key));
+            return;
+        }
+        let mut way = shared.way.lock();
+        let Some(value) = way.pending.pop_front() else {
+            way.posted = false;
+            let ended = way.ended;
+            drop(way);
+            if ended {
+                drop(reactor.claim::<Fed<T, E>>(key));
+            }
+            return;
+        };
+        drop(way);
+        let _ = queue.put_sent(value); // refused only by a closed queue, which the next round sees
+    }
+    if !post::<T, E>(handle, key, shared.clone()) {
+        shared.close();
+    }
+}
+
+impl<T: Send + 'static, E: Fault> Drop for Ends<T, E> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<T: Send + 'static, E: Fault> Clone for RemoteSender<T, E> {
+    fn clone(&self) -> Self {
+        RemoteSender { ends: self.ends.clone() }
+    }
+}
+
+impl<T: Send + 'static, E: Fault> fmt::Debug for RemoteSender<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSender").field("at", &format_args!("{}", self.ends.at)).finish_non_exhaustive()
+    }
+}

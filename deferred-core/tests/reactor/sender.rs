@@ -1,0 +1,210 @@
+//! Values from other threads, into a queue of the loop.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use deferred_core::{Cancelled, DeferredQueue, Failure, Overflow, Reactor, Turn, inline_callbacks, park};
+
+use crate::turn;
+
+fn drain(queue: &DeferredQueue<u32>) -> Vec<u32> {
+    std::iter::from_fn(|| queue.try_get()).collect()
+}
+
+#[test]
+fn what_is_sent_comes_in_a_turn_in_order() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(None);
+    thread::spawn(move || (0..1000).for_each(|n| sender.send(n).unwrap())).join().unwrap();
+    assert!(queue.is_empty());
+    while turn(&reactor) == Turn::Again {}
+    assert_eq!(drain(&queue), (0..1000).collect::<Vec<_>>());
+    assert!(queue.is_closed(), "the last sender is gone");
+}
+
+#[test]
+fn a_flood_comes_out_in_batches_so_that_timers_run_in_between() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(None);
+    (0..1000).for_each(|n| sender.send(n).unwrap());
+    let _ = turn(&reactor);
+    assert_eq!(queue.len(), 256);
+    while turn(&reactor) == Turn::Again {}
+    assert_eq!(queue.len(), 1000);
+}
+
+#[test]
+fn a_getter_that_waits_gets_the_value_in_the_turn() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(None);
+    let got = queue.get();
+    sender.send(1).unwrap();
+    assert!(!got.is_ready());
+    let _ = turn(&reactor);
+    assert_eq!(got.try_take().unwrap().unwrap(), 1);
+}
+
+#[test]
+fn with_a_limit_more_are_refused_until_some_were_taken() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(Some(2));
+    sender.send(1).unwrap();
+    sender.send(2).unwrap();
+    let refused = sender.send(3).unwrap_err();
+    assert_eq!((refused.why(), refused.into_inner()), (Overflow::Full, 3));
+    let _ = turn(&reactor);
+    assert!(sender.send(3).is_err(), "they are in the queue, and nobody has taken one");
+    assert_eq!(queue.try_get(), Some(1));
+    sender.send(3).unwrap();
+    assert!(sender.send(4).is_err());
+    queue.put(9).unwrap(); // counts, and is not refused
+    assert_eq!(queue.try_get(), Some(2));
+    assert!(sender.send(4).is_err());
+    let _ = turn(&reactor);
+    assert_eq!(drain(&queue), [9, 3]);
+    sender.send(4).unwrap();
+    let got = queue.get();
+    let _ = turn(&reactor);
+    assert_eq!(got.try_take().unwrap().unwrap(), 4);
+    sender.send(5).unwrap();
+    sender.send(6).unwrap();
+    assert!(sender.send(7).is_err());
+}
+
+#[test]
+fn sending_blocks_until_there_is_room_and_not_on_the_own_thread() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let sum = park::run_until(|reactor| {
+        let (queue, sender) = reactor.remote_queue::<u64>(Some(3));
+        for thread in 0..4 {
+            let sender = sender.clone();
+            thread::spawn(move || (0..500).for_each(|n| sender.send_blocking(thread * 500 + n).unwrap()));
+        }
+        drop(sender);
+        let peak = most.clone();
+        inline_callbacks(async move {
+            let mut sum = 0;
+            while let Ok(n) = queue.get().await {
+                peak.fetch_max(queue.len(), Ordering::Relaxed);
+                sum += n;
+            }
+            Ok(sum)
+        })
+    });
+    assert_eq!(sum.unwrap(), (0..2000).sum());
+    assert!(most.load(Ordering::Relaxed) <= 3);
+
+    let reactor = Reactor::new();
+    let (_queue, sender) = reactor.remote_queue::<u32>(Some(1));
+    sender.send(1).unwrap();
+    assert_eq!(sender.send_blocking(2).unwrap_err().why(), Overflow::Full);
+}
+
+#[test]
+fn closing_the_sender_ends_the_queue_once_all_is_in_it() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(None);
+    let other = sender.clone();
+    sender.send(1).unwrap();
+    sender.close();
+    assert_eq!(other.send(2).unwrap_err().why(), Overflow::Closed);
+    assert!(!queue.is_closed());
+    let _ = turn(&reactor);
+    assert!(queue.is_closed());
+    assert_eq!(drain(&queue), [1]);
+    assert!(queue.get().try_take().unwrap().unwrap_err().check::<Cancelled>());
+}
+
+#[test]
+fn closing_the_queue_refuses_what_is_sent() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(None);
+    queue.close();
+    sender.send(1).unwrap(); // not known yet
+    let _ = turn(&reactor);
+    assert_eq!(sender.send(2).unwrap_err().why(), Overflow::Closed);
+}
+
+#[test]
+fn a_queue_that_nobody_has_any_more_refuses_too_but_not_while_somebody_waits() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(None);
+    let got = queue.get();
+    drop(queue);
+    sender.send(1).unwrap();
+    sender.send(2).unwrap();
+    let _ = turn(&reactor);
+    assert_eq!(got.try_take().unwrap().unwrap(), 1);
+    assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
+}
+
+#[test]
+fn closing_the_reactor_closes_the_queue_and_drops_what_was_on_the_way() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
+    let waiting = queue.get();
+    sender.send(1).unwrap();
+    let blocked = sender.clone();
+    let (begins, begun) = mpsc::channel();
+    let blocked = thread::spawn(move || {
+        begins.send(()).unwrap();
+        blocked.send_blocking(2)
+    });
+    begun.recv().unwrap();
+    thread::sleep(Duration::from_millis(2));
+    drop(reactor);
+    assert_eq!(blocked.join().unwrap().unwrap_err().why(), Overflow::Closed);
+    assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
+    assert!(waiting.try_take().unwrap().unwrap_err().check::<Cancelled>());
+
+    let closed = Reactor::new();
+    closed.close();
+    let (queue, sender) = closed.remote_queue::<u32>(None);
+    assert!(queue.is_closed() && sender.send(1).is_err());
+}
+
+#[test]
+fn senders_that_go_while_the_loop_ends_hang_nowhere() {
+    for seed in 0..300_u32 {
+        let reactor = Reactor::new();
+        let (queue, sender) = reactor.remote_queue::<u32>(Some(4));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let sender = sender.clone();
+                thread::spawn(move || (0..20).take_while(|n| sender.send_blocking(*n).is_ok()).count())
+            })
+            .collect();
+        drop(sender);
+        for _ in 0..seed % 7 {
+            let _ = turn(&reactor);
+            drain(&queue);
+        }
+        drop(reactor);
+        threads.into_iter().for_each(|thread| assert!(thread.join().unwrap() <= 20));
+        assert!(queue.is_closed());
+    }
+}
+
+#[test]
+fn a_stream_of_what_other_threads_send() {
+    use futures::StreamExt;
+    let all = park::run_until(|reactor| {
+        let (queue, sender) = reactor.remote_queue::<u32>(None);
+        thread::spawn(move || {
+            for n in 0..3 {
+                thread::sleep(Duration::from_millis(1));
+                sender.send(n).unwrap();
+            }
+        });
+        inline_callbacks(async move { Ok::<_, Failure>(queue.stream().collect::<Vec<_>>().await) })
+    });
+    assert_eq!(all.unwrap(), [0, 1, 2]);
+}
+
+#[test]
+#[should_panic(expected = "with a limit of 0 nothing could ever be sent")]
+fn a_limit_of_zero_is_refused() {
+    let _ = Reactor::new().remote_queue::<u32>(Some(0));
+}
