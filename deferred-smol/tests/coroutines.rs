@@ -1,0 +1,160 @@
+//! What smol has, awaited in coroutines: timers, sockets, threads.
+
+use std::cell::Cell;
+use std::future::IntoFuture;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use deferred_smol::{
+    Cancelled, Deferred, DeferredQueue, Failure, LoopingCall, at_most, gather, inline_callbacks, run_until, smol,
+};
+use smol::Timer;
+use smol::future::FutureExt;
+use smol::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use smol::net::{TcpListener, TcpStream};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_timer_of_smol_and_one_of_the_reactor_in_one_coroutine() {
+    let begun = Instant::now();
+    run_until(|reactor| {
+        let reactor = reactor.clone();
+        inline_callbacks(async move {
+            Timer::after(5 * MS).await;
+            reactor.sleep(5 * MS).await?;
+            Timer::after(5 * MS).await;
+            Ok(())
+        })
+    })
+    .unwrap();
+    assert!(begun.elapsed() >= 15 * MS);
+}
+
+#[test]
+fn ticks_go_on_while_a_coroutine_waits_for_a_timer_of_smol() {
+    let ticks = Rc::new(Cell::new(0));
+    let count = ticks.clone();
+    run_until(|reactor| {
+        drop(LoopingCall::new(reactor, move || count.set(count.get() + 1)).start(MS));
+        inline_callbacks(async {
+            Timer::after(30 * MS).await;
+            Ok(())
+        })
+    })
+    .unwrap();
+    assert!(ticks.get() > 1);
+}
+
+#[test]
+fn a_server_and_many_clients_on_one_thread() {
+    let answers = run_until(|_| {
+        inline_callbacks(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            let serves = inline_callbacks(async move {
+                for _ in 0..20 {
+                    let (mut stream, _) = listener.accept().await?;
+                    // One coroutine a connection; nobody waits for it.
+                    drop(inline_callbacks(async move {
+                        let mut line = String::new();
+                        BufReader::new(stream.clone()).read_line(&mut line).await?;
+                        stream.write_all(line.to_uppercase().as_bytes()).await?;
+                        stream.close().await?;
+                        Ok(())
+                    }));
+                }
+                Ok(())
+            });
+            let answers = at_most(5)
+                .map(0..20, move |n| {
+                    inline_callbacks(async move {
+                        let mut stream = TcpStream::connect(address).await?;
+                        stream.write_all(format!("client {n}\n").as_bytes()).await?;
+                        let mut answer = String::new();
+                        stream.read_to_string(&mut answer).await?;
+                        Ok(answer)
+                    })
+                })
+                .await?;
+            serves.await?;
+            Ok(answers)
+        })
+    });
+    let expected: Vec<_> = (0..20).map(|n| format!("CLIENT {n}\n")).collect();
+    assert_eq!(answers.unwrap(), expected);
+}
+
+#[test]
+fn cancelling_a_coroutine_that_waits_for_a_socket_drops_it() {
+    let result = run_until(|reactor| {
+        let accepts = inline_callbacks(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            listener.accept().await?;
+            Ok(())
+        });
+        let mut accepts = accepts;
+        let handle = accepts.cancel_handle();
+        reactor.call_later(5 * MS, move || handle.cancel());
+        accepts
+    });
+    assert!(result.unwrap_err().check::<Cancelled>());
+}
+
+#[test]
+fn whichever_comes_first_of_a_deferred_and_a_timer() {
+    for deferred_first in [false, true] {
+        let first = run_until(|reactor| {
+            let (deferred, resolver) = Deferred::<&str>::new();
+            let delay = if deferred_first { MS } else { 200 * MS };
+            reactor.call_later(delay, move || resolver.callback("the Deferred"));
+            inline_callbacks(async move {
+                let timer = async {
+                    Timer::after(50 * MS).await;
+                    Ok("the timer")
+                };
+                deferred.into_future().or(timer).await
+            })
+        });
+        assert_eq!(first.unwrap(), if deferred_first { "the Deferred" } else { "the timer" });
+    }
+}
+
+#[test]
+fn a_job_in_a_thread_of_smols_pool() {
+    let value = run_until(|_| {
+        inline_callbacks(async {
+            let sum = smol::unblock(|| (1..=100).sum::<u64>()).await;
+            Ok::<_, Failure>(sum)
+        })
+    });
+    assert_eq!(value.unwrap(), 5050);
+}
+
+#[test]
+fn a_task_of_smol_feeds_a_queue_that_coroutines_read() {
+    let sums = run_until(|_| {
+        let queue = DeferredQueue::<u32>::with_limits(Some(2), None);
+        let feeds = queue.clone();
+        let producer = inline_callbacks(async move {
+            for n in 0..10 {
+                Timer::after(MS / 4).await;
+                feeds.put_wait(n).await?;
+            }
+            feeds.close();
+            Ok(0)
+        });
+        let readers = (0..3).map(|_| {
+            let queue = queue.clone();
+            inline_callbacks(async move {
+                let mut sum = 0;
+                while let Ok(n) = queue.get().await {
+                    sum += n;
+                }
+                Ok(sum)
+            })
+        });
+        gather(readers.chain([producer])).map_err(Failure::from)
+    });
+    assert_eq!(sums.unwrap().iter().sum::<u32>(), 45);
+}
