@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p deferred-bench                     every row
 //! cargo run --release -p deferred-bench -- --only PART      the rows whose name contains PART
+//! cargo run --release -p deferred-bench -- --twisted        the shapes of Twisted's own benchmarks, beside Twisted
 //! cargo run --release -p deferred-bench -- --quick          fewer and shorter samples: it runs, the figures are rough
 //! cargo run --profile one-unit -p deferred-bench -- --slack 1.1
 //!                                                           with codegen-units = 1; each bar a tenth higher
@@ -16,11 +17,13 @@
 //!
 //! - `rows`: one function a row;
 //! - `runner`: takes the samples and prints them;
-//! - `count`: the allocator that counts.
+//! - `count`: the allocator that counts;
+//! - `twisted`: the shapes of Twisted's own benchmarks.
 
 mod count;
 mod rows;
 mod runner;
+mod twisted;
 
 use std::env;
 use std::error::Error;
@@ -34,20 +37,22 @@ struct Options {
     row: Option<String>,
     effort: Effort,
     slack: f64,
+    twisted: bool,
 }
 
 /// The exit code of a row that is past its bar. Whatever else goes wrong has another.
 const PAST: i32 = 3;
 
-const USAGE: &str = "the options are --only PART, --quick and --slack FACTOR";
+const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR and --twisted";
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { only: String::new(), row: None, effort: Effort::FULL, slack: 1.0 };
+    let mut options = Options { only: String::new(), row: None, effort: Effort::FULL, slack: 1.0, twisted: false };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--only" => options.only = arguments.next().ok_or("--only wants a part of a row's name")?,
             "--row" => options.row = arguments.next(),
+            "--twisted" => options.twisted = true,
             "--quick" => options.effort = Effort::QUICK,
             "--slack" => {
                 let factor = arguments.next().and_then(|factor| factor.parse().ok());
@@ -111,6 +116,7 @@ fn run_all(options: &Options) -> Result<bool, Box<dyn Error>> {
 fn main() -> ExitCode {
     let kept = options().map_err(Into::into).and_then(|options| match &options.row {
         Some(name) => run_row(name, &options),
+        None if options.twisted => twisted::run().map(|()| true),
         None => run_all(&options),
     });
     match kept {
