@@ -30,6 +30,7 @@
 //!   adapter crate on an executor; [`Clock`] is for tests;
 //! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
 //!   [`Remote`] waits for a Deferred;
+//! - [`testing`]: what tests of your own want;
 //! - errors: [`Failure`] holds any; [`Interrupt`] is what the library itself says; [`Fault`] lets an error type of your
 //!   own take part; [`on_unhandled`] hears of errors that nobody handled.
 //!
@@ -48,6 +49,7 @@ mod error;
 mod line;
 mod many;
 mod reactor;
+pub mod testing;
 mod time;
 
 pub use coroutine::{Wait, inline_callbacks};
