@@ -70,4 +70,4 @@ pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, OnTheLoop, Outcome, Reactor, ReactorHandle, ReactorOwner, Remote,
     RemoteResolver, RemoteSender, Turn, park, react,
 };
-pub use time::{Clock, LoopingCall};
+pub use time::{Backoff, Clock, LoopingCall};

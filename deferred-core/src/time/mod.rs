@@ -3,7 +3,9 @@
 mod clock;
 mod later;
 mod looping;
+mod retry;
 mod timeout;
 
 pub use clock::Clock;
 pub use looping::LoopingCall;
+pub use retry::Backoff;

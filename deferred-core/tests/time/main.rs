@@ -3,6 +3,7 @@
 mod clock;
 mod later;
 mod looping;
+mod retry;
 mod timeout;
 
 #[path = "../support/mod.rs"]

@@ -1,0 +1,112 @@
+//! Trying again.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use deferred_core::{Abandoned, Backoff, Clock, Deferred, Failure, Reactor, Resolver};
+
+use crate::secs;
+use crate::support::{App, Log, taken};
+
+/// Seconds after which the attempts were made that all fail.
+fn moments(backoff: Backoff, until: u64) -> (Vec<f64>, String) {
+    let clock = Clock::new();
+    let begun = clock.now();
+    let moments = Rc::new(RefCell::new(Vec::new()));
+    let (seen, time) = (moments.clone(), clock.clone());
+    let result = clock.retry(backoff, move |attempt| {
+        seen.borrow_mut().push((time.now() - begun).as_secs_f64());
+        Err::<(), _>(App(attempt).into())
+    });
+    clock.advance_in_steps(secs(until));
+    (moments.take(), taken(result))
+}
+
+#[test]
+fn each_wait_is_longer_than_the_one_before_up_to_a_limit() {
+    let backoff = Backoff::new(secs(1)).jitter(0.0).at_most(secs(5)).attempts(6);
+    assert_eq!(moments(backoff, 100), (vec![0.0, 1.0, 3.0, 7.0, 12.0, 17.0], "App(5)".into()));
+    let even = Backoff::new(secs(2)).jitter(0.0).factor(1.0).attempts(3);
+    assert_eq!(moments(even, 100), (vec![0.0, 2.0, 4.0], "App(2)".into()));
+    assert_eq!(moments(Backoff::new(secs(1)).attempts(0), 9), (vec![0.0], "App(0)".into()));
+    assert_eq!(moments(Backoff::new(secs(1)).jitter(0.0), 8).1, "pending");
+}
+
+#[test]
+fn the_jitter_leaves_out_a_part_at_random_and_the_same_one_with_the_same_seed() {
+    let backoff = |seed| Backoff::new(secs(8)).factor(1.0).jitter(0.25).attempts(50).seed(seed);
+    let waits = |seed| {
+        let (moments, _) = moments(backoff(seed), 1000);
+        moments.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
+    };
+    assert!(waits(1).iter().all(|wait| (6.0 - 1e-6..=8.0 + 1e-6).contains(wait)), "{:?}", waits(1));
+    assert_eq!(waits(1), waits(1));
+    assert_ne!(waits(1), waits(3));
+}
+
+#[test]
+fn it_ends_with_the_first_success_and_waits_for_each_attempt() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let attempts = Rc::new(Cell::new(None::<Resolver<u32>>));
+    let (slot, lines) = (attempts.clone(), log.clone());
+    let result = clock.retry(Backoff::new(secs(1)).jitter(0.0), move |attempt| {
+        lines.add(format!("attempt {attempt}"));
+        let (deferred, resolver) = Deferred::new();
+        slot.set(Some(resolver));
+        deferred
+    });
+    clock.advance(secs(9));
+    assert_eq!(log.take(), ["attempt 0"]);
+    attempts.take().unwrap().errback(App(1));
+    clock.advance(secs(1));
+    assert_eq!(log.take(), ["attempt 1"]);
+    attempts.take().unwrap().callback(7);
+    assert_eq!(taken(result), "7");
+    assert!(clock.delayed_calls().is_empty());
+}
+
+#[test]
+fn only_errors_that_may_pass_are_tried_again_and_a_panic_counts_as_one() {
+    let clock = Clock::new();
+    let once = clock.retry_if(
+        Backoff::new(secs(1)),
+        |failure| !failure.check::<App>(),
+        |attempt| if attempt == 0 { panic!("at first") } else { Err::<(), _>(Failure::from(App(attempt))) },
+    );
+    clock.advance_in_steps(secs(9));
+    assert_eq!(taken(once), "App(1)");
+}
+
+#[test]
+fn a_cancel_ends_the_attempt_or_the_wait_and_there_is_no_further_one() {
+    let clock = Clock::new();
+    let (attempt, resolver) = Deferred::<u32>::new();
+    let attempt = Cell::new(Some(attempt));
+    let attempts = clock.retry(Backoff::new(secs(1)), move |_| attempt.take().expect("called once"));
+    attempts.cancel();
+    assert_eq!(taken(attempts), "Cancelled");
+    assert!(resolver.is_cancelled() && clock.delayed_calls().is_empty());
+
+    let waits = clock.retry(Backoff::new(secs(1)), |_| Err::<(), _>(App(1).into()));
+    waits.cancel();
+    assert_eq!(taken(waits), "Cancelled");
+    assert!(clock.delayed_calls().is_empty());
+}
+
+#[test]
+fn closing_the_reactor_ends_it() {
+    let reactor = Reactor::new();
+    let waits = reactor.retry(Backoff::new(secs(1)), |_| Err::<(), _>(App(1).into()));
+    reactor.close();
+    assert!(waits.try_take().unwrap().unwrap_err().check::<Abandoned>());
+}
+
+#[test]
+fn a_hundred_thousand_attempts_need_no_stack() {
+    let clock = Clock::new();
+    let backoff = Backoff::new(Duration::from_millis(1)).factor(1.0).jitter(0.0);
+    let result = clock.retry(backoff, |attempt| if attempt < 100_000 { Err(App(1).into()) } else { Ok(attempt) });
+    clock.advance_in_steps(secs(1000));
+    assert_eq!(taken(result), "100000");
+}
