@@ -26,7 +26,7 @@
 //! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
 //!   items: [`at_most`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
-//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`]; [`react`] and [`park`] run it on a bare thread, an
+//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`react`] and [`park`] run it on a bare thread, an
 //!   adapter crate on an executor; [`Clock`] is for tests;
 //! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
 //!   [`Remote`] waits for a Deferred;
@@ -70,4 +70,4 @@ pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, OnTheLoop, Outcome, Reactor, ReactorHandle, ReactorOwner, Remote,
     RemoteResolver, RemoteSender, Turn, park, react,
 };
-pub use time::{Backoff, Clock, LoopingCall};
+pub use time::{Backoff, Clock, CooperativeTask, Cooperator, LoopingCall, TaskFinished, TaskStopped};

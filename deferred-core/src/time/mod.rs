@@ -1,11 +1,13 @@
 //! What stands on the reactor's timers, and the clock of a test.
 
 mod clock;
+mod cooperator;
 mod later;
 mod looping;
 mod retry;
 mod timeout;
 
 pub use clock::Clock;
+pub use cooperator::{CooperativeTask, Cooperator, TaskFinished, TaskStopped};
 pub use looping::LoopingCall;
 pub use retry::Backoff;

@@ -1,6 +1,7 @@
 //! What stands on the reactor's timers.
 
 mod clock;
+mod cooperator;
 mod later;
 mod looping;
 mod retry;

@@ -1,0 +1,181 @@
+//! Much work, a slice at a time.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use deferred_core::{
+    Abandoned, Clock, CooperativeTask, Cooperator, Deferred, Failure, LoopingCall, Reactor, TaskFinished, TaskStopped,
+    park,
+};
+
+use crate::support::{App, Log, seen, taken, unhandled_into};
+
+fn logging(log: &Log, name: &'static str, count: u32) -> impl Iterator<Item = ()> + use<> {
+    let log = log.clone();
+    (0..count).map(move |n| log.add(format!("{name}{n}")))
+}
+
+#[test]
+fn work_is_done_in_turn_one_step_each() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let cooperator = Cooperator::new(&clock);
+    let (a, b) = (cooperator.cooperate(logging(&log, "a", 3)), cooperator.cooperate(logging(&log, "b", 2)));
+    let (mut a, mut b) = (a.when_done(), b.when_done());
+    assert!(log.take().is_empty(), "the first step is made in a turn");
+    clock.advance(Duration::ZERO);
+    assert_eq!(log.take(), ["a0", "b0", "a1", "b1", "a2"]);
+    assert_eq!((seen(&mut a), seen(&mut b)), ("()".into(), "()".into()));
+    assert!(clock.delayed_calls().is_empty());
+}
+
+#[test]
+fn with_a_slice_of_zero_one_step_is_made_in_a_turn_and_timers_run_in_between() {
+    let ticks = Rc::new(Cell::new(0));
+    let count = ticks.clone();
+    park::run_until(|reactor| {
+        drop(LoopingCall::new(reactor, move || count.set(count.get() + 1)).start(Duration::ZERO));
+        let cooperator = Cooperator::new(reactor);
+        cooperator.set_slice(Duration::ZERO);
+        cooperator.coiterate((0..100).map(|_| ()))
+    })
+    .unwrap();
+    assert!(ticks.get() >= 100, "{}", ticks.get());
+}
+
+#[test]
+fn a_step_that_gives_a_deferred_is_waited_for_and_the_others_go_on() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let cooperator = Cooperator::new(&clock);
+    let (first, resolver) = Deferred::<u32>::new();
+    let mut steps = vec![Deferred::succeed(1), first].into_iter();
+    let mut done = cooperator.coiterate(std::iter::from_fn(move || steps.next()));
+    drop(cooperator.coiterate(logging(&log, "other", 3)));
+    clock.advance(Duration::ZERO);
+    assert_eq!((log.take().len(), seen(&mut done).as_str()), (3, "pending"));
+    resolver.callback(2);
+    clock.advance(Duration::ZERO);
+    assert_eq!(taken(done), "()");
+}
+
+#[test]
+fn an_error_of_a_step_or_a_panic_ends_it() {
+    let clock = Clock::new();
+    let cooperator = Cooperator::new(&clock);
+    let failed = cooperator.coiterate([Ok(()), Err(Failure::from(App(1))), Ok(())]);
+    let panics = cooperator.coiterate(std::iter::from_fn(|| -> Option<()> { panic!("in a step") }));
+    let (later, resolver) = Deferred::<()>::new();
+    let fails_later = cooperator.coiterate([later]);
+    clock.advance(Duration::ZERO);
+    resolver.errback(App(2));
+    assert_eq!([failed, panics, fails_later].map(taken), ["App(1)", "Panicked(in a step)", "App(2)"]);
+}
+
+#[test]
+fn each_who_watches_is_told_before_and_after_the_end() {
+    let clock = Clock::new();
+    let cooperator = Cooperator::new(&clock);
+    let task = cooperator.cooperate([Err::<(), _>(Failure::from(App(1)))]);
+    let before = [task.when_done(), task.when_done()];
+    before[0].cancel();
+    clock.advance(Duration::ZERO);
+    assert_eq!(before.map(taken), ["Cancelled", "App(1)"]);
+    assert_eq!(taken(task.when_done()), "App(1)");
+    assert_eq!(task.pause(), Err(TaskFinished::Done));
+}
+
+#[test]
+fn pauses_are_counted_and_the_last_one_to_end_lets_it_go_on() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let cooperator = Cooperator::new(&clock);
+    let task = cooperator.cooperate(logging(&log, "a", 2));
+    assert_eq!(task.resume(), Err(TaskFinished::NotPaused));
+    task.pause().unwrap();
+    task.pause().unwrap();
+    clock.advance(Duration::ZERO);
+    task.resume().unwrap();
+    clock.advance(Duration::ZERO);
+    assert!(log.take().is_empty());
+    task.resume().unwrap();
+    clock.advance(Duration::ZERO);
+    assert_eq!(log.take(), ["a0", "a1"]);
+}
+
+#[test]
+fn a_pause_and_a_stop_from_inside_a_step() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let cooperator = Cooperator::new(&clock);
+    for stops in [false, true] {
+        let task = Rc::new(RefCell::new(None::<CooperativeTask>));
+        let (itself, steps) = (task.clone(), log.clone());
+        let work = (0..3).map(move |n| {
+            steps.add(n.to_string());
+            let task = itself.borrow().clone().expect("set");
+            if stops { task.stop().unwrap() } else { task.pause().unwrap() }
+        });
+        let begun = cooperator.cooperate(work);
+        task.replace(Some(begun.clone()));
+        clock.advance(Duration::ZERO);
+        assert_eq!(log.take(), ["0"]);
+        if stops {
+            assert!(begun.when_done().try_take().unwrap().unwrap_err().check::<TaskStopped>());
+        } else {
+            begun.resume().unwrap();
+            clock.advance(Duration::ZERO);
+            assert_eq!(log.take(), ["1"]);
+            begun.stop().unwrap();
+        }
+        task.take();
+    }
+}
+
+#[test]
+fn stopping_cancels_what_it_waits_for_and_cancelling_a_coiterate_stops() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let _hook = unhandled_into(&log);
+    let cooperator = Cooperator::new(&clock);
+    let (first, resolver) = Deferred::<()>::new();
+    let task = cooperator.cooperate([first]);
+    clock.advance(Duration::ZERO);
+    task.stop().unwrap();
+    assert!(resolver.is_cancelled());
+    drop(task);
+
+    let (second, resolver) = Deferred::<()>::new();
+    let done = cooperator.coiterate([second]);
+    clock.advance(Duration::ZERO);
+    done.cancel();
+    assert_eq!(taken(done), "Cancelled");
+    assert!(resolver.is_cancelled());
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn an_error_that_nobody_watches_for_is_reported() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let _hook = unhandled_into(&log);
+    let cooperator = Cooperator::new(&clock);
+    let task = cooperator.cooperate([Err::<(), _>(Failure::from(App(1)))]);
+    clock.advance(Duration::ZERO);
+    assert!(log.take().is_empty());
+    drop(task);
+    assert_eq!(log.take(), ["unhandled App(1)"]);
+}
+
+#[test]
+fn closing_the_reactor_abandons_it_ready_paused_or_waiting() {
+    let reactor = Reactor::new();
+    let cooperator = Cooperator::new(&reactor);
+    let (never, resolver) = Deferred::<()>::new();
+    let waiting = cooperator.cooperate([never]);
+    let paused = cooperator.cooperate([()]);
+    paused.pause().unwrap();
+    let _ = reactor.turn(std::task::Waker::noop());
+    let ready = cooperator.cooperate([()]);
+    let all = [&waiting, &paused, &ready].map(CooperativeTask::when_done);
+    reactor.close();
+    assert!(all.into_iter().all(|done| done.try_take().unwrap().unwrap_err().check::<Abandoned>()));
+    assert!(resolver.is_cancelled());
+    let late = cooperator.coiterate([()]);
+    assert_eq!(taken(late), "Abandoned");
+}
