@@ -26,8 +26,8 @@
 //! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
 //!   items: [`at_most`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
-//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`react`] and [`park`] run it on a bare thread, an
-//!   adapter crate on an executor; [`Clock`] is for tests;
+//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`react`] and
+//!   [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for tests;
 //! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
 //!   [`Remote`] waits for a Deferred;
 //! - [`testing`]: what tests of your own want;
