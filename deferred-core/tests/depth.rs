@@ -7,23 +7,11 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::thread;
 
 use deferred_core::{Cancelled, Deferred, Failure, Resolver, repeat_until};
-use support::{App, quietly, taken};
+use support::{App, MANY, on_a_small_stack, quietly, taken};
 
-const MANY: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 const ROUNDS: u64 = MANY * 10;
-
-fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
-    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-        let _quiet = quietly();
-        work();
-    });
-    if let Err(panic) = thread.expect("a thread").join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 #[test]
 fn a_million_callbacks_on_one_deferred() {

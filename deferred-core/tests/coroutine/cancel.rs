@@ -7,23 +7,12 @@ use std::rc::Rc;
 use deferred_core::{CancelHandle, Cancelled, Deferred, Reactor, inline_callbacks};
 use futures::{join, select_biased};
 
-use crate::support::{App, Log, quietly, seen, taken, told, unhandled_into};
-
-/// A Deferred whose cancelling is told.
-fn told_of_cancel(log: &Log, name: &'static str) -> Deferred<u32> {
-    let log = log.clone();
-    let (deferred, resolver) = Deferred::with_canceller(move || {
-        log.add(format!("cancels {name}"));
-        None
-    });
-    std::mem::forget(resolver);
-    deferred
-}
+use crate::support::{App, Log, cancellable, quietly, seen, taken, told, unhandled_into};
 
 #[test]
 fn a_cancel_goes_to_what_it_waits_for_and_comes_back_as_that_error() {
     let log = Log::new();
-    let awaited = told_of_cancel(&log, "awaited");
+    let awaited = cancellable(&log, "awaited", None);
     let inner = log.clone();
     let deferred = inline_callbacks(async move {
         let result = awaited.await;
@@ -38,7 +27,7 @@ fn a_cancel_goes_to_what_it_waits_for_and_comes_back_as_that_error() {
 #[test]
 fn it_may_handle_the_cancel_and_go_on_translate_it_or_return() {
     let log = Log::new();
-    let (first, second) = (told_of_cancel(&log, "first"), told_of_cancel(&log, "second"));
+    let (first, second) = (cancellable(&log, "first", None), cancellable(&log, "second", None));
     let mut deferred = inline_callbacks(async move {
         assert!(first.await.unwrap_err().check::<Cancelled>());
         second.await.map_err(|_| App(3).into())
@@ -48,7 +37,7 @@ fn it_may_handle_the_cancel_and_go_on_translate_it_or_return() {
     deferred.cancel();
     assert_eq!((log.take(), taken(deferred).as_str()), (vec!["cancels second".into()], "App(3)"));
 
-    let awaited = told_of_cancel(&log, "awaited");
+    let awaited = cancellable(&log, "awaited", None);
     let returns = inline_callbacks(async move { Ok(awaited.await.unwrap_or(7)) });
     returns.cancel();
     assert_eq!(taken(returns), "7");
@@ -78,7 +67,7 @@ fn a_cancel_that_comes_while_it_runs_is_delivered_where_it_waits_next() {
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
     let mine = handle.clone();
     let (first, resolver) = Deferred::<()>::new();
-    let awaited = told_of_cancel(&log, "awaited");
+    let awaited = cancellable(&log, "awaited", None);
     let inner = log.clone();
     let mut deferred = inline_callbacks(async move {
         first.await?;
@@ -120,7 +109,7 @@ fn a_cancel_after_the_end_does_nothing() {
 #[test]
 fn all_that_are_awaited_are_cancelled_in_the_order_in_which_they_were_awaited() {
     let log = Log::new();
-    let [a, b, c] = ["a", "b", "c"].map(|name| told_of_cancel(&log, name).into_future());
+    let [a, b, c] = ["a", "b", "c"].map(|name| cancellable(&log, name, None).into_future());
     let deferred = inline_callbacks(async move {
         let (c, a, b) = join!(c, a, b);
         Ok(c.is_err() && a.is_err() && b.is_err())
@@ -161,7 +150,7 @@ fn the_loser_of_a_select_is_cancelled_and_tells_no_unhandled_error() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (winner, resolver) = Deferred::<u32>::new();
-    let loser = told_of_cancel(&log, "loser");
+    let loser = cancellable(&log, "loser", None);
     let deferred = inline_callbacks(async move {
         let (mut winner, mut loser) = (winner.into_future(), loser.into_future());
         select_biased! {
@@ -181,9 +170,9 @@ fn the_loser_of_a_select_is_cancelled_and_tells_no_unhandled_error() {
 fn a_wait_that_is_dropped_unpolled_cancels_and_a_deferred_that_is_dropped_does_not() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
-    drop(told_of_cancel(&log, "deferred"));
+    drop(cancellable(&log, "deferred", None));
     assert!(log.take().is_empty());
-    drop(told_of_cancel(&log, "wait").into_future());
+    drop(cancellable(&log, "wait", None).into_future());
     assert_eq!(log.take(), ["cancels wait"]);
     drop(Deferred::<u32>::fail(App(1)).into_future());
     assert!(log.take().is_empty(), "what a dropped wait holds counts as handled");
@@ -252,7 +241,7 @@ fn coroutines_that_wait_for_each_other_in_a_circle_end_a_cancel() {
 #[test]
 fn a_cancel_of_a_paused_coroutine_goes_to_what_it_waits_for() {
     let log = Log::new();
-    let awaited = told_of_cancel(&log, "awaited");
+    let awaited = cancellable(&log, "awaited", None);
     let mut deferred = inline_callbacks(async move { awaited.await });
     let pause = deferred.pause();
     deferred.cancel();

@@ -5,23 +5,10 @@ use std::future::{Future, IntoFuture, pending};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::thread;
 
 use deferred_core::{Deferred, Reactor, inline_callbacks};
 
-use crate::support::{App, quietly, taken};
-
-const MANY: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-
-fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
-    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-        let _quiet = quietly();
-        work();
-    });
-    if let Err(panic) = thread.expect("a thread").join() {
-        std::panic::resume_unwind(panic);
-    }
-}
+use crate::support::{App, MANY, on_a_small_stack, taken};
 
 fn line(first: Deferred<u64>) -> Deferred<u64> {
     let mut deferred = first;

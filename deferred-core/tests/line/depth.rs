@@ -2,23 +2,10 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::thread;
 
 use deferred_core::{Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, inline_callbacks};
 
-use crate::support::quietly;
-
-const MANY: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-
-fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
-    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-        let _quiet = quietly();
-        work();
-    });
-    if let Err(panic) = thread.expect("a thread").join() {
-        std::panic::resume_unwind(panic);
-    }
-}
+use crate::support::{MANY, on_a_small_stack};
 
 #[test]
 fn a_million_are_served_through_run() {

@@ -9,23 +9,12 @@ use deferred_core::{
     first_completion, first_success, gather, gather_cancelling, race,
 };
 
-use crate::support::{App, Log, quietly, seen, taken, told, unhandled_into};
-
-/// One whose cancel is told, and which then fires what `decides` says.
-fn member(log: &Log, name: &'static str, decides: Option<u32>) -> Deferred<u32> {
-    let log = log.clone();
-    let (deferred, resolver) = Deferred::with_canceller(move || {
-        log.add(format!("cancels {name}"));
-        decides.map(Ok)
-    });
-    std::mem::forget(resolver);
-    deferred
-}
+use crate::support::{App, Log, cancellable, quietly, seen, taken, told, unhandled_into};
 
 #[test]
 fn a_cancel_reaches_all_that_have_no_result_in_order() {
     let log = Log::new();
-    let members = || [member(&log, "a", None), Deferred::succeed(2), member(&log, "c", None)];
+    let members = || [cancellable(&log, "a", None), Deferred::succeed(2), cancellable(&log, "c", None)];
     let all =
         deferred_list(members()).map(|results| results.iter().map(|result| told(result.as_ref())).collect::<Vec<_>>());
     all.cancel();
@@ -38,12 +27,12 @@ fn a_cancel_reaches_all_that_have_no_result_in_order() {
     let first = all.try_take().unwrap().unwrap_err();
     assert_eq!((first.index, first.error.check::<Cancelled>()), (Some(0), true));
 
-    let any = first_success([member(&log, "a", None), member(&log, "b", Some(5))]);
+    let any = first_success([cancellable(&log, "a", None), cancellable(&log, "b", Some(5))]);
     any.cancel();
     assert_eq!(log.take(), ["cancels a", "cancels b"]);
     assert!(any.try_take().unwrap().is_ok());
 
-    let first = first_completion([member(&log, "a", None), member(&log, "b", None)]);
+    let first = first_completion([cancellable(&log, "a", None), cancellable(&log, "b", None)]);
     first.cancel();
     assert_eq!(log.take(), ["cancels a", "cancels b"]);
     assert_eq!(first.try_take().unwrap().unwrap_err().index, Some(0));
@@ -61,7 +50,7 @@ fn the_reason_of_a_cancel_reaches_the_members() {
 #[test]
 fn a_cancel_that_a_member_answers_with_a_value_lets_the_gather_succeed() {
     let log = Log::new();
-    let all = gather([member(&log, "a", Some(1)), Deferred::succeed(2)]).map_err(Failure::from);
+    let all = gather([cancellable(&log, "a", Some(1)), Deferred::succeed(2)]).map_err(Failure::from);
     all.cancel();
     assert_eq!(taken(all), "[1, 2]");
 }
@@ -82,7 +71,7 @@ fn a_race_cancels_the_losers_before_it_fires() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (winner, resolver) = Deferred::<u32>::new();
-    let first = race([member(&log, "a", None), winner, member(&log, "c", None)]).map_err(Failure::from);
+    let first = race([cancellable(&log, "a", None), winner, cancellable(&log, "c", None)]).map_err(Failure::from);
     let mut first = log.watch("race", first);
     resolver.callback(2);
     assert_eq!(log.take(), ["cancels a", "cancels c", "race (1, 2)"]);
@@ -96,7 +85,7 @@ fn a_ready_winner_cancels_inside_the_call_that_joins() {
     let log = Log::new();
     let inner = log.clone();
     let done = Deferred::succeed(()).add_callback(move |()| {
-        let first = race([member(&inner, "a", None), Deferred::succeed(2)]).map_err(Failure::from);
+        let first = race([cancellable(&inner, "a", None), Deferred::succeed(2)]).map_err(Failure::from);
         inner.add("joined");
         first
     });
@@ -107,11 +96,11 @@ fn a_ready_winner_cancels_inside_the_call_that_joins() {
 #[test]
 fn a_race_that_is_cancelled_takes_what_a_canceller_decides_or_fires_the_errors_or_cancelled() {
     let log = Log::new();
-    let decided = race([member(&log, "a", None), member(&log, "b", Some(2))]);
+    let decided = race([cancellable(&log, "a", None), cancellable(&log, "b", Some(2))]);
     decided.cancel();
     assert_eq!(decided.try_take().unwrap().unwrap(), (1, 2));
 
-    let failed = race([member(&log, "a", None), member(&log, "b", None)]);
+    let failed = race([cancellable(&log, "a", None), cancellable(&log, "b", None)]);
     failed.cancel();
     let group = failed.try_take().unwrap().unwrap_err();
     assert_eq!((group.errors().len(), group.is_whole()), (2, false));
@@ -148,7 +137,8 @@ fn gather_cancelling_cancels_the_siblings_of_a_failure_before_it_fires() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (fails, resolver) = Deferred::<u32>::new();
-    let all = gather_cancelling([member(&log, "a", None), fails, member(&log, "c", Some(3))]).map_err(Failure::from);
+    let all = gather_cancelling([cancellable(&log, "a", None), fails, cancellable(&log, "c", Some(3))])
+        .map_err(Failure::from);
     let all = log.watch("gather", all);
     resolver.errback(App(1));
     let told = log.take();
@@ -163,11 +153,11 @@ fn a_member_whose_callback_cancels_the_gather_again_is_passed_over() {
     let log = Log::new();
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
     let cancels = handle.clone();
-    let first = member(&log, "a", None).add_both(move |result| {
+    let first = cancellable(&log, "a", None).add_both(move |result| {
         cancels.borrow().as_ref().expect("set").cancel();
         result
     });
-    let mut all = deferred_list([first, member(&log, "b", None)]);
+    let mut all = deferred_list([first, cancellable(&log, "b", None)]);
     handle.replace(Some(all.cancel_handle()));
     all.cancel();
     assert_eq!(log.take(), ["cancels a", "cancels b"]);
@@ -196,7 +186,7 @@ fn a_timeout_around_many_becomes_timed_out() {
 #[test]
 fn a_cancelled_deferred_that_waits_for_a_gather_passes_the_cancel_on() {
     let log = Log::new();
-    let all = deferred_list([member(&log, "a", None)]);
+    let all = deferred_list([cancellable(&log, "a", None)]);
     let outer = Deferred::succeed(()).add_callback(move |()| all).map(|results| results.len());
     outer.cancel();
     assert_eq!(log.take(), ["cancels a"]);

@@ -1,22 +1,8 @@
 //! A million at once, and many inside each other.
 
-use std::thread;
-
 use deferred_core::{Deferred, Failure, deferred_list, gather, race};
 
-use crate::support::{quietly, taken};
-
-const MANY: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-
-fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
-    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-        let _quiet = quietly();
-        work();
-    });
-    if let Err(panic) = thread.expect("a thread").join() {
-        std::panic::resume_unwind(panic);
-    }
-}
+use crate::support::{MANY, on_a_small_stack, taken};
 
 #[test]
 fn a_gather_of_a_million_fires_and_is_cancelled() {

@@ -2,18 +2,7 @@
 
 use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Scope, inline_callbacks, scope, typed_scope};
 
-use crate::support::{App, Log, seen, taken, unhandled_into};
-
-/// A child whose cancel is told, and which then ends, or does not.
-fn child(log: &Log, name: &'static str) -> Deferred<u32> {
-    let log = log.clone();
-    let (deferred, resolver) = Deferred::with_canceller(move || {
-        log.add(format!("cancels {name}"));
-        None
-    });
-    std::mem::forget(resolver);
-    deferred
-}
+use crate::support::{App, Log, cancellable, seen, taken, unhandled_into};
 
 #[test]
 fn children_that_still_run_are_cancelled_in_order_when_the_body_is_done() {
@@ -21,9 +10,9 @@ fn children_that_still_run_are_cancelled_in_order_when_the_body_is_done() {
     let _hook = unhandled_into(&log);
     let (body, resolver) = Deferred::<u32>::new();
     let done = scope(|scope| {
-        scope.add(child(&log, "a"));
+        scope.add(cancellable(&log, "a", None));
         scope.add(Deferred::succeed("done at once"));
-        scope.add(child(&log, "b"));
+        scope.add(cancellable(&log, "b", None));
         assert_eq!(scope.children(), 2);
         body
     });
@@ -38,7 +27,7 @@ fn children_that_still_run_are_cancelled_in_order_when_the_body_is_done() {
 fn a_body_that_is_ready_ends_the_scope_at_once() {
     let log = Log::new();
     let done = scope(|scope| {
-        scope.add(child(&log, "a"));
+        scope.add(cancellable(&log, "a", None));
         Ok(1)
     });
     assert_eq!((log.take(), taken(done).as_str()), (vec!["cancels a".to_owned()], "1"));
@@ -61,9 +50,9 @@ fn the_first_error_of_a_child_cancels_all_and_is_the_error_of_the_whole() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (fails, resolver) = Deferred::<u32>::new();
-    let body = child(&log, "body");
+    let body = cancellable(&log, "body", None);
     let done = scope(|scope| {
-        scope.add(child(&log, "a"));
+        scope.add(cancellable(&log, "a", None));
         scope.add(fails);
         body
     });
@@ -77,10 +66,10 @@ fn the_first_error_of_a_child_cancels_all_and_is_the_error_of_the_whole() {
 #[test]
 fn a_child_that_fails_before_the_body_waits_cancels_the_body_where_it_waits() {
     let log = Log::new();
-    let body = child(&log, "body");
+    let body = cancellable(&log, "body", None);
     let done = scope(|scope| {
         scope.add(Deferred::<u32>::fail(App(1)));
-        scope.add(child(&log, "late"));
+        scope.add(cancellable(&log, "late", None));
         body
     });
     assert_eq!(log.take(), ["cancels late", "cancels body"]);
@@ -107,7 +96,7 @@ fn a_cancel_goes_to_the_body_and_then_to_the_children_that_are_waited_for() {
     let heard = count.clone();
     let (stubborn, resolver) = Deferred::<u32>::with_forwarding_canceller(move |_| heard.set(heard.get() + 1));
     let log = Log::new();
-    let body = child(&log, "body");
+    let body = cancellable(&log, "body", None);
     let mut done = scope(|scope| {
         scope.add(stubborn);
         body
@@ -129,7 +118,7 @@ fn what_is_added_once_the_scope_has_ended_is_cancelled_at_once() {
         Ok(1)
     });
     assert_eq!(taken(done), "1");
-    kept.expect("kept").add(child(&log, "late"));
+    kept.expect("kept").add(cancellable(&log, "late", None));
     assert_eq!(log.take(), ["cancels late"]);
 }
 
@@ -137,7 +126,7 @@ fn what_is_added_once_the_scope_has_ended_is_cancelled_at_once() {
 fn a_panic_of_the_body_cancels_the_children() {
     let log = Log::new();
     let done = scope(|scope| -> Result<(), Failure> {
-        scope.add(child(&log, "a"));
+        scope.add(cancellable(&log, "a", None));
         panic!("in the body")
     });
     assert_eq!((log.take(), taken(done).as_str()), (vec!["cancels a".to_owned()], "Panicked(in the body)"));

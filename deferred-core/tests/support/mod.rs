@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
+use std::thread;
 
 use deferred_core::{Abandoned, Cancelled, Cycle, Deferred, Failure, HookGuard, Panicked, on_unhandled};
 
@@ -119,6 +120,31 @@ impl Drop for Bomb {
     fn drop(&mut self) {
         panic!("{}", self.0);
     }
+}
+
+/// How many "a million" is: without optimisation, fewer.
+pub(crate) const MANY: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+
+/// Runs it in 256 KiB of stack.
+pub(crate) fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+        let _quiet = quietly();
+        work();
+    });
+    if let Err(panic) = thread.expect("a thread").join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// A Deferred that never fires but by a cancel, which is told, and which then fires what `decides` says.
+pub(crate) fn cancellable(log: &Log, name: &'static str, decides: Option<u32>) -> Deferred<u32> {
+    let log = log.clone();
+    let (deferred, resolver) = Deferred::with_canceller(move || {
+        log.add(format!("cancels {name}"));
+        decides.map(Ok)
+    });
+    std::mem::forget(resolver);
+    deferred
 }
 
 /// A cell that holds a Deferred for callbacks that operate on it.
