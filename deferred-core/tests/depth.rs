@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use deferred_core::{Cancelled, Deferred, Failure, Resolver, repeat_until};
-use support::{App, MANY, on_a_small_stack, quietly, taken};
+use support::{App, MANY, on_a_small_stack, taken};
 
 const ROUNDS: u64 = MANY * 10;
 
