@@ -16,6 +16,7 @@ mod waiters;
 pub use gate::{Gate, GateClosed, Pass};
 pub use lock::DeferredLock;
 pub use permit::{NotHeld, Permit};
+pub(crate) use queue::Feeder;
 pub use queue::{DeferredQueue, Overflow, QueueClosed, QueueOverflow, QueueUnderflow};
 pub use semaphore::DeferredSemaphore;
 pub use stream::{QueueSink, QueueStream};

@@ -40,11 +40,18 @@ struct Queue<T: 'static, E: Fault> {
     getters: Waiters<(), T, E>,
     putters: Waiters<T, (), E>,
     closed: Cell<bool>,
-    /// Is told how many values have come and gone.
-    count: OnceCell<Count>,
+    /// Who feeds it from elsewhere.
+    feeder: OnceCell<Box<dyn Feeder>>,
 }
 
-type Count = Box<dyn Fn(usize, usize)>;
+/// What feeds a queue from elsewhere, and is told what becomes of it.
+pub(crate) trait Feeder {
+    /// So many values have come into the queue by others, and so many have left it.
+    fn count(&self, came: usize, went: usize);
+
+    /// Nobody but the feeder has the queue any more, and nobody waits for a value.
+    fn orphaned(&self);
+}
 
 impl<T: 'static> DeferredQueue<T> {
     /// One that takes any number of values, and any number of getters.
@@ -77,7 +84,7 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
             getters: Waiters::new(),
             putters: Waiters::new(),
             closed: Cell::new(false),
-            count: OnceCell::new(),
+            feeder: OnceCell::new(),
         };
         DeferredQueue { queue: Rc::new(queue) }
     }
@@ -201,15 +208,15 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
         value
     }
 
-    /// Has `count` told how many values have come into the queue and gone from it. Once.
-    pub(crate) fn set_count(&self, count: impl Fn(usize, usize) + 'static) {
-        let set = self.queue.count.set(Box::new(count));
+    /// Has it told what becomes of the queue, of which it keeps one handle itself. Once.
+    pub(crate) fn set_feeder(&self, feeder: impl Feeder + 'static) {
+        let set = self.queue.feeder.set(Box::new(feeder));
         debug_assert!(set.is_ok(), "it is set once");
     }
 
-    /// How many hold it.
-    pub(crate) fn holders(&self) -> usize {
-        Rc::strong_count(&self.queue)
+    /// Nobody can get from it: only so many handles are left, which are the feeder's, and nobody waits.
+    pub(crate) fn is_orphan(&self, handles: usize) -> bool {
+        Rc::strong_count(&self.queue) <= handles && self.waiting() == 0
     }
 
     /// Puts a value that was got back to the front.
@@ -265,8 +272,8 @@ impl<T: 'static, E: Fault> Queue<T, E> {
     }
 
     fn count(&self, came: usize, went: usize) {
-        if let Some(count) = self.count.get() {
-            count(came, went);
+        if let Some(feeder) = self.feeder.get() {
+            feeder.count(came, went);
         }
     }
 }
@@ -282,6 +289,15 @@ fn closed<E: Fault>() -> E {
 impl<T: 'static, E: Fault> Clone for DeferredQueue<T, E> {
     fn clone(&self) -> Self {
         DeferredQueue { queue: self.queue.clone() }
+    }
+}
+
+impl<T: 'static, E: Fault> Drop for DeferredQueue<T, E> {
+    fn drop(&mut self) {
+        // This one and the feeder's are still counted.
+        if let Some(feeder) = self.queue.feeder.get().filter(|_| self.is_orphan(2)) {
+            feeder.orphaned();
+        }
     }
 }
 

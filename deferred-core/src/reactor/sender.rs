@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{Reactor, ReactorHandle};
 use crate::error::{Failure, Fault};
-use crate::line::{DeferredQueue, Overflow, QueueOverflow};
+use crate::line::{DeferredQueue, Feeder, Overflow, QueueOverflow};
 
 /// How many values come out in one call of a turn, so that a flood of them keeps nothing else waiting.
 const BATCH: usize = 256;
@@ -68,8 +68,7 @@ impl Reactor {
         let way = Way { pending: VecDeque::new(), inside: 0, posted: false, ended: false, closed: false };
         let shared =
             Arc::new(Shared { way: Mutex::new(way), room: Condvar::new(), limit: limit.unwrap_or(usize::MAX) });
-        let counts = shared.clone();
-        queue.set_count(move |came, went| counts.count(came, went));
+        queue.set_feeder(shared.clone());
         let fed = Fed { queue: queue.clone(), shared: shared.clone() };
         let key = self.keep(fed, None);
         if key.is_none() {
@@ -141,8 +140,10 @@ impl<T> Shared<T> {
         self.room.notify_all();
         drop(dropped); // code of the user, and so behind the lock
     }
+}
 
-    /// Values have come into the queue or left it. Those that were sent were counted before.
+impl<T> Feeder for Arc<Shared<T>> {
+    /// Those that were sent were counted before.
     fn count(&self, came: usize, went: usize) {
         let mut way = self.way.lock();
         way.inside = way.inside.saturating_add(came).saturating_sub(went);
@@ -151,6 +152,11 @@ impl<T> Shared<T> {
         if went > 0 && room {
             self.room.notify_one();
         }
+    }
+
+    /// Whoever waits for room would wait for ever.
+    fn orphaned(&self) {
+        self.close();
     }
 }
 
@@ -252,8 +258,8 @@ fn take_out<T: Send + 'static, E: Fault>(handle: &ReactorHandle, key: u64, share
     let Some(reactor) = Reactor::current() else { return };
     let Some(queue) = reactor.look::<Fed<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
     for _ in 0..BATCH {
-        if queue.is_closed() || (queue.holders() <= 2 && queue.waiting() == 0) {
-            // Closed here, or only the reactor and this call still have it, and nobody waits.
+        // Closed here, or left with the reactor's handle and this one.
+        if queue.is_closed() || queue.is_orphan(2) {
             drop(reactor.claim::<Fed<T, E>>(key));
             return;
         }

@@ -141,6 +141,29 @@ fn a_queue_that_nobody_has_any_more_refuses_too_but_not_while_somebody_waits() {
 }
 
 #[test]
+fn a_sender_that_waits_for_room_is_refused_when_nobody_has_the_queue_any_more() {
+    for turns in [0, 1] {
+        let reactor = Reactor::new();
+        let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
+        sender.send(1).unwrap();
+        for _ in 0..turns {
+            let _ = turn(&reactor); // the value is in the queue, else it is on the way
+        }
+        let (begins, begun) = mpsc::channel();
+        let blocked = thread::spawn(move || {
+            begins.send(()).unwrap();
+            sender.send_blocking(2)
+        });
+        begun.recv().unwrap();
+        thread::sleep(Duration::from_millis(2));
+        let stream = queue.stream();
+        drop(queue);
+        drop(stream); // a handle too, and the last one
+        assert_eq!(blocked.join().unwrap().unwrap_err().into_inner(), 2);
+    }
+}
+
+#[test]
 fn closing_the_reactor_closes_the_queue_and_drops_what_was_on_the_way() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
