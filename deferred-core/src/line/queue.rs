@@ -49,8 +49,8 @@ pub(crate) trait Feeder {
     /// So many values have come into the queue by others, and so many have left it.
     fn count(&self, came: usize, went: usize);
 
-    /// Nobody but the feeder has the queue any more, and nobody waits for a value.
-    fn orphaned(&self);
+    /// The queue takes nothing more: it was closed, or nobody but the feeder has it any more and nobody waits for a value.
+    fn ended(&self);
 }
 
 impl<T: 'static> DeferredQueue<T> {
@@ -236,6 +236,9 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     /// Calling it again does nothing.
     pub fn close(&self) {
         self.queue.closed.set(true);
+        if let Some(feeder) = self.queue.feeder.get() {
+            feeder.ended();
+        }
         while let Some(((), getter)) = self.queue.getters.first() {
             getter.fire(Err(closed()));
         }
@@ -296,7 +299,7 @@ impl<T: 'static, E: Fault> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
         // This one and the feeder's are still counted.
         if let Some(feeder) = self.queue.feeder.get().filter(|_| self.is_orphan(2)) {
-            feeder.orphaned();
+            feeder.ended();
         }
     }
 }

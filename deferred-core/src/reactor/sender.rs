@@ -155,7 +155,7 @@ impl<T> Feeder for Arc<Shared<T>> {
     }
 
     /// Whoever waits for room would wait for ever.
-    fn orphaned(&self) {
+    fn ended(&self) {
         self.close();
     }
 }

@@ -118,13 +118,23 @@ fn closing_the_sender_ends_the_queue_once_all_is_in_it() {
 }
 
 #[test]
-fn closing_the_queue_refuses_what_is_sent() {
+fn closing_the_queue_refuses_what_is_sent_at_once_and_whoever_waits_for_room() {
     let reactor = Reactor::new();
-    let (queue, sender) = reactor.remote_queue::<u32>(None);
-    queue.close();
-    sender.send(1).unwrap(); // not known yet
+    let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
+    sender.send(1).unwrap();
     let _ = turn(&reactor);
-    assert_eq!(sender.send(2).unwrap_err().why(), Overflow::Closed);
+    let other = sender.clone();
+    let (begins, begun) = mpsc::channel();
+    let blocked = thread::spawn(move || {
+        begins.send(()).unwrap();
+        other.send_blocking(2)
+    });
+    begun.recv().unwrap();
+    thread::sleep(Duration::from_millis(2));
+    queue.close();
+    assert_eq!(blocked.join().unwrap().unwrap_err().why(), Overflow::Closed);
+    assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
+    assert_eq!(drain(&queue), [1], "what was in the queue is still given out");
 }
 
 #[test]
