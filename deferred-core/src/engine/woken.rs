@@ -43,13 +43,14 @@ pub(crate) fn is_waiting() -> bool {
     with(|queues| !queues.patient.is_empty()).unwrap_or(false)
 }
 
-/// What a turn does: runs up to `limit` of those that are there now.
-pub(crate) fn run_batch(limit: usize) {
+/// What a turn does: runs up to `limit` of those that are there now. Says how many there were.
+pub(crate) fn run_batch(limit: usize) -> usize {
     let count = with(|queues| queues.patient.len().min(limit)).unwrap_or(0);
     for _ in 0..count {
         let Some(Some(woken)) = with(|queues| queues.patient.pop_front()) else { break };
         run::resume(woken);
     }
+    count
 }
 
 /// At the end of the outermost level.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::{Phase, Reactor, ReactorOwner, later};
+use crate::engine::woken;
 
 /// What a reactor's timers are measured in.
 pub(super) enum Time {
@@ -55,8 +56,9 @@ impl Reactor {
         }
     }
 
+    /// What was posted, and coroutines that were woken.
     fn run_all_posted(&self, left: &mut u32) {
-        while self.is_running() && self.run_posted() > 0 {
+        while self.is_running() && self.run_posted() + woken::run_batch(usize::MAX) as u64 > 0 {
             counted(left);
         }
     }

@@ -40,8 +40,9 @@ impl Clock {
         Clock { reactor: Reactor::by_hand() }
     }
 
-    /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what was posted, the calls
-    /// that are due one by one, also those that they add and that are due too, and again what was posted.
+    /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what was posted, with
+    /// coroutines that were woken; the calls that are due one by one, also those that they add and that are due too; and
+    /// again what was posted.
     ///
     /// # Panics
     ///

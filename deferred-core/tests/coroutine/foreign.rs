@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use deferred_core::{Deferred, LoopingCall, Reactor, Turn, park};
+use deferred_core::{Clock, Deferred, LoopingCall, Reactor, Turn, park};
 use futures::channel::oneshot;
 
 use crate::support::{Log, quietly, seen, taken};
@@ -266,4 +266,21 @@ fn a_wake_that_queues_owns_the_coroutine() {
     drop(waker);
     let _ = reactor.turn(Waker::noop());
     assert_eq!(log.take(), ["went on"]);
+}
+
+#[test]
+fn a_clock_goes_on_with_what_was_woken_as_a_turn_does() {
+    let clock = Clock::new();
+    let (sender, receiver) = oneshot::channel::<u32>();
+    let mut deferred = clock.ensure_deferred(async move { Ok(receiver.await?) });
+    sender.send(1).unwrap();
+    assert_eq!(seen(&mut deferred), "pending");
+    clock.advance(Duration::ZERO);
+    assert_eq!(seen(&mut deferred), "1");
+
+    let (sender, receiver) = oneshot::channel::<u32>();
+    let mut deferred = clock.ensure_deferred(async move { Ok(receiver.await?) });
+    std::thread::spawn(move || sender.send(2).unwrap()).join().unwrap();
+    clock.advance(Duration::ZERO);
+    assert_eq!(seen(&mut deferred), "2");
 }
