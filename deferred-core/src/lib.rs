@@ -67,7 +67,8 @@ pub use many::{
     gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
 };
 pub use reactor::{
-    Closed, DelayedCall, Entered, Inactive, OnTheLoop, Outcome, Reactor, ReactorHandle, ReactorOwner, Remote,
-    RemoteResolver, RemoteSender, Turn, park, react,
+    Closed, DelayedCall, Entered, Inactive, NotRestartable, OnTheLoop, Outcome, Phase, Reactor, ReactorHandle,
+    ReactorOwner, Remote, RemoteResolver, RemoteSender, ShutdownOverdue, SystemEvent, SystemEventTrigger, Turn, driver,
+    park, react,
 };
 pub use time::{Backoff, Clock, CooperativeTask, Cooperator, LoopingCall, TaskFinished, TaskStopped};

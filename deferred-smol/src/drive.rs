@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use deferred_core::{Deferred, Failure, Fault, IntoDeferred, Reactor, ReactorOwner, Turn, maybe_deferred};
+use deferred_core::{Deferred, Failure, Fault, IntoDeferred, Reactor, ReactorOwner, Turn, driver};
 use smol::Timer;
 
 /// Turns in one poll, before the executor is given a look at I/O and other tasks.
@@ -18,12 +18,7 @@ const TURNS: usize = 4;
 ///
 /// If `main` does; the reactor is closed then.
 pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
-    let reactor = Reactor::new();
-    let entered = reactor.enter();
-    let value = main(&reactor);
-    drop(entered);
-    smol::block_on(drive(reactor));
-    value
+    driver::run(drive_here, main)
 }
 
 /// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until the Deferred that `main`
@@ -51,13 +46,10 @@ pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// assert_eq!(sum.unwrap(), 42);
 /// ```
 pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
-    run(|reactor| reactor.stop_after(main(reactor))).take()
+    driver::run_until(drive_here, main)
 }
 
 /// Runs a program on smol: [`deferred_core::react`] with this driver.
-///
-/// The exit code is 0 if what `main` returned succeeded, and if the loop was stopped before it was done. It is 1 if it
-/// failed or panicked; the error is reported as unhandled.
 ///
 /// # Examples
 ///
@@ -76,13 +68,11 @@ pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T
 /// ```
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    // Not through `run`: a closure would not know the place of the caller.
-    let reactor = Reactor::new();
-    let entered = reactor.enter();
-    let outcome = reactor.stop_after(maybe_deferred(|| main(&reactor)));
-    drop(entered);
+    driver::react(drive_here, main)
+}
+
+fn drive_here(reactor: ReactorOwner) {
     smol::block_on(drive(reactor));
-    outcome.exit_code()
 }
 
 /// A future that drives `reactor` until it is stopped, for a program that smol runs already: beside other tasks on a

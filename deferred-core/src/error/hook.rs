@@ -178,7 +178,7 @@ fn guarded(unhandled: &Unhandled<'_>, tell: impl FnOnce()) {
 /// gets to standard error: a subscriber of `tracing` that leaves an error would otherwise be told of it without end.
 fn by_default(unhandled: &Unhandled<'_>, inside: bool) {
     match unhandled.interrupt() {
-        Some(Interrupt::Cancelled(_)) => return,
+        Some(Interrupt::Cancelled(_)) if !unhandled.aloud => return,
         Some(Interrupt::Abandoned(_)) => {
             if let Some(number) = ABANDONED.get() {
                 return ABANDONED.set(Some(number + 1));

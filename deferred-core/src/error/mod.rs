@@ -27,7 +27,7 @@ pub use many::{FailureGroup, FirstError};
 pub use share::Share;
 pub use trail::Trail;
 pub use unhandled::Unhandled;
-pub(crate) use unhandled::report;
+pub(crate) use unhandled::{report, report_last};
 
 /// What a Deferred may fail with.
 ///

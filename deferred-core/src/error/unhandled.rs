@@ -18,6 +18,8 @@ pub struct Unhandled<'a> {
     error: &'a dyn Told,
     made: &'static Location<'static>,
     last: &'static Location<'static>,
+    /// The default tells of it, whatever it is.
+    pub(super) aloud: bool,
 }
 
 impl<'a> Unhandled<'a> {
@@ -144,5 +146,11 @@ impl<E: Fault> Told for E {
 /// thread unwinds or ends.
 #[cold]
 pub(crate) fn report<E: Fault>(error: &E, made: &'static Location<'static>, last: &'static Location<'static>) {
-    hook::tell(&Unhandled { error, made, last });
+    hook::tell(&Unhandled { error, made, last, aloud: false });
+}
+
+/// [`report`], for the error that a program ends with: the default is not quiet about a cancel then.
+#[cold]
+pub(crate) fn report_last<E: Fault>(error: &E, made: &'static Location<'static>, last: &'static Location<'static>) {
+    hook::tell(&Unhandled { error, made, last, aloud: true });
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::{Phase, Reactor, ReactorOwner, later};
+use super::{Life, Reactor, ReactorOwner, later};
 use crate::engine::woken;
 
 /// What a reactor's timers are measured in.
@@ -28,7 +28,8 @@ impl Reactor {
     /// One that runs already and needs no driver.
     pub(crate) fn by_hand() -> ReactorOwner {
         let owner = Self::with_time(Time::ByHand(Cell::new(Instant::now())));
-        owner.core.phase.set(Phase::Running);
+        owner.core.life.set(Life::Running);
+        owner.core.events.has_started();
         owner
     }
 
@@ -51,9 +52,7 @@ impl Reactor {
             timer.run();
         }
         self.run_all_posted(&mut left);
-        if self.core.stopping.get() && self.is_running() {
-            self.core.phase.set(Phase::Stopped);
-        }
+        self.shut_down_if_stopping();
     }
 
     /// What was posted, and coroutines that were woken.

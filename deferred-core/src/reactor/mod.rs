@@ -3,12 +3,14 @@
 //! - this file: what a reactor is, and what is asked of it;
 //! - `owner`: who ends it, and how;
 //! - `turn`: what a turn does, in which order;
+//! - `events`: its startup and its shutdown;
 //! - `timers`: `call_later`;
 //! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
 //! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire, queues to feed;
 //! - `elsewhere`: a Deferred of the loop that other threads, and other runtimes, wait for;
 //! - `by_hand`: time that a test moves;
+//! - `driver`: what an adapter for an event loop is made of, and how to write one;
 //! - `current`: which reactor is this thread's;
 //! - `extensions`: what adapters keep in it;
 //! - `outcome`: a loop that runs until something is done;
@@ -16,7 +18,9 @@
 
 mod by_hand;
 mod current;
+pub mod driver;
 mod elsewhere;
+mod events;
 mod extensions;
 mod handle;
 mod inbox;
@@ -40,7 +44,10 @@ use std::time::{Duration, Instant};
 
 use by_hand::Time;
 pub use current::Entered;
+pub use driver::NotRestartable;
 pub use elsewhere::{OnTheLoop, Remote};
+use events::Events;
+pub use events::{Phase, ShutdownOverdue, SystemEvent, SystemEventTrigger};
 use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
 use inbox::{Inbox, Posted};
@@ -64,7 +71,7 @@ use crate::error::Failure;
 /// Other threads reach it through a [`ReactorHandle`] or a [`RemoteResolver`].
 ///
 /// It never sleeps and does no I/O. A *driver* does that: [`park::run`] on a bare thread, an adapter crate on an
-/// executor, or yours (below). Nothing runs until a driver turns the reactor.
+/// executor, or [yours](driver). Nothing runs until a driver turns the reactor.
 ///
 /// What must stay on its thread does not compile elsewhere:
 ///
@@ -93,12 +100,9 @@ use crate::error::Failure;
 /// [`Abandoned`](crate::Abandoned) in each Deferred that waits for a [`RemoteResolver`]. The clones that are left answer
 /// "stopped": a call that is given to them is dropped.
 ///
-/// # Writing a driver
+/// # Inside an event loop that is there already
 ///
-/// A driver calls [`turn`](Self::turn) until that says [`Stopped`](Turn::Stopped), and sleeps in between as it is told.
-/// It gives each turn the [`Waker`](std::task::Waker) that ends its sleep: the reactor wakes it for whatever another
-/// thread posts, and for what its own thread changes between two turns. A waker that comes too early costs an empty
-/// turn. This is all, for any event loop; the source of [`park`] is a complete one.
+/// What a GUI's idle callback would do; [`driver`] says what else there is to know.
 ///
 /// ```
 /// use std::task::Waker;
@@ -107,7 +111,7 @@ use crate::error::Failure;
 /// let reactor = Reactor::new();
 /// reactor.call_when_running(|| println!("the first turn"));
 ///
-/// // What a GUI's idle callback would do. The waker would post an event to the GUI.
+/// // The waker would post an event to the GUI.
 /// match reactor.turn(Waker::noop()) {
 ///     Turn::Again => println!("come back soon, after a look at your own events"),
 ///     Turn::Sleep(Some(due)) => println!("come back at {due:?}, or when woken"),
@@ -128,31 +132,30 @@ struct Core {
     /// How many calls were ever taken out of `posted`.
     ran: Cell<u64>,
     timers: Timers,
-    starting: RefCell<VecDeque<Start>>,
+    events: Events,
     /// Who waits for something that comes later, and must not wait for ever.
     kept: Kept,
     extensions: Extensions,
     wakers: Spare,
-    phase: Cell<Phase>,
-    /// `stop` was called: the turn that notices is the last.
+    life: Cell<Life>,
+    /// `stop` was called: the shutdown begins at the end of the turn.
     stopping: Cell<bool>,
     /// The last turn ended in `Sleep`, and nothing woke the driver from this thread since.
     asleep: Cell<bool>,
     batch: Cell<usize>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+/// In this order, though a stop or the closing may leave some out.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Life {
     New,
+    /// From the first turn to the startup.
+    Starting,
     Running,
+    /// In the shutdown itself, when nothing is waited for any more.
+    Ending,
     Stopped,
     Closed,
-}
-
-/// What `call_when_running` keeps for the first turn.
-struct Start {
-    call: Box<dyn FnOnce(&'static Location<'static>)>,
-    at: &'static Location<'static>,
 }
 
 /// The moment that is `delay` after another; where the clock cannot count that far, one as good as never.
@@ -175,11 +178,11 @@ impl Reactor {
             posted: RefCell::default(),
             ran: Cell::new(0),
             timers: Timers::default(),
-            starting: RefCell::default(),
+            events: Events::new(),
             kept: Kept::default(),
             extensions: Extensions::default(),
             wakers: Spare::new(),
-            phase: Cell::new(Phase::New),
+            life: Cell::new(Life::New),
             stopping: Cell::new(false),
             asleep: Cell::new(false),
             batch: Cell::new(256),
@@ -299,28 +302,27 @@ impl Reactor {
     /// ```
     #[track_caller]
     pub fn call_when_running<R: IntoDeferred<Failure>>(&self, call: impl FnOnce() -> R + 'static) {
-        let at = Location::caller();
-        match self.core.phase.get() {
-            Phase::New => {
-                let call = Box::new(|at| guarded(at, call));
-                self.core.starting.borrow_mut().push_back(Start { call, at });
-            }
-            Phase::Running => guarded(at, call),
-            Phase::Stopped | Phase::Closed => {}
+        if self.is_running() {
+            guarded(Location::caller(), call);
+        } else {
+            self.add_system_event_trigger(Phase::After, SystemEvent::Startup, call);
         }
     }
 
-    /// Ends the loop: the turn that runs, or else the next one, is the last. It runs its calls to the end, and then the
-    /// driver closes the reactor. Calling it again, or on a closed reactor, does nothing.
+    /// Ends the loop: the turn that runs, or else the next one, runs its calls to the end, and then the
+    /// [shutdown](Self::add_system_event_trigger) begins. Where that waits for nothing, this turn is the last; otherwise
+    /// the loop goes on until what it waits for is done. Then the driver closes the reactor. Calling it again, or on a
+    /// closed reactor, does nothing.
     pub fn stop(&self) {
         self.core.stopping.set(true);
         self.wake();
     }
 
-    /// Whether the loop runs: from the start of its first turn until it has stopped.
+    /// Whether the loop runs: from the [startup](SystemEvent::Startup), which is in its first turn unless that waits for
+    /// something, to the [shutdown](SystemEvent::Shutdown).
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.core.phase.get() == Phase::Running
+        self.core.life.get() == Life::Running
     }
 
     /// How many posted calls, and then how many timers, one turn runs at most: 256 unless set. 0 counts as 1.
@@ -345,6 +347,6 @@ impl Reactor {
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor").field("phase", &self.core.phase.get()).finish_non_exhaustive()
+        f.debug_struct("Reactor").field("life", &self.core.life.get()).finish_non_exhaustive()
     }
 }

@@ -6,15 +6,16 @@ use std::panic::Location;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use super::{Reactor, park};
-use crate::deferred::{Deferred, IntoDeferred, maybe_deferred};
+use super::{Reactor, driver, park};
+use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 
 /// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main` returned is done, and
 /// gives the program's exit code.
 ///
-/// The code is 0 if it succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the
-/// error is reported as unhandled.
+/// When `main` is done the loop is stopped, once, with its [shutdown](crate::SystemEvent::Shutdown). The code is 0 if it
+/// succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the error is reported as
+/// unhandled, also a [`Cancelled`](crate::Cancelled), about which the default is quiet otherwise.
 ///
 /// Twisted's `task.react`. An adapter for an executor has its own.
 ///
@@ -36,19 +37,12 @@ use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 /// ```
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    // Not through `park::run`: a closure would not know the place of the caller.
-    let reactor = Reactor::new();
-    let entered = reactor.enter();
-    let outcome = reactor.stop_after(maybe_deferred(|| main(&reactor)));
-    drop(entered);
-    park::drive(&reactor);
-    drop(reactor);
-    outcome.exit_code()
+    driver::react(park::drive_owned, main)
 }
 
 impl Reactor {
-    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever writes a driver: `run_until`
-    /// and `react` of an adapter are this call, made before its first turn.
+    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the
+    /// reactor; [`driver::run_until`] is this call, made before the first turn.
     ///
     /// # Examples
     ///
@@ -59,7 +53,7 @@ impl Reactor {
     /// let (deferred, resolver) = Deferred::<u32>::new();
     /// reactor.call_when_running(move || resolver.callback(1));
     /// let outcome = reactor.stop_after(deferred);
-    /// park::drive(&reactor);
+    /// park::drive(&reactor).unwrap();
     /// assert_eq!(outcome.take().unwrap(), 1);
     /// ```
     #[track_caller]
@@ -104,7 +98,7 @@ impl<T, E: Fault> Outcome<T, E> {
     pub fn exit_code(self) -> ExitCode {
         match self.result.take() {
             Some(Err(error)) if !matches!(error.interrupt(), Some(Interrupt::Abandoned(_)) if self.stopped.get()) => {
-                error::report(&error, self.at, self.at);
+                error::report_last(&error, self.at, self.at);
                 ExitCode::FAILURE
             }
             _ => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use super::turn::guarded;
-use super::{Phase, Reactor};
+use super::{Life, Reactor};
 use crate::error;
 
 /// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives it.
@@ -49,8 +49,8 @@ impl Reactor {
     /// Ends the reactor, whatever clones of it live. Drivers call this when the loop has stopped; see
     /// [the end](Self#the-end).
     ///
-    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted or wait
-    /// for the start are dropped, then timers; each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver)
+    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted
+    /// are dropped, then those that wait for the startup or the shutdown, then timers; each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver)
     /// fires [`Abandoned`](crate::Abandoned), and that of a [`LoopingCall`](crate::LoopingCall) as if that were stopped,
     /// in the order they were made, in here; extensions are dropped. Calling it again does nothing.
     ///
@@ -58,7 +58,7 @@ impl Reactor {
     /// hook is set, standard error gets one line with their number.
     pub fn close(&self) {
         let core = &*self.core;
-        if core.phase.replace(Phase::Closed) == Phase::Closed {
+        if core.life.replace(Life::Closed) == Life::Closed {
             return;
         }
         let _entered = self.enter();
@@ -68,13 +68,10 @@ impl Reactor {
         let kept = core.kept.close();
         let extensions = core.extensions.close();
         let posted = core.posted.take().into_iter().chain(core.inbox.close());
-        let starting = core.starting.take();
         for posted in posted {
             guarded(posted.at, || drop(posted.call));
         }
-        for start in starting {
-            guarded(start.at, || drop(start.call));
-        }
+        core.events.close();
         core.timers.close();
         drop(kept);
         drop(extensions);

@@ -20,7 +20,8 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use super::{Reactor, Turn};
+use super::driver::{self, NotRestartable};
+use super::{Reactor, ReactorOwner, Turn};
 use crate::deferred::Deferred;
 use crate::error::Fault;
 
@@ -31,12 +32,7 @@ use crate::error::Fault;
 ///
 /// If `main` does; the reactor is closed then.
 pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
-    let reactor = Reactor::new();
-    let entered = reactor.enter();
-    let value = main(&reactor);
-    drop(entered);
-    drive(&reactor);
-    value
+    driver::run(drive_owned, main)
 }
 
 /// Makes a reactor, calls `main` with it, drives it on this thread until the Deferred that `main` returned has its
@@ -51,11 +47,22 @@ pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
 ///
 /// If `main` does; the reactor is closed then.
 pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
-    run(|reactor| reactor.stop_after(main(reactor))).take()
+    driver::run_until(drive_owned, main)
+}
+
+/// Drives until it is stopped, and closes.
+pub(super) fn drive_owned(reactor: ReactorOwner) {
+    // Refused only where `main` has run it to its end itself.
+    let _ = drive(&reactor);
 }
 
 /// Drives a reactor on this thread until it is stopped. Closing it is left to its owner.
-pub fn drive(reactor: &Reactor) {
+///
+/// # Errors
+///
+/// If its loop has ended already: a reactor runs once.
+pub fn drive(reactor: &Reactor) -> Result<(), NotRestartable> {
+    reactor.ensure_runnable()?;
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
         match reactor.turn(&waker) {
@@ -63,7 +70,7 @@ pub fn drive(reactor: &Reactor) {
             // A token left over by someone else's `unpark` ends the sleep early, and costs one empty turn.
             Turn::Sleep(Some(due)) => thread::park_timeout(due.saturating_duration_since(Instant::now())),
             Turn::Sleep(None) => thread::park(),
-            Turn::Stopped => return,
+            Turn::Stopped => return Ok(()),
         }
     }
 }

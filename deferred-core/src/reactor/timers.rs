@@ -261,20 +261,14 @@ impl DelayedCall {
 
 impl fmt::Debug for DelayedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.timer.state() {
-            Ok(()) => "Active",
-            Err(Inactive::AlreadyCalled) => "AlreadyCalled",
-            Err(Inactive::AlreadyCancelled) => "AlreadyCancelled",
-            Err(Inactive::ReactorClosed) => "ReactorClosed",
-        };
         f.debug_struct("DelayedCall")
-            .field("state", &format_args!("{state}"))
+            .field("active", &self.timer.state())
             .field("at", &format_args!("{}", self.timer.at))
             .finish()
     }
 }
 
-/// Why a [`DelayedCall`] can no longer be operated.
+/// Why a [`DelayedCall`], or a [`SystemEventTrigger`](crate::SystemEventTrigger), can no longer be operated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inactive {
@@ -284,14 +278,17 @@ pub enum Inactive {
     AlreadyCancelled,
     /// Its reactor was closed before it was due.
     ReactorClosed,
+    /// It was made for an event that had passed.
+    TooLate,
 }
 
 impl fmt::Display for Inactive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Inactive::AlreadyCalled => "the delayed call has already run",
-            Inactive::AlreadyCancelled => "the delayed call was already cancelled",
-            Inactive::ReactorClosed => "the reactor was closed before the delayed call was due",
+            Inactive::AlreadyCalled => "the call has already run",
+            Inactive::AlreadyCancelled => "the call was already cancelled",
+            Inactive::ReactorClosed => "the reactor was closed before the call was due",
+            Inactive::TooLate => "the event that the call was added to had passed: the loop has started, or has ended",
         })
     }
 }

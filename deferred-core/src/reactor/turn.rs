@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::{Phase, Reactor};
+use super::{Life, Reactor};
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
 use crate::engine::woken;
 use crate::error::Failure;
@@ -24,10 +24,11 @@ pub enum Turn {
 impl Reactor {
     /// Runs what is to be run now, and never waits: what a driver calls, on the reactor's thread.
     ///
-    /// In this order: in the first turn, what was given to [`call_when_running`](Self::call_when_running); up to 256
-    /// posted calls that were there when the turn began, in the order of posting; up to 256 timers that are due, by due
-    /// time and order of making, with one reading of the clock for all of them. Calls that a posted call posts, and
-    /// timers that a timer makes, wait for the next turn. The number is [`set_batch`](Self::set_batch)'s.
+    /// In this order: in the first turn, the [startup](crate::SystemEvent::Startup); up to 256 posted calls that were
+    /// there when the turn began, in the order of posting; up to 256 timers that are due, by due time and order of
+    /// making, with one reading of the clock for all of them. Calls that a posted call posts, and timers that a timer
+    /// makes, wait for the next turn. The number is [`set_batch`](Self::set_batch)'s. At the end of the turn in which it
+    /// was stopped, the [shutdown](crate::SystemEvent::Shutdown) begins; behind that nothing runs.
     ///
     /// When it says [`Turn::Sleep`], `waker` is woken by the next change, once: a post from any thread, a stop, a timer
     /// that is earlier than the one slept for, the closing. Otherwise `waker` is not used.
@@ -38,26 +39,28 @@ impl Reactor {
     /// While it runs, this is [`Reactor::current`].
     pub fn turn(&self, waker: &Waker) -> Turn {
         let core = &*self.core;
-        match core.phase.get() {
-            Phase::New => core.phase.set(Phase::Running),
-            Phase::Running => {}
-            Phase::Stopped | Phase::Closed => return Turn::Stopped,
+        if self.has_ended() {
+            return Turn::Stopped;
         }
         let _entered = self.enter();
         core.asleep.set(false);
-        self.run_starting();
+        if core.life.get() == Life::New {
+            self.start_up();
+        }
         self.run_posted();
-        woken::run_batch(core.batch.get());
-        let now = self.run_due();
+        if !self.has_ended() {
+            woken::run_batch(core.batch.get());
+        }
+        let now = self.now();
+        if !self.has_ended() {
+            self.run_due(now);
+        }
         self.rest(now, waker)
     }
 
-    fn run_starting(&self) {
-        loop {
-            let next = self.core.starting.borrow_mut().pop_front();
-            let Some(start) = next else { break };
-            (start.call)(start.at);
-        }
+    /// No batch runs any more.
+    fn has_ended(&self) -> bool {
+        self.core.life.get() >= Life::Ending
     }
 
     /// A batch of what was posted. Says how many ran.
@@ -80,23 +83,19 @@ impl Reactor {
         core.ran.get() - begin
     }
 
-    fn run_due(&self) -> Instant {
+    fn run_due(&self, now: Instant) {
         let core = &*self.core;
-        let now = self.now();
         let made = core.timers.made();
         for _ in 0..core.batch.get() {
             let Some(timer) = core.timers.pop_due(now, made) else { break };
             timer.run();
         }
-        now
     }
 
     fn rest(&self, now: Instant, waker: &Waker) -> Turn {
         let core = &*self.core;
-        if core.stopping.get() || core.phase.get() != Phase::Running {
-            if core.phase.get() == Phase::Running {
-                core.phase.set(Phase::Stopped);
-            }
+        self.shut_down_if_stopping();
+        if self.has_ended() {
             return Turn::Stopped;
         }
         let next = core.timers.next_due();

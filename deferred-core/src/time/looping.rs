@@ -288,7 +288,11 @@ impl<E: Fault> LoopingCall<E> {
             State::Waiting { next, .. } => !next.active(),
             State::Calling { .. } => false,
         };
-        assert!(idle, "this LoopingCall is running already: stop it, and start it when its Deferred has fired");
+        assert!(
+            idle,
+            "this LoopingCall is running already: stop it, and start it when its Deferred has fired; if that was \
+             cancelled, when what the function returned has fired too"
+        );
         let cancelled = Rc::downgrade(looping);
         let (deferred, done) = Deferred::typed_with_canceller(move || {
             if let Some(looping) = cancelled.upgrade() {

@@ -43,7 +43,7 @@ fn a_stop_from_a_thread_comes_after_what_was_posted_before() {
         reactor.handle().call_from_thread(move || _ = count.fetch_add(1, Ordering::SeqCst)).unwrap();
     }
     reactor.handle().stop();
-    park::drive(&reactor);
+    park::drive(&reactor).unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 3);
 }
 

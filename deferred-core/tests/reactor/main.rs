@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod end;
+mod events;
 mod park;
 mod remote;
 mod sender;

@@ -27,7 +27,7 @@ fn timers_run_by_due_time_and_then_in_the_order_they_were_made() {
     };
     let stopper = reactor.clone();
     reactor.call_later(Duration::from_millis(6), move || stopper.stop());
-    park::drive(&reactor);
+    park::drive(&reactor).unwrap();
     let mut want: Vec<_> = (0..20).map(|number| format!("{number}")).collect();
     want.push("later".into());
     assert_eq!(log.take(), want);
