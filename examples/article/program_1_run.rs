@@ -3,7 +3,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
-//! | Ctrl-C | `ReactorHandle::stop`, from the thread that hears of it |
+//! | Ctrl-C | `reactor.stop_on_signals()`; `react` listens by itself |
 //!
 //! It ends by itself after two seconds, with `--forever` at Ctrl-C.
 

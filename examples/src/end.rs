@@ -17,9 +17,7 @@ pub fn forever() -> bool {
 /// If the system does not let it hear of Ctrl-C.
 pub fn run_for(time: Duration, main: impl FnOnce(&Reactor)) {
     run(|reactor| {
-        // The handler runs on a thread of its own, so it has the handle that may cross.
-        let handle = reactor.handle();
-        ctrlc::set_handler(move || handle.stop()).expect("nobody else handles Ctrl-C here");
+        reactor.stop_on_signals().expect("nobody else handles signals here");
         if !forever() {
             let stopper = reactor.clone();
             reactor.call_later(time, move || stopper.stop());

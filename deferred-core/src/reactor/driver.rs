@@ -105,6 +105,9 @@ pub fn run_until<T: 'static, E: Fault>(
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     // Not through `run`: a closure would not know the place of the caller.
     let reactor = Reactor::new();
+    // Where the program has a handler of its own, that stays.
+    #[cfg(feature = "signals")]
+    let _ = reactor.stop_on_signals();
     let entered = reactor.enter();
     let outcome = reactor.stop_after(maybe_deferred(|| main(&reactor)));
     drop(entered);

@@ -65,7 +65,16 @@ impl ReactorHandle {
     /// Ends the loop as [`Reactor::stop`] does, after what was posted before. Does nothing if it has ended.
     pub fn stop(&self) {
         // Refused only where there is nothing left to stop.
-        let _ = self.inbox.post(Box::new(Stop), Location::caller());
+        let _ = self.post(Stop);
+    }
+
+    pub(super) fn post(&self, call: impl Call + 'static) -> Result<(), Closed<()>> {
+        self.inbox.post(Box::new(call), Location::caller()).map_err(|_| Closed(()))
+    }
+
+    #[cfg(feature = "signals")]
+    pub(super) fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
     }
 }
 
@@ -87,7 +96,7 @@ where
     }
 }
 
-struct Stop;
+pub(super) struct Stop;
 
 impl Call for Stop {
     fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {

@@ -113,6 +113,11 @@ impl Inbox {
         Ok(())
     }
 
+    #[cfg(feature = "signals")]
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state.lock().driver, Driver::Gone)
+    }
+
     /// Wakes the driver if it sleeps.
     pub(super) fn wake(&self) {
         let sleeper = self.state.lock().rouse();

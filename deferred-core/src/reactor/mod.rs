@@ -9,6 +9,7 @@
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
 //! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire, queues to feed;
 //! - `elsewhere`: a Deferred of the loop that other threads, and other runtimes, wait for;
+//! - `signals`: Ctrl-C;
 //! - `by_hand`: time that a test moves;
 //! - `driver`: what an adapter for an event loop is made of, and how to write one;
 //! - `current`: which reactor is this thread's;
@@ -30,6 +31,8 @@ mod owner;
 pub mod park;
 mod remote;
 mod sender;
+#[cfg(feature = "signals")]
+mod signals;
 mod sync;
 mod timers;
 mod turn;
@@ -56,6 +59,8 @@ pub use outcome::{Outcome, react};
 pub use owner::ReactorOwner;
 pub use remote::RemoteResolver;
 pub use sender::RemoteSender;
+#[cfg(feature = "signals")]
+pub use signals::SignalsTaken;
 use timers::Timers;
 pub use timers::{DelayedCall, Inactive};
 pub use turn::Turn;

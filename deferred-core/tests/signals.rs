@@ -1,0 +1,182 @@
+//! Ctrl-C and its kin, each in a process of its own: this test binary, called again.
+#![cfg(all(unix, feature = "signals"))]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use std::{env, process};
+
+use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Phase, Reactor, SystemEvent, park, react};
+
+/// A program, which is run where this variable names it.
+const PROGRAM: &str = "DEFERRED_TEST_PROGRAM";
+
+struct Program {
+    child: Child,
+    lines: BufReader<Box<dyn Read>>,
+}
+
+impl Program {
+    fn start(name: &str) -> Program {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "the_programs", "--nocapture", "--quiet"])
+            .env(PROGRAM, name)
+            .env("RUST_BACKTRACE", "0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(Box::new(child.stdout.take().unwrap()) as Box<dyn Read>);
+        Program { child, lines }
+    }
+
+    /// Reads on until this line.
+    fn says(&mut self, line: &str) {
+        let mut read = String::new();
+        while !read.lines().any(|read| read == line) {
+            assert_ne!(self.lines.read_line(&mut read).unwrap(), 0, "it never said {line:?}, but {read}");
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// How it ended, and what it said on standard error.
+    fn end(mut self) -> (ExitStatus, String) {
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (self.child.wait().unwrap(), errors)
+    }
+}
+
+/// A Deferred that waits for ever.
+fn never() -> Deferred<()> {
+    let (deferred, resolver) = Deferred::new();
+    std::mem::forget(resolver);
+    deferred
+}
+
+/// Not a test of its own: the programs of the tests below.
+#[test]
+fn the_programs() {
+    let Ok(name) = env::var(PROGRAM) else { return };
+    let for_ever = |reactor: &Reactor| {
+        reactor.add_system_event_trigger(Phase::During, SystemEvent::Shutdown, || println!("shutdown"));
+        reactor.call_when_running(|| println!("\nrunning"));
+        never()
+    };
+    let code = match &*name {
+        "react" => react(for_ever),
+        "stubborn" => react(|reactor| {
+            reactor.set_shutdown_deadline(None);
+            reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, || {
+                println!("waiting");
+                never()
+            });
+            for_ever(reactor)
+        }),
+        "blocked" => react(|reactor| {
+            reactor.call_when_running(|| -> () {
+                println!("\nrunning");
+                loop {
+                    std::thread::park();
+                }
+            });
+            never()
+        }),
+        "embedded" => {
+            park::run(|reactor| {
+                reactor.stop_on_signals().unwrap();
+                drop(for_ever(reactor));
+            });
+            println!("stopped");
+            loop {
+                std::thread::park_timeout(Duration::from_secs(60));
+            }
+        }
+        "taken" => {
+            ctrlc::set_handler(|| println!("\nthe program's own")).unwrap();
+            assert!(Reactor::new().stop_on_signals().unwrap_err().to_string().contains("a handler of its own"));
+            react(for_ever)
+        }
+        "cancelled" => react(|_| Deferred::<()>::fail(Interrupt::from(Cancelled::new()))),
+        "done" => react(|reactor| reactor.sleep(Duration::ZERO)),
+        _ => panic!("no such program: {name}"),
+    };
+    // The code is opaque, and the harness would give another one.
+    process::exit(if code == process::ExitCode::SUCCESS { 0 } else { 1 })
+}
+
+#[test]
+fn react_stops_through_the_shutdown() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let mut program = Program::start("react");
+        program.says("running");
+        program.signal(signal);
+        program.says("shutdown");
+        let (status, errors) = program.end();
+        assert_eq!(status.code(), Some(0), "{errors}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_wait_of_the_shutdown() {
+    let mut program = Program::start("stubborn");
+    program.says("running");
+    program.signal("-INT");
+    program.says("waiting");
+    program.signal("-INT");
+    program.says("shutdown");
+    let (status, errors) = program.end();
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert!(errors.contains("the shutdown waits no longer, and cancels") && errors.contains("signals.rs:"), "{errors}");
+}
+
+#[test]
+fn a_third_signal_ends_a_process_whose_loop_is_blocked() {
+    let mut program = Program::start("blocked");
+    program.says("running");
+    // The handler runs once for signals that come close together.
+    while program.child.try_wait().unwrap().is_none() {
+        program.signal("-INT");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(program.end().0.code(), Some(130));
+}
+
+#[test]
+fn one_that_comes_when_no_reactor_listens_ends_the_process() {
+    let mut program = Program::start("embedded");
+    program.says("running");
+    program.signal("-INT");
+    program.says("stopped");
+    program.signal("-TERM");
+    assert_eq!(program.end().0.code(), Some(130));
+}
+
+#[test]
+fn a_handler_of_the_programs_own_stays() {
+    let mut program = Program::start("taken");
+    program.says("running");
+    program.signal("-INT");
+    program.says("the program's own");
+    program.child.kill().unwrap();
+    program.end();
+}
+
+#[test]
+fn a_main_that_was_cancelled_says_so_and_gives_one() {
+    let (status, errors) = Program::start("cancelled").end();
+    assert_eq!(status.code(), Some(1));
+    assert!(errors.contains("an error was never handled: cancelled"), "{errors}");
+    assert_eq!(Program::start("done").end().0.code(), Some(0));
+}
+
+#[test]
+fn a_failure_is_an_error_of_the_program() {
+    // `react` itself, in this process: a handler is set, and does no harm.
+    let code = react(|_| Deferred::<()>::fail(Failure::msg("on purpose")));
+    assert_eq!(code, process::ExitCode::FAILURE);
+}
