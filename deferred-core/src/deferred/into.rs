@@ -8,6 +8,9 @@ use crate::error::Fault;
 /// A callback that decides between them at run time returns a Deferred; `Deferred::from(result)` costs nothing. For a
 /// plain value there is [`map`](Deferred::map).
 ///
+/// A Deferred inside an `Ok` is a value like any other, for which nobody waits. So a callback that begins with `?` and
+/// ends with a Deferred is a coroutine: [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
+///
 /// # Examples
 ///
 /// ```

@@ -3,6 +3,7 @@
 mod elsewhere;
 mod end;
 mod events;
+mod many;
 mod park;
 mod remote;
 mod sender;
