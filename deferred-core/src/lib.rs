@@ -66,8 +66,6 @@ pub use many::{
     AtMost, FirstSuccess, Scope, Shared, Tuple, at_most, deferred_list, first_completion, first_success, fold, gather,
     gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
 };
-#[cfg(feature = "signals")]
-pub use reactor::SignalsTaken;
 pub use reactor::{
     Closed, DelayedCall, Entered, Inactive, NotRestartable, OnTheLoop, Outcome, Phase, Reactor, ReactorHandle,
     ReactorOwner, Remote, RemoteResolver, RemoteSender, ShutdownOverdue, SystemEvent, SystemEventTrigger, Turn, driver,

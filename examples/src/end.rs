@@ -14,10 +14,10 @@ pub fn forever() -> bool {
 ///
 /// # Panics
 ///
-/// If the system does not let it hear of Ctrl-C.
+/// If it cannot hear of Ctrl-C.
 pub fn run_for(time: Duration, main: impl FnOnce(&Reactor)) {
     run(|reactor| {
-        reactor.stop_on_signals().expect("nobody else handles signals here");
+        reactor.stop_on_signals().expect("signals can be listened to");
         if !forever() {
             let stopper = reactor.clone();
             reactor.call_later(time, move || stopper.stop());

@@ -105,7 +105,7 @@ pub fn run_until<T: 'static, E: Fault>(
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     // Not through `run`: a closure would not know the place of the caller.
     let reactor = Reactor::new();
-    // Where the program has a handler of its own, that stays.
+    // Where that cannot be, a signal ends the program as it would have without.
     #[cfg(feature = "signals")]
     let _ = reactor.stop_on_signals();
     let entered = reactor.enter();

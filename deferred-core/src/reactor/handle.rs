@@ -72,7 +72,7 @@ impl ReactorHandle {
         self.inbox.post(Box::new(call), Location::caller()).map_err(|_| Closed(()))
     }
 
-    #[cfg(feature = "signals")]
+    #[cfg(all(unix, feature = "signals"))]
     pub(super) fn is_closed(&self) -> bool {
         self.inbox.is_closed()
     }

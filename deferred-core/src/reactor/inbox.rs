@@ -113,7 +113,7 @@ impl Inbox {
         Ok(())
     }
 
-    #[cfg(feature = "signals")]
+    #[cfg(all(unix, feature = "signals"))]
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state.lock().driver, Driver::Gone)
     }

@@ -59,8 +59,6 @@ pub use outcome::{Outcome, react};
 pub use owner::ReactorOwner;
 pub use remote::RemoteResolver;
 pub use sender::RemoteSender;
-#[cfg(feature = "signals")]
-pub use signals::SignalsTaken;
 use timers::Timers;
 pub use timers::{DelayedCall, Inactive};
 pub use turn::Turn;

@@ -17,8 +17,8 @@ use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
 /// succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the error is reported as
 /// unhandled, also a [`Cancelled`](crate::Cancelled), about which the default is quiet otherwise.
 ///
-/// Ctrl-C, and on Unix `SIGTERM` and `SIGHUP`, stop the loop too, unless the program has a handler of its own for them;
-/// `Reactor::stop_on_signals` says how. This is the feature `signals`, which is on unless told otherwise.
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop too; `Reactor::stop_on_signals` says how. This is the feature `signals`,
+/// which is on unless told otherwise.
 ///
 /// Twisted's `task.react`. An adapter for an executor has its own.
 ///

@@ -1,43 +1,25 @@
 //! Ctrl-C, and what else asks a process to end.
 
-use std::error::Error;
-use std::fmt;
-use std::panic::Location;
-use std::process;
+use std::io;
 
-use parking_lot::Mutex;
-
-use super::handle::Stop;
-use super::{Reactor, ReactorHandle};
-use crate::deferred::Deferred;
-use crate::reactor::inbox::Call;
-
-/// What a shell shows for a process that Ctrl-C has ended.
-const INTERRUPTED: i32 = 130;
-
-/// Those that are stopped by a signal, with how often that was done.
-struct Listeners {
-    reactors: Vec<(ReactorHandle, u32)>,
-    /// The process has our handler.
-    heard: bool,
-}
-
-static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { reactors: Vec::new(), heard: false });
+use super::Reactor;
 
 impl Reactor {
-    /// Lets Ctrl-C stop this reactor, and on Unix `SIGTERM` and `SIGHUP`, until it is closed. [`react`](crate::react)
-    /// does this by itself; whoever drives a reactor otherwise decides.
+    /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed. [`react`](crate::react) does this by
+    /// itself; whoever drives a reactor otherwise decides.
     ///
     /// The first signal is a [`stop`](Self::stop), with the [shutdown](crate::SystemEvent::Shutdown). A second one ends
-    /// what that waits for, as its [deadline](Self::set_shutdown_deadline) would. A third one ends the process with the
-    /// code 130, as does one that comes when no reactor listens any more. A signal stops all reactors that listen.
+    /// what that waits for, as its [deadline](Self::set_shutdown_deadline) would. A third one ends the process, as does
+    /// one that comes when no reactor listens any more: by the signal, as if nobody had ever listened. A signal stops all
+    /// reactors that listen.
     ///
-    /// The handler is the process's, set at the first call and never taken back; it runs on a thread of its own.
+    /// The first call starts a thread, which waits for signals as long as the process lives. Handlers that the process
+    /// has already are called too. One that is to survive the signal, also when no reactor listens, should not call this
+    /// but have its own handler call [`ReactorHandle::stop`](crate::ReactorHandle::stop).
     ///
     /// # Errors
     ///
-    /// If the process has a handler for such a signal already, which stays; let it call
-    /// [`ReactorHandle::stop`].
+    /// If the system does not let the process listen, or is not a Unix: there, Ctrl-C ends the process.
     ///
     /// # Examples
     ///
@@ -45,60 +27,87 @@ impl Reactor {
     /// use deferred_core::park;
     ///
     /// park::run(|reactor| {
-    ///     reactor.stop_on_signals().expect("nobody else handles signals here");
+    ///     reactor.stop_on_signals().expect("this is a Unix");
     ///     # reactor.stop();
     /// });
     /// ```
-    pub fn stop_on_signals(&self) -> Result<(), SignalsTaken> {
+    pub fn stop_on_signals(&self) -> io::Result<()> {
+        listen::add(self)
+    }
+}
+
+#[cfg(not(unix))]
+mod listen {
+    use super::{Reactor, io};
+
+    pub(super) fn add(_: &Reactor) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "signals stop a reactor on Unix only"))
+    }
+}
+
+#[cfg(unix)]
+mod listen {
+    use std::panic::Location;
+    use std::thread;
+
+    use parking_lot::Mutex;
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+    use signal_hook::low_level::emulate_default_handler;
+
+    use super::{Reactor, io};
+    use crate::deferred::Deferred;
+    use crate::reactor::ReactorHandle;
+    use crate::reactor::handle::Stop;
+    use crate::reactor::inbox::Call;
+
+    /// Those that are stopped by a signal, with the number of those that they have heard.
+    struct Listeners {
+        reactors: Vec<(ReactorHandle, u32)>,
+        /// The thread is there.
+        heard: bool,
+    }
+
+    static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { reactors: Vec::new(), heard: false });
+
+    pub(super) fn add(reactor: &Reactor) -> io::Result<()> {
         let mut listeners = LISTENERS.lock();
         if !listeners.heard {
-            ctrlc::try_set_handler(on_signal).map_err(SignalsTaken)?;
+            let mut signals = Signals::new([SIGINT, SIGTERM])?;
+            let wait = move || signals.forever().for_each(tell);
+            thread::Builder::new().name("deferred-signals".into()).spawn(wait)?;
             listeners.heard = true;
         }
         listeners.reactors.retain(|(reactor, _)| !reactor.is_closed());
-        listeners.reactors.push((self.handle(), 0));
+        listeners.reactors.push((reactor.handle(), 0));
         Ok(())
     }
-}
 
-/// On the thread that waits for signals.
-fn on_signal() {
-    let mut listeners = LISTENERS.lock();
-    listeners.reactors.retain_mut(|(reactor, signals)| {
-        *signals += 1;
-        let told = match signals {
-            1 => reactor.post(Stop),
-            2 => reactor.post(StopWaiting),
-            _ => process::exit(INTERRUPTED),
-        };
-        told.is_ok()
-    });
-    if listeners.reactors.is_empty() {
-        process::exit(INTERRUPTED);
+    fn tell(signal: i32) {
+        let mut listeners = LISTENERS.lock();
+        let mut obeyed = false;
+        listeners.reactors.retain_mut(|(reactor, heard)| {
+            *heard += 1;
+            let told = match heard {
+                1 => reactor.post(Stop),
+                2 => reactor.post(StopWaiting),
+                _ => return true,
+            };
+            obeyed |= told.is_ok();
+            told.is_ok()
+        });
+        if !obeyed {
+            // It ends the process. Where it cannot, there is nobody to be told.
+            let _ = emulate_default_handler(signal);
+        }
     }
-}
 
-struct StopWaiting;
+    struct StopWaiting;
 
-impl Call for StopWaiting {
-    fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
-        reactor.stop_waiting();
-        Deferred::succeed(())
-    }
-}
-
-/// Signals cannot be listened to, most likely since the process has a handler of its own, which stays.
-#[derive(Debug)]
-pub struct SignalsTaken(ctrlc::Error);
-
-impl fmt::Display for SignalsTaken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a signal cannot stop the reactor; if the process has a handler of its own, let that call ReactorHandle::stop")
-    }
-}
-
-impl Error for SignalsTaken {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
+    impl Call for StopWaiting {
+        fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
+            reactor.stop_waiting();
+            Deferred::succeed(())
+        }
     }
 }
