@@ -4,14 +4,16 @@ mod coroutine;
 mod engine;
 mod line;
 mod many;
+mod post;
+mod time;
 
 use crate::runner::{Row, Size};
 
 pub(crate) fn all() -> Vec<Row> {
-    let rows = [engine::rows(), coroutine::rows(), many::rows(), line::rows()];
+    let rows = [engine::rows(), coroutine::rows(), many::rows(), line::rows(), time::rows(), post::rows()];
     rows.into_iter().flatten().collect()
 }
 
 pub(crate) fn sizes() -> Vec<Size> {
-    engine::sizes()
+    [engine::sizes(), time::sizes()].into_iter().flatten().collect()
 }

@@ -4,7 +4,7 @@
 //! - `owner`: who ends it, and how;
 //! - `turn`: what a turn does, in which order;
 //! - `events`: its startup and its shutdown;
-//! - `timers`: `call_later`;
+//! - `timers`: `call_later`, and `wheel`, the order in which they are due;
 //! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
 //! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire, queues to feed;
@@ -36,6 +36,7 @@ mod signals;
 mod sync;
 mod timers;
 mod turn;
+mod wheel;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -145,6 +146,8 @@ struct Core {
     stopping: Cell<bool>,
     /// The last turn ended in `Sleep`, and nothing woke the driver from this thread since.
     asleep: Cell<bool>,
+    /// Until when it sleeps then.
+    alarm: Cell<Option<Instant>>,
     batch: Cell<usize>,
 }
 
@@ -175,12 +178,13 @@ impl Reactor {
     }
 
     fn with_time(time: Time) -> ReactorOwner {
+        let base = time.now();
         let core = Core {
             time,
             inbox: Arc::new(Inbox::new()),
             posted: RefCell::default(),
             ran: Cell::new(0),
-            timers: Timers::default(),
+            timers: Timers::new(base),
             events: Events::new(),
             kept: Kept::default(),
             extensions: Extensions::default(),
@@ -188,6 +192,7 @@ impl Reactor {
             life: Cell::new(Life::New),
             stopping: Cell::new(false),
             asleep: Cell::new(false),
+            alarm: Cell::new(None),
             batch: Cell::new(256),
         };
         ReactorOwner::new(Reactor { core: Rc::new(core) })
@@ -251,10 +256,8 @@ impl Reactor {
         call: impl FnOnce() -> R + 'static,
         at: &'static Location<'static>,
     ) -> DelayedCall {
-        let (timer, earliest) = self.core.timers.add(due, call, at);
-        if earliest {
-            self.wake();
-        }
+        let timer = self.core.timers.add(due, call, at);
+        self.wake_before(due);
         DelayedCall::new(self.clone(), timer)
     }
 
@@ -338,6 +341,13 @@ impl Reactor {
     /// The waker for coroutines that nobody has kept.
     pub(crate) fn spare_waker(&self) -> &Spare {
         &self.core.wakers
+    }
+
+    /// There is a timer for this moment, which a driver that sleeps longer must know.
+    fn wake_before(&self, due: Instant) {
+        if self.core.asleep.get() && self.core.alarm.get().is_none_or(|alarm| due < alarm) {
+            self.wake();
+        }
     }
 
     /// Something has changed that a sleeping driver must know.

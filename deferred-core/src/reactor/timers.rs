@@ -1,7 +1,6 @@
-//! The timers: a map by due time and order of making.
+//! The timers: calls that wait for their time, in a [wheel](super::wheel) by due time and order of making.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
@@ -9,16 +8,16 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::turn::guarded;
+use super::wheel::{Item, Key, Place, Wheel};
 use super::{Reactor, later};
 use crate::deferred::IntoDeferred;
 use crate::error::Failure;
 
-/// When it is due, and its number: how many were made before it.
-type Key = (Instant, u64);
-
 /// A call that waits for its time, in one allocation with its captures.
 pub(super) struct Timer<F: ?Sized = dyn Once> {
     state: Cell<State>,
+    place: Cell<Place>,
+    /// When it is due, in nanoseconds since the base of its [`Timers`], and how many were made before it.
     key: Cell<Key>,
     at: &'static Location<'static>,
     call: F,
@@ -66,48 +65,70 @@ impl Timer {
     }
 }
 
+impl Item for Rc<Timer> {
+    fn place(&self) -> &Cell<Place> {
+        &self.place
+    }
+
+    fn waits_for(&self, key: Key) -> bool {
+        self.state.get() == State::Pending && self.key.get() == key
+    }
+}
+
 /// All timers of one reactor.
-#[derive(Default)]
 pub(super) struct Timers {
-    pending: RefCell<BTreeMap<Key, Rc<Timer>>>,
+    wheel: RefCell<Wheel<Rc<Timer>>>,
+    /// From which moments are counted.
+    base: Instant,
     made: Cell<u64>,
     closed: Cell<bool>,
 }
 
 impl Timers {
-    /// A timer for `due`, and whether it is now the earliest of all. Once closed it is not pending, and its call is
-    /// dropped.
+    /// With none; those that will be are due after `base`.
+    pub(super) fn new(base: Instant) -> Timers {
+        Timers { wheel: RefCell::default(), base, made: Cell::new(0), closed: Cell::new(false) }
+    }
+
+    /// A timer for `due`. Once closed it is not pending, and its call is dropped.
     pub(super) fn add<R: IntoDeferred<Failure>>(
         &self,
         due: Instant,
         call: impl FnOnce() -> R + 'static,
         at: &'static Location<'static>,
-    ) -> (Rc<Timer>, bool) {
+    ) -> Rc<Timer> {
         let key = self.new_key(due);
-        let timer =
-            Rc::new(Timer { state: Cell::new(State::Pending), key: Cell::new(key), at, call: Cell::new(Some(call)) });
+        let (state, place) = (Cell::new(State::Pending), Cell::default());
+        let timer = Rc::new(Timer { state, place, key: Cell::new(key), at, call: Cell::new(Some(call)) });
         if self.closed.get() {
             timer.state.set(State::Closed);
             timer.call.discard();
-            return (timer, false);
+        } else {
+            self.wheel.borrow_mut().insert(key, timer.clone());
         }
-        let mut pending = self.pending.borrow_mut();
-        pending.insert(key, timer.clone());
-        let earliest = pending.first_key_value().is_some_and(|(first, _)| *first == key);
-        (timer, earliest)
+        timer
     }
 
     fn new_key(&self, due: Instant) -> Key {
-        (due, self.made.replace(self.made.get() + 1))
+        (self.moment(due), self.made.replace(self.made.get() + 1))
     }
 
-    /// Moves a pending timer to another moment, as if it were made now, and says whether it is the earliest of all then.
-    fn move_to(&self, timer: &Timer, due: Instant) -> bool {
-        let key = self.new_key(due);
-        let mut pending = self.pending.borrow_mut();
-        let moved = pending.remove(&timer.key.replace(key));
-        pending.extend(moved.map(|timer| (key, timer)));
-        pending.first_key_value().is_some_and(|(first, _)| *first == key)
+    /// Saturates after five centuries.
+    fn moment(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.base);
+        since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
+    }
+
+    fn instant(&self, moment: u64) -> Instant {
+        later(self.base, Duration::from_nanos(moment))
+    }
+
+    /// Moves a pending timer to another moment, as if it were made now.
+    fn move_to(&self, timer: &Rc<Timer>, due: Instant) {
+        let before = timer.key.replace(self.new_key(due));
+        let mut wheel = self.wheel.borrow_mut();
+        drop(wheel.remove(before, timer.place.get())); // it lives: `timer` holds it
+        wheel.insert(timer.key.get(), timer.clone());
     }
 
     /// The number that the next timer gets: smaller ones exist already.
@@ -119,34 +140,32 @@ impl Timers {
     ///
     /// A newer one cannot stand before an older one that is due: it was made after the clock said `now`.
     pub(super) fn pop_due(&self, now: Instant, made: u64) -> Option<Rc<Timer>> {
-        let mut pending = self.pending.borrow_mut();
-        let first = pending.first_entry()?;
-        let (due, number) = *first.key();
-        (due <= now && number < made).then(|| first.remove())
+        self.wheel.borrow_mut().pop(self.moment(now), made)
     }
 
-    /// When the earliest is due.
+    /// When the earliest is due, or a moment before that at which it is worth to ask again.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.pending.borrow().first_key_value().map(|((due, _), _)| *due)
+        self.wheel.borrow_mut().next().map(|moment| self.instant(moment))
     }
 
-    fn remove(&self, key: &Key) {
-        self.pending.borrow_mut().remove(key);
+    fn remove(&self, timer: &Timer) {
+        let removed = self.wheel.borrow_mut().remove(timer.key.get(), timer.place.get());
+        drop(removed); // behind the borrow
     }
 
     /// Those that are pending, in the order they are due.
     pub(super) fn all(&self) -> Vec<Rc<Timer>> {
-        self.pending.borrow().values().cloned().collect()
+        self.wheel.borrow().all().into_iter().cloned().collect()
     }
 
     /// Drops all calls, in the order they would have run. No timer is pending from now on.
     pub(super) fn close(&self) {
         self.closed.set(true);
-        let pending = self.pending.take();
-        for timer in pending.values() {
+        let pending = self.wheel.borrow_mut().take();
+        for timer in &pending {
             timer.state.set(State::Closed);
         }
-        for timer in pending.into_values() {
+        for timer in pending {
             guarded(timer.at, || timer.call.discard());
         }
     }
@@ -193,7 +212,7 @@ impl DelayedCall {
     pub fn cancel(&self) -> Result<(), Inactive> {
         self.timer.state()?;
         self.timer.state.set(State::Cancelled);
-        self.reactor.core.timers.remove(&self.timer.key.get());
+        self.reactor.core.timers.remove(&self.timer);
         self.timer.call.discard();
         Ok(())
     }
@@ -235,15 +254,14 @@ impl DelayedCall {
     }
 
     fn move_to(&self, due: Instant) {
-        if self.reactor.core.timers.move_to(&self.timer, due) {
-            self.reactor.wake();
-        }
+        self.reactor.core.timers.move_to(&self.timer, due);
+        self.reactor.wake_before(due);
     }
 
     /// When the call is due, or was.
     #[must_use]
     pub fn time(&self) -> Instant {
-        self.timer.key.get().0
+        self.reactor.core.timers.instant(self.timer.key.get().0)
     }
 
     /// Where it was registered.
@@ -297,31 +315,21 @@ impl Error for Inactive {}
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn add(timers: &Timers, due: Instant) -> (Rc<Timer>, bool) {
-        timers.add(due, || (), Location::caller())
+    fn add(timers: &Timers, due: Instant) {
+        timers.add(due, || (), Location::caller());
     }
 
     #[test]
     fn a_timer_that_is_made_later_is_not_of_this_turn_though_it_is_due() {
-        let timers = Timers::default();
         let now = Instant::now();
+        let timers = Timers::new(now);
         add(&timers, now);
         let made = timers.made();
         add(&timers, now);
         assert!(timers.pop_due(now, made).is_some());
         assert!(timers.pop_due(now, made).is_none());
         assert!(timers.pop_due(now, timers.made()).is_some());
-    }
-
-    #[test]
-    fn a_new_timer_says_whether_it_is_the_earliest() {
-        let timers = Timers::default();
-        let now = Instant::now();
-        let earliest = [5, 7, 5, 4].map(|seconds| add(&timers, now + Duration::from_secs(seconds)).1);
-        assert_eq!(earliest, [true, false, false, true]);
     }
 }

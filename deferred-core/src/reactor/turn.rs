@@ -104,6 +104,7 @@ impl Reactor {
             return Turn::Again;
         }
         core.asleep.set(true);
+        core.alarm.set(next);
         Turn::Sleep(next)
     }
 }

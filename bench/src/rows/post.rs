@@ -1,0 +1,105 @@
+//! Calls from other threads, beside a channel that feeds a task which runs them.
+
+use std::cell::Cell;
+use std::thread;
+
+use deferred_core::{Reactor, park};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+
+use crate::runner::{Bar, Row, Side};
+
+const POSTS: u64 = 1_000_000;
+
+pub(crate) fn rows() -> Vec<Row> {
+    vec![
+        beside_tokio("post/1 thread, beside tokio", 1, 0.7),
+        beside_async_channel("post/1 thread, beside async-channel", 1, 0.7),
+        beside_tokio("post/4 threads, beside tokio", 4, 0.8),
+        beside_async_channel("post/4 threads, beside async-channel", 4, 0.8),
+    ]
+}
+
+thread_local! {
+    static RAN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What is posted. Whether it was the last is asked behind each.
+fn call(number: u64) -> impl FnOnce() + Send {
+    move || RAN.set(RAN.get() + number)
+}
+
+fn is_last() -> bool {
+    RAN.get() == POSTS
+}
+
+fn from_threads(threads: u64, post: impl Fn(u64) + Clone + Send + 'static) {
+    RAN.set(0);
+    for _ in 0..threads {
+        let post = post.clone();
+        thread::spawn(move || (0..POSTS / threads).for_each(|_| post(1)));
+    }
+}
+
+fn ours(threads: u64) -> Side {
+    Side::new("call_from_thread, park", move || {
+        park::run(|reactor| {
+            let handle = reactor.handle();
+            from_threads(threads, move |number| {
+                let call = call(number);
+                let call = move || {
+                    call();
+                    if is_last() {
+                        Reactor::current().expect("a turn of it").stop();
+                    }
+                };
+                handle.call_from_thread(call).expect("it runs until the last one");
+            });
+        });
+    })
+}
+
+type Boxed = Box<dyn FnOnce() + Send>;
+
+fn beside_tokio(name: &'static str, threads: u64, bar: f64) -> Row {
+    Row {
+        name,
+        per: POSTS as u32,
+        unit: "post",
+        ours: ours(threads),
+        peer: Side::new("tokio: mpsc of boxed closures", move || {
+            let runtime = Builder::new_current_thread().build().expect("a runtime without I/O");
+            runtime.block_on(async {
+                let (sender, mut receiver) = mpsc::unbounded_channel::<Boxed>();
+                from_threads(threads, move |number| {
+                    sender.send(Box::new(call(number))).expect("the receiver lives");
+                });
+                while !is_last() {
+                    receiver.recv().await.expect("there are more")();
+                }
+            });
+        }),
+        bar: Bar::Ratio(bar),
+    }
+}
+
+fn beside_async_channel(name: &'static str, threads: u64, bar: f64) -> Row {
+    Row {
+        name,
+        per: POSTS as u32,
+        unit: "post",
+        ours: ours(threads),
+        peer: Side::new("async-channel of boxed closures, smol", move || {
+            smol::block_on(async {
+                let (sender, receiver) = async_channel::unbounded::<Boxed>();
+                from_threads(threads, move |number| {
+                    sender.try_send(Box::new(call(number))).expect("the receiver lives");
+                });
+                while !is_last() {
+                    receiver.recv().await.expect("there are more")();
+                }
+            });
+        }),
+        bar: Bar::Ratio(bar),
+    }
+}

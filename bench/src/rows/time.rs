@@ -1,0 +1,181 @@
+//! Timers, beside tokio's.
+
+use std::cell::{Cell, OnceCell};
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use deferred_core::{Clock, Reactor, ReactorOwner};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Sleep, sleep};
+
+use crate::count::count;
+use crate::runner::{Bar, Row, Side, Size};
+
+pub(crate) fn rows() -> Vec<Row> {
+    const MANY: usize = 1_000_000;
+    vec![
+        cancelled("timers/cancelled, 1,000 pending", 1000),
+        cancelled("timers/cancelled, 1,000,000 pending", MANY),
+        Row {
+            name: "timers/cancelled, how it grows",
+            per: BATCH,
+            unit: "timer",
+            ours: Side::new("1,000,000 pending", ours_cancelled(MANY)),
+            peer: Side::new("1,000 pending", ours_cancelled(1000)),
+            bar: Bar::Ratio(2.5),
+        },
+        fired("timers/fired, 1,000 at once", 1000),
+        fired("timers/fired, 1,000,000 at once", MANY),
+        Row {
+            name: "timers/fired, how it grows",
+            per: MANY as u32,
+            unit: "timer",
+            ours: Side::new("1,000,000 at once", || ours_fired(MANY)),
+            peer: Side::new("1,000 at once, often", || (0..MANY / 1000).for_each(|_| ours_fired(1000))),
+            bar: Bar::Ratio(2.5),
+        },
+    ]
+}
+
+pub(crate) fn sizes() -> Vec<Size> {
+    vec![Size {
+        name: "timers/with one small callback",
+        weigh: || {
+            const TIMERS: u64 = 10_000;
+            let reactor = Reactor::new();
+            let (_, bytes, allocations) = count(|| fill(&reactor, TIMERS as usize));
+            (bytes / TIMERS, allocations / TIMERS)
+        },
+        bar: 160,
+    }]
+}
+
+thread_local! {
+    static RAN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What the timers do.
+fn tick(number: u64) -> impl FnOnce() {
+    move || RAN.set(RAN.get() + number)
+}
+
+/// Moments that come in no order, up to a minute from now.
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self) -> Duration {
+        // Xorshift: it costs both sides the same nanosecond.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_micros(self.0 % 60_000_000)
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn fill(reactor: &Reactor, pending: usize) {
+    let mut moments = Moments(7);
+    for _ in 0..pending {
+        reactor.call_later(MINUTE + moments.next(), tick(1));
+    }
+}
+
+/// Timers that are made and cancelled in one sample.
+const BATCH: u32 = 1000;
+
+fn ours_cancelled(pending: usize) -> impl Fn() {
+    let reactor = OnceCell::<ReactorOwner>::new();
+    move || {
+        let reactor = reactor.get_or_init(|| {
+            let reactor = Reactor::new();
+            fill(&reactor, pending);
+            reactor
+        });
+        let mut moments = Moments(11);
+        for number in 0..BATCH {
+            let call = reactor.call_later(moments.next(), tick(u64::from(number)));
+            call.cancel().expect("it is a while until it is due");
+        }
+    }
+}
+
+fn tokio(paused: bool) -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(paused).build().expect("a runtime without I/O")
+}
+
+fn sleeps(pending: usize, moments: &mut Moments, from: Duration) -> Vec<Pin<Box<Sleep>>> {
+    let mut context = Context::from_waker(Waker::noop());
+    let make = |_| {
+        let mut sleep = Box::pin(sleep(from + moments.next()));
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        sleep
+    };
+    (0..pending).map(make).collect()
+}
+
+fn cancelled(name: &'static str, pending: usize) -> Row {
+    let theirs = OnceCell::new();
+    Row {
+        name,
+        per: BATCH,
+        unit: "timer",
+        ours: Side::new("call_later, cancel", ours_cancelled(pending)),
+        peer: Side::new("tokio: sleep, polled, dropped", move || {
+            let (runtime, _pending) = theirs.get_or_init(|| {
+                let runtime = tokio(false);
+                let entered = runtime.enter();
+                let pending = sleeps(pending, &mut Moments(7), MINUTE);
+                drop(entered);
+                (runtime, pending)
+            });
+            let _entered = runtime.enter();
+            let mut context = Context::from_waker(Waker::noop());
+            let mut moments = Moments(11);
+            for _ in 0..BATCH {
+                let sleep = pin!(sleep(moments.next() + Duration::from_millis(1)));
+                assert!(black_box(sleep.poll(&mut context)).is_pending());
+            }
+        }),
+        bar: Bar::Ratio(0.5),
+    }
+}
+
+fn ours_fired(timers: usize) {
+    let clock = Clock::new();
+    let mut moments = Moments(7);
+    for _ in 0..timers {
+        clock.call_later(moments.next(), tick(1));
+    }
+    RAN.set(0);
+    clock.pump([MINUTE / 100; 100]);
+    assert_eq!(RAN.get(), timers as u64);
+}
+
+fn fired(name: &'static str, timers: usize) -> Row {
+    Row {
+        name,
+        per: timers as u32,
+        unit: "timer",
+        ours: Side::new("call_later, Clock", move || ours_fired(timers)),
+        peer: Side::new("tokio: sleep, paused clock", move || {
+            let runtime = tokio(true);
+            let entered = runtime.enter();
+            // Outside of a task, whose budget would refuse most of these polls.
+            let pending = sleeps(timers, &mut Moments(7), Duration::from_millis(1));
+            drop(entered);
+            runtime.block_on(async {
+                for _ in 0..100 {
+                    tokio::time::advance(MINUTE / 100).await;
+                }
+                tokio::time::advance(Duration::from_millis(2)).await;
+            });
+            let left = pending.iter().filter(|sleep| !sleep.is_elapsed()).count();
+            assert_eq!(left, 0);
+        }),
+        bar: Bar::Ratio(0.5),
+    }
+}

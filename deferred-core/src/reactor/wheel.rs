@@ -1,0 +1,369 @@
+//! In which order timers are due: a wheel of eleven levels, each with 64 slots.
+//!
+//! Moments are whole numbers: nanoseconds. Read them as numbers of eleven digits to the base of 64. One that is still to
+//! come differs from `now` in some digits; the highest of these is its *level*, and the value that it has there is its
+//! *slot*. So a slot of level 0 holds one moment, one of level 1 holds 64, and so on, and everything in a lower level is
+//! due before everything in a higher one.
+//!
+//! Whoever comes in is pushed to its slot, and whoever is taken back leaves it, with the last of the slot in its place:
+//! neither depends on how many there are. When `now` moves on, what it passes is due, and is sorted then, once. The
+//! slot that it comes into is dealt out to the levels below; that happens to one entry ten times at most.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::mem;
+
+/// When it is due, and its number, which tells those of one moment apart.
+pub(super) type Key = (u64, u64);
+
+const BITS: u32 = 6;
+const SLOTS: usize = 1 << BITS;
+/// As many as the digits of a `u64`.
+const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
+/// A slot with more is not looked through for its first, and gives its memory back when it is emptied.
+const MANY: usize = 64;
+
+/// What lies in a wheel.
+pub(super) trait Item {
+    /// Where the wheel notes where it lies.
+    fn place(&self) -> &Cell<Place>;
+
+    /// Whether it waits, and for this. One that is due already and does not is passed over.
+    fn waits_for(&self, key: Key) -> bool;
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place {
+    level: u8,
+    slot: u8,
+    index: u32,
+}
+
+struct Entry<T> {
+    key: Key,
+    item: T,
+}
+
+struct Level<T> {
+    /// One bit a slot: whether something is in it.
+    occupied: u64,
+    /// None, or all.
+    slots: Vec<Vec<Entry<T>>>,
+}
+
+impl<T> Default for Level<T> {
+    fn default() -> Self {
+        Level { occupied: 0, slots: Vec::new() }
+    }
+}
+
+impl<T> Level<T> {
+    /// Moves all that is in a slot.
+    fn empty(&mut self, slot: usize, to: &mut Vec<Entry<T>>) {
+        self.occupied &= !(1 << slot);
+        let slot = &mut self.slots[slot];
+        to.append(slot);
+        if slot.capacity() > MANY {
+            mem::take(slot);
+        }
+    }
+
+    /// The first slot with something in it.
+    fn first(&self) -> Option<usize> {
+        (self.occupied != 0).then(|| self.occupied.trailing_zeros() as usize)
+    }
+}
+
+pub(super) struct Wheel<T> {
+    now: u64,
+    levels: [Level<T>; LEVELS],
+    /// Those that are due at `now` or were before, sorted. Some of them may not wait any more.
+    due: VecDeque<Entry<T>>,
+}
+
+impl<T> Default for Wheel<T> {
+    fn default() -> Self {
+        Wheel { now: 0, levels: Default::default(), due: VecDeque::new() }
+    }
+}
+
+fn digit(moment: u64, level: usize) -> usize {
+    (moment >> (BITS * level as u32)) as usize & (SLOTS - 1)
+}
+
+/// The highest digit in which two moments differ.
+fn level(one: u64, other: u64) -> usize {
+    (((one ^ other) | 1).ilog2() / BITS) as usize
+}
+
+impl<T: Item> Wheel<T> {
+    pub(super) fn insert(&mut self, key: Key, item: T) {
+        let entry = Entry { key, item };
+        if key.0 > self.now {
+            return self.put(entry);
+        }
+        if self.due.back().is_none_or(|last| last.key < key) {
+            self.due.push_back(entry);
+        } else {
+            let index = self.due.partition_point(|other| other.key < key);
+            self.due.insert(index, entry);
+        }
+    }
+
+    /// One that is still to come.
+    fn put(&mut self, entry: Entry<T>) {
+        let number = level(entry.key.0, self.now);
+        let slot = digit(entry.key.0, number);
+        let level = &mut self.levels[number];
+        if level.slots.is_empty() {
+            level.slots.resize_with(SLOTS, Vec::new);
+        }
+        level.occupied |= 1 << slot;
+        let entries = &mut level.slots[slot];
+        entry.item.place().set(Place { level: number as u8, slot: slot as u8, index: entries.len() as u32 });
+        entries.push(entry);
+    }
+
+    /// Takes back what was inserted with this key, and does not wait for it any more. None if that is due already: it
+    /// stays, and is passed over.
+    pub(super) fn remove(&mut self, key: Key, place: Place) -> Option<T> {
+        if key.0 <= self.now {
+            return None;
+        }
+        let level = &mut self.levels[usize::from(place.level)];
+        let entries = &mut level.slots[usize::from(place.slot)];
+        let removed = entries.swap_remove(place.index as usize);
+        debug_assert!(removed.key == key, "each entry knows its place");
+        match entries.get(place.index as usize) {
+            Some(moved) => moved.item.place().set(place),
+            None if entries.is_empty() => level.occupied &= !(1 << place.slot),
+            None => {}
+        }
+        Some(removed.item)
+    }
+
+    /// The first, if it is due at `now` and has a number below `made`.
+    pub(super) fn pop(&mut self, now: u64, made: u64) -> Option<T> {
+        self.advance(now);
+        self.pass_over();
+        let (due, number) = self.due.front()?.key;
+        if due > now || number >= made {
+            return None;
+        }
+        self.due.pop_front().map(|entry| entry.item)
+    }
+
+    /// Drops those in front that do not wait any more.
+    fn pass_over(&mut self) {
+        while self.due.front().is_some_and(|entry| !entry.item.waits_for(entry.key)) {
+            self.due.pop_front();
+        }
+    }
+
+    fn advance(&mut self, now: u64) {
+        if now <= self.now {
+            return;
+        }
+        let top = level(now, self.now);
+        let reached = digit(now, top);
+        self.now = now;
+        let mut passed = Vec::new();
+        for level in &mut self.levels[..top] {
+            while let Some(slot) = level.first() {
+                level.empty(slot, &mut passed);
+            }
+        }
+        while let Some(slot) = self.levels[top].first().filter(|slot| *slot < reached) {
+            self.levels[top].empty(slot, &mut passed);
+        }
+        if self.levels[top].first() == Some(reached) {
+            let mut entries = Vec::new();
+            self.levels[top].empty(reached, &mut entries);
+            for entry in entries {
+                if entry.key.0 <= now {
+                    passed.push(entry);
+                } else {
+                    self.put(entry);
+                }
+            }
+        }
+        passed.sort_unstable_by_key(|entry| entry.key);
+        self.due.extend(passed);
+    }
+
+    /// When the first is due; where that would be much to look through, a moment that is not behind it.
+    pub(super) fn next(&mut self) -> Option<u64> {
+        self.pass_over();
+        if let Some(entry) = self.due.front() {
+            return Some(entry.key.0);
+        }
+        let number = self.levels.iter().position(|level| level.occupied != 0)?;
+        let slot = self.levels[number].first()?;
+        let entries = &self.levels[number].slots[slot];
+        if entries.len() <= MANY {
+            return entries.iter().map(|entry| entry.key.0).min();
+        }
+        let shift = BITS * number as u32;
+        let above = self.now.checked_shr(shift + BITS).unwrap_or(0).checked_shl(shift + BITS).unwrap_or(0);
+        Some(above | (slot as u64) << shift)
+    }
+
+    /// All that waits, in order; the wheel is empty then.
+    pub(super) fn take(&mut self) -> Vec<T> {
+        let due = mem::take(&mut self.due).into_iter().filter(|entry| entry.item.waits_for(entry.key));
+        let mut entries: Vec<_> = due.collect();
+        for level in &mut self.levels {
+            level.occupied = 0;
+            entries.extend(mem::take(&mut level.slots).into_iter().flatten());
+        }
+        entries.sort_unstable_by_key(|entry| entry.key);
+        entries.into_iter().map(|entry| entry.item).collect()
+    }
+
+    /// All that waits, in order.
+    pub(super) fn all(&self) -> Vec<&T> {
+        let due = self.due.iter().filter(|entry| entry.item.waits_for(entry.key));
+        let mut entries: Vec<_> = due.chain(self.levels.iter().flat_map(|level| &level.slots).flatten()).collect();
+        entries.sort_unstable_by_key(|entry| entry.key);
+        entries.into_iter().map(|entry| &entry.item).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+
+    use super::*;
+
+    struct Thing {
+        place: Cell<Place>,
+        waits_for: Cell<Option<Key>>,
+    }
+
+    impl Item for Rc<Thing> {
+        fn place(&self) -> &Cell<Place> {
+            &self.place
+        }
+
+        fn waits_for(&self, key: Key) -> bool {
+            self.waits_for.get() == Some(key)
+        }
+    }
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % limit
+        }
+
+        /// Of any magnitude.
+        fn distance(&mut self, magnitudes: u64) -> u64 {
+            let magnitude = self.below(magnitudes);
+            self.below(2 << magnitude)
+        }
+    }
+
+    /// The wheel, beside a map that is plainly in order.
+    #[derive(Default)]
+    struct Both {
+        wheel: Wheel<Rc<Thing>>,
+        map: BTreeMap<Key, Rc<Thing>>,
+        made: u64,
+        now: u64,
+    }
+
+    impl Both {
+        fn insert(&mut self, due: u64) {
+            let key = (due, self.made);
+            self.made += 1;
+            let thing = Rc::new(Thing { place: Cell::default(), waits_for: Cell::new(Some(key)) });
+            self.wheel.insert(key, thing.clone());
+            self.map.insert(key, thing);
+        }
+
+        fn remove(&mut self, random: &mut Random) {
+            let index = random.below(self.map.len().max(1) as u64) as usize;
+            let Some(key) = self.map.keys().nth(index).copied() else { return };
+            let thing = self.map.remove(&key).unwrap();
+            thing.waits_for.set(None);
+            self.wheel.remove(key, thing.place.get());
+        }
+
+        fn pop(&mut self, made: u64) -> bool {
+            let first = self.map.first_entry().filter(|first| first.key().0 <= self.now && first.key().1 < made);
+            let expected = first.map(|first| first.remove());
+            let popped = self.wheel.pop(self.now, made);
+            assert_eq!(popped.as_ref().map(|thing| thing.waits_for.get()), expected.map(|thing| thing.waits_for.get()));
+            popped.is_some()
+        }
+
+        fn check(&mut self) {
+            let first = self.map.first_key_value().map(|(key, _)| key.0);
+            let next = self.wheel.next();
+            assert!(next <= first && next.is_some() == first.is_some());
+            if self.map.len() <= MANY {
+                assert_eq!(next, first);
+            } else if next < first && next > Some(self.now) {
+                // It is worth the wake-up: there is less to look through then.
+                self.now = next.unwrap();
+                assert!(!self.pop(u64::MAX));
+            }
+            let all: Vec<_> = self.wheel.all().into_iter().map(|thing| thing.waits_for.get()).collect();
+            assert!(all.into_iter().eq(self.map.keys().map(|key| Some(*key))));
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_a_map_whatever_comes_and_goes() {
+        for seed in 1..=200 {
+            let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+            let mut both = Both::default();
+            // Some seeds keep close together, so that slots fill up; some reach to the end of time.
+            let magnitudes = 1 + random.below(62);
+            for _ in 0..300 {
+                match random.below(10) {
+                    0..=4 => {
+                        let due = both.now.saturating_add(random.distance(magnitudes));
+                        both.insert(due);
+                    }
+                    5 => {
+                        // Overdue, as a `delay` of one that is due may leave it.
+                        let due = both.now.saturating_sub(random.distance(magnitudes));
+                        both.insert(due);
+                    }
+                    6 => both.remove(&mut random),
+                    7 => both.now = both.now.saturating_add(random.distance(magnitudes)),
+                    8 => {
+                        let made = random.below(both.made + 1);
+                        both.pop(made);
+                    }
+                    _ => while random.below(8) > 0 && both.pop(u64::MAX) {},
+                }
+                both.check();
+            }
+            both.now = u64::MAX;
+            while both.pop(u64::MAX) {}
+            assert!(both.map.is_empty() && both.wheel.take().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_in_order() {
+        let mut both = Both::default();
+        let mut random = Random(7);
+        both.now = 1 << 20;
+        both.wheel.pop(both.now, 0);
+        for _ in 0..1000 {
+            both.insert(random.distance(40));
+        }
+        both.remove(&mut random);
+        let taken: Vec<_> = both.wheel.take().into_iter().map(|thing| thing.waits_for.get().unwrap()).collect();
+        assert_eq!(taken, both.map.into_keys().collect::<Vec<_>>());
+        assert_eq!(both.wheel.next(), None);
+    }
+}
