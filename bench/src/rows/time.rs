@@ -156,13 +156,13 @@ fn ours_fired(timers: usize) {
 }
 
 fn fired(name: &'static str, timers: usize) -> Row {
+    let runtime = tokio(true);
     Row {
         name,
         per: timers as u32,
         unit: "timer",
         ours: Side::new("call_later, Clock", move || ours_fired(timers)),
         peer: Side::new("tokio: sleep, paused clock", move || {
-            let runtime = tokio(true);
             let entered = runtime.enter();
             // Outside of a task, whose budget would refuse most of these polls.
             let pending = sleeps(timers, &mut Moments(7), Duration::from_millis(1));

@@ -35,7 +35,7 @@ impl Reactor {
 
     /// When the next call is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.core.timers.next_due()
+        self.core.timers.next_due().map(|moment| self.core.timers.instant(moment))
     }
 
     /// See [`Clock::advance`](crate::Clock::advance).
@@ -47,7 +47,7 @@ impl Reactor {
         let mut left = ENOUGH;
         self.run_all_posted(&mut left);
         while self.is_running() {
-            let Some(timer) = self.core.timers.pop_due(self.now(), u64::MAX) else { break };
+            let Some(timer) = self.core.timers.pop_due(self.core.timers.moment(self.now()), u64::MAX) else { break };
             counted(&mut left);
             timer.run();
         }

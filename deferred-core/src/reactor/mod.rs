@@ -60,8 +60,8 @@ pub use outcome::{Outcome, react};
 pub use owner::ReactorOwner;
 pub use remote::RemoteResolver;
 pub use sender::RemoteSender;
-use timers::Timers;
 pub use timers::{DelayedCall, Inactive};
+use timers::{Timers, nanos};
 pub use turn::Turn;
 use turn::guarded;
 
@@ -146,8 +146,8 @@ struct Core {
     stopping: Cell<bool>,
     /// The last turn ended in `Sleep`, and nothing woke the driver from this thread since.
     asleep: Cell<bool>,
-    /// Until when it sleeps then.
-    alarm: Cell<Option<Instant>>,
+    /// Until when it sleeps then, as the timers count.
+    alarm: Cell<Option<u64>>,
     batch: Cell<usize>,
 }
 
@@ -246,13 +246,24 @@ impl Reactor {
         delay: Duration,
         call: impl FnOnce() -> R + 'static,
     ) -> DelayedCall {
-        self.call_at(later(self.now(), delay), call, Location::caller())
+        let timers = &self.core.timers;
+        let due = timers.moment(self.now()).saturating_add(nanos(delay));
+        self.call_at_moment(due, call, Location::caller())
     }
 
     /// [`call_later`](Self::call_later) at a moment.
     pub(crate) fn call_at<R: IntoDeferred<Failure>>(
         &self,
         due: Instant,
+        call: impl FnOnce() -> R + 'static,
+        at: &'static Location<'static>,
+    ) -> DelayedCall {
+        self.call_at_moment(self.core.timers.moment(due), call, at)
+    }
+
+    fn call_at_moment<R: IntoDeferred<Failure>>(
+        &self,
+        due: u64,
         call: impl FnOnce() -> R + 'static,
         at: &'static Location<'static>,
     ) -> DelayedCall {
@@ -344,7 +355,7 @@ impl Reactor {
     }
 
     /// There is a timer for this moment, which a driver that sleeps longer must know.
-    fn wake_before(&self, due: Instant) {
+    fn wake_before(&self, due: u64) {
         if self.core.asleep.get() && self.core.alarm.get().is_none_or(|alarm| due < alarm) {
             self.wake();
         }

@@ -13,6 +13,12 @@ use super::{Reactor, later};
 use crate::deferred::IntoDeferred;
 use crate::error::Failure;
 
+/// Saturates at more than five centuries.
+#[inline]
+pub(super) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
+}
+
 /// A call that waits for its time, in one allocation with its captures.
 pub(super) struct Timer<F: ?Sized = dyn Once> {
     state: Cell<State>,
@@ -93,7 +99,7 @@ impl Timers {
     /// A timer for `due`. Once closed it is not pending, and its call is dropped.
     pub(super) fn add<R: IntoDeferred<Failure>>(
         &self,
-        due: Instant,
+        due: u64,
         call: impl FnOnce() -> R + 'static,
         at: &'static Location<'static>,
     ) -> Rc<Timer> {
@@ -109,22 +115,22 @@ impl Timers {
         timer
     }
 
-    fn new_key(&self, due: Instant) -> Key {
-        (self.moment(due), self.made.replace(self.made.get() + 1))
+    fn new_key(&self, due: u64) -> Key {
+        (due, self.made.replace(self.made.get() + 1))
     }
 
-    /// Saturates after five centuries.
-    fn moment(&self, instant: Instant) -> u64 {
-        let since = instant.saturating_duration_since(self.base);
-        since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
+    /// As the timers count.
+    #[inline]
+    pub(super) fn moment(&self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.base))
     }
 
-    fn instant(&self, moment: u64) -> Instant {
+    pub(super) fn instant(&self, moment: u64) -> Instant {
         later(self.base, Duration::from_nanos(moment))
     }
 
     /// Moves a pending timer to another moment, as if it were made now.
-    fn move_to(&self, timer: &Rc<Timer>, due: Instant) {
+    fn move_to(&self, timer: &Rc<Timer>, due: u64) {
         let before = timer.key.replace(self.new_key(due));
         let mut wheel = self.wheel.borrow_mut();
         drop(wheel.remove(before, timer.place.get())); // it lives: `timer` holds it
@@ -139,13 +145,13 @@ impl Timers {
     /// The earliest, if it is due at `now` and has a number below `made`.
     ///
     /// A newer one cannot stand before an older one that is due: it was made after the clock said `now`.
-    pub(super) fn pop_due(&self, now: Instant, made: u64) -> Option<Rc<Timer>> {
-        self.wheel.borrow_mut().pop(self.moment(now), made)
+    pub(super) fn pop_due(&self, now: u64, made: u64) -> Option<Rc<Timer>> {
+        self.wheel.borrow_mut().pop(now, made)
     }
 
     /// When the earliest is due, or a moment before that at which it is worth to ask again.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.wheel.borrow_mut().next().map(|moment| self.instant(moment))
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.wheel.borrow_mut().next()
     }
 
     fn remove(&self, timer: &Timer) {
@@ -238,7 +244,8 @@ impl DelayedCall {
     /// ```
     pub fn reset(&self, delay: Duration) -> Result<(), Inactive> {
         self.timer.state()?;
-        self.move_to(later(self.reactor.now(), delay));
+        let now = self.reactor.core.timers.moment(self.reactor.now());
+        self.move_to(now.saturating_add(nanos(delay)));
         Ok(())
     }
 
@@ -249,11 +256,11 @@ impl DelayedCall {
     /// As [`cancel`](Self::cancel).
     pub fn delay(&self, more: Duration) -> Result<(), Inactive> {
         self.timer.state()?;
-        self.move_to(later(self.time(), more));
+        self.move_to(self.timer.key.get().0.saturating_add(nanos(more)));
         Ok(())
     }
 
-    fn move_to(&self, due: Instant) {
+    fn move_to(&self, due: u64) {
         self.reactor.core.timers.move_to(&self.timer, due);
         self.reactor.wake_before(due);
     }
@@ -317,14 +324,14 @@ impl Error for Inactive {}
 mod tests {
     use super::*;
 
-    fn add(timers: &Timers, due: Instant) {
+    fn add(timers: &Timers, due: u64) {
         timers.add(due, || (), Location::caller());
     }
 
     #[test]
     fn a_timer_that_is_made_later_is_not_of_this_turn_though_it_is_due() {
-        let now = Instant::now();
-        let timers = Timers::new(now);
+        let now = 0;
+        let timers = Timers::new(Instant::now());
         add(&timers, now);
         let made = timers.made();
         add(&timers, now);

@@ -51,7 +51,7 @@ impl Reactor {
         if !self.has_ended() {
             woken::run_batch(core.batch.get());
         }
-        let now = self.now();
+        let now = core.timers.moment(self.now());
         if !self.has_ended() {
             self.run_due(now);
         }
@@ -83,7 +83,7 @@ impl Reactor {
         core.ran.get() - begin
     }
 
-    fn run_due(&self, now: Instant) {
+    fn run_due(&self, now: u64) {
         let core = &*self.core;
         let made = core.timers.made();
         for _ in 0..core.batch.get() {
@@ -92,7 +92,7 @@ impl Reactor {
         }
     }
 
-    fn rest(&self, now: Instant, waker: &Waker) -> Turn {
+    fn rest(&self, now: u64, waker: &Waker) -> Turn {
         let core = &*self.core;
         self.shut_down_if_stopping();
         if self.has_ended() {
@@ -105,7 +105,7 @@ impl Reactor {
         }
         core.asleep.set(true);
         core.alarm.set(next);
-        Turn::Sleep(next)
+        Turn::Sleep(next.map(|moment| core.timers.instant(moment)))
     }
 }
 

@@ -87,11 +87,13 @@ impl<T> Default for Wheel<T> {
     }
 }
 
+#[inline]
 fn digit(moment: u64, level: usize) -> usize {
     (moment >> (BITS * level as u32)) as usize & (SLOTS - 1)
 }
 
 /// The highest digit in which two moments differ.
+#[inline]
 fn level(one: u64, other: u64) -> usize {
     (((one ^ other) | 1).ilog2() / BITS) as usize
 }
