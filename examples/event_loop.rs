@@ -6,7 +6,7 @@
 //! - a blocking HTTP client in the pool, against a host that never answers: it gives up by itself, and its thread is
 //!   free then; and once the loop gives up first, and its thread is not;
 //! - the same against a host that answers;
-//! - the wrong way: the same client on the loop itself, and what that does to the ticks;
+//! - the wrong way: the same client on the loop itself, what that does to the ticks, and how a watchdog names it;
 //! - a clean stop.
 
 use std::error::Error;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use deferred_examples::{AnsweringHost, SilentHost, Story, fetch};
-use deferred_smol::{Deferred, Failure, LoopingCall, Reactor, TimedOut, react};
+use deferred_smol::{Deferred, Failure, LoopingCall, Reactor, TimedOut, Watchdog, react};
 use deferred_threadpool::ThreadPool;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -25,6 +25,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     Ok(react(move |reactor| {
         let (story, owned) = (client.story, reactor.clone());
+        // From a thread of its own, it says which call holds the loop, while that still does.
+        let watchdog = Watchdog::new().hook(move |blocked| story.say(format_args!("watchdog: {blocked}")));
+        watchdog.start(reactor).expect("the system has a thread to give");
         let mut ticks = 0;
         let ticking = LoopingCall::new(reactor, move || {
             ticks += 1;

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use deferred_core::{Clock, Reactor, ReactorOwner};
+use deferred_core::{Clock, Reactor, ReactorOwner, Watchdog};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Sleep, sleep};
 
@@ -37,7 +37,35 @@ pub(crate) fn rows() -> Vec<Row> {
             peer: Side::new("1,000 at once, often", || (0..MANY / 1000).for_each(|_| ours_fired(1000))),
             bar: Bar::Ratio(2.5),
         },
+        Row {
+            name: "watchdog/what it costs a call",
+            per: BATCH,
+            unit: "call",
+            ours: Side::new("a turn's calls, watched", turns(true)),
+            peer: Side::new("not watched", turns(false)),
+            bar: Bar::Extra(2.0),
+        },
     ]
+}
+
+/// Posted calls, since a timer's lateness is recorded too.
+fn turns(watched: bool) -> impl Fn() {
+    let reactor = OnceCell::<ReactorOwner>::new();
+    move || {
+        let reactor = reactor.get_or_init(|| {
+            let reactor = Reactor::new();
+            if watched {
+                Watchdog::new().start(&reactor).expect("the system has a thread to give");
+            }
+            reactor.set_batch(BATCH as usize);
+            reactor
+        });
+        let handle = reactor.handle();
+        for _ in 0..BATCH {
+            handle.call_from_thread(tick(1)).expect("it is open");
+        }
+        let _ = black_box(reactor.turn(Waker::noop()));
+    }
 }
 
 pub(crate) fn sizes() -> Vec<Size> {

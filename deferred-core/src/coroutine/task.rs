@@ -40,6 +40,7 @@ pin_project! {
         again: Cell<bool>,
         awaited: Awaited,
         reactor: Option<Reactor>,
+        at: &'static Location<'static>,
         rare: RefCell<Option<Box<Rare>>>,
     }
 }
@@ -85,6 +86,7 @@ where
         again: Cell::new(false),
         awaited: Awaited::default(),
         reactor: Reactor::current(),
+        at,
         rare: RefCell::new(None),
     });
     inside(|| match task.go_on() {
@@ -272,6 +274,10 @@ impl<F, T, E: Fault> Task<F, T, E> {
 }
 
 impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Woken for Task<F, T, E> {
+    fn made_at(&self) -> &'static Location<'static> {
+        self.at
+    }
+
     fn resume(self: Pin<Rc<Self>>) -> Option<Firing> {
         match self.go_on() {
             Went::Pending => None,

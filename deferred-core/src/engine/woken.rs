@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -11,6 +12,9 @@ use super::{Firing, run};
 
 /// What can be woken: a coroutine.
 pub(crate) trait Woken {
+    /// Where it was made.
+    fn made_at(&self) -> &'static Location<'static>;
+
     /// Goes on, and gives what was fired by that.
     fn resume(self: Pin<Rc<Self>>) -> Option<Firing>;
 }
@@ -43,11 +47,13 @@ pub(crate) fn is_waiting() -> bool {
     with(|queues| !queues.patient.is_empty()).unwrap_or(false)
 }
 
-/// What a turn does: runs up to `limit` of those that are there now. Says how many there were.
-pub(crate) fn run_batch(limit: usize) -> usize {
+/// What a turn does: runs up to `limit` of those that are there now, and says of each where it was made before it does.
+/// Says how many there were.
+pub(crate) fn run_batch(limit: usize, tell: impl Fn(&'static Location<'static>)) -> usize {
     let count = with(|queues| queues.patient.len().min(limit)).unwrap_or(0);
     for _ in 0..count {
         let Some(Some(woken)) = with(|queues| queues.patient.pop_front()) else { break };
+        tell(woken.made_at());
         run::resume(woken);
     }
     count
@@ -56,7 +62,7 @@ pub(crate) fn run_batch(limit: usize) -> usize {
 /// At the end of the outermost level.
 pub(super) fn run_all() {
     // Once, since one that wakes itself must not hold the loop.
-    run_batch(usize::MAX);
+    run_batch(usize::MAX, |_| ());
     while let Some(Some(woken)) = with(|queues| queues.homeless.pop_front()) {
         run::resume(woken);
     }

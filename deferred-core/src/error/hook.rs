@@ -245,7 +245,7 @@ fn complain(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
 
 /// Writes it in one piece, so that reports of several threads do not mix. Where standard error is closed there is
 /// nobody left to tell.
-fn to_standard_error(text: &str) {
+pub(crate) fn to_standard_error(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 

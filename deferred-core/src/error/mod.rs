@@ -20,8 +20,8 @@ use std::fmt::Debug;
 use std::panic::Location;
 
 pub use failure::{Failure, Trapped};
-pub(crate) use hook::closing;
 pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
+pub(crate) use hook::{closing, to_standard_error};
 pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NoReactor, Panicked, TimedOut};
 pub use many::{FailureGroup, FirstError};
 pub use share::Share;

@@ -57,7 +57,7 @@ impl Reactor {
 
     /// What was posted, and coroutines that were woken.
     fn run_all_posted(&self, left: &mut u32) {
-        while self.is_running() && self.run_posted() + woken::run_batch(usize::MAX) as u64 > 0 {
+        while self.is_running() && self.run_posted() + woken::run_batch(usize::MAX, |_| ()) as u64 > 0 {
             counted(left);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::timers::{DelayedCall, Inactive};
 use super::turn::guarded;
-use super::{Life, Reactor, later};
+use super::{CallKind, Life, Reactor, later};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{self, Failure};
 
@@ -226,6 +226,7 @@ impl Reactor {
         event.progress.set(Progress::Calling);
         while let Some(trigger) = event.next(Phase::Before) {
             let Some(call) = trigger.end(Inactive::AlreadyCalled) else { continue };
+            self.note(CallKind::Trigger, trigger.at);
             let mut deferred = call();
             let key = event.waited.replace(event.waited.get() + 1);
             if !deferred.is_ready() {
@@ -279,6 +280,7 @@ impl Reactor {
             event.progress.set(progress);
             while let Some(trigger) = event.next(phase) {
                 if let Some(call) = trigger.end(Inactive::AlreadyCalled) {
+                    self.note(CallKind::Trigger, trigger.at);
                     drop(call());
                 }
             }

@@ -12,6 +12,7 @@
 //! - `signals`: Ctrl-C;
 //! - `by_hand`: time that a test moves;
 //! - `driver`: what an adapter for an event loop is made of, and how to write one;
+//! - `watchdog`: says what blocks the loop;
 //! - `current`: which reactor is this thread's;
 //! - `extensions`: what adapters keep in it;
 //! - `outcome`: a loop that runs until something is done;
@@ -36,9 +37,10 @@ mod signals;
 mod sync;
 mod timers;
 mod turn;
+mod watchdog;
 mod wheel;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
@@ -64,6 +66,8 @@ pub use timers::{DelayedCall, Inactive};
 use timers::{Timers, nanos};
 pub use turn::Turn;
 use turn::guarded;
+use watchdog::Watched;
+pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog, set_blocked_hook, take_blocked_hook};
 
 use crate::coroutine::Spare;
 use crate::deferred::IntoDeferred;
@@ -141,6 +145,7 @@ struct Core {
     kept: Kept,
     extensions: Extensions,
     wakers: Spare,
+    watched: OnceCell<Rc<Watched>>,
     life: Cell<Life>,
     /// `stop` was called: the shutdown begins at the end of the turn.
     stopping: Cell<bool>,
@@ -189,6 +194,7 @@ impl Reactor {
             kept: Kept::default(),
             extensions: Extensions::default(),
             wakers: Spare::new(),
+            watched: OnceCell::new(),
             life: Cell::new(Life::New),
             stopping: Cell::new(false),
             asleep: Cell::new(false),
@@ -352,6 +358,18 @@ impl Reactor {
     /// The waker for coroutines that nobody has kept.
     pub(crate) fn spare_waker(&self) -> &Spare {
         &self.core.wakers
+    }
+
+    /// It runs a call now, for whoever watches.
+    #[inline]
+    pub(crate) fn note(&self, kind: CallKind, at: &'static Location<'static>) {
+        if let Some(watched) = self.core.watched.get() {
+            watched.begin(kind, at);
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.core.life.get() == Life::Closed
     }
 
     /// There is a timer for this moment, which a driver that sleeps longer must know.

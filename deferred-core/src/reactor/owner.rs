@@ -61,6 +61,9 @@ impl Reactor {
         if core.life.replace(Life::Closed) == Life::Closed {
             return;
         }
+        if let Some(watched) = core.watched.get() {
+            watched.close();
+        }
         let _entered = self.enter();
         let told = error::closing();
         // Everything is taken out before it is dropped: destructors and errbacks may use the reactor, and find it

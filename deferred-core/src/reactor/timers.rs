@@ -61,6 +61,15 @@ impl Timer {
         self.call.run(self.at);
     }
 
+    pub(super) fn registered_at(&self) -> &'static Location<'static> {
+        self.at
+    }
+
+    /// As its [`Timers`] count.
+    pub(super) fn due(&self) -> u64 {
+        self.key.get().0
+    }
+
     fn state(&self) -> Result<(), Inactive> {
         match self.state.get() {
             State::Pending => Ok(()),

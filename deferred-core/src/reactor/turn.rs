@@ -2,9 +2,9 @@
 
 use std::panic::Location;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Life, Reactor};
+use super::{CallKind, Life, Reactor};
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
 use crate::engine::woken;
 use crate::error::Failure;
@@ -43,13 +43,14 @@ impl Reactor {
             return Turn::Stopped;
         }
         let _entered = self.enter();
+        let _watching = core.watched.get().map(|watched| watched.turn());
         core.asleep.set(false);
         if core.life.get() == Life::New {
             self.start_up();
         }
         self.run_posted();
         if !self.has_ended() {
-            woken::run_batch(core.batch.get());
+            woken::run_batch(core.batch.get(), |at| self.note(CallKind::Coroutine, at));
         }
         let now = core.timers.moment(self.now());
         if !self.has_ended() {
@@ -78,6 +79,7 @@ impl Reactor {
             let next = core.posted.borrow_mut().pop_front();
             let Some(posted) = next else { break };
             core.ran.set(core.ran.get() + 1);
+            self.note(CallKind::Posted, posted.at);
             guarded(posted.at, || posted.call.call(self, posted.at));
         }
         core.ran.get() - begin
@@ -88,6 +90,10 @@ impl Reactor {
         let made = core.timers.made();
         for _ in 0..core.batch.get() {
             let Some(timer) = core.timers.pop_due(now, made) else { break };
+            self.note(CallKind::Timer, timer.registered_at());
+            if let Some(watched) = core.watched.get() {
+                watched.late(Duration::from_nanos(now - timer.due()));
+            }
             timer.run();
         }
     }

@@ -2,6 +2,7 @@
 
 mod clock;
 mod cooperator;
+mod histogram;
 mod later;
 mod looping;
 mod retry;
@@ -9,5 +10,6 @@ mod timeout;
 
 pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, TaskFinished, TaskStopped};
+pub use histogram::Histogram;
 pub use looping::LoopingCall;
 pub use retry::Backoff;

@@ -1,0 +1,62 @@
+//! Who is told of a call that blocks the loop.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::Blocked;
+use crate::error::to_standard_error;
+
+pub(super) type BlockedHook = Arc<dyn Fn(&Blocked) + Send + Sync>;
+
+static EVERYWHERE: RwLock<Option<BlockedHook>> = RwLock::new(None);
+
+/// Sets who is told of calls that block a loop, for each [`Watchdog`](crate::Watchdog) that has no hook of its own.
+///
+/// The hook runs on the thread of the watchdog. If it panics, that is told on standard error. It replaces the one that
+/// was set before.
+///
+/// # Examples
+///
+/// ```
+/// deferred_core::set_blocked_hook(|blocked| {
+///     if !blocked.has_ended() {
+///         eprintln!("{} at {:?}", blocked.kind(), blocked.registered_at());
+///     }
+/// });
+/// ```
+pub fn set_blocked_hook(hook: impl Fn(&Blocked) + Send + Sync + 'static) {
+    let before = EVERYWHERE.write().replace(Arc::new(hook));
+    drop(before); // behind the lock
+}
+
+/// Takes the hook that [`set_blocked_hook`] has set, if any.
+#[expect(clippy::type_complexity, reason = "so that it can be read where it is documented")]
+pub fn take_blocked_hook() -> Option<Arc<dyn Fn(&Blocked) + Send + Sync>> {
+    EVERYWHERE.write().take()
+}
+
+pub(super) fn tell(own: Option<&BlockedHook>, blocked: &Blocked) {
+    let hook = own.cloned().or_else(|| EVERYWHERE.read().clone());
+    let told = catch_unwind(AssertUnwindSafe(|| match hook {
+        Some(hook) => hook(blocked),
+        None => by_default(blocked),
+    }));
+    if told.is_err() {
+        to_standard_error(&format!("deferred: a hook for calls that block the loop panicked; it was told: {blocked}"));
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn by_default(blocked: &Blocked) {
+    if tracing::dispatcher::get_default(|subscriber| subscriber.is::<tracing::subscriber::NoSubscriber>()) {
+        return to_standard_error(&blocked.to_string());
+    }
+    tracing::warn!(target: "deferred", "{blocked}");
+}
+
+#[cfg(not(feature = "tracing"))]
+fn by_default(blocked: &Blocked) {
+    to_standard_error(&blocked.to_string());
+}

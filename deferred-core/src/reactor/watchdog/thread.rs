@@ -1,0 +1,107 @@
+//! The thread that looks at a loop now and then.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::hook::tell;
+use super::watched::{Seen, Shared};
+use super::{Blocked, Watchdog};
+
+/// How often it looks while a call blocks the loop, to see its end.
+const SOON: Duration = Duration::from_millis(1);
+/// How often it finds the loop asleep before it sleeps too.
+const PATIENCE: u32 = 40;
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub(super) struct Thread {
+    shared: Arc<Shared>,
+    watchdog: Watchdog,
+    /// When those of the last minute were reported.
+    reports: VecDeque<Instant>,
+    unreported: u64,
+}
+
+/// The call that was found last.
+struct Found {
+    seen: Seen,
+    since: Instant,
+    blocks: Blocks,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Blocks {
+    NotYet,
+    Reported,
+    /// Too many were.
+    Counted,
+}
+
+impl Thread {
+    pub(super) fn start(shared: Arc<Shared>, watchdog: Watchdog) -> io::Result<()> {
+        let thread = Thread { shared, watchdog, reports: VecDeque::new(), unreported: 0 };
+        thread::Builder::new().name("deferred-watchdog".into()).spawn(move || thread.run())?;
+        Ok(())
+    }
+
+    fn run(mut self) {
+        let mut found: Option<Found> = None;
+        let mut idle = 0;
+        loop {
+            let blocks = found.as_ref().is_some_and(|found| found.blocks != Blocks::NotYet);
+            let goes_on = if blocks {
+                self.shared.wait(SOON)
+            } else if idle < PATIENCE {
+                self.shared.wait(self.watchdog.threshold / 4)
+            } else {
+                self.shared.wait_for_a_turn()
+            };
+            let seen = self.shared.look().filter(|_| goes_on);
+            idle = if seen.is_some() { 0 } else { idle + 1 };
+            if let Some(ended) = found.take_if(|found| Some(found.seen) != seen) {
+                self.has_ended(&ended);
+            }
+            if !goes_on {
+                return;
+            }
+            match (&mut found, seen) {
+                (None, Some(seen)) => found = Some(Found { seen, since: Instant::now(), blocks: Blocks::NotYet }),
+                (Some(found), _) if found.blocks == Blocks::NotYet => self.look_at(found),
+                _ => {}
+            }
+        }
+    }
+
+    fn look_at(&mut self, found: &mut Found) {
+        if found.since.elapsed() < self.watchdog.threshold {
+            return;
+        }
+        self.shared.count();
+        while self.reports.front().is_some_and(|report| report.elapsed() >= MINUTE) {
+            self.reports.pop_front();
+        }
+        if self.reports.len() < self.watchdog.reports_a_minute as usize {
+            self.reports.push_back(Instant::now());
+            found.blocks = Blocks::Reported;
+            self.report(found, false);
+        } else {
+            self.unreported += 1;
+            found.blocks = Blocks::Counted;
+        }
+    }
+
+    fn has_ended(&mut self, found: &Found) {
+        if found.blocks == Blocks::Reported {
+            self.report(found, true);
+        }
+    }
+
+    fn report(&mut self, found: &Found, ended: bool) {
+        let (kind, at) = self.shared.what(found.seen);
+        let unreported = std::mem::take(&mut self.unreported);
+        let blocked = Blocked { kind, at, time: found.since.elapsed(), ended, unreported };
+        tell(self.watchdog.hook.as_ref(), &blocked);
+    }
+}

@@ -1,0 +1,124 @@
+//! How long things took, in few words.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How many durations fell between two powers of two of microseconds.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_core::Histogram;
+///
+/// let mut waits = Histogram::new();
+/// for millis in [1, 1, 1, 40] {
+///     waits.record(Duration::from_millis(millis));
+/// }
+/// assert_eq!((waits.count(), waits.max()), (4, Duration::from_millis(40)));
+/// assert!(waits.quantile(0.5) < Duration::from_millis(3));
+/// ```
+#[derive(Clone)]
+pub struct Histogram {
+    /// The first holds what is below a microsecond, the next one what is below 2, 4, 8, ..; the last one all that is left.
+    buckets: [u64; 40],
+    count: u64,
+    max: Duration,
+}
+
+impl Histogram {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Histogram {
+        Histogram { buckets: [0; 40], count: 0, max: Duration::ZERO }
+    }
+
+    /// Counts one.
+    pub fn record(&mut self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
+        self.buckets[bucket.min(self.buckets.len() - 1)] += 1;
+        self.count += 1;
+        self.max = self.max.max(duration);
+    }
+
+    /// How many were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The longest; zero if there is none.
+    #[must_use]
+    pub fn max(&self) -> Duration {
+        self.max
+    }
+
+    /// A duration which that part of all, between 0 and 1, did not exceed, and which is less than twice too long. Zero if
+    /// there is none.
+    #[must_use]
+    pub fn quantile(&self, part: f64) -> Duration {
+        let wanted = (part.clamp(0.0, 1.0) * self.count as f64).ceil() as u64;
+        let mut below = 0;
+        self.buckets()
+            .find(|(_, number)| {
+                below += number;
+                below >= wanted
+            })
+            .map_or(Duration::ZERO, |(limit, _)| limit.min(self.max))
+    }
+
+    /// The buckets that are not empty, shortest first: what all in it are shorter than, and how many there are. The last
+    /// bucket has no limit, and gives the longest.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let last = self.buckets.len() - 1;
+        self.buckets.iter().enumerate().filter(|(_, number)| **number > 0).map(move |(index, number)| {
+            (if index == last { self.max } else { Duration::from_micros(1 << index) }, *number)
+        })
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram::new()
+    }
+}
+
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.buckets()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_duration_is_below_the_limit_of_its_bucket_and_not_below_half_of_it() {
+        for nanos in [0, 999, 1000, 1999, 2000, 3000, 4_000, 999_999_999, 1 << 50] {
+            let mut histogram = Histogram::new();
+            let duration = Duration::from_nanos(nanos);
+            histogram.record(duration);
+            let (limit, number) = histogram.buckets().next().unwrap();
+            assert_eq!(number, 1);
+            assert!(duration < limit && (nanos < 1000 || duration >= limit / 2), "{duration:?} in {limit:?}");
+            assert_eq!(histogram.quantile(1.0), duration);
+        }
+        let mut histogram = Histogram::new();
+        assert_eq!((histogram.quantile(0.5), histogram.max()), (Duration::ZERO, Duration::ZERO));
+        histogram.record(Duration::MAX);
+        assert_eq!(histogram.buckets().next(), Some((Duration::MAX, 1)));
+    }
+
+    #[test]
+    fn a_quantile_is_not_below_what_it_stands_for_and_less_than_twice_as_long() {
+        let mut histogram = Histogram::new();
+        (1..=1000).for_each(|millis| histogram.record(Duration::from_millis(millis)));
+        for (part, millis) in [(0.0, 1), (0.5, 500), (0.9, 900), (0.99, 990), (1.0, 1000)] {
+            let exact = Duration::from_millis(millis);
+            let quantile = histogram.quantile(part);
+            assert!(quantile >= exact && quantile < exact * 2 + Duration::from_millis(1), "{part}: {quantile:?}");
+        }
+    }
+}

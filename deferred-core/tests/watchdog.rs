@@ -1,0 +1,244 @@
+//! What blocks a loop is reported while it does. No test looks at the clock: what blocks, blocks until it is reported.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
+
+use deferred_core::{
+    Blocked, CallKind, Clock, Deferred, Phase, Reactor, SystemEvent, Turn, Watchdog, inline_callbacks, park,
+    set_blocked_hook, take_blocked_hook,
+};
+
+const THRESHOLD: Duration = Duration::from_millis(5);
+
+fn dog() -> (Watchdog, Receiver<Blocked>) {
+    let (sender, told) = mpsc::channel();
+    (Watchdog::new().threshold(THRESHOLD).reports_a_minute(1000).hook(sends(sender)), told)
+}
+
+fn sends(sender: Sender<Blocked>) -> impl Fn(&Blocked) + Send + Sync + 'static {
+    move |blocked| sender.send(blocked.clone()).unwrap()
+}
+
+/// Blocks until that is reported, which it gives. The end of another one may be told before.
+fn block(told: &Receiver<Blocked>) -> Blocked {
+    loop {
+        let report = told.recv_timeout(Duration::from_secs(60)).expect("it is reported while it blocks");
+        if !report.has_ended() {
+            return report;
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_ended() {
+    let (dog, told) = dog();
+    let told = Rc::new(told);
+    let seen = told.clone();
+    let reports = Rc::new(Cell::new(Vec::new()));
+    let all = reports.clone();
+    let (sender, jobs) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+    let line = Rc::new(Cell::new((0, 0, 0)));
+    let lines = line.clone();
+    thread::spawn(move || jobs.into_iter().for_each(|job| job()));
+    let times = park::run(move |reactor| {
+        let times = dog.start(reactor).unwrap();
+        let note = move |name: &'static str| {
+            let (while_it_blocks, mut so_far) = (block(&told), all.take());
+            so_far.push((name, while_it_blocks));
+            all.set(so_far);
+        };
+        let note = Rc::new(note);
+        let (trigger, timer, posted, woken) = (note.clone(), note.clone(), note.clone(), note);
+        let trigger_line = line!() + 1;
+        reactor.add_system_event_trigger(Phase::During, SystemEvent::Startup, move || trigger("trigger"));
+        let timer_line = line!() + 1;
+        reactor.call_later(Duration::ZERO, move || timer("timer"));
+        let (answer, resolver) = reactor.remote::<()>();
+        let (rings, bell) = async_channel::bounded::<()>(1);
+        let stopper = reactor.clone();
+        drop(answer.add_callback(move |()| {
+            posted("posted");
+            sender.send(Box::new(move || rings.send_blocking(()).unwrap())).unwrap();
+            Ok(())
+        }));
+        let woken_line = line!() + 1;
+        drop(reactor.ensure_deferred(async move {
+            bell.recv().await.unwrap();
+            woken("coroutine");
+            stopper.stop();
+            Ok(())
+        }));
+        let later = reactor.handle();
+        thread::spawn(move || {
+            drop(later);
+            resolver.callback(());
+        });
+        lines.set((trigger_line, timer_line, woken_line));
+        times
+    });
+    let (trigger_line, timer_line, woken_line) = line.get();
+    let reports = reports.take();
+    let kind_and_line = |name: &str| {
+        let (_, report) = reports.iter().find(|(other, _)| *other == name).unwrap();
+        assert!(report.time() >= THRESHOLD);
+        (report.kind(), report.registered_at().unwrap().line())
+    };
+    assert_eq!(kind_and_line("trigger"), (CallKind::Trigger, trigger_line));
+    assert_eq!(kind_and_line("timer"), (CallKind::Timer, timer_line));
+    assert_eq!(kind_and_line("posted").0, CallKind::Posted);
+    assert_eq!(kind_and_line("coroutine"), (CallKind::Coroutine, woken_line));
+    // The thread tells of the last one's end when the reactor is closed, and ends.
+    let mut ended = 0;
+    while let Ok(report) = seen.recv_timeout(Duration::from_secs(60)) {
+        assert!(report.has_ended() && report.time() >= THRESHOLD);
+        ended += 1;
+    }
+    // Those of the others came before the next `block` was reported.
+    assert_eq!(ended, 1);
+    assert!(times.blocked() >= 4 && times.turns().count() > 0 && times.lateness().count() == 1);
+}
+
+#[test]
+fn reports_are_limited_and_the_others_are_counted() {
+    let (sender, told) = mpsc::channel();
+    let dog = Watchdog::new().threshold(THRESHOLD).reports_a_minute(1).hook(sends(sender));
+    let times = park::run(|reactor| {
+        let times = dog.start(reactor).unwrap();
+        for number in 1..=3 {
+            let times = times.clone();
+            reactor.call_later(Duration::ZERO, move || {
+                while times.blocked() < number {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+        }
+        let stopper = reactor.clone();
+        reactor.call_later(Duration::ZERO, move || stopper.stop());
+        times
+    });
+    let reports: Vec<_> = told.iter().collect();
+    assert_eq!(reports.iter().map(Blocked::has_ended).collect::<Vec<_>>(), [false, true]);
+    assert!(times.blocked() >= 3);
+}
+
+#[test]
+fn a_nested_turn_gives_the_outer_call_back() {
+    let (dog, told) = dog();
+    let owner = Reactor::new();
+    let reactor = owner.clone();
+    dog.start(&reactor).unwrap();
+    let inner = reactor.clone();
+    let line = line!() + 1;
+    reactor.call_later(Duration::ZERO, move || {
+        inner.call_later(Duration::ZERO, || ());
+        let _ = inner.turn(Waker::noop());
+        let report = block(&told);
+        assert_eq!((report.kind(), report.registered_at().unwrap().line()), (CallKind::Timer, line));
+    });
+    assert!(matches!(reactor.turn(Waker::noop()), Turn::Again | Turn::Sleep(_)));
+}
+
+#[test]
+fn quick_calls_and_a_loop_that_sleeps_are_not_reported() {
+    let (dog, told) = dog();
+    let (sender, ends) = mpsc::channel();
+    let loop_thread = thread::spawn(move || {
+        park::run(|reactor| {
+            let _times = dog.threshold(Duration::from_secs(3600)).start(reactor).unwrap();
+            sender.send(reactor.handle()).unwrap();
+        });
+    });
+    let handle = ends.recv().unwrap();
+    for _ in 0..50 {
+        thread::sleep(Duration::from_millis(1));
+        handle.call_from_thread(|| ()).unwrap();
+    }
+    handle.stop();
+    loop_thread.join().unwrap();
+    assert!(told.recv().is_err(), "the watchdog has ended without a word");
+}
+
+#[test]
+fn a_watchdog_that_sleeps_is_woken_by_the_next_turn() {
+    // With a threshold of a millisecond it sleeps after ten milliseconds of idleness.
+    let (sender, told) = mpsc::channel();
+    let told = Rc::new(told);
+    park::run(|reactor| {
+        Watchdog::new().threshold(Duration::from_millis(1)).hook(sends(sender)).start(reactor).unwrap();
+        let stopper = reactor.clone();
+        let seen = told.clone();
+        reactor.call_later(Duration::from_millis(300), move || {
+            block(&seen);
+            stopper.stop();
+        });
+    });
+}
+
+#[test]
+fn one_reactor_has_one_watchdog_and_a_closed_one_has_none() {
+    let owner = Reactor::new();
+    let times = Watchdog::new().start(&owner).unwrap();
+    assert!(Watchdog::new().start(&owner).unwrap_err().to_string().contains("watched already"));
+    let reactor = owner.clone();
+    drop(owner);
+    assert_eq!(times.turns().count(), 0);
+    let (sender, dropped) = mpsc::channel::<()>();
+    let dog = Watchdog::new().hook(move |_| drop(sender.clone()));
+    assert!(dog.start(&reactor).unwrap_err().to_string().contains("closed"));
+    assert!(dropped.recv().is_err());
+}
+
+#[test]
+fn hooks_of_the_process_are_told_and_one_that_panics_is_no_harm() {
+    assert!(take_blocked_hook().is_none());
+    let (sender, told) = mpsc::channel();
+    set_blocked_hook(move |blocked| {
+        sender.send(blocked.to_string()).unwrap();
+        panic!("the hook's own");
+    });
+    let told = Rc::new(told);
+    park::run(|reactor| {
+        Watchdog::new().threshold(THRESHOLD).start(reactor).unwrap();
+        let stopper = reactor.clone();
+        let seen = told.clone();
+        reactor.call_later(Duration::ZERO, move || {
+            let report = seen.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert!(report.contains("a timer registered at ") && report.contains("and still does"), "{report}");
+            stopper.stop();
+        });
+    });
+    let ended = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(ended.contains("has ended, which blocked the loop for"), "{ended}");
+    assert!(take_blocked_hook().is_some());
+}
+
+#[test]
+fn what_a_deferred_resumes_counts_as_the_call_that_fires_it() {
+    let (dog, told) = dog();
+    park::run(|reactor| {
+        dog.start(reactor).unwrap();
+        let (deferred, resolver) = Deferred::<()>::new();
+        let stopper = reactor.clone();
+        drop(inline_callbacks(async move {
+            deferred.await?;
+            assert_eq!(block(&told).kind(), CallKind::Timer);
+            stopper.stop();
+            Ok(())
+        }));
+        reactor.call_later(Duration::ZERO, move || resolver.callback(()));
+    });
+}
+
+#[test]
+fn a_clock_may_have_one_too() {
+    // Nothing of it is watched, since it has no turns.
+    let clock = Clock::new();
+    let times = Watchdog::new().start(&clock).unwrap();
+    clock.call_later(Duration::from_secs(1), || ());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(times.turns().count(), 0);
+}
