@@ -1,0 +1,70 @@
+//! A loop with nothing to do sleeps, and so does its watchdog: counted in how often the system puts each thread to sleep.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use deferred_smol::{LoopTimes, Reactor, ReactorHandle, Watchdog, park};
+
+/// How the system calls the threads of watchdogs: it keeps fifteen letters.
+const DOG: &str = "deferred-watchd";
+
+/// How often this thread went to sleep by itself.
+fn sleeps(thread: &Path) -> u64 {
+    let status = fs::read_to_string(thread.join("status")).expect("the thread lives");
+    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).expect("Linux counts them");
+    line.split_whitespace().last().and_then(|count| count.parse().ok()).expect("it is a number")
+}
+
+/// All threads of this process whose name begins so.
+fn named(name: &str) -> Vec<PathBuf> {
+    let threads = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+    threads.filter(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.starts_with(name))).collect()
+}
+
+/// Whether there comes a time in which none of them wakes.
+fn come_to_rest(threads: &[PathBuf]) -> bool {
+    let count = || threads.iter().map(|thread| sleeps(thread)).collect::<Vec<_>>();
+    (0..20).any(|_| {
+        let before = count();
+        thread::sleep(Duration::from_millis(400));
+        count() == before
+    })
+}
+
+/// With one timer, an hour away.
+fn set_up(reactor: &Reactor, ready: &Sender<(PathBuf, ReactorHandle)>) -> LoopTimes {
+    reactor.call_later(Duration::from_secs(3600), || ());
+    let times = Watchdog::new().start(reactor).unwrap();
+    let this = Path::new("/proc").join(fs::read_link("/proc/thread-self").unwrap());
+    ready.send((this, reactor.handle())).unwrap();
+    times
+}
+
+#[test]
+fn nobody_wakes_while_there_is_nothing_to_do() {
+    let (ready, loops) = mpsc::channel();
+    let (first, second) = (ready.clone(), ready);
+    let threads = [
+        thread::spawn(move || drop(park::run(|reactor| set_up(reactor, &first)))),
+        thread::spawn(move || drop(deferred_smol::run(|reactor| set_up(reactor, &second)))),
+    ];
+    let (mut watched, handles): (Vec<_>, Vec<_>) = loops.iter().take(2).unzip();
+    // In each of them something runs first.
+    for handle in &handles {
+        handle.call_from_thread(|| ()).unwrap();
+    }
+    // A thread takes its name when it begins.
+    while named(DOG).len() < 2 {
+        thread::yield_now();
+    }
+    watched.extend(named(DOG));
+    assert!(come_to_rest(&watched), "something wakes again and again");
+    handles.iter().for_each(ReactorHandle::stop);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
