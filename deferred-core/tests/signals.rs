@@ -71,7 +71,6 @@ fn the_programs() {
     let code = match &*name {
         "react" => react(for_ever),
         "stubborn" => react(|reactor| {
-            reactor.set_shutdown_deadline(None);
             reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, || {
                 println!("waiting");
                 never()

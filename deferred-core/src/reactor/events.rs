@@ -217,7 +217,7 @@ impl Reactor {
         let slowest = events.shutdown.waits.borrow().first_key_value().map(|(_, (_, at))| *at);
         let Some(at) = slowest else { return };
         let impatient = self.clone();
-        let alarm = self.call_at(later(self.now(), patience), move || impatient.stop_waiting(), at);
+        let alarm = self.call_at(later(self.now(), patience), move || impatient.stop_waiting(Some(patience)), at);
         events.deadline.replace(Some(alarm));
     }
 
@@ -293,14 +293,13 @@ impl Reactor {
         }
     }
 
-    /// What the deadline does: the shutdown waits no longer. Nothing if it does not wait.
-    pub(super) fn stop_waiting(&self) {
+    /// The shutdown waits no longer, since it has waited for so long, or was asked again. Nothing if it does not wait.
+    pub(super) fn stop_waiting(&self, waited: Option<Duration>) {
         let event = &self.core.events.shutdown;
         let waits = event.waits.take();
         let Some((_, (_, at))) = waits.first_key_value() else { return };
         let at = *at;
         let pending = waits.values().map(|(_, at)| *at).collect();
-        let waited = self.core.events.patience.get();
         error::report(&Failure::from(ShutdownOverdue { pending, waited }), at, at);
         for (handle, _) in waits.into_values() {
             handle.cancel();
@@ -370,7 +369,8 @@ impl fmt::Debug for SystemEventTrigger {
     }
 }
 
-/// A shutdown has waited for as long as it was allowed to, and goes on without what is still pending.
+/// A shutdown has waited for as long as it was allowed to, or a second signal came, and it goes on without what is still
+/// pending.
 ///
 /// Reported as unhandled; a hook finds it with [`Unhandled::downcast_ref`](crate::Unhandled::downcast_ref).
 #[derive(Debug)]

@@ -106,7 +106,7 @@ mod listen {
 
     impl Call for StopWaiting {
         fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
-            reactor.stop_waiting();
+            reactor.stop_waiting(None);
             Deferred::succeed(())
         }
     }
