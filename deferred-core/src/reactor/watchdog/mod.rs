@@ -87,7 +87,7 @@ impl Watchdog {
         self
     }
 
-    /// Watches this reactor from now on, until it is closed.
+    /// Watches this reactor from its next turn on, until it is closed.
     ///
     /// # Errors
     ///
