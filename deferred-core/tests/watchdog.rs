@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Waker;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deferred_core::{
     Blocked, CallKind, Clock, Deferred, Phase, Reactor, SystemEvent, Turn, Watchdog, inline_callbacks, park,
@@ -144,18 +144,23 @@ fn a_nested_turn_gives_the_outer_call_back() {
 
 #[test]
 fn quick_calls_and_a_loop_that_sleeps_are_not_reported() {
+    // A threshold that no busy machine exceeds, and a sleep and a run of calls that are longer.
+    const LONG: Duration = Duration::from_millis(500);
     let (dog, told) = dog();
     let (sender, ends) = mpsc::channel();
     let loop_thread = thread::spawn(move || {
         park::run(|reactor| {
-            let _times = dog.threshold(Duration::from_secs(3600)).start(reactor).unwrap();
+            let _times = dog.threshold(LONG).start(reactor).unwrap();
             sender.send(reactor.handle()).unwrap();
         });
     });
     let handle = ends.recv().unwrap();
-    for _ in 0..50 {
-        thread::sleep(Duration::from_millis(1));
-        handle.call_from_thread(|| ()).unwrap();
+    handle.call_from_thread(|| ()).unwrap();
+    thread::sleep(LONG * 2);
+    let begun = Instant::now();
+    while begun.elapsed() < LONG * 2 {
+        handle.call_from_thread(|| thread::sleep(Duration::from_micros(200))).unwrap();
+        thread::sleep(Duration::from_micros(200));
     }
     handle.stop();
     loop_thread.join().unwrap();

@@ -95,6 +95,17 @@ impl Event {
     fn next(&self, phase: Phase) -> Option<Rc<Trigger>> {
         self.triggers[phase as usize].borrow_mut().pop_front()
     }
+
+    /// It does not come any more, or has: what is left is dropped.
+    fn end(&self, how: Inactive) {
+        self.progress.set(Progress::Past);
+        drop(self.waits.take());
+        for phase in &self.triggers {
+            for trigger in phase.take() {
+                guarded(trigger.at, || drop(trigger.end(how)));
+            }
+        }
+    }
 }
 
 pub(super) struct Events {
@@ -126,15 +137,8 @@ impl Events {
     /// Drops all calls that are left.
     pub(super) fn close(&self) {
         self.deadline.take();
-        for event in [&self.startup, &self.shutdown] {
-            event.progress.set(Progress::Past);
-            event.waits.take();
-        }
-        for phase in [&self.startup, &self.shutdown].iter().flat_map(|event| &event.triggers) {
-            for trigger in phase.take() {
-                guarded(trigger.at, || drop(trigger.end(Inactive::ReactorClosed)));
-            }
-        }
+        self.startup.end(Inactive::ReactorClosed);
+        self.shutdown.end(Inactive::ReactorClosed);
     }
 }
 
@@ -180,8 +184,7 @@ impl Reactor {
         let trigger = Rc::new(Trigger { state: Cell::new(Ok(())), call: Cell::new(Some(call)), at });
         let of = self.core.events.of(event);
         if of.has_passed(phase) {
-            let closed = self.core.life.get() == Life::Closed;
-            let how = if closed { Inactive::ReactorClosed } else { Inactive::TooLate };
+            let how = if self.is_closed() { Inactive::ReactorClosed } else { Inactive::TooLate };
             guarded(at, || drop(trigger.end(how)));
         } else {
             of.triggers[phase as usize].borrow_mut().push_back(trigger.clone());
@@ -212,6 +215,7 @@ impl Reactor {
         if !self.core.stopping.get() || events.shutdown.progress.get() != Progress::Ahead {
             return;
         }
+        events.startup.end(Inactive::TooLate); // unless it has come long since
         self.call_those_before(SystemEvent::Shutdown);
         let Some(patience) = events.patience.get() else { return };
         let slowest = events.shutdown.waits.borrow().first_key_value().map(|(_, (_, at))| *at);
@@ -239,7 +243,7 @@ impl Reactor {
                 result
             }));
         }
-        // Unless one of them closed the reactor.
+        // Unless one of them closed the reactor, or ended the loop in a turn of its own.
         if event.progress.get() == Progress::Calling {
             event.progress.set(Progress::Waiting);
             self.come_if_ready(which);
@@ -255,9 +259,7 @@ impl Reactor {
 
     fn come_if_ready(&self, which: SystemEvent) {
         let event = self.core.events.of(which);
-        let ready = event.progress.get() == Progress::Waiting && event.waits.borrow().is_empty();
-        let replaced = which == SystemEvent::Startup && self.core.events.shutdown.progress.get() != Progress::Ahead;
-        if ready && !replaced {
+        if event.progress.get() == Progress::Waiting && event.waits.borrow().is_empty() {
             self.come(which);
         }
     }
@@ -275,7 +277,7 @@ impl Reactor {
         });
         for (phase, progress) in [(Phase::During, Progress::During), (Phase::After, Progress::After)] {
             if event.progress.get() == Progress::Past {
-                return; // closed meanwhile
+                return; // the same
             }
             event.progress.set(progress);
             while let Some(trigger) = event.next(phase) {

@@ -44,8 +44,8 @@ pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> Exit
 }
 
 impl Reactor {
-    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the
-    /// reactor; [`driver::run_until`] is this call, made before the first turn.
+    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the reactor;
+    /// [`driver::run_until`] is this call, made before the first turn.
     ///
     /// # Examples
     ///

@@ -49,10 +49,11 @@ impl Reactor {
     /// Ends the reactor, whatever clones of it live. Drivers call this when the loop has stopped; see
     /// [the end](Self#the-end).
     ///
-    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted
-    /// are dropped, then those that wait for the startup or the shutdown, then timers; each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver)
-    /// fires [`Abandoned`](crate::Abandoned), and that of a [`LoopingCall`](crate::LoopingCall) as if that were stopped,
-    /// in the order they were made, in here; extensions are dropped. Calling it again does nothing.
+    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted are dropped,
+    /// then those that wait for the startup or the shutdown, then timers; each Deferred that waits for a
+    /// [`RemoteResolver`](crate::RemoteResolver) fires [`Abandoned`](crate::Abandoned), and that of a
+    /// [`LoopingCall`](crate::LoopingCall) as if that were stopped, in the order they were made, in here; extensions are
+    /// dropped. Calling it again does nothing.
     ///
     /// Deferreds that fail with `Abandoned` in here, and that nobody handles, are told to hooks one by one; where no
     /// hook is set, standard error gets one line with their number.

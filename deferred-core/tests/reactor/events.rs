@@ -306,10 +306,42 @@ fn a_stop_during_the_startup_takes_its_place() {
     reactor.call_when_running(log.adds("running"));
     reactor.add_system_event_trigger(Phase::During, SystemEvent::Shutdown, log.adds("shutdown"));
     let _ = turn(&reactor);
+    let (before, shuts_down) = (log.clone(), reactor.clone());
+    let (waits, goes_on) = pending();
+    reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || {
+        // The startup is over, so this is too late.
+        let late = before.adds("late");
+        let late = shuts_down.add_system_event_trigger(Phase::Before, SystemEvent::Startup, late);
+        assert_eq!(late.remove(), Err(Inactive::TooLate));
+        waits
+    });
     reactor.stop();
-    assert_eq!(turn(&reactor), Turn::Stopped);
+    assert_ne!(turn(&reactor), Turn::Stopped);
     resolver.callback(1);
+    assert!(!reactor.is_running());
+    goes_on.callback(2);
+    assert_eq!(turn(&reactor), Turn::Stopped);
     assert_eq!(log.take(), ["shutdown"]);
+}
+
+#[test]
+fn a_trigger_of_the_startup_may_end_the_loop_in_a_turn_of_its_own() {
+    for phase in PHASES {
+        let reactor = Reactor::new();
+        let log = Log::default();
+        let (nested, adds) = (reactor.clone(), log.clone());
+        reactor.add_system_event_trigger(phase, SystemEvent::Startup, move || {
+            nested.stop();
+            assert_eq!(turn(&nested), Turn::Stopped);
+            adds.add("back");
+        });
+        let never = reactor.add_system_event_trigger(Phase::After, SystemEvent::Startup, log.adds("never"));
+        reactor.add_system_event_trigger(Phase::After, SystemEvent::Shutdown, log.adds("shutdown"));
+        assert_eq!(turn(&reactor), Turn::Stopped);
+        assert_eq!(never.remove(), Err(Inactive::TooLate));
+        assert!(!reactor.is_running());
+        assert_eq!(log.take(), ["shutdown", "back"]);
+    }
 }
 
 #[test]
