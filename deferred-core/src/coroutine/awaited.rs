@@ -5,25 +5,21 @@ use std::collections::BTreeMap;
 
 use crate::engine::Handle;
 
-/// By the number of the wait. Most coroutines wait for one at a time.
+/// By the number of the wait. Most coroutines wait for one at a time: that one stands in words of its own, which are
+/// written and read one by one.
 #[derive(Default)]
 pub(super) struct Awaited {
-    list: Cell<List>,
+    only: Cell<Option<Handle>>,
+    only_number: Cell<u64>,
+    /// Those that began while there was another.
+    more: Cell<BTreeMap<u64, Handle>>,
     /// How many waits have begun.
     begun: Cell<u64>,
     count: Cell<usize>,
 }
 
-#[derive(Default)]
-enum List {
-    #[default]
-    None,
-    One(u64, Handle),
-    Many(BTreeMap<u64, Handle>),
-}
-
 impl Awaited {
-    /// The number of a wait that begins now.
+    /// The number of a wait that begins now. The first is 1.
     #[inline(always)]
     pub(super) fn begin(&self) -> u64 {
         self.begun.set(self.begun.get() + 1);
@@ -33,34 +29,23 @@ impl Awaited {
     /// What that wait waits for.
     #[inline(always)]
     pub(super) fn add(&self, number: u64, handle: Handle) {
+        if self.is_empty() {
+            self.only_number.set(number);
+            self.only.set(Some(handle));
+        } else {
+            self.with_more(|more| more.insert(number, handle));
+        }
         self.count.set(self.count.get() + 1);
-        let list = match self.list.take() {
-            List::None => List::One(number, handle),
-            list => list.and(number, handle),
-        };
-        self.list.set(list);
     }
 
     /// That wait is over. Says whether it was not yet.
     #[inline(always)]
     pub(super) fn end(&self, number: u64) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        let gone = match self.list.take() {
-            List::One(one, handle) if one == number => Some(handle),
-            list => self.end_one_of(list, number),
-        };
-        let Some(_handle) = gone else { return false };
+        let only = number == self.only_number.get();
+        let ended = if only { self.only.take() } else { self.with_more(|more| more.remove(&number)) };
+        let Some(_handle) = ended else { return false };
         self.count.set(self.count.get() - 1);
         true
-    }
-
-    #[cold]
-    fn end_one_of(&self, mut list: List, number: u64) -> Option<Handle> {
-        let gone = if let List::Many(handles) = &mut list { handles.remove(&number) } else { None };
-        self.list.set(list);
-        gone
     }
 
     #[inline(always)]
@@ -70,26 +55,18 @@ impl Awaited {
 
     /// What it waits for now, in the order in which the waits have begun.
     pub(super) fn all(&self) -> Vec<Handle> {
-        let list = self.list.take();
-        let all = match &list {
-            List::None => Vec::new(),
-            List::One(_, handle) => vec![handle.clone()],
-            List::Many(handles) => handles.values().cloned().collect(),
-        };
-        self.list.set(list);
+        let only = self.only.take();
+        let mut all = Vec::from_iter(only.clone());
+        self.only.set(only);
+        self.with_more(|more| all.extend(more.values().cloned()));
         all
     }
-}
 
-impl List {
     #[cold]
-    fn and(self, number: u64, handle: Handle) -> List {
-        let mut handles = match self {
-            List::None => BTreeMap::new(),
-            List::One(one, first) => BTreeMap::from([(one, first)]),
-            List::Many(handles) => handles,
-        };
-        handles.insert(number, handle);
-        List::Many(handles)
+    fn with_more<R>(&self, f: impl FnOnce(&mut BTreeMap<u64, Handle>) -> R) -> R {
+        let mut more = self.more.take();
+        let value = f(&mut more);
+        self.more.set(more);
+        value
     }
 }

@@ -104,6 +104,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// [`typed_with_canceller`](Deferred::typed_with_canceller) for one that is made at `at`.
+    #[inline]
     pub(crate) fn typed_with_canceller_at(
         at: &'static Location<'static>,
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,

@@ -68,7 +68,11 @@ impl<E: Fault> Permits<E> {
     }
 
     /// Takes permits for the first in line, if there are enough for him.
+    #[inline]
     fn serve(self: &Rc<Self>) -> Option<Firing> {
+        if self.free.get() == 0 {
+            return None;
+        }
         let (count, resolver) = self.waiters.first_if(|count| *count <= self.free.get())?;
         Some(resolver.source.firing(Ok(self.take(count))))
     }
@@ -91,10 +95,6 @@ impl<E: Fault> Permits<E> {
     }
 
     pub(super) fn give_back_soon(self: &Rc<Self>, count: usize) {
-        if self.waiters.is_empty() {
-            self.put_back(count);
-            return;
-        }
         // They are taken for him before anybody else can ask.
         self.put_back(count);
         while let Some(firing) = self.serve() {

@@ -51,6 +51,7 @@ impl<X> Line<X> {
         first
     }
 
+    #[inline]
     fn skip_holes(&mut self) {
         while let Some((_, None)) = self.places.front() {
             self.places.pop_front();
