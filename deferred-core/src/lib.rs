@@ -29,7 +29,7 @@
 //! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`react`] and
 //!   [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for tests;
 //! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
-//!   [`Remote`] waits for a Deferred;
+//!   [`Remote`] waits for a Deferred, or for a [`Completer`] of any thread;
 //! - what blocks the loop is named by a [`Watchdog`];
 //! - [`testing`]: what tests of your own want;
 //! - errors: [`Failure`] holds any; [`Interrupt`] is what the library itself says; [`Fault`] lets an error type of your
@@ -68,8 +68,8 @@ pub use many::{
     gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
 };
 pub use reactor::{
-    Blocked, CallKind, Closed, DelayedCall, Entered, Inactive, LoopTimes, NotRestartable, OnTheLoop, Outcome, Phase,
-    Reactor, ReactorHandle, ReactorOwner, Remote, RemoteResolver, RemoteSender, ShutdownOverdue, SystemEvent,
-    SystemEventTrigger, Turn, Watchdog, driver, park, react, set_blocked_hook, take_blocked_hook,
+    Blocked, CallKind, Closed, Completer, DelayedCall, Entered, Inactive, LoopTimes, NotRestartable, OnTheLoop,
+    Outcome, Phase, Reactor, ReactorHandle, ReactorOwner, Remote, RemoteResolver, RemoteSender, ShutdownOverdue,
+    SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park, react, set_blocked_hook, take_blocked_hook,
 };
 pub use time::{Backoff, Clock, CooperativeTask, Cooperator, Histogram, LoopingCall, TaskFinished, TaskStopped};

@@ -1,26 +1,20 @@
-//! A Deferred of the loop, waited for elsewhere: by another thread, or by a task of any runtime.
+//! A Deferred of the loop, waited for elsewhere.
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
-use std::mem;
 use std::panic::Location;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
+use super::completer::{Completer, Remote};
 use super::{Reactor, ReactorHandle};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
-use crate::error::{Abandoned, Failure, Fault, Interrupt, TimedOut};
+use crate::error::{Failure, Fault, TimedOut};
 
 impl<T: Send + 'static, E: Fault + Send> Deferred<T, E> {
     /// Lets another thread, or a task of any runtime, have the result: as a future, or by a blocking
     /// [`wait`](Remote::wait).
     ///
-    /// It fails with [`Abandoned`] if the reactor is closed before the result is there.
+    /// It fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the result is there.
     ///
     /// # Cancellation
     ///
@@ -42,205 +36,46 @@ impl<T: Send + 'static, E: Fault + Send> Deferred<T, E> {
     /// assert_eq!(sum.unwrap(), 21);
     /// ```
     pub fn into_remote(self, reactor: &Reactor) -> Remote<T, E> {
-        let shared = Arc::new(Shared::new());
-        let sender = Sender { shared: shared.clone() };
-        sender.link(self, reactor);
-        Remote { shared, reactor: reactor.handle() }
+        let (remote, completer) = Remote::of(reactor.handle());
+        link(self, completer, reactor);
+        remote
     }
 }
 
-/// The result of a Deferred of some reactor, for another thread or runtime; [`Deferred::into_remote`] gives it.
-///
-/// It is a future for any executor, on any thread.
-///
-/// # Cancellation
-///
-/// Dropping it before it is done cancels the Deferred, on the reactor's thread, in a turn.
-#[must_use = "dropping a Remote cancels its Deferred"]
-pub struct Remote<T: 'static, E: Fault = Failure> {
-    shared: Arc<Shared<T, E>>,
-    reactor: ReactorHandle,
-}
-
-impl<T: 'static, E: Fault> Remote<T, E> {
-    /// Blocks this thread until the result is there.
-    ///
-    /// # Errors
-    ///
-    /// The Deferred's. [`Abandoned`] if the reactor was closed before.
-    ///
-    /// # Panics
-    ///
-    /// On the reactor's own thread, if the result is not there: the loop would wait for itself for ever. Await it there,
-    /// or add a callback to the Deferred instead.
-    pub fn wait(self) -> Result<T, E> {
-        self.wait_until(None).unwrap_or_else(|_| unreachable!("without an end it ends with a result"))
-    }
-
-    /// As [`wait`](Self::wait), for so long and no longer.
-    ///
-    /// # Errors
-    ///
-    /// This, if the time has passed: to wait again, or to be dropped, which cancels.
-    ///
-    /// # Panics
-    ///
-    /// As [`wait`](Self::wait).
-    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, E>, Self> {
-        self.wait_until(Some(super::later(Instant::now(), timeout)))
-    }
-
-    fn wait_until(self, end: Option<Instant>) -> Result<Result<T, E>, Self> {
-        let mut state = self.shared.state.lock();
-        loop {
-            match mem::replace(&mut *state, State::Gone) {
-                State::Fired(result) => return Ok(result),
-                before => *state = before,
-            }
-            assert!(
-                !self.reactor.is_on_its_thread(),
-                "a Remote was waited for on the thread of its own reactor, which would wait for itself for ever: await \
-                 it, or add a callback to the Deferred instead"
-            );
-            match end {
-                None => self.shared.fired.wait(&mut state),
-                Some(end) => {
-                    if self.shared.fired.wait_until(&mut state, end).timed_out() && !matches!(*state, State::Fired(_)) {
-                        drop(state);
-                        return Err(self);
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl<T: 'static, E: Fault> Future for Remote<T, E> {
-    type Output = Result<T, E>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let waker = context.waker().clone();
-        let mut state = self.shared.state.lock();
-        let before = match mem::replace(&mut *state, State::Gone) {
-            State::Fired(result) => return Poll::Ready(result),
-            State::Waiting { waker: before, cancel } => {
-                *state = State::Waiting { waker: Some(waker), cancel };
-                before
-            }
-            State::Gone => panic!("a Remote was polled after it was done"),
-        };
-        drop(state);
-        drop(before); // wakers are code of others, and so not touched under the lock
-        Poll::Pending
-    }
-}
-
-impl<T: 'static, E: Fault> Drop for Remote<T, E> {
-    fn drop(&mut self) {
-        let before = mem::replace(&mut *self.shared.state.lock(), State::Gone);
-        if let State::Waiting { cancel: Some(key), .. } = &before {
-            let key = *key;
-            // Refused by a reactor that is closed, which has ended the wait.
-            let _ = self.reactor.call_from_thread(move || {
-                if let Some(link) = Reactor::current().and_then(|reactor| reactor.claim::<Link<T, E>>(key)) {
-                    link.handle.cancel();
-                }
-            });
-        }
-    }
-}
-
-impl<T: 'static, E: Fault> fmt::Debug for Remote<T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").finish_non_exhaustive()
-    }
-}
-
-/// Where the result goes from one thread to the other.
-struct Shared<T, E> {
-    state: Mutex<State<T, E>>,
-    fired: Condvar,
-}
-
-enum State<T, E> {
-    Waiting {
-        waker: Option<Waker>,
-        /// By which the reactor keeps the [`Link`], once there is a Deferred.
-        cancel: Option<u64>,
-    },
-    Fired(Result<T, E>),
-    /// Nobody waits any more.
-    Gone,
-}
-
-impl<T, E> Shared<T, E> {
-    fn new() -> Self {
-        Shared { state: Mutex::new(State::Waiting { waker: None, cancel: None }), fired: Condvar::new() }
-    }
-}
-
-/// The reactor's end. Dropped, it says that nothing comes any more.
-struct Sender<T, E: Fault> {
-    shared: Arc<Shared<T, E>>,
-}
-
-/// What a reactor keeps of a Deferred that is waited for elsewhere.
+/// What a reactor keeps of a Deferred that is waited for elsewhere. Dropped by a closed one, it says that nothing comes.
 struct Link<T, E: Fault> {
     handle: CancelHandle,
-    sender: Sender<T, E>,
+    completer: Completer<T, E>,
 }
 
-impl<T: 'static, E: Fault> Sender<T, E> {
-    /// Sends what the Deferred brings; what a closed reactor keeps is dropped, and says so.
-    fn link(self, mut deferred: Deferred<T, E>, reactor: &Reactor) {
-        let handle = deferred.cancel_handle();
-        let (shared, cancel) = (self.shared.clone(), handle.clone());
-        let key = reactor.keep(Link { handle, sender: self }, None);
-        let given_up = match &mut *shared.state.lock() {
-            State::Waiting { cancel, .. } => {
-                *cancel = key;
-                false
-            }
-            State::Fired(_) => false,
-            State::Gone => true,
-        };
-        let keeps = reactor.clone();
-        deferred.into_end(move |result| {
-            if let Some(link) = key.and_then(|key| keeps.claim::<Link<T, E>>(key)) {
-                link.sender.send(result);
+/// Sends what the Deferred brings.
+fn link<T: Send + 'static, E: Fault + Send>(
+    mut deferred: Deferred<T, E>,
+    completer: Completer<T, E>,
+    reactor: &Reactor,
+) {
+    let handle = deferred.cancel_handle();
+    let cancel = handle.clone();
+    let given_up = completer.when_given_up();
+    let key = reactor.keep(Link { handle, completer }, None);
+    let keeps = reactor.clone();
+    deferred.into_end(move |result| {
+        if let Some(link) = key.and_then(|key| keeps.claim::<Link<T, E>>(key)) {
+            link.completer.fire(result);
+        }
+    });
+    let Some(key) = key else { return };
+    let posts = reactor.handle();
+    let was_given_up = given_up.call(move || {
+        // Refused by a reactor that is closed, which has ended the wait.
+        let _ = posts.call_from_thread(move || {
+            if let Some(link) = Reactor::current().and_then(|reactor| reactor.claim::<Link<T, E>>(key)) {
+                link.handle.cancel();
             }
         });
-        if given_up {
-            cancel.cancel();
-        }
-    }
-}
-
-impl<T, E: Fault> Sender<T, E> {
-    fn is_wanted(&self) -> bool {
-        matches!(*self.shared.state.lock(), State::Waiting { .. })
-    }
-
-    fn send(&self, result: Result<T, E>) {
-        let mut state = self.shared.state.lock();
-        if !matches!(*state, State::Waiting { .. }) {
-            drop(state); // the result is dropped behind it
-            return;
-        }
-        let before = mem::replace(&mut *state, State::Fired(result));
-        drop(state);
-        self.shared.fired.notify_one();
-        if let State::Waiting { waker: Some(waker), .. } = before {
-            waker.wake();
-        }
-    }
-}
-
-impl<T, E: Fault> Drop for Sender<T, E> {
-    fn drop(&mut self) {
-        if self.is_wanted() {
-            self.send(Err(Interrupt::from(Abandoned::new()).into()));
-        }
+    });
+    if was_given_up {
+        cancel.cancel();
     }
 }
 
@@ -251,7 +86,7 @@ impl ReactorHandle {
     ///
     /// # Errors
     ///
-    /// The call's, and [`Panicked`](crate::Panicked) if it panics. [`Abandoned`] if the reactor is closed, or is closed
+    /// The call's, and [`Panicked`](crate::Panicked) if it panics. [`Abandoned`](crate::Abandoned) if the reactor is closed, or is closed
     /// before. [`OnTheLoop`] on the reactor's own thread, which would wait for itself; the call is not made.
     ///
     /// # Examples
@@ -302,16 +137,15 @@ impl ReactorHandle {
         if self.is_on_its_thread() {
             return Err(OnTheLoop.into());
         }
-        let shared = Arc::new(Shared::new());
-        let sender = Sender { shared: shared.clone() };
+        let (remote, completer) = Remote::of(self.clone());
         let posted = self.call_from_thread(move || {
             // Who has given up before it began does not want it at all.
-            if let (true, Some(reactor)) = (sender.is_wanted(), Reactor::current()) {
-                sender.link(maybe_deferred_at(at, call), &reactor);
+            if let (false, Some(reactor)) = (completer.is_cancelled(), Reactor::current()) {
+                link(maybe_deferred_at(at, call), completer, &reactor);
             }
         });
-        drop(posted); // a refused call says by its sender that it never comes
-        Ok(Remote { shared, reactor: self.clone() })
+        drop(posted); // a refused call says by its completer that it never comes
+        Ok(remote)
     }
 }
 

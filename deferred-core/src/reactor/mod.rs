@@ -8,7 +8,7 @@
 //! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
 //! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire, queues to feed;
-//! - `elsewhere`: a Deferred of the loop that other threads, and other runtimes, wait for;
+//! - `completer`: what other threads, and other runtimes, wait for; `elsewhere`: a Deferred of the loop as that;
 //! - `signals`: Ctrl-C;
 //! - `by_hand`: time that a test moves;
 //! - `driver`: what an adapter for an event loop is made of, and how to write one;
@@ -19,6 +19,7 @@
 //! - `park`: the driver for a bare thread.
 
 mod by_hand;
+mod completer;
 mod current;
 pub mod driver;
 mod elsewhere;
@@ -49,9 +50,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use by_hand::Time;
+pub use completer::{Completer, Remote};
 pub use current::Entered;
 pub use driver::NotRestartable;
-pub use elsewhere::{OnTheLoop, Remote};
+pub use elsewhere::OnTheLoop;
 use events::Events;
 pub use events::{Phase, ShutdownOverdue, SystemEvent, SystemEventTrigger};
 use extensions::Extensions;

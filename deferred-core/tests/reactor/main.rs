@@ -1,5 +1,6 @@
 //! The reactor: what a turn runs, in which order, when the driver sleeps, and how all that ends.
 
+mod completer;
 mod elsewhere;
 mod end;
 mod events;

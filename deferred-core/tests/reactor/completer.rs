@@ -1,0 +1,118 @@
+//! A Remote without a reactor: what brings its result, and what becomes of it when one of the two goes.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use deferred_core::{Abandoned, Completer, Failure, Remote, TimedOut, inline_callbacks, park};
+
+#[test]
+fn a_value_is_brought_before_and_during_the_wait() {
+    let (remote, completer) = Remote::new();
+    completer.callback(1);
+    assert_eq!(remote.wait().unwrap(), 1);
+
+    let (remote, completer) = Remote::new();
+    let waits = thread::spawn(|| remote.wait().unwrap());
+    completer.callback(2);
+    assert_eq!(waits.join().unwrap(), 2);
+}
+
+#[test]
+fn an_error_is_brought_with_the_place_of_errback() {
+    let (remote, completer) = Remote::<()>::new();
+    completer.errback(Failure::msg("no luck"));
+    let failure = remote.wait().unwrap_err();
+    assert_eq!(failure.to_string(), "no luck");
+    assert!(format!("{failure:?}").contains("completer.rs"), "{failure:?}");
+}
+
+#[test]
+fn a_completer_that_is_dropped_brings_abandoned() {
+    let (remote, completer) = Remote::<()>::new();
+    let (other, late) = Remote::<()>::new();
+    drop(completer);
+    let waits = thread::spawn(|| other.wait());
+    drop(late);
+    assert!(remote.wait().unwrap_err().check::<Abandoned>());
+    assert!(waits.join().unwrap().unwrap_err().check::<Abandoned>());
+}
+
+#[test]
+fn one_that_is_dropped_calls_its_canceller_once_and_tells_the_producer() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counts = calls.clone();
+    let (remote, completer) = Remote::<Arc<()>>::with_canceller(move || {
+        counts.fetch_add(1, Ordering::Relaxed);
+    });
+    assert!(!completer.is_cancelled());
+    drop(remote);
+    assert!(completer.is_cancelled());
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    let value = Arc::new(());
+    completer.callback(value.clone());
+    assert_eq!(Arc::strong_count(&value), 1, "what comes too late is dropped");
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn one_that_is_done_never_calls_its_canceller_and_drops_it() {
+    let held = Arc::new(());
+    let holds = held.clone();
+    let (remote, completer) = Remote::with_canceller(move || panic!("{holds:?}"));
+    completer.callback(());
+    assert_eq!(Arc::strong_count(&held), 1);
+    remote.wait().unwrap();
+}
+
+#[test]
+fn a_wait_that_took_too_long_gives_it_back() {
+    let (remote, completer) = Remote::new();
+    let remote = remote.wait_timeout(Duration::from_millis(1)).expect_err("nothing was brought");
+    completer.callback(3);
+    assert_eq!(remote.wait_timeout(Duration::from_secs(60)).unwrap().unwrap(), 3);
+}
+
+#[test]
+fn a_coroutine_awaits_it_and_a_timeout_drops_it() {
+    let (remote, completer) = Remote::new();
+    let (never, never_fired) = Remote::<()>::new();
+    let result = park::run_until(|reactor| {
+        thread::spawn(move || completer.callback(20));
+        let times_out = reactor.ensure_deferred(never).add_timeout(Duration::from_millis(5), reactor);
+        inline_callbacks(async move {
+            let n = remote.await?;
+            assert!(times_out.await.unwrap_err().check::<TimedOut>());
+            Ok(n + 1)
+        })
+    });
+    assert_eq!(result.unwrap(), 21);
+    assert!(never_fired.is_cancelled());
+}
+
+#[test]
+fn within_one_thread_it_holds_what_cannot_leave_it() {
+    let (remote, completer): (Remote<Rc<u8>>, Completer<Rc<u8>>) = Remote::new();
+    completer.callback(Rc::new(7));
+    assert_eq!(*remote.wait().unwrap(), 7);
+}
+
+#[test]
+fn many_threads_meet() {
+    for round in 0..500u32 {
+        let (remote, completer) = Remote::new();
+        let brings = thread::spawn(move || if round % 3 == 0 { drop(completer) } else { completer.callback(round) });
+        let gives_up = round % 5 == 0;
+        if gives_up {
+            drop(remote);
+        } else {
+            match remote.wait() {
+                Ok(value) => assert_eq!(value, round),
+                Err(error) => assert!(round % 3 == 0 && error.check::<Abandoned>()),
+            }
+        }
+        brings.join().unwrap();
+    }
+}
