@@ -21,11 +21,23 @@
 //! Everything of `deferred_core` is here too.
 #![forbid(unsafe_code)]
 
+mod builder;
+mod crew;
+mod delivery;
+mod elsewhere;
+mod error;
+mod home;
+mod job;
 mod pool;
 mod queue;
+mod stats;
+mod sync;
 mod workers;
 
+pub use builder::Builder;
 pub use deferred_core;
 pub use deferred_core::*;
-pub use pool::{Builder, ThreadPool, call_in_thread, defer_to_thread};
-pub use workers::{NoThread, PoolStopped};
+pub use error::{NoThread, PoolStopped, QueueFull, StopOverdue};
+pub use job::Job;
+pub use pool::{Backlog, ThreadPool, call_in_thread, call_multiple_in_thread, defer_to_thread};
+pub use stats::Stats;

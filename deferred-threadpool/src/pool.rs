@@ -1,66 +1,34 @@
 //! The pool as its users see it.
 
-use std::cell::Cell;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deferred_core::{Deferred, Failure, NoReactor, Panicked, Reactor};
+use deferred_core::{Deferred, Failure, NoReactor, Reactor, Remote};
 
-use crate::workers::{Config, PoolStopped, Workers};
-
-/// Runs `f` in the default pool of the current reactor, which has ten threads at most, starts them as they are needed,
-/// and ends with its reactor.
-///
-/// Otherwise as [`ThreadPool::defer_to_thread`].
-///
-/// # Examples
-///
-/// ```
-/// use deferred_threadpool::{defer_to_thread, park};
-///
-/// let answer = park::run_until(|_| defer_to_thread(|| Ok(6 * 7)));
-/// assert_eq!(answer.unwrap(), 42);
-/// ```
-#[track_caller]
-pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Deferred<T> {
-    match Reactor::current() {
-        Some(reactor) => reactor.extension(ThreadPool::default).defer_to_thread_on(&reactor, f),
-        None => Deferred::fail(NoReactor::new()),
-    }
-}
-
-/// Runs `f` in the default pool of the current reactor, for whoever has no use for its result. An error of it is
-/// reported as unhandled.
-///
-/// Twisted's `reactor.callInThread`. Otherwise as [`defer_to_thread`].
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use deferred_threadpool::{call_in_thread, park};
-///
-/// park::run(|reactor| {
-///     let handle = reactor.handle();
-///     call_in_thread(move || Ok(handle.stop()));
-/// });
-/// ```
-#[track_caller]
-pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
-    drop(defer_to_thread(f));
-}
+use crate::builder::{Builder, Config};
+use crate::delivery;
+use crate::elsewhere;
+use crate::job::Job;
+use crate::stats::Stats;
+use crate::workers::Workers;
 
 /// Threads that run what blocks.
 ///
-/// They are started when there is work for them, up to a maximum, and end when there has been none for a while. Jobs
-/// begin in the order they were given. Any thread and any number of reactors may share a pool; clones mean the same
-/// one.
+/// They are started when there is work for them, up to a maximum, and end when there has been none for a while; the last
+/// one stays. Jobs begin in the order they were given. Any thread and any number of reactors may share a pool; clones mean
+/// the same one. Several pools side by side keep slow work from standing in the way of quick work.
 ///
-/// Dropping the last clone ends it as [`stop`](Self::stop) does: the jobs that were given are run, and then the threads
-/// end. Nobody waits for them. Jobs whose reactor has ended are not run any more.
+/// # What becomes of a job
+///
+/// It ends in one way: it is done, has failed, has panicked, is cancelled or was refused, and [`stats`](Self::stats) counts
+/// each. The callbacks of its Deferred run on the thread of its reactor, in a turn, whatever the timing. Its closure is
+/// dropped in the thread that ran it as soon as it has returned; a result that nobody waits for any more is dropped there
+/// too.
+///
+/// Dropping the last clone of a pool ends it as [`stop`](Self::stop) does: the jobs that were given are run, and then the
+/// threads end. Nobody waits for them. Where a reactor ends first, its jobs that wait are taken out, those that run are
+/// told ([`Job::is_cancelled`]), and their Deferreds fire [`Abandoned`](deferred_core::Abandoned).
 ///
 /// # Examples
 ///
@@ -86,12 +54,12 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.workers.stop(None);
+        self.workers.stop(false, None);
     }
 }
 
 impl ThreadPool {
-    /// A pool of at most `max_threads` threads; 0 counts as 1. None is started yet.
+    /// A pool of at most `max_threads` threads. None is started yet.
     pub fn new(max_threads: usize) -> Self {
         Self::builder().max_threads(max_threads).build()
     }
@@ -108,38 +76,49 @@ impl ThreadPool {
     /// # drop(pool);
     /// ```
     pub fn builder() -> Builder {
-        let keep_alive = Duration::from_secs(10);
-        Builder {
-            config: Config {
-                min_threads: 0,
-                max_threads: 10,
-                keep_alive,
-                name: "deferred-pool".into(),
-                stack_size: None,
-            },
-        }
+        Builder::new()
+    }
+
+    pub(crate) fn with(config: Config) -> ThreadPool {
+        ThreadPool { owner: Arc::new(Owner { workers: Workers::new(config) }) }
+    }
+
+    /// The default pool of this reactor, which [`defer_to_thread`] uses: ten threads at most, none before there is work. It
+    /// ends with its reactor, unless a clone of it is kept.
+    ///
+    /// Twisted's `reactor.getThreadPool`.
+    #[must_use]
+    pub fn of(reactor: &Reactor) -> ThreadPool {
+        ThreadPool::clone(&reactor.extension(ThreadPool::default))
     }
 
     /// Runs `f` in a thread of this pool. The Deferred is of the current reactor, on whose thread this is called, and
     /// where its callbacks run.
     ///
     /// `f` is dropped as soon as it has run, in that thread. If this is called where there is no
-    /// [current reactor](Reactor::current), `f` is dropped.
+    /// [current reactor](Reactor::current), `f` is dropped; [`submit`](Self::submit) serves there.
+    ///
+    /// Twisted's `deferToThreadPool`.
     ///
     /// # Errors
     ///
     /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the reactor is
-    /// closed before `f` is done; with [`PoolStopped`] if the pool was stopped before; with [`NoThread`] if no thread can
-    /// be started and the pool has none; with [`NoReactor`] if there is no current reactor.
+    /// closed before `f` is done, or the deadline of a [`stop_within`](Self::stop_within) passes; with [`PoolStopped`] if
+    /// the pool was stopped before; with [`QueueFull`] if too many jobs wait; with [`NoThread`] if no thread can be started
+    /// and the pool has none; with [`NoReactor`] if there is no current reactor.
     ///
     /// # Cancellation
     ///
-    /// While `f` waits for a thread: it never runs, and is dropped at once. Later: `f` runs to its end, and what it
-    /// returns is dropped. The Deferred fires [`Cancelled`](deferred_core::Cancelled) at once in either case.
+    /// While `f` waits for a thread: it never runs, and is dropped at once, which makes room for another. Later: `f` runs to
+    /// its end, unless it looks at [`Job::is_cancelled`], and what it returns is dropped in its thread. The Deferred fires
+    /// [`Cancelled`](deferred_core::Cancelled) at once in either case. A
+    /// [timeout](deferred_core::Deferred::add_timeout) is such a cancel.
     ///
     /// [`Abandoned`]: deferred_core::Abandoned
     /// [`NoThread`]: crate::NoThread
+    /// [`Panicked`]: deferred_core::Panicked
     /// [`PoolStopped`]: crate::PoolStopped
+    /// [`QueueFull`]: crate::QueueFull
     #[track_caller]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
@@ -168,28 +147,65 @@ impl ThreadPool {
         reactor: &Reactor,
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
-        let workers = &self.owner.workers;
-        let ticket = Rc::new(Cell::new(None));
-        let (queued, canceller) = (ticket.clone(), workers.clone());
-        let (deferred, resolver) = reactor.remote_with_canceller(move || {
-            if let Some(ticket) = queued.take() {
-                canceller.cancel(ticket);
-            }
-            None
-        });
-        // Also true where the reactor is closed.
-        if !resolver.is_cancelled() {
-            let job = move |go: Result<(), Failure>| {
-                if !resolver.is_cancelled() {
-                    resolver.fire(go.and_then(|()| caught(f)));
-                }
-            };
-            match workers.submit(Box::new(job)) {
-                Ok(number) => ticket.set(Some(number)),
-                Err(job) => job(Err(PoolStopped::default().into())),
-            }
+        delivery::submit(&self.owner.workers, reactor, move |_: &Job<'_>| f())
+    }
+
+    /// [`defer_to_thread`](Self::defer_to_thread) for a closure that can be told to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_threadpool::{Job, ThreadPool, TimedOut, park};
+    ///
+    /// let pool = ThreadPool::new(1);
+    /// let searched = park::run_until(|reactor| {
+    ///     let search = pool.defer_to_thread_with(|job: &Job<'_>| {
+    ///         while !job.is_cancelled() {
+    ///             std::thread::sleep(Duration::from_millis(1)); // a piece of the work
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     search.add_timeout(Duration::from_millis(20), reactor)
+    /// });
+    /// assert!(searched.unwrap_err().check::<TimedOut>());
+    /// ```
+    #[track_caller]
+    pub fn defer_to_thread_with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Deferred<T> {
+        match Reactor::current() {
+            Some(reactor) => delivery::submit(&self.owner.workers, &reactor, f),
+            None => Deferred::fail(NoReactor::new()),
         }
-        deferred
+    }
+
+    /// Runs `f` in a thread of this pool, for whoever has no reactor: the result is awaited on any runtime, or waited for
+    /// by a blocking [`wait`](Remote::wait).
+    ///
+    /// # Errors
+    ///
+    /// As [`defer_to_thread`](Self::defer_to_thread).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the Remote cancels as there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_threadpool::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(1);
+    /// assert_eq!(pool.submit(|_| Ok(6 * 7)).wait().unwrap(), 42);
+    /// ```
+    #[track_caller]
+    pub fn submit<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Remote<T> {
+        elsewhere::submit(&self.owner.workers, f)
     }
 
     /// Runs `f` in a thread of this pool, for whoever has no use for its result. An error of it is reported as unhandled.
@@ -200,10 +216,63 @@ impl ThreadPool {
         drop(self.defer_to_thread(f));
     }
 
+    /// A Deferred, of the current reactor, that fires when the queue has room for a job: see
+    /// [`queue_limit`](Builder::queue_limit). Those who wait are told in the order in which they asked, one for each place.
+    ///
+    /// The place is not kept: whoever gives the pool a job before the Deferred's callbacks run may take it.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolStopped`](crate::PoolStopped); [`NoReactor`] if there is no current reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_threadpool::{ThreadPool, inline_callbacks, park};
+    ///
+    /// let pool = ThreadPool::builder().max_threads(1).queue_limit(10).build();
+    /// let produced = park::run_until(|_| {
+    ///     inline_callbacks(async move {
+    ///         for number in 0..100 {
+    ///             pool.room().await?;
+    ///             pool.call_in_thread(move || Ok(number));
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// });
+    /// produced.unwrap();
+    /// ```
+    #[track_caller]
+    pub fn room(&self) -> Deferred<()> {
+        match Reactor::current() {
+            Some(reactor) => {
+                let (deferred, resolver) = reactor.remote();
+                self.owner.workers.when_room(resolver);
+                deferred
+            }
+            None => Deferred::fail(NoReactor::new()),
+        }
+    }
+
+    /// Other numbers of threads, from now on. Where more may be, they come for the jobs that wait; where there are too
+    /// many, those without a job end now, the others after the one that they run.
+    ///
+    /// Twisted's `adjustPoolsize`.
+    pub fn adjust_pool_size(&self, min_threads: usize, max_threads: usize) {
+        self.owner.workers.adjust(min_threads, max_threads);
+    }
+
+    /// What the pool does and has done, at this moment. It takes the pool's lock once.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.owner.workers.stats()
+    }
+
     /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred, of the current reactor,
     /// fires when the last one has. The reactor's thread does not wait.
     ///
-    /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Cancel those that shall not run.
+    /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Where no thread may run, since the maximum
+    /// is 0, those that wait are cancelled.
     ///
     /// # Errors
     ///
@@ -227,27 +296,74 @@ impl ThreadPool {
     /// ```
     #[track_caller]
     pub fn stop(&self) -> Deferred<()> {
-        let workers = &self.owner.workers;
+        self.stop_by(Backlog::Run)
+    }
+
+    /// [`stop`](Self::stop) with a choice for the jobs that wait.
+    #[track_caller]
+    pub fn stop_by(&self, backlog: Backlog) -> Deferred<()> {
+        let cancels = backlog == Backlog::Cancel;
         match Reactor::current() {
             Some(reactor) => {
                 let (deferred, resolver) = reactor.remote();
-                workers.stop(Some(Box::new(move || resolver.callback(()))));
+                self.owner.workers.stop(cancels, Some(resolver));
                 deferred
             }
             None => {
-                workers.stop(None);
+                self.owner.workers.stop(cancels, None);
                 Deferred::fail(NoReactor::new())
             }
         }
     }
+
+    /// [`stop_by`](Self::stop_by) with a deadline, of the current reactor's time. When that passes, the jobs that still
+    /// wait are cancelled, those that run are told and given up: their Deferreds fire
+    /// [`Abandoned`](deferred_core::Abandoned).
+    ///
+    /// # Errors
+    ///
+    /// [`StopOverdue`](crate::StopOverdue) if there was something to give up. Otherwise as [`stop`](Self::stop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_threadpool::{Abandoned, Backlog, StopOverdue, ThreadPool, park};
+    ///
+    /// let pool = ThreadPool::new(1);
+    /// park::run_until(|_| {
+    ///     let hangs = pool.defer_to_thread(|| Ok(std::thread::sleep(Duration::from_millis(300))));
+    ///     pool.stop_within(Backlog::Run, Duration::from_millis(20)).add_both(|stopped| {
+    ///         assert!(stopped.unwrap_err().check::<StopOverdue>());
+    ///         hangs.add_both(|job| Ok(assert!(job.unwrap_err().check::<Abandoned>())))
+    ///     })
+    /// })
+    /// .unwrap();
+    /// ```
+    #[track_caller]
+    pub fn stop_within(&self, backlog: Backlog, deadline: Duration) -> Deferred<()> {
+        let stopped = self.stop_by(backlog);
+        let Some(reactor) = Reactor::current() else { return stopped };
+        let workers = self.owner.workers.clone();
+        let alarm = reactor.call_later(deadline, move || workers.stop_overdue());
+        stopped.add_both(move |stopped| {
+            let _ = alarm.cancel(); // it may be what has ended the wait
+            stopped
+        })
+    }
 }
 
-fn caught<T>(f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    panic::catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(Panicked::new(payload).into()))
+/// What becomes of the jobs that wait for a thread when their pool is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backlog {
+    /// They are run.
+    Run,
+    /// They are cancelled: their Deferreds fire [`Cancelled`](deferred_core::Cancelled) with that reason.
+    Cancel,
 }
 
 impl Default for ThreadPool {
-    /// Ten threads at most, which is also Twisted's figure.
+    /// Ten threads at most, which is also the figure of Twisted's reactor.
     fn default() -> Self {
         Self::builder().build()
     }
@@ -255,51 +371,63 @@ impl Default for ThreadPool {
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThreadPool").field("config", &self.owner.workers.config).finish_non_exhaustive()
+        f.debug_struct("ThreadPool")
+            .field("config", &self.owner.workers.config)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
-/// The settings of a [`ThreadPool`] to be: made by [`ThreadPool::builder`].
-#[derive(Clone, Debug)]
-#[must_use = "call `build` to make the pool"]
-pub struct Builder {
-    config: Config,
+/// Runs `f` in the default pool of the current reactor, which has ten threads at most, starts them as they are needed,
+/// and ends with its reactor.
+///
+/// Otherwise as [`ThreadPool::defer_to_thread`].
+///
+/// # Examples
+///
+/// ```
+/// use deferred_threadpool::{defer_to_thread, park};
+///
+/// let answer = park::run_until(|_| defer_to_thread(|| Ok(6 * 7)));
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[track_caller]
+pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Deferred<T> {
+    match Reactor::current() {
+        Some(reactor) => ThreadPool::of(&reactor).defer_to_thread_on(&reactor, f),
+        None => Deferred::fail(NoReactor::new()),
+    }
 }
 
-impl Builder {
-    /// How many threads stay, once they were needed, however long there is no work: none unless set.
-    pub fn min_threads(mut self, min_threads: usize) -> Self {
-        self.config.min_threads = min_threads;
-        self
-    }
+/// Runs `f` in the default pool of the current reactor, for whoever has no use for its result. An error of it is
+/// reported as unhandled.
+///
+/// Twisted's `reactor.callInThread`. Otherwise as [`defer_to_thread`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_threadpool::{call_in_thread, park};
+///
+/// park::run(|reactor| {
+///     let handle = reactor.handle();
+///     call_in_thread(move || Ok(handle.stop()));
+/// });
+/// ```
+#[track_caller]
+pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
+    drop(defer_to_thread(f));
+}
 
-    /// How many threads there are at most: 10 unless set. 0 counts as 1.
-    pub fn max_threads(mut self, max_threads: usize) -> Self {
-        self.config.max_threads = max_threads.max(1);
-        self
-    }
-
-    /// How long a thread without work waits for some before it ends, where there are more than the minimum: 10 seconds
-    /// unless set.
-    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.config.keep_alive = keep_alive;
-        self
-    }
-
-    /// What the threads are called, with a number behind it: `deferred-pool` unless set.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.config.name = name.into();
-        self
-    }
-
-    /// The stack of each thread, in bytes: the standard library's default unless set.
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.config.stack_size = Some(bytes);
-        self
-    }
-
-    /// Makes the pool. No thread is started before the first job.
-    pub fn build(self) -> ThreadPool {
-        ThreadPool { owner: Arc::new(Owner { workers: Workers::new(self.config) }) }
-    }
+/// Runs these calls in one job of the default pool of the current reactor, one after the other. The first that fails ends
+/// it, and is reported as unhandled.
+///
+/// Twisted's `callMultipleInThread`. Otherwise as [`call_in_thread`].
+#[track_caller]
+pub fn call_multiple_in_thread<F: FnOnce() -> Result<(), Failure> + Send + 'static>(
+    calls: impl IntoIterator<Item = F>,
+) {
+    let calls: Vec<F> = calls.into_iter().collect();
+    call_in_thread(move || calls.into_iter().try_for_each(|call| call()));
 }

@@ -1,40 +1,32 @@
 //! The jobs that wait for a thread, in the order they came.
 
 use std::collections::VecDeque;
-use std::mem;
 
-use deferred_core::Failure;
-
-/// Runs a job, or tells it why it cannot run. Dropping it abandons it.
-pub(crate) type Job = Box<dyn FnOnce(Result<(), Failure>) + Send>;
-
-/// Names a job while it waits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+use crate::job::Entry;
 
 /// A queue whose jobs can be taken out of the middle: that leaves a hole, and when most of it is holes they are swept
 /// out.
 #[derive(Default)]
 pub(crate) struct Queue {
-    jobs: VecDeque<(Ticket, Option<Job>)>,
+    /// By number, which go up.
+    jobs: VecDeque<(u64, Option<Entry>)>,
     waiting: usize,
-    tickets: u64,
 }
 
 impl Queue {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.waiting
     }
 
-    pub(crate) fn push(&mut self, job: Job) -> Ticket {
-        let ticket = Ticket(self.tickets);
-        self.tickets += 1;
+    #[inline]
+    pub(crate) fn push(&mut self, job: Entry) {
         self.waiting += 1;
-        self.jobs.push_back((ticket, Some(job)));
-        ticket
+        self.jobs.push_back((job.number, Some(job)));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Job> {
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
         loop {
             if let (_, Some(job)) = self.jobs.pop_front()? {
                 self.waiting -= 1;
@@ -44,8 +36,8 @@ impl Queue {
     }
 
     /// `None` if it does not wait any more.
-    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Job> {
-        let index = self.jobs.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Entry> {
+        let index = self.jobs.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         let job = self.jobs[index].1.take()?;
         self.waiting -= 1;
         if self.waiting < self.jobs.len() / 2 {
@@ -54,39 +46,61 @@ impl Queue {
         Some(job)
     }
 
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Job> + use<> {
-        self.waiting = 0;
-        mem::take(&mut self.jobs).into_iter().filter_map(|(_, job)| job)
+    /// The one that has waited longest.
+    pub(crate) fn first(&self) -> Option<&Entry> {
+        self.jobs.iter().find_map(|(_, job)| job.as_ref())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::any::Any;
+    use std::panic::Location;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use deferred_core::Failure;
 
     use super::*;
+    use crate::job::{Ending, Job, Owner, Slip, Task};
+
+    struct Nobody;
+
+    impl Owner for Nobody {
+        fn take_home(&self, _: u64, _: Box<dyn Task>) {}
+        fn give_up(&self, _: u64, _: Failure) {}
+    }
+
+    impl Task for Nobody {
+        fn run(&mut self, _: &Job<'_>) -> Ending {
+            Ending::Done
+        }
+        fn refuse(&mut self, _: Failure) {}
+        fn deliver(self: Box<Self>, _: Box<dyn Any>) {}
+    }
+
+    fn entry(number: u64) -> Entry {
+        let slip = Slip { at: Location::caller(), since: Instant::now(), owner: Arc::new(Nobody), key: 0 };
+        Entry { number, task: Box::new(Nobody), slip }
+    }
 
     #[test]
     fn what_is_left_comes_out_in_order_whatever_was_removed() {
-        let (sender, ran) = mpsc::channel();
         let mut queue = Queue::default();
-        let tickets: Vec<_> = (0..100)
-            .map(|number| {
-                let sender = sender.clone();
-                queue.push(Box::new(move |_| sender.send(number).unwrap()))
-            })
-            .collect();
-        let keep = |number: &usize| number % 9 == 4;
-        for number in (0..100).rev().filter(|number| !keep(number)) {
-            assert!(queue.remove(tickets[number]).is_some());
-            assert!(queue.remove(tickets[number]).is_none());
+        // Numbers of refused jobs are missing.
+        let numbers: Vec<u64> = (0..100).map(|number| number * 3).collect();
+        numbers.iter().for_each(|number| queue.push(entry(*number)));
+        let keep = |number: &u64| number % 9 == 6;
+        for number in numbers.iter().rev().filter(|number| !keep(number)) {
+            assert!(queue.remove(*number).is_some());
+            assert!(queue.remove(*number).is_none());
         }
-        assert_eq!(queue.len(), 11);
-        while let Some(job) = queue.pop() {
-            job(Ok(()));
-        }
+        assert!(queue.remove(1).is_none());
+        assert_eq!(queue.first().map(|entry| entry.number), Some(6));
+        assert_eq!(queue.len(), numbers.iter().filter(|number| keep(number)).count());
+        let left: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|entry| entry.number).collect();
+        assert_eq!(left, numbers.iter().copied().filter(|number| keep(number)).collect::<Vec<_>>());
         assert_eq!(queue.len(), 0);
-        assert!(queue.remove(tickets[4]).is_none());
-        assert_eq!(ran.try_iter().collect::<Vec<_>>(), (0..100).filter(keep).collect::<Vec<_>>());
+        assert!(queue.remove(6).is_none());
     }
 }

@@ -1,112 +1,280 @@
-//! The threads, and how they are told to come.
+//! The pool behind its lock: jobs that wait and run, and the threads that run them.
 //!
-//! One lock, one condition variable. A worker that finds no job waits on it, for the keep-alive at most. `coming`
-//! counts the workers that were told to come and have not taken the lock since: signalled ones and just started ones.
-//! Whoever adds a job looks at it:
-//!
-//! - as many are coming as jobs wait: nothing to do, one of them takes it;
-//! - otherwise a waiting worker is signalled; and if none waits, a thread is started, up to the maximum.
-//!
-//! So there are never more signals than unclaimed jobs, and no job is left behind: while one waits, somebody is coming
-//! for it, or every thread there may be is busy and looks at the queue before it waits.
-//!
-//! A pool that was stopped takes no more jobs; its threads end when the queue is empty, and the last one of them tells
-//! whoever waits for that.
+//! How threads sleep and are woken is the [crew](crate::crew)'s; how results come home is [home](crate::home)'s. At the end
+//! of a job a thread takes the next one, and then sends the finished one home. If there is none it counts as idle first,
+//! sends it home, and looks again before it sleeps: so the job that a callback gives finds it awake, and the statistics
+//! that a callback sees are exact.
 
-use std::error::Error;
-use std::fmt;
+use std::collections::VecDeque;
+use std::hint;
 use std::io;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use deferred_core::{Abandoned, Cancelled, Failure, RemoteResolver};
 
-use crate::queue::{Job, Queue, Ticket};
+use crate::builder::{Config, Hook};
+use crate::crew::{Crew, Sleeper, Summons};
+use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
+use crate::job::{Ending, Entry, Job, Owner, Slip, Task, drop_guarded};
+use crate::queue::Queue;
+use crate::stats::{Counts, Stats};
+use crate::sync::{Mutex, current};
 
 pub(crate) struct Workers {
     pub(crate) config: Config,
     state: Mutex<State>,
-    signal: Condvar,
+    /// How many jobs wait, for those who linger.
+    waiting: AtomicUsize,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) min_threads: usize,
-    pub(crate) max_threads: usize,
-    pub(crate) keep_alive: Duration,
-    pub(crate) name: String,
-    pub(crate) stack_size: Option<usize>,
-}
-
-#[derive(Default)]
 struct State {
+    crew: Crew,
     queue: Queue,
-    /// Threads that live, or are being started.
-    threads: usize,
-    coming: usize,
+    counts: Counts,
+    /// What each thread runs, by its seat.
+    seats: Vec<Seat>,
     /// How many threads were ever started, for their names.
     started: u64,
     stopped: bool,
-    /// Who is to be told when the last thread has ended.
+    /// Who waits for a place in the queue.
+    room: VecDeque<RemoteResolver<()>>,
+    /// Who waits for the end of the last thread.
     enders: Vec<Ender>,
 }
 
-/// Hears that a pool which was stopped has no thread any more.
-pub(crate) type Ender = Box<dyn FnOnce() + Send>;
+/// A thread's place among the others.
+struct Seat {
+    is_free: bool,
+    /// The number of a job that is not wanted any more: its closure looks.
+    told: Arc<AtomicU64>,
+    runs: Option<Running>,
+}
+
+struct Running {
+    number: u64,
+    slip: Slip,
+    /// Since when.
+    since: Instant,
+    /// It counts as cancelled already.
+    given_up: bool,
+}
+
+/// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
+pub(crate) type Ender = RemoteResolver<()>;
+
+/// What the lock must be free for.
+#[derive(Default)]
+struct Later {
+    summons: Option<Summons>,
+    /// They have a place in the queue.
+    room: Vec<RemoteResolver<()>>,
+    /// The last thread has ended.
+    enders: Vec<Ender>,
+}
+
+/// What a thread runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunningJob {
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) time: Duration,
+}
 
 impl State {
-    /// Who is to be told now.
+    /// Jobs have left the queue.
+    fn room(&mut self, limit: usize) -> Vec<RemoteResolver<()>> {
+        let mut room = Vec::new();
+        let places = limit.saturating_sub(self.queue.len());
+        while room.len() < places {
+            match self.room.pop_front() {
+                Some(resolver) if resolver.is_cancelled() => {}
+                Some(resolver) => room.push(resolver),
+                None => break,
+            }
+        }
+        room
+    }
+
+    /// Who is to be told of the end, now.
     fn ended(&mut self) -> Vec<Ender> {
-        if self.stopped && self.threads == 0 { mem::take(&mut self.enders) } else { Vec::new() }
+        if self.stopped && self.crew.threads() == 0 { mem::take(&mut self.enders) } else { Vec::new() }
+    }
+
+    fn take_queue(&mut self) -> Vec<Entry> {
+        std::iter::from_fn(|| self.queue.pop()).collect()
+    }
+
+    /// What waits, and will never run, counts as cancelled.
+    fn cancel_queue(&mut self) -> Vec<Entry> {
+        let gone = self.take_queue();
+        self.counts.cancelled += gone.len() as u64;
+        gone
+    }
+
+    fn running(&self) -> Vec<RunningJob> {
+        let job = |running: &Running| RunningJob { at: running.slip.at, time: running.since.elapsed() };
+        self.seats.iter().filter_map(|seat| seat.runs.as_ref()).map(job).collect()
     }
 }
 
 impl Workers {
     pub(crate) fn new(config: Config) -> Arc<Workers> {
-        Arc::new(Workers { config, state: Mutex::default(), signal: Condvar::new() })
+        let state = State {
+            crew: Crew::new(config.min_threads, config.max_threads),
+            queue: Queue::default(),
+            counts: Counts::new(),
+            seats: Vec::new(),
+            started: 0,
+            stopped: false,
+            room: VecDeque::new(),
+            enders: Vec::new(),
+        };
+        Arc::new(Workers { config, state: Mutex::new(state), waiting: AtomicUsize::new(0) })
     }
 
-    /// Gives the job back if the pool was stopped.
-    pub(crate) fn submit(self: &Arc<Self>, job: Job) -> Result<Ticket, Job> {
+    /// Gives the job's number.
+    ///
+    /// # Errors
+    ///
+    /// The job and why it was not taken.
+    pub(crate) fn submit(self: &Arc<Self>, task: Box<dyn Task>, slip: Slip) -> Result<u64, (Box<dyn Task>, Failure)> {
+        let mut state = self.state.lock();
+        let number = state.counts.submitted;
+        state.counts.submitted += 1;
+        if state.stopped || state.queue.len() >= self.config.queue_limit {
+            state.counts.refused += 1;
+            let why = if state.stopped {
+                PoolStopped::default().into()
+            } else {
+                QueueFull { limit: self.config.queue_limit }.into()
+            };
+            drop(state);
+            return Err((task, why));
+        }
+        state.queue.push(Entry { number, task, slip });
+        let waiting = self.note_waiting(&state);
+        let summons = state.crew.summon(waiting);
+        drop(state);
+        if let Some(summons) = summons {
+            self.answer(summons);
+        }
+        Ok(number)
+    }
+
+    #[inline]
+    fn note_waiting(&self, state: &State) -> usize {
+        let waiting = state.queue.len();
+        if self.config.linger.is_some() {
+            // ORDERING: a hint: whoever sees it looks under the lock.
+            self.waiting.store(waiting, Ordering::Relaxed);
+        }
+        waiting
+    }
+
+    fn answer(self: &Arc<Self>, summons: Summons) {
+        match summons {
+            Summons::Wake(sleeper) => sleeper.unpark(),
+            Summons::Start => self.start(),
+        }
+    }
+
+    fn see_to(self: &Arc<Self>, later: Later) {
+        if let Some(summons) = later.summons {
+            self.answer(summons);
+        }
+        later.room.into_iter().chain(later.enders).for_each(|resolver| resolver.callback(()));
+    }
+
+    /// Nobody waits for this job any more. One that waits is taken out, and dropped here; one that runs is told.
+    pub(crate) fn cancel(self: &Arc<Self>, number: u64) {
+        let mut state = self.state.lock();
+        let mut later = Later::default();
+        let entry = state.queue.remove(number);
+        if entry.is_some() {
+            state.counts.cancelled += 1;
+            self.note_waiting(&state);
+            later.room = state.room(self.config.queue_limit);
+        } else {
+            state.give_up(|running| running.number == number);
+        }
+        drop(state);
+        drop(entry); // the lock is free: a destructor may submit
+        self.see_to(later);
+    }
+
+    /// A Deferred's resolver that is fired when a job may come: at once if there is room now.
+    pub(crate) fn when_room(&self, resolver: RemoteResolver<()>) {
         let mut state = self.state.lock();
         if state.stopped {
-            return Err(job);
+            drop(state);
+            resolver.errback(PoolStopped::default());
+        } else if state.queue.len() < self.config.queue_limit {
+            drop(state);
+            resolver.callback(());
+        } else {
+            state.room.push_back(resolver);
         }
-        let ticket = state.queue.push(job);
-        if state.queue.len() > state.coming {
-            if self.signal.notify_one() {
-                state.coming += 1;
-            } else if state.threads < self.config.max_threads {
-                self.start(state);
-            }
-        }
-        Ok(ticket)
     }
 
-    /// Takes back a job that has not begun. Its captures are dropped here.
-    pub(crate) fn cancel(&self, ticket: Ticket) {
-        let job = self.state.lock().queue.remove(ticket);
-        drop(job); // the lock is free: a destructor may submit
+    pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
+        let mut state = self.state.lock();
+        let told = state.crew.adjust(min, max);
+        let waiting = state.queue.len();
+        let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
+        let gone = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };
+        later.enders = state.ended();
+        drop(state);
+        told.iter().for_each(|sleeper| sleeper.unpark());
+        stopped_for(gone);
+        self.see_to(later);
     }
 
-    /// No more jobs: those that wait are run, and then each thread ends. `ender` runs when none is left: in the last
-    /// one, or here.
-    pub(crate) fn stop(&self, ender: Option<Ender>) {
+    /// No more jobs. Those that wait are run, or cancelled; then each thread ends, and `ender` is told.
+    pub(crate) fn stop(self: &Arc<Self>, cancels: bool, ender: Option<Ender>) {
         let mut state = self.state.lock();
         state.stopped = true;
-        state.coming += self.signal.notify_all();
+        // With a maximum of 0 nobody would ever run them.
+        let gone = if cancels || state.crew.max() == 0 { state.cancel_queue() } else { Vec::new() };
+        self.note_waiting(&state);
+        let room = mem::take(&mut state.room);
+        let sleepers = state.crew.wake_all();
         state.enders.extend(ender);
-        let enders = state.ended();
+        let later = Later { enders: state.ended(), ..Later::default() };
         drop(state);
-        enders.into_iter().for_each(|ender| ender());
+        sleepers.iter().for_each(|sleeper| sleeper.unpark());
+        room.into_iter().for_each(|resolver| resolver.errback(PoolStopped::default()));
+        stopped_for(gone);
+        self.see_to(later);
     }
 
-    fn start(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        state.threads += 1;
-        state.coming += 1;
+    /// The deadline of a stop has passed: what waits is cancelled, what runs is given up.
+    pub(crate) fn stop_overdue(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        let gone = state.cancel_queue();
+        let running = state.running();
+        let owners = state.give_up(|_| true);
+        let enders = mem::take(&mut state.enders);
+        drop(state);
+        stopped_for(gone);
+        for (owner, key) in owners {
+            owner.give_up(key, Abandoned::new().into());
+        }
+        let overdue = StopOverdue { running: running.iter().map(|job| (job.at, job.time)).collect() };
+        enders.into_iter().for_each(|ender| ender.errback(overdue.clone()));
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.state.lock();
+        let oldest = state.queue.first().map(|entry| entry.slip.since);
+        state.counts.stats(state.crew.threads(), state.crew.busy(), state.queue.len(), oldest)
+    }
+
+    fn start(self: &Arc<Self>) {
+        let mut state = self.state.lock();
         state.started += 1;
         let name = format!("{}-{}", self.config.name, state.started);
         drop(state); // starting a thread takes longer than most jobs
@@ -121,119 +289,211 @@ impl Workers {
     }
 
     /// Where there is no thread at all, nobody would ever run the jobs that wait.
-    fn not_started(&self, error: io::Error) {
-        let error = NoThread { source: Arc::new(error) };
+    fn not_started(self: &Arc<Self>, error: io::Error) {
         let mut state = self.state.lock();
-        state.threads -= 1;
-        state.coming -= 1;
-        let jobs = (state.threads == 0).then(|| state.queue.take_all());
-        let enders = state.ended();
+        let waiting = state.queue.len();
+        let instead = state.crew.start_failed(waiting);
+        let refused = if state.crew.threads() == 0 { state.take_queue() } else { Vec::new() };
+        state.counts.refused += refused.len() as u64;
+        self.note_waiting(&state);
+        let later = Later { room: state.room(self.config.queue_limit), enders: state.ended(), ..Later::default() };
         drop(state);
-        for job in jobs.into_iter().flatten() {
-            job(Err(error.clone().into()));
+        if let Some(sleeper) = instead {
+            sleeper.unpark();
         }
-        enders.into_iter().for_each(|ender| ender());
+        let why = NoThread::new(error);
+        refused.into_iter().for_each(|entry| entry.refuse(why.clone().into()));
+        self.see_to(later);
     }
 
-    fn work(&self) {
-        let mut state = self.state.lock();
-        state.coming -= 1;
+    /// What a thread of the pool does.
+    fn work(self: Arc<Self>) {
+        call_hook(self.config.on_thread_start.as_ref());
+        let me = Sleeper::new(current());
+        let (seat, told) = self.state.lock().sit();
+        let mut lingers = self.config.linger.is_some();
         loop {
-            if let Some(job) = state.queue.pop() {
-                MutexGuard::unlocked(&mut state, || run(job));
-            } else if state.stopped {
-                break;
-            } else if state.threads <= self.config.min_threads {
-                self.signal.wait(&mut state);
-                state.coming -= 1;
-            } else if !self.signal.wait_for(&mut state, self.config.keep_alive).timed_out() {
-                state.coming -= 1;
-            } else if state.queue.len() == 0 && state.threads > self.config.min_threads {
+            let mut state = self.state.lock();
+            if state.crew.is_too_large() || (state.stopped && state.queue.len() == 0) {
+                let waiting = state.queue.len();
+                let summons = state.crew.leave(waiting);
+                drop(state);
+                self.see_to(Later { summons, ..Later::default() });
                 break;
             }
+            if let Some(entry) = state.queue.pop() {
+                state.crew.begin_job();
+                let waiting = self.note_waiting(&state);
+                let summons = state.crew.summon(waiting);
+                let room = state.room(self.config.queue_limit);
+                let (number, task) = state.begin(seat, entry, Instant::now());
+                drop(state);
+                self.see_to(Later { summons, room, ..Later::default() });
+                self.run(number, task, seat, &told);
+                lingers = self.config.linger.is_some();
+            } else if lingers {
+                drop(state);
+                self.linger();
+                lingers = false;
+            } else {
+                state.crew.fall_asleep(&me);
+                let alarm = state.crew.has_alarm(&me);
+                drop(state);
+                if !self.sleep(&me, alarm) {
+                    break;
+                }
+                lingers = self.config.linger.is_some();
+            }
         }
-        state.threads -= 1;
-        let enders = state.ended();
+        call_hook(self.config.on_thread_end.as_ref());
+        let mut state = self.state.lock();
+        state.seats[seat].is_free = true;
+        let waiting = state.queue.len();
+        let later = Later { summons: state.crew.left(waiting), enders: state.ended(), ..Later::default() };
         drop(state);
-        enders.into_iter().for_each(|ender| ender());
-    }
-}
-
-/// A job turns the panics of its closure into results. What may be left is a panic of a late result's destructor, which
-/// has nowhere to go and must not take the worker with it.
-fn run(job: Job) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| job(Ok(()))));
-}
-
-/// The system gives the pool no thread, and it has none: the job did not run.
-#[derive(Clone, Debug)]
-pub struct NoThread {
-    source: Arc<io::Error>,
-}
-
-impl fmt::Display for NoThread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool has no thread for the job and cannot start one")
-    }
-}
-
-impl Error for NoThread {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
-    }
-}
-
-/// The pool was stopped and takes no more jobs: this one did not run.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct PoolStopped;
-
-impl fmt::Display for PoolStopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool was stopped and takes no more jobs")
-    }
-}
-
-impl Error for PoolStopped {}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    fn workers(max_threads: usize) -> Arc<Workers> {
-        let keep_alive = Duration::MAX;
-        Workers::new(Config { min_threads: 0, max_threads, keep_alive, name: "test".into(), stack_size: None })
+        self.see_to(later);
     }
 
-    #[test]
-    fn a_job_starts_no_thread_while_a_worker_is_coming_that_has_none() {
-        let workers = workers(9);
-        workers.state.lock().coming = 2;
-        for _ in 0..2 {
-            assert!(workers.submit(Box::new(|_| ())).is_ok());
-            assert_eq!(workers.state.lock().started, 0);
+    /// Runs jobs as long as there are any.
+    fn run(self: &Arc<Self>, mut number: u64, mut task: Box<dyn Task>, seat: usize, told: &AtomicU64) {
+        loop {
+            let ending = task.run(&Job::new(told, number));
+            let now = Instant::now();
+            let mut state = self.state.lock();
+            let Running { slip, given_up, .. } = state.finish(seat, ending, now);
+            let mut later = Later::default();
+            let next = if state.crew.is_too_large() { None } else { state.queue.pop() };
+            let next = match next {
+                None => {
+                    state.crew.end_job();
+                    None
+                }
+                Some(entry) => {
+                    self.note_waiting(&state);
+                    later.room = state.room(self.config.queue_limit);
+                    Some(state.begin(seat, entry, now))
+                }
+            };
+            drop(state);
+            if given_up {
+                drop_guarded(task);
+            } else {
+                take_home(slip, task);
+            }
+            self.see_to(later);
+            match next {
+                None => return,
+                Some(next) => (number, task) = next,
+            }
         }
-        assert!(workers.submit(Box::new(|_| ())).is_ok());
-        assert_eq!(workers.state.lock().started, 1);
-        workers.stop(None);
     }
 
-    #[test]
-    fn stopping_leaves_no_thread_and_nobody_coming() {
-        let workers = workers(3);
-        let (sender, ran) = mpsc::channel();
-        for _ in 0..100 {
-            let sender = sender.clone();
-            assert!(workers.submit(Box::new(move |_| sender.send(()).unwrap())).is_ok());
+    /// Until somebody is to come. False if this thread has slept for its keep-alive and is leaving.
+    fn sleep(&self, me: &Arc<Sleeper>, mut alarm: bool) -> bool {
+        let since = Instant::now();
+        loop {
+            let left = if alarm { self.config.keep_alive.saturating_sub(since.elapsed()) } else { Duration::MAX };
+            if !alarm {
+                thread::park();
+            } else if !left.is_zero() {
+                thread::park_timeout(left);
+            }
+            let mut state = self.state.lock();
+            if !me.is_asleep() {
+                return true;
+            }
+            alarm = state.crew.has_alarm(me);
+            if alarm && since.elapsed() >= self.config.keep_alive {
+                let next = state.crew.leave_asleep();
+                drop(state);
+                if let Some(next) = next {
+                    next.unpark();
+                }
+                return false;
+            }
         }
-        drop(sender);
-        assert_eq!(ran.iter().count(), 100);
-        workers.stop(None);
-        while workers.state.lock().threads > 0 {
-            thread::yield_now();
+    }
+
+    /// Spins for a moment, as long as there is no job.
+    fn linger(&self) {
+        let Some(time) = self.config.linger else { return };
+        let since = Instant::now();
+        while self.waiting.load(Ordering::Relaxed) == 0 && since.elapsed() < time {
+            for _ in 0..32 {
+                hint::spin_loop();
+            }
         }
-        assert_eq!(workers.state.lock().coming, 0);
+    }
+}
+
+impl State {
+    /// A new thread takes a seat.
+    fn sit(&mut self) -> (usize, Arc<AtomicU64>) {
+        let free = self.seats.iter().position(|seat| seat.is_free);
+        let seat = free.unwrap_or_else(|| {
+            self.seats.push(Seat { is_free: true, told: Arc::new(AtomicU64::new(u64::MAX)), runs: None });
+            self.seats.len() - 1
+        });
+        self.seats[seat].is_free = false;
+        (seat, self.seats[seat].told.clone())
+    }
+
+    /// The thread on this seat begins a job.
+    #[inline]
+    fn begin(&mut self, seat: usize, entry: Entry, now: Instant) -> (u64, Box<dyn Task>) {
+        let Entry { number, task, slip } = entry;
+        self.counts.waits.record(now.saturating_duration_since(slip.since));
+        self.seats[seat].runs = Some(Running { number, slip, since: now, given_up: false });
+        (number, task)
+    }
+
+    /// And ends it.
+    #[inline]
+    fn finish(&mut self, seat: usize, ending: Ending, now: Instant) -> Running {
+        let running = self.seats[seat].runs.take().expect("it has begun a job");
+        self.counts.runs.record(now.saturating_duration_since(running.since));
+        if running.given_up {
+            self.counts.abandoned -= 1;
+        } else {
+            self.counts.ended(ending);
+        }
+        running
+    }
+
+    /// Nobody waits for these jobs any more, which run on. Gives those who did.
+    fn give_up(&mut self, which: impl Fn(&Running) -> bool) -> Vec<(Arc<dyn Owner>, u64)> {
+        let mut owners = Vec::new();
+        for seat in &mut self.seats {
+            let Some(running) = seat.runs.as_mut().filter(|running| !running.given_up && which(running)) else {
+                continue;
+            };
+            running.given_up = true;
+            // ORDERING: a hint; nothing is published by it.
+            seat.told.store(running.number, Ordering::Relaxed);
+            self.counts.cancelled += 1;
+            self.counts.abandoned += 1;
+            owners.push((running.slip.owner.clone(), running.slip.key));
+        }
+        owners
+    }
+}
+
+/// Wakes a driver perhaps, which is foreign code.
+fn take_home(slip: Slip, task: Box<dyn Task>) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| slip.owner.take_home(slip.key, task)));
+}
+
+/// These jobs will not run, since the pool was stopped.
+fn stopped_for(jobs: Vec<Entry>) {
+    if jobs.is_empty() {
+        return;
+    }
+    let why = Cancelled::because("the pool was stopped");
+    jobs.into_iter().for_each(|job| job.refuse(why.clone().into()));
+}
+
+fn call_hook(hook: Option<&Hook>) {
+    if let Some(hook) = hook {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| hook())); // its message was printed
     }
 }

@@ -153,13 +153,24 @@ fn visit(pool: &ThreadPool) -> (String, mpsc::Receiver<()>) {
 }
 
 #[test]
-fn a_thread_without_work_ends_and_the_next_job_gets_a_new_one() {
-    let pool = ThreadPool::builder().max_threads(1).keep_alive(Duration::from_millis(1)).build();
-    for number in 1..=3 {
-        let (name, ended) = visit(&pool);
-        assert_eq!(name, format!("deferred-pool-{number}"));
-        ended.recv_timeout(LIMIT).unwrap();
+fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
+    let pool = ThreadPool::builder().max_threads(4).keep_alive(Duration::from_millis(1)).build();
+    let barrier = Arc::new(Barrier::new(4));
+    let meet = || {
+        let barrier = barrier.clone();
+        pool.defer_to_thread(move || {
+            barrier.wait();
+            Ok(())
+        })
+    };
+    for _ in 0..3 {
+        assert!(all(|_| (0..4).map(|_| meet()).collect()).iter().all(Result::is_ok));
+        while pool.stats().threads > 1 {
+            thread::yield_now();
+        }
     }
+    thread::sleep(Duration::from_millis(20)); // in which the last one must not end
+    assert_eq!((pool.stats().threads, pool.stats().idle), (1, 1));
 }
 
 #[test]

@@ -357,6 +357,32 @@ impl Reactor {
         self.core.batch.set(calls.max(1));
     }
 
+    /// What [`set_batch`](Self::set_batch) says.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.core.batch.get()
+    }
+
+    /// Runs a call now as a turn runs a posted one, with the place that it is named by: its error or panic is reported
+    /// and ends here, and a [`Watchdog`] knows the place while it runs.
+    ///
+    /// For an adapter that brings several results with one post: a result each, with the place that asked for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use deferred_core::{Failure, Reactor, on_unhandled};
+    ///
+    /// let _hook = on_unhandled(|unhandled| eprintln!("{unhandled}"));
+    /// let reactor = Reactor::new();
+    /// reactor.call_as_posted(Location::caller(), || Err::<(), _>(Failure::msg("told with this line")));
+    /// ```
+    pub fn call_as_posted<R: IntoDeferred<Failure>>(&self, at: &'static Location<'static>, call: impl FnOnce() -> R) {
+        self.note(CallKind::Posted, at);
+        guarded(at, call);
+    }
+
     /// The waker for coroutines that nobody has kept.
     pub(crate) fn spare_waker(&self) -> &Spare {
         &self.core.wakers
@@ -370,7 +396,9 @@ impl Reactor {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    /// Whether it has ended: see [the end](Self#the-end).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
         self.core.life.get() == Life::Closed
     }
 

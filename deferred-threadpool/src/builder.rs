@@ -1,0 +1,142 @@
+//! The settings of a pool to be.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pool::ThreadPool;
+
+/// What threads call when they start and end.
+pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) min_threads: usize,
+    pub(crate) max_threads: usize,
+    pub(crate) keep_alive: Duration,
+    pub(crate) name: String,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) queue_limit: usize,
+    pub(crate) linger: Option<Duration>,
+    pub(crate) on_thread_start: Option<Hook>,
+    pub(crate) on_thread_end: Option<Hook>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("min_threads", &self.min_threads)
+            .field("max_threads", &self.max_threads)
+            .field("keep_alive", &self.keep_alive)
+            .field("name", &self.name)
+            .field("stack_size", &self.stack_size)
+            .field("queue_limit", &self.queue_limit)
+            .field("linger", &self.linger)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings of a [`ThreadPool`] to be: made by [`ThreadPool::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "call `build` to make the pool"]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Builder {
+        Builder {
+            config: Config {
+                min_threads: 0,
+                max_threads: 10,
+                keep_alive: Duration::from_secs(10),
+                name: "deferred-pool".into(),
+                stack_size: None,
+                queue_limit: usize::MAX,
+                linger: None,
+                on_thread_start: None,
+                on_thread_end: None,
+            },
+        }
+    }
+
+    /// How many threads stay, once they were needed, however long there is no work: none unless set, which is as good
+    /// as one. More than the maximum count as that.
+    ///
+    /// [`ThreadPool::adjust_pool_size`] changes it later.
+    pub fn min_threads(mut self, min_threads: usize) -> Self {
+        self.config.min_threads = min_threads;
+        self
+    }
+
+    /// How many threads there are at most: 10 unless set, as in Twisted's reactor. With 0 jobs wait until
+    /// [`ThreadPool::adjust_pool_size`] allows some.
+    ///
+    /// # One thread
+    ///
+    /// A pool of one thread is for a library that must always be called from the same one. The thread stays until the
+    /// pool is stopped, so what the library keeps for it, or what jobs keep in a `thread_local!`, is there for the next
+    /// job.
+    pub fn max_threads(mut self, max_threads: usize) -> Self {
+        self.config.max_threads = max_threads;
+        self
+    }
+
+    /// How long a thread without work waits for some before it ends, where there are more than the minimum: 10 seconds
+    /// unless set. They end one after the other. The last one stays until the pool ends, and costs nothing but its
+    /// memory.
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.config.keep_alive = keep_alive;
+        self
+    }
+
+    /// What the threads are called, with a number behind it: `deferred-pool` unless set.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// The stack of each thread, in bytes: the standard library's default unless set.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.config.stack_size = Some(bytes);
+        self
+    }
+
+    /// How many jobs wait for a thread at most: any number unless set. One that comes when so many wait is refused: its
+    /// Deferred has failed with [`QueueFull`](crate::QueueFull). Whoever would rather wait asks for
+    /// [`ThreadPool::room`] first.
+    ///
+    /// A limit is what keeps a producer that is faster than the pool from filling the memory.
+    pub fn queue_limit(mut self, jobs: usize) -> Self {
+        self.config.queue_limit = jobs;
+        self
+    }
+
+    /// Called by each thread when it starts, before its first job. A panic of it is printed and changes nothing.
+    pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.config.on_thread_start = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called by each thread when it ends, after its last job. A panic of it is printed and changes nothing.
+    pub fn on_thread_end(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.config.on_thread_end = Some(Arc::new(hook));
+        self
+    }
+
+    /// Lets a thread that has just run a job spin for so long before it sleeps: off unless set.
+    ///
+    /// It takes a job that comes meanwhile without having to be woken, which is most of the time of a short job. Of some
+    /// use are a few microseconds up to a hundred. It costs that much of a processor after each job, and where the loop
+    /// has no other processor to run on it makes everything slower.
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.config.linger = Some(time);
+        self
+    }
+
+    /// Makes the pool. No thread is started before the first job.
+    pub fn build(mut self) -> ThreadPool {
+        self.config.min_threads = self.config.min_threads.min(self.config.max_threads);
+        ThreadPool::with(self.config)
+    }
+}
