@@ -315,10 +315,7 @@ impl Workers {
         loop {
             let mut state = self.state.lock();
             if state.crew.is_too_large() || (state.stopped && state.queue.len() == 0) {
-                let waiting = state.queue.len();
-                let summons = state.crew.leave(waiting);
-                drop(state);
-                self.see_to(Later { summons, ..Later::default() });
+                state.crew.leave();
                 break;
             }
             if let Some(entry) = state.queue.pop() {

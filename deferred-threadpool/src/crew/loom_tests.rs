@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use loom::sync::Notify;
 use loom::thread;
 
 use super::{Crew, Sleeper, Summons};
@@ -11,6 +12,7 @@ use crate::sync::{Mutex, current};
 /// A pool whose jobs are a number.
 struct Pool {
     state: Mutex<State>,
+    ran: Notify,
 }
 
 struct State {
@@ -22,7 +24,8 @@ struct State {
 
 impl Pool {
     fn new(max: usize) -> Arc<Pool> {
-        Arc::new(Pool { state: Mutex::new(State { crew: Crew::new(0, max), waiting: 0, ran: 0, stopped: false }) })
+        let state = State { crew: Crew::new(0, max), waiting: 0, ran: 0, stopped: false };
+        Arc::new(Pool { state: Mutex::new(state), ran: Notify::new() })
     }
 
     fn submit(self: &Arc<Self>) {
@@ -50,10 +53,8 @@ impl Pool {
         let mut state = self.state.lock();
         loop {
             if state.crew.is_too_large() || (state.waiting == 0 && state.stopped) {
-                let waiting = state.waiting;
-                let summons = state.crew.leave(waiting);
+                state.crew.leave();
                 drop(state);
-                self.answer(summons);
                 state = self.state.lock();
                 let waiting = state.waiting;
                 let summons = state.crew.left(waiting);
@@ -70,6 +71,7 @@ impl Pool {
                 state = self.state.lock();
                 state.ran += 1;
                 state.crew.end_job();
+                self.ran.notify();
             } else {
                 state.crew.fall_asleep(&me);
                 while me.is_asleep() {
@@ -81,7 +83,11 @@ impl Pool {
         }
     }
 
-    fn stop(&self) {
+    /// When so many jobs have run. If one is left behind, loom reports a deadlock; and if a thread never ends.
+    fn stop_after(&self, jobs: usize) {
+        while self.state.lock().ran < jobs {
+            self.ran.wait();
+        }
         let mut state = self.state.lock();
         state.stopped = true;
         let sleepers = state.crew.wake_all();
@@ -102,9 +108,7 @@ fn loom_a_job_that_comes_while_a_thread_falls_asleep_is_run() {
         let pool = Pool::new(1);
         pool.submit();
         pool.submit();
-        pool.stop();
-        // Loom reports a deadlock if a thread sleeps for ever, which the last to end would be.
-        thread::yield_now();
+        pool.stop_after(2);
     });
 }
 
@@ -115,8 +119,8 @@ fn loom_two_threads_and_two_who_submit() {
         let other = pool.clone();
         let submits = thread::spawn(move || other.submit());
         pool.submit();
+        pool.stop_after(2);
         submits.join().unwrap();
-        pool.stop();
     });
 }
 
@@ -129,6 +133,6 @@ fn loom_a_thread_that_is_one_too_many_leaves_its_job_to_another() {
         let told = pool.state.lock().crew.adjust(0, 1);
         told.iter().for_each(|sleeper| sleeper.unpark());
         pool.submit();
-        pool.stop();
+        pool.stop_after(3);
     });
 }
