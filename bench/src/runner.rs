@@ -1,6 +1,9 @@
 //! Takes samples of both sides of a row in turn, and prints what they say.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use cpu_time::ProcessTime;
 
 use crate::count;
 
@@ -25,6 +28,41 @@ pub(crate) enum Bar {
     Extra(f64),
 }
 
+/// On which processors a row runs, of those that there are.
+#[derive(Clone, Copy)]
+pub(crate) enum Cores {
+    Any,
+    /// All of it on the first.
+    One,
+    /// This thread on the first, its workers on the second.
+    Two,
+}
+
+impl Cores {
+    /// Threads that are started later start there too.
+    fn pin_this(self) {
+        if !matches!(self, Cores::Any) {
+            pin(0);
+        }
+    }
+
+    /// What a worker calls when it starts.
+    pub(crate) fn pin_worker(self) {
+        if let Cores::Two = self {
+            pin(1);
+        }
+    }
+}
+
+fn pin(index: usize) {
+    // Asked once, by whoever is not pinned yet: later it says where this thread may run.
+    static CORES: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
+    let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
+    if let Some(core) = cores.get(index) {
+        core_affinity::set_for_current(*core);
+    }
+}
+
 /// What one side does, as often as it is told.
 pub(crate) struct Side {
     pub(crate) what: &'static str,
@@ -42,6 +80,28 @@ impl Side {
             start.elapsed()
         };
         Side { what, run: Box::new(run) }
+    }
+
+    /// Counts the time of all processors that this process uses, instead of what passes.
+    pub(crate) fn cpu(what: &'static str, operation: impl Fn() + 'static) -> Side {
+        let run = move |times| {
+            let start = ProcessTime::now();
+            for _ in 0..times {
+                operation();
+            }
+            start.elapsed()
+        };
+        Side { what, run: Box::new(run) }
+    }
+
+    /// With this thread pinned.
+    pub(crate) fn on(self, cores: Cores) -> Side {
+        let run = self.run;
+        let pinned = move |times| {
+            cores.pin_this();
+            run(times)
+        };
+        Side { what: self.what, run: Box::new(pinned) }
     }
 
     /// How often it must run for a sample of at least `sample`.

@@ -4,13 +4,15 @@ mod coroutine;
 mod engine;
 mod line;
 mod many;
+mod pool;
 mod post;
 mod time;
 
 use crate::runner::{Row, Size};
 
 pub(crate) fn all() -> Vec<Row> {
-    let rows = [engine::rows(), coroutine::rows(), many::rows(), line::rows(), time::rows(), post::rows()];
+    let rows =
+        [engine::rows(), coroutine::rows(), many::rows(), line::rows(), time::rows(), post::rows(), pool::rows()];
     rows.into_iter().flatten().collect()
 }
 
