@@ -235,12 +235,18 @@ fn ten_idle() -> Row {
             park::run(|reactor| {
                 for _ in 0..IDLE {
                     let (left, stops) = (left.clone(), reactor.clone());
-                    drop(pool.defer_to_thread_on(reactor, move || Ok(nap())).add_callback(move |()| {
-                        left.set(left.get() - 1);
-                        if left.get() == 0 {
-                            stops.stop();
-                        }
-                    }));
+                    drop(
+                        pool.defer_to_thread_on(reactor, move || {
+                            nap();
+                            Ok(())
+                        })
+                        .add_callback(move |()| {
+                            left.set(left.get() - 1);
+                            if left.get() == 0 {
+                                stops.stop();
+                            }
+                        }),
+                    );
                 }
             });
         }),

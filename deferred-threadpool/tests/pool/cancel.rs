@@ -1,0 +1,188 @@
+//! Jobs that nobody waits for any more.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use deferred_threadpool::{Cancelled, Job, ThreadPool, TimedOut, park};
+
+use crate::{LIMIT, adds_up, all, hold, until};
+
+#[test]
+fn a_job_cancelled_while_it_waits_never_runs_and_is_dropped_at_once() {
+    let pool = ThreadPool::new(1);
+    let capture = Arc::new(());
+    let results = all(|_| {
+        let (holding, release) = hold(&pool);
+        let held = capture.clone();
+        let queued = pool.defer_to_thread(move || unreachable!("{held:?}"));
+        assert_eq!(Arc::strong_count(&capture), 2);
+        queued.cancel();
+        assert_eq!(Arc::strong_count(&capture), 1);
+        release.send(()).unwrap();
+        vec![queued, holding]
+    });
+    assert!(results[0].as_ref().unwrap_err().check::<Cancelled>());
+    assert!(results[1].is_ok());
+}
+
+#[test]
+fn a_job_cancelled_while_it_runs_goes_on_and_its_result_is_dropped() {
+    let pool = ThreadPool::new(1);
+    let result = Arc::new(());
+    let late = result.clone();
+    let outcome = park::run_until(|_| {
+        let (begun, has_begun) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let mut deferred = pool.defer_to_thread(move || {
+            begun.send(()).unwrap();
+            released.recv_timeout(LIMIT)?;
+            Ok(late)
+        });
+        has_begun.recv_timeout(LIMIT).unwrap();
+        deferred.cancel();
+        release.send(()).unwrap();
+        let cancelled = deferred.peek().unwrap().unwrap_err().check::<Cancelled>();
+        // The pool's only thread is free again when this one runs: the late result was posted before.
+        pool.defer_to_thread(move || Ok(cancelled))
+    });
+    assert!(outcome.unwrap());
+    assert_eq!(Arc::strong_count(&result), 1);
+}
+
+#[test]
+fn a_job_that_runs_sees_the_stop_flag_and_its_thread_is_abandoned_until_it_is_free() {
+    let pool = ThreadPool::new(1);
+    let (begun, has_begun) = mpsc::channel();
+    let (stopped, has_stopped) = mpsc::channel();
+    let result = park::run_until(|_| {
+        let job = pool.defer_to_thread_with(move |job: &Job<'_>| {
+            begun.send(job.is_cancelled()).unwrap();
+            while !job.is_cancelled() {
+                thread::yield_now();
+            }
+            stopped.send(()).unwrap();
+            Ok(())
+        });
+        assert!(!has_begun.recv_timeout(LIMIT).unwrap());
+        job.cancel();
+        let stats = pool.stats();
+        assert_eq!((stats.cancelled, stats.submitted), (1, 1));
+        assert!(stats.abandoned == stats.busy);
+        adds_up(&stats);
+        job
+    });
+    assert!(result.unwrap_err().check::<Cancelled>());
+    has_stopped.recv_timeout(LIMIT).unwrap();
+    until(|| pool.stats().busy == 0);
+    let stats = pool.stats();
+    assert_eq!((stats.cancelled, stats.done, stats.abandoned), (1, 0, 0));
+    adds_up(&stats);
+}
+
+#[test]
+fn a_flag_is_for_one_job_and_not_for_the_next_of_its_thread() {
+    let pool = ThreadPool::new(1);
+    park::run_until(|_| {
+        let (begun, has_begun) = mpsc::channel();
+        let first = pool.defer_to_thread_with(move |job: &Job<'_>| {
+            begun.send(()).unwrap();
+            while !job.is_cancelled() {
+                thread::yield_now();
+            }
+            Ok(())
+        });
+        has_begun.recv_timeout(LIMIT).unwrap();
+        first.cancel();
+        drop(first.add_errback(|failure| failure.trap::<Cancelled>().map(drop)));
+        pool.defer_to_thread_with(|job: &Job<'_>| Ok(assert!(!job.is_cancelled())))
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_late_result_is_dropped_in_its_thread() {
+    struct Says(mpsc::Sender<thread::ThreadId>);
+    impl Drop for Says {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+    let (sender, dropped) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
+    let pool = ThreadPool::new(1);
+    let result = park::run_until(|_| {
+        let job = pool.defer_to_thread_with(move |job: &Job<'_>| {
+            begun.send(thread::current().id()).unwrap();
+            while !job.is_cancelled() {
+                thread::yield_now();
+            }
+            Ok(Says(sender))
+        });
+        let there = has_begun.recv_timeout(LIMIT).unwrap();
+        job.cancel();
+        assert_eq!(dropped.recv_timeout(LIMIT).unwrap(), there);
+        job
+    });
+    assert!(result.is_err());
+}
+
+#[test]
+fn a_job_cancelled_when_its_result_is_home_already_is_done_and_the_result_is_dropped() {
+    let pool = ThreadPool::new(1);
+    let value = Arc::new(());
+    let result = value.clone();
+    park::run_until(|_| {
+        let job = pool.defer_to_thread(move || Ok(result));
+        until(|| pool.stats().done == 1);
+        job.cancel();
+        assert!(job.try_take().unwrap().unwrap_err().check::<Cancelled>());
+        pool.defer_to_thread(|| Ok(()))
+    })
+    .unwrap();
+    assert_eq!(Arc::strong_count(&value), 1);
+    assert_eq!((pool.stats().done, pool.stats().cancelled), (2, 0));
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn a_timeout_cancels_what_waits_and_what_runs() {
+    let pool = ThreadPool::new(1);
+    let results = all(|reactor| {
+        let soon = Duration::from_millis(5);
+        let runs = pool.defer_to_thread_with(|job: &Job<'_>| {
+            while !job.is_cancelled() {
+                thread::yield_now();
+            }
+            Ok(())
+        });
+        let waits = pool.defer_to_thread(|| Ok(thread::sleep(LIMIT)));
+        vec![waits.add_timeout(soon, reactor), runs.add_timeout(soon * 2, reactor)]
+    });
+    assert!(results.into_iter().all(|result| result.unwrap_err().check::<TimedOut>()));
+    until(|| pool.stats().busy == 0);
+    assert_eq!(pool.stats().cancelled, 2);
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn of_many_that_wait_the_cancelled_ones_never_run_and_the_others_keep_their_order() {
+    let pool = ThreadPool::new(1);
+    let (sender, ran) = mpsc::channel();
+    all(|_| {
+        let (holding, release) = hold(&pool);
+        let mut jobs: Vec<_> = (0..1000)
+            .map(|number| {
+                let sender = sender.clone();
+                pool.defer_to_thread(move || Ok(sender.send(number)?))
+            })
+            .collect();
+        jobs.iter().enumerate().filter(|(number, _)| number % 3 != 0).for_each(|(_, job)| job.cancel());
+        assert_eq!(pool.stats().queued, 334);
+        adds_up(&pool.stats());
+        release.send(()).unwrap();
+        jobs.push(holding);
+        jobs
+    });
+    assert!(ran.try_iter().eq((0..1000).filter(|number| number % 3 == 0)));
+}

@@ -1,0 +1,112 @@
+//! The end of a reactor whose jobs are still out.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use deferred_threadpool::{Abandoned, Job, Reactor, ThreadPool, defer_to_thread, park};
+
+use crate::{LIMIT, adds_up, hold, until};
+
+#[test]
+fn closing_the_reactor_abandons_its_jobs_and_ends_its_default_pool() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let capture = Arc::new(());
+    let (release, released) = mpsc::channel::<()>();
+    park::run(|reactor| {
+        // Ten hold all threads of the default pool, the others wait.
+        let released = Arc::new(parking_lot::Mutex::new(released));
+        for number in 0..20 {
+            let (released, held, log) = (released.clone(), capture.clone(), log.clone());
+            let job = move || {
+                let _ = released.lock().recv_timeout(LIMIT);
+                drop(held);
+                Ok(())
+            };
+            defer_to_thread(job).add_both(move |result| {
+                log.borrow_mut().push((number, result.unwrap_err().check::<Abandoned>()));
+                Ok(())
+            });
+        }
+        reactor.stop();
+    });
+    assert_eq!(log.take(), (0..20).map(|number| (number, true)).collect::<Vec<_>>());
+    drop(release); // the ten end
+    while Arc::strong_count(&capture) > 1 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_job_that_waits_longer_than_its_reactor_never_runs() {
+    let pool = ThreadPool::new(1);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counter = ran.clone();
+    let ended = Rc::new(RefCell::new(Vec::new()));
+    let ends = ended.clone();
+    let release = park::run(|reactor| {
+        let (holding, release) = hold(&pool);
+        let queued = pool.defer_to_thread(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        for deferred in [holding, queued] {
+            let ends = ends.clone();
+            drop(deferred.add_both(move |result| ends.borrow_mut().push(result.unwrap_err().check::<Abandoned>())));
+        }
+        reactor.stop();
+        release
+    });
+    assert_eq!(ended.take(), [true, true]);
+    release.send(()).unwrap();
+    // The only thread comes to this job when it is done with those two.
+    assert!(park::run_until(|_| pool.defer_to_thread(|| Ok(()))).is_ok());
+    assert_eq!(ran.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn at_the_end_of_a_reactor_what_waits_is_cancelled_and_what_runs_is_told() {
+    let pool = ThreadPool::new(1);
+    let (stopped, has_stopped) = mpsc::channel();
+    let ended = Rc::new(RefCell::new(Vec::new()));
+    let ends = ended.clone();
+    park::run(|reactor| {
+        let (begun, has_begun) = mpsc::channel();
+        let runs = pool.defer_to_thread_with(move |job: &Job<'_>| {
+            begun.send(()).unwrap();
+            while !job.is_cancelled() {
+                thread::yield_now();
+            }
+            Ok(stopped.send(())?)
+        });
+        has_begun.recv_timeout(LIMIT).unwrap();
+        for job in [runs, pool.defer_to_thread(|| Ok(()))] {
+            let ends = ends.clone();
+            drop(job.add_both(move |result| ends.borrow_mut().push(result.unwrap_err().check::<Abandoned>())));
+        }
+        reactor.stop();
+    });
+    assert_eq!(ended.take(), [true, true]);
+    let stats = pool.stats();
+    assert_eq!((stats.cancelled, stats.queued), (2, 0));
+    adds_up(&stats);
+    has_stopped.recv_timeout(LIMIT).unwrap();
+    until(|| pool.stats().busy == 0);
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn a_result_that_was_home_when_the_reactor_ended_is_dropped() {
+    let pool = ThreadPool::new(1);
+    let value = Arc::new(());
+    let result = value.clone();
+    let reactor = Reactor::new();
+    let job = pool.defer_to_thread_on(&reactor, move || Ok(result));
+    until(|| pool.stats().done == 1);
+    drop(reactor);
+    assert!(job.try_take().unwrap().unwrap_err().check::<Abandoned>());
+    until(|| Arc::strong_count(&value) == 1); // its thread may be about to bring it
+    adds_up(&pool.stats());
+}

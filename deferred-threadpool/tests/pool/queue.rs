@@ -1,0 +1,91 @@
+//! How many jobs wait, and what happens when they are too many.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use deferred_threadpool::{NoReactor, PoolStopped, QueueFull, ThreadPool, inline_callbacks, park};
+
+use crate::{adds_up, all, hold};
+
+#[test]
+fn a_job_too_many_is_refused_at_once_and_dropped() {
+    let pool = ThreadPool::builder().max_threads(1).queue_limit(2).build();
+    let capture = Arc::new(());
+    let results = all(|_| {
+        let (holding, release) = hold(&pool);
+        let waiting = [pool.defer_to_thread(|| Ok(())), pool.defer_to_thread(|| Ok(()))];
+        let held = capture.clone();
+        let refused = pool.defer_to_thread(move || unreachable!("{held:?}")).map(|()| ());
+        assert!(refused.is_ready());
+        assert_eq!(Arc::strong_count(&capture), 1);
+        let failure = refused.try_take().unwrap().unwrap_err();
+        assert_eq!(failure.downcast_ref::<QueueFull>().unwrap().limit, 2);
+        assert!(failure.to_string().contains("room()"), "{failure}");
+        adds_up(&pool.stats());
+        assert_eq!((pool.stats().refused, pool.stats().queued), (1, 2));
+        release.send(()).unwrap();
+        [holding].into_iter().chain(waiting).collect()
+    });
+    assert!(results.iter().all(Result::is_ok));
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn room_is_told_in_the_order_in_which_it_was_asked_for_one_for_each_place() {
+    let pool = ThreadPool::builder().max_threads(1).queue_limit(2).build();
+    let log = Rc::new(RefCell::new(Vec::new()));
+    all(|_| {
+        assert_eq!(log.borrow().len(), 0);
+        let (holding, release) = hold(&pool);
+        let waiting = [pool.defer_to_thread(|| Ok(())), pool.defer_to_thread(|| Ok(()))];
+        let asked = (0..3).map(|number| {
+            let log = log.clone();
+            pool.room().add_callback(move |()| log.borrow_mut().push(number))
+        });
+        let asked: Vec<_> = asked.collect();
+        asked[1].cancel();
+        waiting[0].cancel(); // a place
+        release.send(()).unwrap(); // another, and another
+        [holding].into_iter().chain(waiting).chain(asked).collect()
+    });
+    assert_eq!(log.take(), [0, 2]);
+}
+
+#[test]
+fn room_is_there_at_once_where_there_is_some() {
+    let pool = ThreadPool::builder().queue_limit(1).build();
+    park::run_until(|_| pool.room()).unwrap();
+    assert!(pool.room().try_take().unwrap().unwrap_err().check::<NoReactor>());
+}
+
+#[test]
+fn stopping_ends_the_wait_for_room() {
+    let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
+    let result = park::run_until(|_| {
+        let room = pool.room();
+        assert!(!room.is_ready());
+        drop(pool.stop());
+        room
+    });
+    assert!(result.unwrap_err().check::<PoolStopped>());
+    assert!(park::run_until(|_| pool.room()).unwrap_err().check::<PoolStopped>());
+}
+
+#[test]
+fn a_producer_that_asks_for_room_is_never_refused() {
+    let pool = ThreadPool::builder().max_threads(2).queue_limit(3).build();
+    let jobs = pool.clone();
+    park::run_until(move |_| {
+        inline_callbacks(async move {
+            for number in 0..2000 {
+                jobs.room().await?;
+                jobs.call_in_thread(move || Ok(number));
+                assert!(jobs.stats().queued <= 3);
+            }
+            jobs.stop().await
+        })
+    })
+    .unwrap();
+    assert_eq!((pool.stats().done, pool.stats().refused), (2000, 0));
+}

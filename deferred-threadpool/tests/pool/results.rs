@@ -1,0 +1,220 @@
+//! What becomes of a result, and in which thread.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use deferred_threadpool::{
+    Abandoned, Failure, NoReactor, Panicked, Reactor, ThreadPool, call_multiple_in_thread, defer_to_thread,
+    on_unhandled, park,
+};
+
+use crate::{LIMIT, all};
+
+#[test]
+fn a_job_runs_in_another_thread_and_its_callbacks_in_this_one() {
+    let here = thread::current().id();
+    let result = park::run_until(|_| {
+        defer_to_thread(|| Ok(thread::current().id())).add_callback(|there| Ok((there, thread::current().id())))
+    });
+    let (job, callback) = result.unwrap();
+    assert_ne!(job, here);
+    assert_eq!(callback, here);
+}
+
+#[test]
+fn an_error_arrives_at_the_errback() {
+    let result = park::run_until(|_| defer_to_thread(|| Ok(std::fs::read("/no/such/file")?)));
+    assert_eq!(result.unwrap_err().downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_panic_arrives_at_the_errback_and_the_thread_lives_on() {
+    let pool = ThreadPool::new(1);
+    let results = all(|_| {
+        vec![
+            pool.defer_to_thread(|| -> Result<_, Failure> { panic!("the job's own") }),
+            pool.defer_to_thread(|| Ok(thread::current().name().map(str::to_owned))),
+        ]
+    });
+    let [Err(failure), Ok(name)] = results.as_slice() else { panic!("{results:?}") };
+    assert_eq!(failure.downcast_ref::<Panicked>().unwrap().message(), "the job's own");
+    assert_eq!(name.as_deref(), Some("deferred-pool-1"));
+}
+
+#[test]
+fn jobs_of_one_thread_run_in_the_order_they_were_given() {
+    let pool = ThreadPool::new(1);
+    let results = all(|_| (0..100).map(|number| pool.defer_to_thread(move || Ok(number))).collect());
+    assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn as_many_jobs_run_at_once_as_there_may_be_threads() {
+    let pool = ThreadPool::builder().max_threads(4).name("four").build();
+    let barrier = Arc::new(Barrier::new(4));
+    let results = all(|_| {
+        (0..12)
+            .map(|_| {
+                let barrier = barrier.clone();
+                pool.defer_to_thread(move || {
+                    barrier.wait(); // hangs unless four of them meet
+                    Ok(thread::current().name().unwrap().to_owned())
+                })
+            })
+            .collect()
+    });
+    let names: HashSet<_> = results.into_iter().map(Result::unwrap).collect();
+    assert_eq!(names, ["four-1", "four-2", "four-3", "four-4"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_pool_crosses_threads() {
+    fn crosses<T: Send + Sync + Clone>() {}
+    crosses::<ThreadPool>();
+}
+
+#[test]
+fn without_a_reactor_the_deferred_fails_at_once() {
+    let capture = Arc::new(());
+    let held = capture.clone();
+    let deferred = defer_to_thread(move || {
+        drop(held);
+        Ok(())
+    });
+    assert!(deferred.try_take().unwrap().unwrap_err().check::<NoReactor>());
+    let deferred = ThreadPool::new(1).defer_to_thread(|| Ok(()));
+    assert!(deferred.try_take().unwrap().unwrap_err().check::<NoReactor>());
+    assert_eq!(Arc::strong_count(&capture), 1);
+}
+
+#[test]
+fn on_a_closed_reactor_the_deferred_is_abandoned_at_once() {
+    let reactor = Reactor::new();
+    reactor.close();
+    let deferred = ThreadPool::new(1).defer_to_thread_on(&reactor, || -> Result<(), Failure> { unreachable!() });
+    assert!(deferred.try_take().unwrap().unwrap_err().check::<Abandoned>());
+}
+
+#[test]
+fn one_pool_serves_reactors_on_many_threads() {
+    let pool = ThreadPool::new(2);
+    let loops: Vec<_> = (0..4)
+        .map(|offset| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let results =
+                    all(|_| (0..100).map(|number| pool.defer_to_thread(move || Ok(number + offset))).collect());
+                results.into_iter().map(Result::unwrap).sum::<i32>()
+            })
+        })
+        .collect();
+    let sums: Vec<_> = loops.into_iter().map(|running| running.join().unwrap()).collect();
+    assert_eq!(sums, (0..4).map(|offset| 4950 + 100 * offset).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_closure_is_dropped_in_its_thread_as_soon_as_it_has_returned() {
+    struct Says(std::sync::mpsc::Sender<thread::ThreadId>);
+    impl Drop for Says {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+    let (sender, dropped) = std::sync::mpsc::channel();
+    let says = Says(sender);
+    let pool = ThreadPool::new(1);
+    let job = park::run_until(|_| {
+        let job = pool.defer_to_thread(move || {
+            let _says = &says;
+            Ok(thread::current().id())
+        });
+        job.add_callback(move |job| Ok((job, dropped.recv_timeout(LIMIT)?)))
+    });
+    let (ran, dropped) = job.unwrap();
+    assert_eq!(ran, dropped);
+}
+
+#[test]
+fn several_calls_are_one_job_and_the_first_that_fails_ends_it() {
+    let (sender, ran) = std::sync::mpsc::channel();
+    let errors = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let told = errors.clone();
+    let _hook = on_unhandled(move |unhandled| told.lock().push(unhandled.to_string()));
+    park::run_until(|_| {
+        call_multiple_in_thread((0..4).map(|number| {
+            let sender = sender.clone();
+            move || {
+                if number < 2 {
+                    Ok(sender.send((number, thread::current().id()))?)
+                } else {
+                    Err(Failure::msg(number.to_string()))
+                }
+            }
+        }));
+        drop(sender);
+        defer_to_thread(move || Ok(ran.into_iter().collect::<Vec<_>>())).add_callback(|ran| {
+            assert_eq!(ran.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1]);
+            assert_eq!(ran[0].1, ran[1].1);
+            defer_to_thread(|| Ok(())) // a turn in which the other job's error has come
+        })
+    })
+    .unwrap();
+    let errors = errors.lock();
+    assert!(errors.len() == 1 && errors[0].contains('2') && errors[0].contains("results.rs"), "{errors:?}");
+}
+
+#[test]
+fn statistics_seen_in_a_callback_are_exact() {
+    let pool = ThreadPool::new(1);
+    let jobs = pool.clone();
+    park::run_until(move |_| {
+        deferred_threadpool::inline_callbacks(async move {
+            for number in 1..200u64 {
+                jobs.defer_to_thread(|| Ok(())).await?;
+                let stats = jobs.stats();
+                assert_eq!((stats.done, stats.busy, stats.threads), (number, 0, 1), "{stats:?}");
+                assert_eq!((stats.waits.count(), stats.runs.count()), (number, number));
+            }
+            Ok(())
+        })
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_turn_inside_a_callback_delivers_the_others() {
+    let pool = ThreadPool::new(1);
+    let results = all(|reactor| {
+        let (first, second) = (pool.defer_to_thread(|| Ok(1)), pool.defer_to_thread(|| Ok(2)));
+        let there = std::rc::Rc::new(std::cell::Cell::new(0));
+        let (sees, reactor) = (there.clone(), reactor.clone());
+        let second = second.add_callback(move |two| {
+            there.set(two);
+            Ok(two)
+        });
+        // Both are home when the first one is delivered.
+        let first = first.add_callback(move |one| {
+            while sees.get() == 0 {
+                let _ = reactor.turn(std::task::Waker::noop());
+            }
+            Ok(one)
+        });
+        thread::sleep(std::time::Duration::from_millis(5));
+        vec![first, second]
+    });
+    assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn more_results_than_a_turn_takes_all_come() {
+    let pool = ThreadPool::new(2);
+    for batch in [1, 7, 256] {
+        let results = all(|reactor| {
+            reactor.set_batch(batch);
+            (0..1000).map(|number| pool.defer_to_thread(move || Ok(number))).collect()
+        });
+        assert_eq!(results.into_iter().map(Result::unwrap).sum::<i32>(), (0..1000).sum());
+    }
+}

@@ -1,0 +1,192 @@
+//! The end of a pool.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use deferred_threadpool::{
+    Abandoned, Backlog, Cancelled, Failure, Job, NoReactor, PoolStopped, StopOverdue, ThreadPool, park,
+};
+
+use crate::{LIMIT, adds_up, all, hold, until, visit};
+
+#[test]
+fn dropping_the_pool_finishes_what_runs_and_runs_what_waits() {
+    let pool = ThreadPool::new(1);
+    let results = all(move |_| {
+        let (holding, release) = hold(&pool);
+        let queued = pool.defer_to_thread(|| Ok(()));
+        let clone = pool.clone();
+        drop(pool);
+        drop(clone);
+        release.send(()).unwrap();
+        vec![holding, queued]
+    });
+    assert!(matches!(results.as_slice(), [Ok(()), Ok(())]));
+}
+
+#[test]
+fn stopping_runs_what_was_given_refuses_what_comes_later_and_tells_the_end() {
+    let pool = ThreadPool::new(1);
+    let (_, ended) = visit(&pool);
+    let log = Rc::new(RefCell::new(Vec::new()));
+    park::run_until(|_| {
+        let (holding, release) = hold(&pool);
+        let queued = pool.defer_to_thread(|| Ok(()));
+        let (first, second) = (pool.stop(), pool.stop());
+        let refused = pool.defer_to_thread(|| -> Result<(), Failure> { unreachable!() });
+        for (name, deferred) in [("holding", holding), ("queued", queued), ("refused", refused), ("first", first)] {
+            let log = log.clone();
+            deferred.add_both(move |result| {
+                let refused = result.is_err_and(|failure| failure.check::<PoolStopped>());
+                log.borrow_mut().push((name, refused));
+                Ok(())
+            });
+        }
+        release.send(()).unwrap();
+        second
+    })
+    .unwrap();
+    let mut log = log.take();
+    // Which of the two threads posts first, this one or the pool's, is open.
+    log.retain(|entry| *entry != ("refused", true));
+    assert_eq!(log, [("holding", false), ("queued", false), ("first", false)]);
+    ended.recv_timeout(LIMIT).unwrap();
+    park::run_until(|_| pool.stop()).unwrap();
+    assert!(pool.stop().try_take().unwrap().unwrap_err().check::<NoReactor>());
+}
+
+#[test]
+fn a_pool_that_never_ran_stops_at_once() {
+    let pool = ThreadPool::new(1);
+    assert!(pool.stop().try_take().unwrap().unwrap_err().check::<NoReactor>());
+    park::run_until(|_| pool.stop()).unwrap();
+    let refused = park::run_until(|_| pool.defer_to_thread(|| Ok(())));
+    assert!(refused.unwrap_err().check::<PoolStopped>());
+}
+
+#[test]
+fn the_last_clone_may_be_dropped_by_a_job() {
+    let pool = ThreadPool::new(1);
+    let clone = pool.clone();
+    let results = all(move |_| {
+        let dropping = pool.defer_to_thread(move || {
+            drop(clone);
+            Ok(())
+        });
+        drop(pool);
+        vec![dropping]
+    });
+    assert!(results[0].is_ok());
+}
+
+#[test]
+fn a_backlog_is_cancelled_by_choice_with_that_reason() {
+    let pool = ThreadPool::new(1);
+    let results = all(|_| {
+        let (holding, release) = hold(&pool);
+        let waits = pool.defer_to_thread(|| -> Result<(), _> { unreachable!() });
+        let stopped = pool.stop_by(Backlog::Cancel);
+        assert_eq!((pool.stats().cancelled, pool.stats().queued), (1, 0));
+        adds_up(&pool.stats());
+        release.send(()).unwrap();
+        vec![waits, holding, stopped]
+    });
+    let [Err(waits), Ok(()), Ok(())] = results.as_slice() else { panic!("{results:?}") };
+    let cancelled = waits.downcast_ref::<Cancelled>().unwrap();
+    assert_eq!(cancelled.reason().unwrap().to_string(), "the pool was stopped");
+    assert_eq!(pool.stats().threads, 0);
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn with_a_maximum_of_none_a_backlog_is_cancelled_and_the_stop_ends() {
+    let pool = ThreadPool::new(0);
+    let results = all(|_| vec![pool.defer_to_thread(|| -> Result<(), _> { unreachable!() }), pool.stop()]);
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    adds_up(&pool.stats());
+
+    // The same where the maximum goes to none behind the stop.
+    let pool = ThreadPool::new(1);
+    let results = all(|_| {
+        let (holding, release) = hold(&pool);
+        let (waits, stopped) = (pool.defer_to_thread(|| Ok(())), pool.stop());
+        pool.adjust_pool_size(0, 0);
+        release.send(()).unwrap();
+        vec![holding, waits, stopped]
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
+    assert_eq!(pool.stats().cancelled, 1);
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn a_deadline_that_passes_gives_up_what_runs_and_cancels_what_waits() {
+    let pool = ThreadPool::new(1);
+    let (told, is_told) = mpsc::channel();
+    let results = all(|_| {
+        let (begun, has_begun) = mpsc::channel();
+        let runs = pool.defer_to_thread_with(move |job: &Job<'_>| {
+            begun.send(()).unwrap();
+            while !job.is_cancelled() {
+                std::thread::yield_now();
+            }
+            Ok(told.send(())?)
+        });
+        has_begun.recv_timeout(LIMIT).unwrap();
+        let waits = pool.defer_to_thread(|| Ok(()));
+        vec![waits, runs, pool.stop_within(Backlog::Run, Duration::from_millis(5))]
+    });
+    is_told.recv_timeout(LIMIT).unwrap();
+    let kinds: Vec<_> = results
+        .into_iter()
+        .map(|result| {
+            let failure = result.unwrap_err();
+            (
+                failure.check::<Cancelled>(),
+                failure.check::<Abandoned>(),
+                failure.check::<StopOverdue>(),
+                failure.to_string(),
+            )
+        })
+        .collect();
+    assert_eq!(kinds.iter().filter(|kind| kind.0).count(), 1, "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| kind.1).count(), 1, "{kinds:?}");
+    assert!(kinds.iter().any(|kind| kind.2 && kind.3.contains("stop.rs")), "{kinds:?}");
+    until(|| pool.stats().threads == 0);
+    assert_eq!((pool.stats().cancelled, pool.stats().done), (2, 0));
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn a_deadline_that_is_kept_does_nothing() {
+    let pool = ThreadPool::new(2);
+    park::run_until(|reactor| {
+        let jobs: Vec<_> = (0..100).map(|_| pool.defer_to_thread(|| Ok(()))).collect();
+        let reactor = reactor.clone();
+        pool.stop_within(Backlog::Run, LIMIT).add_callback(move |()| {
+            assert!(jobs.into_iter().all(|job| job.is_ready()), "each callback ran before");
+            assert!(reactor.delayed_calls().is_empty());
+        })
+    })
+    .unwrap();
+    assert_eq!(pool.stats().done, 100);
+}
+
+#[test]
+fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter() {
+    let pool = ThreadPool::new(1);
+    let (begun, has_begun) = mpsc::channel();
+    let remote = pool.submit(move |job| {
+        begun.send(()).unwrap();
+        while !job.is_cancelled() {
+            std::thread::yield_now();
+        }
+        Ok(())
+    });
+    has_begun.recv_timeout(LIMIT).unwrap();
+    assert!(park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO)).unwrap_err().check::<StopOverdue>());
+    assert!(remote.wait().unwrap_err().check::<Abandoned>());
+    until(|| pool.stats().threads == 0);
+}

@@ -1,0 +1,229 @@
+//! Everything at once, in an order that a seed decides.
+
+use std::cell::Cell;
+use std::panic;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use deferred_threadpool::{
+    Abandoned, Backlog, Cancelled, Deferred, Failure, Job, NoReactor, Panicked, PoolStopped, QueueFull, ThreadPool,
+    park,
+};
+
+use crate::{LIMIT, adds_up};
+
+/// A generator whose sequence its seed decides.
+#[derive(Clone)]
+struct Seeded(u64);
+
+impl Seeded {
+    fn below(&mut self, limit: u64) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (bits ^ (bits >> 31)) % limit
+    }
+
+    fn pause(&mut self) {
+        match self.below(4) {
+            0 => thread::yield_now(),
+            1 => (0..self.below(200)).for_each(|_| std::hint::spin_loop()),
+            _ => {}
+        }
+    }
+}
+
+/// What the Deferreds of one loop, or the Remotes of one thread, have brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    done: u64,
+    failed: u64,
+    panicked: u64,
+    cancelled: u64,
+    refused: u64,
+    abandoned: u64,
+}
+
+impl Totals {
+    fn count(&mut self, result: Result<(), Failure>) {
+        let kind = match result {
+            Ok(()) => &mut self.done,
+            Err(failure) if failure.check::<Panicked>() => &mut self.panicked,
+            Err(failure) if failure.check::<Cancelled>() => &mut self.cancelled,
+            Err(failure) if failure.check::<Abandoned>() => &mut self.abandoned,
+            Err(failure) if failure.check::<PoolStopped>() || failure.check::<QueueFull>() => &mut self.refused,
+            Err(_) => &mut self.failed,
+        };
+        *kind += 1;
+    }
+
+    fn sum(&self) -> u64 {
+        self.done + self.failed + self.panicked + self.cancelled + self.refused + self.abandoned
+    }
+}
+
+/// A job that takes a while, or not, and ends in any way.
+fn job(mut random: Seeded, ran: &Arc<AtomicUsize>) -> impl FnOnce(&Job<'_>) -> Result<(), Failure> + Send + use<> {
+    let ran = ran.clone();
+    move |job| {
+        ran.fetch_add(1, Ordering::SeqCst);
+        random.pause();
+        match random.below(8) {
+            0 => panic::resume_unwind(Box::new("stress")), // past the panic hook, which would print
+            1 => Err(Failure::msg("stress")),
+            2 => {
+                (0..random.below(50)).take_while(|_| !job.is_cancelled()).for_each(|_| thread::yield_now());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One loop that gives jobs to a shared pool and cancels some, looks at its numbers, changes its size, and perhaps ends
+/// before they are done.
+fn submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicUsize>) -> Totals {
+    let ends_early = random.below(6) == 0;
+    let totals = Rc::new(Cell::new(Totals::default()));
+    park::run(|reactor| {
+        if random.below(3) == 0 {
+            reactor.set_batch(1 + random.below(8) as usize);
+        }
+        let mut deferreds: Vec<Deferred<()>> = Vec::new();
+        for _ in 0..jobs {
+            deferreds.push(pool.defer_to_thread_with(job(Seeded(random.below(u64::MAX)), ran)));
+            random.pause();
+            match random.below(40) {
+                0..13 => deferreds[random.below(deferreds.len() as u64) as usize].cancel(),
+                13 => pool.adjust_pool_size(random.below(3) as usize, random.below(5) as usize),
+                14 => adds_up(&pool.stats()),
+                _ => {}
+            }
+        }
+        // Whoever lowered it to none: the jobs of all are to run.
+        pool.adjust_pool_size(0, 1 + random.below(4) as usize);
+        for deferred in deferreds {
+            let (totals, reactor) = (totals.clone(), reactor.clone());
+            drop(deferred.add_both(move |result| {
+                let mut counted = totals.get();
+                counted.count(result);
+                totals.set(counted);
+                if counted.sum() == jobs {
+                    reactor.stop();
+                }
+            }));
+        }
+        if ends_early {
+            reactor.call_later(Duration::from_micros(random.below(300)), {
+                let reactor = reactor.clone();
+                move || reactor.stop()
+            });
+        }
+    });
+    let totals = totals.get();
+    assert_eq!(totals.sum(), jobs, "each Deferred has fired: {totals:?}");
+    totals
+}
+
+/// The same without a loop.
+fn remote_submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicUsize>) -> Totals {
+    let mut totals = Totals::default();
+    for _ in 0..jobs {
+        let remote = pool.submit(job(Seeded(random.below(u64::MAX)), ran));
+        random.pause();
+        if random.below(3) == 0 {
+            drop(remote);
+            totals.cancelled += 1; // or done, or refused: it is not asked
+        } else {
+            totals.count(remote.wait());
+        }
+    }
+    totals
+}
+
+/// One round. Gives what went wrong.
+fn round(seed: u64, jobs: u64) {
+    let mut random = Seeded(seed);
+    let pool = ThreadPool::builder()
+        .max_threads(1 + random.below(4) as usize)
+        .keep_alive(Duration::from_micros(random.below(200)))
+        .queue_limit(if random.below(3) == 0 { 5 } else { usize::MAX })
+        .linger(Duration::from_micros([0, 20][random.below(2) as usize]))
+        .build();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let stops = random.below(4) == 0;
+    let (sender, finished) = mpsc::channel();
+    for number in 0..4 {
+        let (random, pool, ran, sender) = (Seeded(random.below(u64::MAX)), pool.clone(), ran.clone(), sender.clone());
+        thread::spawn(move || {
+            let totals = if number < 3 {
+                submitter(random, &pool, jobs, &ran)
+            } else {
+                remote_submitter(random, &pool, jobs.min(100), &ran)
+            };
+            drop(pool);
+            sender.send(totals)
+        });
+    }
+    drop(sender);
+    let wait = || finished.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    if stops {
+        (0..random.below(200)).for_each(|_| thread::yield_now());
+        let backlog = if random.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
+        // In the middle. Somebody may lower the maximum to none behind it, so this does not wait for the end.
+        drop(pool.stop_by(backlog).add_errback(|failure| failure.trap::<NoReactor>().map(drop)));
+        adds_up(&pool.stats());
+    }
+    let totals: Vec<_> = (0..4).map(|_| wait()).collect();
+    let (ended, is_ended) = mpsc::channel();
+    let last = pool.clone();
+    thread::spawn(move || ended.send(park::run_until(|_| last.stop()).is_ok()));
+    assert!(is_ended.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("seed {seed}: the stop: {error}")));
+    let stats = pool.stats();
+    adds_up(&stats);
+    assert_eq!((stats.threads, stats.queued, stats.busy, stats.abandoned), (0, 0, 0, 0), "seed {seed}: {stats:?}");
+    let sum = |of: fn(&Totals) -> u64| totals[..3].iter().map(of).sum::<u64>();
+    let ran = ran.load(Ordering::SeqCst) as u64;
+    // A job that was cancelled may have run, and one whose Deferred was cancelled at the last moment may be done.
+    let by_result = stats.done + stats.failed + stats.panicked;
+    assert!(by_result <= ran && ran <= by_result + stats.cancelled, "seed {seed}: {ran} ran, {stats:?}");
+    assert!(sum(|totals| totals.panicked) <= stats.panicked && sum(|totals| totals.refused) <= stats.refused);
+}
+
+#[test]
+fn each_job_ends_in_one_way_whatever_happens() {
+    for seed in 0..1500 {
+        round(seed, 40);
+    }
+}
+
+#[test]
+fn more_jobs_than_any_batch_end_in_one_way_each() {
+    for seed in 0..4 {
+        round(10_000 + seed, 7_000);
+    }
+}
+
+#[test]
+fn a_job_that_comes_while_the_only_thread_gives_up_is_not_left_behind() {
+    let mut random = Seeded(7);
+    for _ in 0..50 {
+        let pool = ThreadPool::builder().max_threads(1).keep_alive(Duration::from_micros(random.below(100))).build();
+        let (sender, finished) = mpsc::channel();
+        let mut pauses = random.clone();
+        random.below(2);
+        thread::spawn(move || {
+            for _ in 0..100 {
+                assert!(park::run_until(|_| pool.defer_to_thread(|| Ok(()))).is_ok());
+                (0..pauses.below(20)).for_each(|_| pauses.pause());
+            }
+            sender.send(())
+        });
+        finished.recv_timeout(LIMIT).unwrap();
+    }
+}

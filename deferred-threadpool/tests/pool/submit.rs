@@ -1,0 +1,89 @@
+//! Jobs of code that has no reactor.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use deferred_threadpool::{Failure, Panicked, PoolStopped, Remote, ThreadPool, park};
+
+use crate::{LIMIT, adds_up, until};
+
+#[test]
+fn a_value_an_error_and_a_panic_are_waited_for() {
+    let pool = ThreadPool::new(2);
+    assert_eq!(
+        pool.submit(|_| Ok(thread::current().name().map(str::to_owned))).wait().unwrap().unwrap(),
+        "deferred-pool-1"
+    );
+    assert_eq!(pool.submit(|_| Err::<(), _>(Failure::msg("no"))).wait().unwrap_err().to_string(), "no");
+    let panicked = pool.submit(|_| -> Result<(), Failure> { panic!("the job's own") }).wait();
+    assert_eq!(panicked.unwrap_err().downcast_ref::<Panicked>().unwrap().message(), "the job's own");
+    let stats = pool.stats();
+    assert_eq!((stats.done, stats.failed, stats.panicked), (1, 1, 1));
+    adds_up(&stats);
+}
+
+#[test]
+fn a_task_of_a_loop_awaits_it() {
+    let pool = ThreadPool::new(1);
+    let sum = park::run_until(|reactor| {
+        let remote = pool.submit(|_| Ok(20));
+        reactor.ensure_deferred(async move { Ok(remote.await? + 1) })
+    });
+    assert_eq!(sum.unwrap(), 21);
+}
+
+#[test]
+fn dropping_it_takes_out_what_waits_and_tells_what_runs() {
+    let pool = ThreadPool::new(1);
+    let (begun, has_begun) = mpsc::channel();
+    let running: Remote<()> = pool.submit(move |job| {
+        begun.send(()).unwrap();
+        while !job.is_cancelled() {
+            thread::yield_now();
+        }
+        Ok(())
+    });
+    has_begun.recv_timeout(LIMIT).unwrap();
+    let capture = Arc::new(());
+    let held = capture.clone();
+    let waiting: Remote<()> = pool.submit(move |_| unreachable!("{held:?}"));
+    drop(waiting);
+    assert_eq!(Arc::strong_count(&capture), 1);
+    drop(running);
+    assert_eq!(pool.stats().cancelled, 2);
+    until(|| pool.stats().busy == 0);
+    assert_eq!(pool.stats().abandoned, 0);
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn a_pool_that_was_stopped_refuses_it() {
+    let pool = ThreadPool::new(1);
+    park::run_until(|_| pool.stop()).unwrap();
+    assert!(pool.submit(|_| Ok(())).wait().unwrap_err().check::<PoolStopped>());
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn what_it_has_done_may_outlive_the_pool() {
+    let pool = ThreadPool::new(1);
+    let remote = pool.submit(|_| Ok(5));
+    drop(pool);
+    assert_eq!(remote.wait().unwrap(), 5);
+}
+
+#[test]
+fn many_threads_submit() {
+    let pool = ThreadPool::new(3);
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                (0..500u64).map(|number| pool.submit(move |_| Ok(number)).wait().unwrap()).sum::<u64>()
+            })
+        })
+        .collect();
+    let sum: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert_eq!(sum, 4 * (0..500).sum::<u64>());
+    assert_eq!(pool.stats().done, 2000);
+}

@@ -1,0 +1,226 @@
+//! How many threads there are, and what they are told.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::error::Error;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use deferred_threadpool::{NoThread, ThreadPool, park};
+
+use crate::{FAREWELL, Farewell, LIMIT, adds_up, all, hold, until, visit};
+
+#[test]
+fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
+    let pool = ThreadPool::builder().max_threads(4).keep_alive(Duration::from_millis(1)).build();
+    let barrier = Arc::new(Barrier::new(4));
+    let meet = || {
+        let barrier = barrier.clone();
+        pool.defer_to_thread(move || {
+            barrier.wait();
+            Ok(())
+        })
+    };
+    for _ in 0..3 {
+        assert!(all(|_| (0..4).map(|_| meet()).collect()).iter().all(Result::is_ok));
+        while pool.stats().threads > 1 {
+            thread::yield_now();
+        }
+    }
+    thread::sleep(Duration::from_millis(20)); // in which the last one must not end
+    assert_eq!((pool.stats().threads, pool.stats().idle), (1, 1));
+}
+
+#[test]
+fn a_thread_that_waits_is_used_before_a_new_one_is_started() {
+    const JOBS: usize = 1000;
+    let pool = ThreadPool::new(JOBS);
+    // A result is posted a moment before its thread waits again, so that the next job may need another one. Not always.
+    let names: HashSet<_> = (0..JOBS)
+        .map(|_| {
+            park::run_until(|_| pool.defer_to_thread(|| Ok(thread::current().name().unwrap().to_owned()))).unwrap()
+        })
+        .collect();
+    assert!(names.len() < JOBS / 2, "{} threads for jobs one at a time", names.len());
+}
+
+#[test]
+fn dropping_the_pool_ends_the_threads_that_wait() {
+    let pool = ThreadPool::builder().keep_alive(Duration::MAX).build();
+    let (_, ended) = visit(&pool);
+    assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
+    drop(pool);
+    ended.recv_timeout(LIMIT).unwrap();
+}
+
+#[test]
+fn as_many_threads_stay_as_the_minimum_says() {
+    let pool = ThreadPool::builder().min_threads(1).max_threads(2).keep_alive(Duration::ZERO).build();
+    let barrier = Arc::new(Barrier::new(2));
+    let ends = Rc::new(RefCell::new(Vec::new()));
+    all(|_| {
+        (0..2)
+            .map(|_| {
+                let (sender, ended) = mpsc::channel();
+                ends.borrow_mut().push(ended);
+                let barrier = barrier.clone();
+                pool.defer_to_thread(move || {
+                    barrier.wait();
+                    FAREWELL.set(Some(Farewell(sender)));
+                    Ok(())
+                })
+            })
+            .collect()
+    });
+    let ends = ends.take();
+    let ended = || ends.iter().filter(|end| end.try_recv().is_ok()).count();
+    while ended() == 0 {
+        thread::yield_now();
+    }
+    thread::sleep(Duration::from_millis(20)); // in which the other one must not end
+    assert_eq!(ended(), 0);
+    drop(pool);
+    while ended() == 0 {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_job_without_a_thread_to_run_it_fails() {
+    let pool = ThreadPool::builder().stack_size(1 << 60).build();
+    let results = all(|_| (0..3).map(|_| pool.defer_to_thread(|| Ok(()))).collect());
+    assert_eq!(results.len(), 3);
+    for result in results {
+        let failure = result.unwrap_err();
+        assert!(failure.downcast_ref::<NoThread>().unwrap().source().is_some());
+    }
+}
+
+#[test]
+fn a_raised_maximum_serves_those_who_wait_at_once() {
+    let pool = ThreadPool::new(0);
+    let barrier = Arc::new(Barrier::new(3));
+    all(|_| {
+        let jobs: Vec<_> = (0..3)
+            .map(|_| {
+                let barrier = barrier.clone();
+                pool.defer_to_thread(move || {
+                    barrier.wait(); // hangs unless three of them meet
+                    Ok(())
+                })
+            })
+            .collect();
+        assert_eq!((pool.stats().threads, pool.stats().queued), (0, 3));
+        pool.adjust_pool_size(0, 3);
+        jobs
+    });
+    assert_eq!(pool.stats().threads, 3);
+}
+
+#[test]
+fn a_lowered_maximum_ends_idle_threads_now_and_busy_ones_after_their_job() {
+    let pool = ThreadPool::builder().max_threads(3).keep_alive(Duration::MAX).build();
+    all(|_| {
+        let held: Vec<_> = (0..3).map(|_| hold(&pool)).collect();
+        let (mut jobs, mut releases): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        releases.remove(0).send(()).unwrap();
+        until(|| pool.stats().idle == 1);
+        pool.adjust_pool_size(0, 1);
+        until(|| pool.stats().threads == 2);
+        assert_eq!(pool.stats().busy, 2);
+        let waits = pool.defer_to_thread(|| Ok(()));
+        releases.remove(0).send(()).unwrap();
+        until(|| pool.stats().threads == 1);
+        assert_eq!(pool.stats().queued, 1, "the thread that is one too many takes no other job");
+        releases.remove(0).send(()).unwrap();
+        jobs.push(waits);
+        jobs
+    });
+    assert_eq!(pool.stats().threads, 1);
+    pool.adjust_pool_size(0, 0);
+    until(|| pool.stats().threads == 0);
+}
+
+#[test]
+fn hooks_run_in_each_thread_first_and_last_and_their_panics_change_nothing() {
+    let (starts, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (started, ended) = (starts.clone(), ends.clone());
+    let pool = ThreadPool::builder()
+        .max_threads(2)
+        .on_thread_start(move || {
+            started.fetch_add(1, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("a hook"));
+        })
+        .on_thread_end(move || {
+            ended.fetch_add(1, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("a hook"));
+        })
+        .build();
+    park::run_until(|_| {
+        let held: Vec<_> = (0..2).map(|_| hold(&pool)).collect();
+        assert_eq!((starts.load(Ordering::SeqCst), ends.load(Ordering::SeqCst)), (2, 0));
+        held.iter().for_each(|(_, release)| release.send(()).unwrap());
+        pool.stop()
+    })
+    .unwrap();
+    assert_eq!(ends.load(Ordering::SeqCst), 2, "before the pool says that it has ended");
+}
+
+#[test]
+fn a_pool_of_one_thread_keeps_what_never_leaves_it() {
+    thread_local!(static OPENED: RefCell<Option<Rc<Cell<u32>>>> = const { RefCell::new(None) });
+    let pool = ThreadPool::builder().max_threads(1).keep_alive(Duration::ZERO).build();
+    let counted = all(|_| {
+        (0..20)
+            .map(|_| {
+                pool.defer_to_thread(|| {
+                    let library = OPENED.with_borrow_mut(|slot| slot.get_or_insert_default().clone());
+                    library.set(library.get() + 1);
+                    Ok(library.get())
+                })
+            })
+            .collect()
+    });
+    assert_eq!(counted.into_iter().map(Result::unwrap).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    thread::sleep(Duration::from_millis(5)); // longer than the keep-alive
+    let again =
+        park::run_until(|_| pool.defer_to_thread(|| Ok(OPENED.with_borrow(|slot| slot.as_ref().map(|it| it.get())))));
+    assert_eq!(again.unwrap(), Some(20));
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn where_one_thread_lives_a_job_waits_for_it_if_no_other_can_be_started() {
+    // So large a stack that one is to be had and the second is not, or neither: then the job fails.
+    let pool = ThreadPool::builder().max_threads(2).stack_size(1 << 46).build();
+    let results = all(|_| (0..4).map(|_| pool.defer_to_thread(|| Ok(()))).collect());
+    for result in results {
+        assert!(result.is_ok() || result.unwrap_err().check::<NoThread>());
+    }
+    adds_up(&pool.stats());
+}
+
+#[test]
+fn one_that_lingers_takes_the_next_job_without_sleeping_and_sleeps_in_the_end() {
+    let pool = ThreadPool::builder().max_threads(1).linger(Duration::from_micros(200)).build();
+    for _ in 0..200 {
+        park::run_until(|_| pool.defer_to_thread(|| Ok(()))).unwrap();
+    }
+    thread::sleep(Duration::from_millis(2));
+    assert_eq!((pool.stats().done, pool.stats().idle), (200, 1));
+    park::run_until(|_| pool.stop()).unwrap();
+}
+
+#[test]
+fn slow_jobs_of_one_pool_do_not_hold_up_those_of_another() {
+    let (uploads, queries) = (ThreadPool::new(1), ThreadPool::new(1));
+    all(|_| {
+        let (holding, release) = hold(&uploads);
+        let waits = uploads.defer_to_thread(|| Ok(()));
+        let quick = queries.defer_to_thread(|| Ok(())).add_callback(move |()| Ok(release.send(())?));
+        vec![holding, waits, quick]
+    });
+}
