@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::ThreadPool;
+use crate::stuck::StuckPool;
 
 /// What threads call when they start and end.
 pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// What hears of a pool that is stuck.
+pub(crate) type StuckHook = Arc<dyn Fn(&StuckPool) + Send + Sync>;
 
 #[derive(Clone)]
 pub(crate) struct Config {
@@ -20,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) linger: Option<Duration>,
     pub(crate) on_thread_start: Option<Hook>,
     pub(crate) on_thread_end: Option<Hook>,
+    pub(crate) stuck_after: Duration,
+    pub(crate) on_stuck: Option<StuckHook>,
 }
 
 impl fmt::Debug for Config {
@@ -32,6 +38,7 @@ impl fmt::Debug for Config {
             .field("stack_size", &self.stack_size)
             .field("queue_limit", &self.queue_limit)
             .field("linger", &self.linger)
+            .field("stuck_after", &self.stuck_after)
             .finish_non_exhaustive()
     }
 }
@@ -56,6 +63,8 @@ impl Builder {
                 linger: None,
                 on_thread_start: None,
                 on_thread_end: None,
+                stuck_after: Duration::from_secs(10),
+                on_stuck: None,
             },
         }
     }
@@ -131,6 +140,45 @@ impl Builder {
     /// has no other processor to run on it makes everything slower.
     pub fn linger(mut self, time: Duration) -> Self {
         self.config.linger = Some(time);
+        self
+    }
+
+    /// How long a job may wait while every thread is busy before the pool counts as stuck: 10 seconds unless set.
+    ///
+    /// Then [`on_stuck`](Self::on_stuck) hears of it, once, and again when it is so anew.
+    pub fn stuck_after(mut self, time: Duration) -> Self {
+        self.config.stuck_after = time;
+        self
+    }
+
+    /// What hears that the pool is stuck, with what its threads run: a line on standard error unless set.
+    ///
+    /// It is called in a thread of its own, which is there only while every thread is busy. A panic of it is printed and
+    /// changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use deferred_threadpool::ThreadPool;
+    ///
+    /// let (sender, told) = mpsc::channel();
+    /// let pool = ThreadPool::builder()
+    ///     .max_threads(1)
+    ///     .stuck_after(Duration::from_millis(5))
+    ///     .on_stuck(move |stuck| drop(sender.send(stuck.clone())))
+    ///     .build();
+    /// let (release, released) = mpsc::channel();
+    /// let hangs = pool.submit(move |_| Ok(released.recv()?));
+    /// let waits = pool.submit(|_| Ok(()));
+    /// let stuck = told.recv().unwrap();
+    /// assert_eq!((stuck.queued, stuck.running.len()), (1, 1));
+    /// release.send(()).unwrap();
+    /// hangs.wait().and(waits.wait()).unwrap();
+    /// ```
+    pub fn on_stuck(mut self, hook: impl Fn(&StuckPool) + Send + Sync + 'static) -> Self {
+        self.config.on_stuck = Some(Arc::new(hook));
         self
     }
 

@@ -104,6 +104,12 @@ impl Crew {
         self.busy
     }
 
+    /// Whether each thread that there may be has a job.
+    #[inline]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy > 0 && self.busy >= self.max
+    }
+
     /// So many jobs wait: who is to come for them.
     #[inline]
     pub(crate) fn summon(&mut self, waiting: usize) -> Option<Summons> {

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
+
+use crate::stats::RunningJob;
 
 /// The system gives the pool no thread, and it has none: the job did not run.
 #[derive(Clone, Debug)]
@@ -70,15 +70,15 @@ impl Error for QueueFull {}
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StopOverdue {
-    /// Where each was given to the pool, and how long it has been running.
-    pub running: Vec<(&'static Location<'static>, Duration)>,
+    /// What each thread runs.
+    pub running: Vec<RunningJob>,
 }
 
 impl fmt::Display for StopOverdue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the pool was to stop, and {} of its jobs run on past the deadline:", self.running.len())?;
-        for (at, time) in &self.running {
-            write!(f, " the one of {at}, which has been running for {time:.1?};")?;
+        for job in &self.running {
+            write!(f, " the one of {job};")?;
         }
         f.write_str(" let a long job look at `Job::is_cancelled`")
     }

@@ -31,6 +31,7 @@ mod job;
 mod pool;
 mod queue;
 mod stats;
+mod stuck;
 mod sync;
 mod workers;
 
@@ -40,4 +41,5 @@ pub use deferred_core::*;
 pub use error::{NoThread, PoolStopped, QueueFull, StopOverdue};
 pub use job::Job;
 pub use pool::{Backlog, ThreadPool, call_in_thread, call_multiple_in_thread, defer_to_thread};
-pub use stats::Stats;
+pub use stats::{RunningJob, Stats};
+pub use stuck::StuckPool;

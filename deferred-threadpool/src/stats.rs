@@ -1,5 +1,7 @@
 //! What a pool has done, and does.
 
+use std::fmt;
+use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use deferred_core::Histogram;
@@ -42,6 +44,22 @@ pub struct Stats {
     pub waits: Histogram,
     /// How long jobs have run, of those that have ended.
     pub runs: Histogram,
+}
+
+/// A job that a thread of the pool runs.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RunningJob {
+    /// Where it was given to the pool.
+    pub at: &'static Location<'static>,
+    /// How long it has been running.
+    pub time: Duration,
+}
+
+impl fmt::Display for RunningJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, which has been running for {:.1?}", self.at, self.time)
+    }
 }
 
 /// What the pool counts, under its lock.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::hint;
 use std::io;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -22,7 +22,8 @@ use crate::crew::{Crew, Sleeper, Summons};
 use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
 use crate::job::{Ending, Entry, Job, Owner, Slip, Task, drop_guarded};
 use crate::queue::Queue;
-use crate::stats::{Counts, Stats};
+use crate::stats::{Counts, RunningJob, Stats};
+use crate::stuck::{self, StuckPool};
 use crate::sync::{Mutex, current};
 
 pub(crate) struct Workers {
@@ -41,6 +42,8 @@ struct State {
     /// How many threads were ever started, for their names.
     started: u64,
     stopped: bool,
+    /// Whether somebody looks whether the pool is stuck.
+    watched: bool,
     /// Who waits for a place in the queue.
     room: VecDeque<RemoteResolver<()>>,
     /// Who waits for the end of the last thread.
@@ -75,13 +78,8 @@ struct Later {
     room: Vec<RemoteResolver<()>>,
     /// The last thread has ended.
     enders: Vec<Ender>,
-}
-
-/// What a thread runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RunningJob {
-    pub(crate) at: &'static Location<'static>,
-    pub(crate) time: Duration,
+    /// Somebody is to look whether the pool is stuck.
+    watch: bool,
 }
 
 impl State {
@@ -102,6 +100,12 @@ impl State {
     /// Who is to be told of the end, now.
     fn ended(&mut self) -> Vec<Ender> {
         if self.stopped && self.crew.threads() == 0 { mem::take(&mut self.enders) } else { Vec::new() }
+    }
+
+    /// Jobs wait, each thread is busy, and nobody looks on. From now on somebody does.
+    #[inline]
+    fn is_unwatched(&mut self) -> bool {
+        self.queue.len() > 0 && self.crew.is_busy() && !mem::replace(&mut self.watched, true)
     }
 
     fn take_queue(&mut self) -> Vec<Entry> {
@@ -130,6 +134,7 @@ impl Workers {
             seats: Vec::new(),
             started: 0,
             stopped: false,
+            watched: false,
             room: VecDeque::new(),
             enders: Vec::new(),
         };
@@ -158,11 +163,33 @@ impl Workers {
         state.queue.push(Entry { number, task, slip });
         let waiting = self.note_waiting(&state);
         let summons = state.crew.summon(waiting);
+        let watch = state.is_unwatched();
         drop(state);
-        if let Some(summons) = summons {
-            self.answer(summons);
-        }
+        self.see_to(Later { summons, watch, ..Later::default() });
         Ok(number)
+    }
+
+    /// For the watcher: how long until it is worth to look again, and what it finds now. None if nothing waits; then
+    /// nobody watches any more.
+    pub(crate) fn look(&self) -> Option<(Duration, Option<StuckPool>)> {
+        let mut state = self.state.lock();
+        let Some(oldest) = state.queue.first() else {
+            state.watched = false;
+            return None;
+        };
+        let (waits, at) = (oldest.slip.since.elapsed(), oldest.slip.at);
+        let left = self.config.stuck_after.saturating_sub(waits);
+        if !left.is_zero() {
+            return Some((left, None));
+        }
+        let report = state.crew.is_busy().then(|| StuckPool {
+            name: self.config.name.clone(),
+            queued: state.queue.len(),
+            oldest_wait: waits,
+            oldest_at: at,
+            running: state.running(),
+        });
+        Some((self.config.stuck_after, report))
     }
 
     #[inline]
@@ -187,6 +214,9 @@ impl Workers {
             self.answer(summons);
         }
         later.room.into_iter().chain(later.enders).for_each(|resolver| resolver.callback(()));
+        if later.watch && !stuck::watch(self) {
+            self.state.lock().watched = false;
+        }
     }
 
     /// Nobody waits for this job any more. One that waits is taken out, and dropped here; one that runs is told.
@@ -227,6 +257,7 @@ impl Workers {
         let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
         let gone = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };
         later.enders = state.ended();
+        later.watch = state.is_unwatched();
         drop(state);
         told.iter().for_each(|sleeper| sleeper.unpark());
         stopped_for(gone);
@@ -263,7 +294,7 @@ impl Workers {
         for (owner, key) in owners {
             owner.give_up(key, Abandoned::new().into());
         }
-        let overdue = StopOverdue { running: running.iter().map(|job| (job.at, job.time)).collect() };
+        let overdue = StopOverdue { running };
         enders.into_iter().for_each(|ender| ender.errback(overdue.clone()));
     }
 
@@ -323,9 +354,10 @@ impl Workers {
                 let waiting = self.note_waiting(&state);
                 let summons = state.crew.summon(waiting);
                 let room = state.room(self.config.queue_limit);
+                let watch = state.is_unwatched();
                 let (number, task) = state.begin(seat, entry, Instant::now());
                 drop(state);
-                self.see_to(Later { summons, room, ..Later::default() });
+                self.see_to(Later { summons, room, watch, ..Later::default() });
                 self.run(number, task, seat, &told);
                 lingers = self.config.linger.is_some();
             } else if lingers {

@@ -6,6 +6,7 @@ mod queue;
 mod results;
 mod stop;
 mod stress;
+mod stuck;
 mod submit;
 mod threads;
 

@@ -1,0 +1,91 @@
+//! A pool that does not keep up says so.
+
+use std::panic;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use deferred_threadpool::{StuckPool, ThreadPool};
+
+use crate::{LIMIT, until};
+
+fn pool(threads: usize) -> (ThreadPool, mpsc::Receiver<StuckPool>) {
+    let (sender, told) = mpsc::channel();
+    let pool = ThreadPool::builder()
+        .max_threads(threads)
+        .name("uploads")
+        .stuck_after(Duration::from_millis(5))
+        .on_stuck(move |stuck| {
+            let _ = sender.send(stuck.clone());
+            panic::resume_unwind(Box::new("a hook")); // which changes nothing
+        })
+        .build();
+    (pool, told)
+}
+
+fn hang(pool: &ThreadPool) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
+    let hangs = pool.submit(move |_| {
+        begun.send(()).unwrap();
+        Ok(released.recv_timeout(LIMIT)?)
+    });
+    has_begun.recv_timeout(LIMIT).unwrap();
+    thread::spawn(|| hangs.wait());
+    release
+}
+
+#[test]
+fn a_stuck_pool_says_what_its_threads_run_once() {
+    let (pool, told) = pool(2);
+    let releases = [hang(&pool), hang(&pool)];
+    let waits = pool.submit(|_| Ok(()));
+    let stuck = told.recv_timeout(LIMIT).unwrap();
+    assert_eq!((stuck.name.as_str(), stuck.queued, stuck.running.len()), ("uploads", 1, 2));
+    assert!(stuck.oldest_wait >= Duration::from_millis(5));
+    assert!(stuck.running.iter().all(|job| job.at.file().ends_with("stuck.rs")), "{stuck}");
+    assert_ne!(stuck.running[0].at.line(), stuck.oldest_at.line());
+    let text = stuck.to_string();
+    assert!(text.starts_with("the pool uploads is stuck: 1 jobs wait") && text.lines().count() == 3, "{text}");
+    thread::sleep(Duration::from_millis(30));
+    assert!(told.try_recv().is_err(), "it says so once");
+    releases.iter().for_each(|release| release.send(()).unwrap());
+    waits.wait().unwrap();
+}
+
+#[test]
+fn it_says_so_again_when_it_is_stuck_anew() {
+    let (pool, told) = pool(1);
+    for _ in 0..3 {
+        let release = hang(&pool);
+        let waits = pool.submit(|_| Ok(()));
+        told.recv_timeout(LIMIT).unwrap();
+        release.send(()).unwrap();
+        waits.wait().unwrap();
+        until(|| pool.stats().busy == 0);
+        thread::sleep(Duration::from_millis(20)); // in which its watcher sees that nothing waits
+    }
+}
+
+#[test]
+fn it_says_so_also_when_the_jobs_came_before_its_thread() {
+    for _ in 0..20 {
+        let (pool, told) = pool(1);
+        let (release, released) = mpsc::channel::<()>();
+        let hangs = pool.submit(move |_| Ok(released.recv_timeout(LIMIT)?));
+        let waits = pool.submit(|_| Ok(()));
+        told.recv_timeout(LIMIT).unwrap();
+        release.send(()).unwrap();
+        hangs.wait().and(waits.wait()).unwrap();
+    }
+}
+
+#[test]
+fn a_pool_that_keeps_up_says_nothing() {
+    let (pool, told) = pool(1);
+    for _ in 0..30 {
+        let jobs: Vec<_> = (0..20).map(|_| pool.submit(|_| Ok(()))).collect();
+        jobs.into_iter().for_each(|job| job.wait().unwrap());
+    }
+    assert!(told.try_recv().is_err());
+}
