@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) linger: Option<Duration>,
     pub(crate) on_thread_start: Option<Hook>,
     pub(crate) on_thread_end: Option<Hook>,
+    /// What a thread closes before that.
+    pub(crate) at_thread_end: Option<fn()>,
     pub(crate) stuck_after: Duration,
     pub(crate) on_stuck: Option<StuckHook>,
 }
@@ -63,6 +65,7 @@ impl Builder {
                 linger: None,
                 on_thread_start: None,
                 on_thread_end: None,
+                at_thread_end: None,
                 stuck_after: Duration::from_secs(10),
                 on_stuck: None,
             },
@@ -130,6 +133,11 @@ impl Builder {
     /// Called by each thread when it ends, after its last job. A panic of it is printed and changes nothing.
     pub fn on_thread_end(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_end = Some(Arc::new(hook));
+        self
+    }
+
+    pub(crate) fn at_thread_end(mut self, close: fn()) -> Self {
+        self.config.at_thread_end = Some(close);
         self
     }
 

@@ -16,12 +16,21 @@
 //! assert!(length.unwrap() > 0);
 //! ```
 //!
-//! A [`ThreadPool`] of your own keeps slow work from standing in the way of quick work.
+//! # Where to find what
+//!
+//! - [`defer_to_thread`], [`call_in_thread`] and [`call_multiple_in_thread`] use the default pool of the reactor;
+//! - a [`ThreadPool`] of your own keeps slow work from standing in the way of quick work; its [`Builder`] says how many
+//!   threads it has and how many jobs may wait;
+//! - a long [`Job`] can look whether anybody still wants its result;
+//! - [`ThreadPool::submit`] is for code that has no reactor;
+//! - a [`ConnectionPool`] has a connection to a database for each of its threads;
+//! - [`Stats`], and [`StuckPool`] for a pool that does not keep up.
 //!
 //! Everything of `deferred_core` is here too.
 #![forbid(unsafe_code)]
 
 mod builder;
+mod connections;
 mod crew;
 mod delivery;
 mod elsewhere;
@@ -36,6 +45,7 @@ mod sync;
 mod workers;
 
 pub use builder::Builder;
+pub use connections::{ConnectionPool, Manager, NoTransactions};
 pub use deferred_core;
 pub use deferred_core::*;
 pub use error::{NoThread, PoolStopped, QueueFull, StopOverdue};

@@ -374,6 +374,9 @@ impl Workers {
                 lingers = self.config.linger.is_some();
             }
         }
+        if let Some(close) = self.config.at_thread_end {
+            close();
+        }
         call_hook(self.config.on_thread_end.as_ref());
         let mut state = self.state.lock();
         state.seats[seat].is_free = true;

@@ -1,0 +1,254 @@
+//! When connections are opened, checked, thrown away and closed, and what a transaction does in each case.
+
+use std::panic;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use deferred_threadpool::{
+    Backlog, Cancelled, ConnectionPool, Failure, Manager, NoTransactions, Panicked, PoolStopped, ThreadPool, park,
+};
+use parking_lot::Mutex;
+
+use crate::LIMIT;
+
+/// Logs what is asked of it, and fails what is to fail.
+#[derive(Clone, Default)]
+struct Logs {
+    log: Arc<Mutex<Vec<String>>>,
+    opened: Arc<AtomicUsize>,
+    fails: Arc<Mutex<Vec<&'static str>>>,
+}
+
+/// Not Send: it must not leave its thread.
+struct Logged {
+    number: usize,
+    log: Arc<Mutex<Vec<String>>>,
+    thread: thread::ThreadId,
+    _stays: Rc<()>,
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        assert_eq!(thread::current().id(), self.thread);
+        self.log.lock().push(format!("close {}", self.number));
+    }
+}
+
+impl Logs {
+    fn say(&self, what: &'static str, number: usize) -> Result<(), Failure> {
+        assert!(!self.fails(&format!("{what} panics")), "{what} panics");
+        self.log.lock().push(format!("{what} {number}"));
+        if self.fails(what) { Err(Failure::msg(format!("no {what}"))) } else { Ok(()) }
+    }
+
+    fn fails(&self, what: &str) -> bool {
+        self.fails.lock().contains(&what)
+    }
+
+    fn fail(&self, what: &[&'static str]) {
+        *self.fails.lock() = what.to_vec();
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.log.lock())
+    }
+}
+
+impl Manager for Logs {
+    type Connection = Logged;
+
+    fn open(&self) -> Result<Logged, Failure> {
+        let number = 1 + self.opened.fetch_add(1, Ordering::SeqCst);
+        self.say("open", number)?;
+        Ok(Logged { number, log: self.log.clone(), thread: thread::current().id(), _stays: Rc::new(()) })
+    }
+
+    fn check(&self, connection: &mut Logged) -> Result<(), Failure> {
+        self.say("check", connection.number)
+    }
+
+    fn begin(&self, connection: &mut Logged) -> Result<(), Failure> {
+        self.say("begin", connection.number)
+    }
+
+    fn commit(&self, connection: &mut Logged) -> Result<(), Failure> {
+        self.say("commit", connection.number)
+    }
+
+    fn rollback(&self, connection: &mut Logged) -> Result<(), Failure> {
+        self.say("rollback", connection.number)
+    }
+
+    fn rollback_failed(&self, error: &Failure) {
+        self.log.lock().push(format!("told: {error}"));
+    }
+}
+
+fn one() -> (ConnectionPool<Logs>, Logs) {
+    let logs = Logs::default();
+    (ConnectionPool::with_threads(logs.clone(), ThreadPool::builder().max_threads(1)), logs)
+}
+
+fn run<T: 'static>(f: impl FnOnce() -> deferred_threadpool::Deferred<T>) -> Result<T, Failure> {
+    park::run_until(|_| f())
+}
+
+#[test]
+fn a_connection_is_opened_where_it_is_used_and_checked_before_each_other_job() {
+    let (pool, logs) = one();
+    assert!(logs.take().is_empty());
+    let numbers: Vec<_> = (0..3).map(|_| run(|| pool.with(|connection| Ok(connection.number))).unwrap()).collect();
+    assert_eq!(numbers, [1, 1, 1]);
+    assert_eq!(logs.take(), ["open 1", "check 1", "check 1"]);
+}
+
+#[test]
+fn a_broken_connection_is_closed_and_another_serves_the_job() {
+    let (pool, logs) = one();
+    run(|| pool.with(|_| Ok(()))).unwrap();
+    logs.fail(&["check"]);
+    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+    assert_eq!(logs.take(), ["open 1", "check 1", "close 1", "open 2"]);
+}
+
+#[test]
+fn one_that_cannot_be_opened_fails_the_job_and_the_next_one_tries_again() {
+    let (pool, logs) = one();
+    logs.fail(&["open"]);
+    assert_eq!(run(|| pool.with(|_| Ok(()))).unwrap_err().to_string(), "no open");
+    logs.fail(&[]);
+    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+}
+
+#[test]
+fn a_transaction_commits_a_value() {
+    let (pool, logs) = one();
+    assert_eq!(run(|| pool.transaction(|_| Ok(5))).unwrap(), 5);
+    assert_eq!(logs.take(), ["open 1", "begin 1", "commit 1"]);
+}
+
+#[test]
+fn a_transaction_rolls_an_error_back_and_a_panic() {
+    let (pool, logs) = one();
+    let failed = run(|| pool.transaction(|_| Err::<(), _>(Failure::msg("mine"))));
+    assert_eq!(failed.unwrap_err().to_string(), "mine");
+    let panicked = run(|| pool.transaction(|_| -> Result<(), _> { panic::resume_unwind(Box::new("mine too")) }));
+    assert_eq!(panicked.unwrap_err().downcast_ref::<Panicked>().unwrap().message(), "mine too");
+    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "check 1", "begin 1", "rollback 1"]);
+    assert_eq!((pool.threads().stats().failed, pool.threads().stats().panicked), (1, 1));
+    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 1, "it is as good as before");
+}
+
+#[test]
+fn a_panic_outside_of_a_transaction_closes_the_connection() {
+    let (pool, logs) = one();
+    let panicked = run(|| pool.with(|_| -> Result<(), _> { panic::resume_unwind(Box::new("mine")) }));
+    assert!(panicked.unwrap_err().check::<Panicked>());
+    assert_eq!(logs.take(), ["open 1", "close 1"]);
+    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+}
+
+#[test]
+fn the_first_error_wins_and_that_of_the_rollback_is_told_apart() {
+    let (pool, logs) = one();
+    logs.fail(&["rollback"]);
+    let failed = run(|| pool.transaction(|_| Err::<(), _>(Failure::msg("mine"))));
+    assert_eq!(failed.unwrap_err().to_string(), "mine");
+    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "told: no rollback", "close 1"]);
+
+    logs.fail(&["commit", "rollback"]);
+    assert_eq!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
+    assert_eq!(logs.take(), ["open 2", "begin 2", "commit 2", "rollback 2", "told: no rollback", "close 2"]);
+
+    logs.fail(&["commit"]);
+    assert_eq!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
+    assert_eq!(logs.take(), ["open 3", "begin 3", "commit 3", "rollback 3"]);
+
+    logs.fail(&["begin"]);
+    assert_eq!(run(|| pool.transaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().to_string(), "no begin");
+    assert_eq!(logs.take(), ["check 3", "begin 3"]);
+}
+
+#[test]
+fn a_manager_that_panics_takes_its_connection_with_it_and_nothing_else() {
+    let (pool, logs) = one();
+    for what in ["open", "begin", "commit", "rollback", "check"] {
+        logs.fail(&[match what {
+            "open" => "open panics",
+            "begin" => "begin panics",
+            "commit" => "commit panics",
+            "rollback" => "rollback panics",
+            _ => "check panics",
+        }]);
+        let fails = what == "rollback";
+        let job = || pool.transaction(move |_| if fails { Err(Failure::msg("mine")) } else { Ok(()) });
+        if what == "check" {
+            logs.fail(&[]);
+            run(job).unwrap();
+            logs.fail(&["check panics"]);
+        }
+        assert!(run(job).unwrap_err().check::<Panicked>(), "{what}");
+        logs.fail(&[]);
+        run(|| pool.with(|_| Ok(()))).unwrap();
+    }
+}
+
+#[test]
+fn a_transaction_that_nobody_waits_for_any_more_is_rolled_back() {
+    let (pool, logs) = one();
+    let (begun, has_begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    run(|| {
+        let transaction = pool.transaction(move |_| {
+            begun.send(()).unwrap();
+            Ok(released.recv_timeout(LIMIT)?)
+        });
+        has_begun.recv_timeout(LIMIT).unwrap();
+        transaction.cancel();
+        release.send(()).unwrap();
+        assert!(transaction.try_take().unwrap().unwrap_err().check::<Cancelled>());
+        pool.with(|_| Ok(()))
+    })
+    .unwrap();
+    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "check 1"]);
+}
+
+#[test]
+fn each_thread_has_a_connection_of_its_own_and_closes_it_before_the_stop_is_told() {
+    let logs = Logs::default();
+    let pool = ConnectionPool::with_threads(logs.clone(), ThreadPool::builder().max_threads(3));
+    let barrier = Arc::new(std::sync::Barrier::new(3));
+    let numbers = run(|| {
+        let jobs = (0..3).map(|_| {
+            let barrier = barrier.clone();
+            pool.with(move |connection| {
+                barrier.wait();
+                Ok(connection.number)
+            })
+        });
+        deferred_threadpool::gather(jobs.collect::<Vec<_>>()).map_err(|first| first.error)
+    });
+    let mut numbers = numbers.unwrap();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3]);
+    run(|| pool.stop_by(Backlog::Run)).unwrap();
+    let closed = logs.take().into_iter().filter(|line| line.starts_with("close")).count();
+    assert_eq!(closed, 3);
+    assert!(run(|| pool.with(|_| Ok(()))).unwrap_err().check::<PoolStopped>());
+}
+
+#[test]
+fn without_transactions_that_is_said() {
+    struct Plain;
+    impl Manager for Plain {
+        type Connection = u8;
+        fn open(&self) -> Result<u8, Failure> {
+            Ok(7)
+        }
+    }
+    let pool = ConnectionPool::new(Plain);
+    assert_eq!(run(|| pool.with(|seven| Ok(*seven))).unwrap(), 7);
+    assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
+}

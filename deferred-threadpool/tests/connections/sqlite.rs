@@ -1,0 +1,174 @@
+//! Accounts in a real database, whose sum must stay the same.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deferred_threadpool::{
+    Backlog, ConnectionPool, Deferred, Failure, Manager, Panicked, ThreadPool, deferred_list, gather, park,
+};
+use rusqlite::Connection;
+
+struct Sqlite(PathBuf);
+
+impl Manager for Sqlite {
+    type Connection = Connection;
+
+    fn open(&self) -> Result<Connection, Failure> {
+        let connection = Connection::open(&self.0)?;
+        connection.busy_timeout(Duration::from_secs(60))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "OFF")?; // the test's machine does not lose power
+        Ok(connection)
+    }
+
+    fn check(&self, connection: &mut Connection) -> Result<(), Failure> {
+        Ok(connection.query_row("SELECT 1", (), |_| Ok(()))?)
+    }
+
+    fn begin(&self, connection: &mut Connection) -> Result<(), Failure> {
+        Ok(connection.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    fn commit(&self, connection: &mut Connection) -> Result<(), Failure> {
+        Ok(connection.execute_batch("COMMIT")?)
+    }
+
+    fn rollback(&self, connection: &mut Connection) -> Result<(), Failure> {
+        Ok(connection.execute_batch("ROLLBACK")?)
+    }
+}
+
+/// A database of its own, which is deleted.
+struct File(PathBuf);
+
+impl File {
+    fn new() -> File {
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        File(env::temp_dir().join(format!("deferred-accounts-{}-{number}.db", process::id())))
+    }
+
+    fn pool(&self, threads: usize) -> ConnectionPool<Sqlite> {
+        ConnectionPool::with_threads(Sqlite(self.0.clone()), ThreadPool::builder().max_threads(threads).name("db"))
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        for end in ["", "-wal", "-shm"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(end);
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+const ACCOUNTS: i64 = 20;
+const EACH: i64 = 1000;
+
+fn open_accounts(pool: &ConnectionPool<Sqlite>) -> Deferred<()> {
+    pool.transaction(|connection| {
+        connection.execute_batch("CREATE TABLE accounts (id INTEGER PRIMARY KEY, money INTEGER CHECK (money >= 0))")?;
+        for id in 0..ACCOUNTS {
+            connection.execute("INSERT INTO accounts VALUES (?1, ?2)", (id, EACH))?;
+        }
+        Ok(())
+    })
+}
+
+fn total(pool: &ConnectionPool<Sqlite>) -> Deferred<i64> {
+    pool.with(|connection| Ok(connection.query_row("SELECT sum(money) FROM accounts", (), |row| row.get(0))?))
+}
+
+fn pay(connection: &Connection, from: i64, to: i64, money: i64) -> Result<(), Failure> {
+    connection.execute("UPDATE accounts SET money = money + ?2 WHERE id = ?1", (to, money))?;
+    connection.execute("UPDATE accounts SET money = money - ?2 WHERE id = ?1", (from, money))?;
+    Ok(())
+}
+
+#[test]
+fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
+    const INTERACTIONS: i64 = 10_000;
+    let file = File::new();
+    let pool = file.pool(8);
+    let (done, failed, panicked) = park::run_until(|_| {
+        let jobs = pool.clone();
+        open_accounts(&pool).add_callback(move |()| {
+            let interactions = (0..INTERACTIONS).map(|number| match number % 10 {
+                // What it reads in one statement is always whole.
+                0 => total(&jobs)
+                    .add_callback(|sum| if sum == ACCOUNTS * EACH { Ok(()) } else { Err(Failure::msg("torn")) }),
+                // It fails or panics in the middle, when one side is paid and the other is not.
+                1 => jobs.transaction(move |connection| {
+                    connection.execute("UPDATE accounts SET money = money + 5 WHERE id = ?1", (number % ACCOUNTS,))?;
+                    if number % 20 == 1 {
+                        Err(Failure::msg("in the middle"))
+                    } else {
+                        std::panic::resume_unwind(Box::new("in the middle"))
+                    }
+                }),
+                _ => jobs.transaction(move |connection| {
+                    pay(connection, number % ACCOUNTS, number * 7 % ACCOUNTS, number % 13)
+                }),
+            });
+            deferred_list(interactions.collect::<Vec<_>>()).add_callback(|results| {
+                let (mut done, mut failed, mut panicked) = (0, 0, 0);
+                for result in results {
+                    match result {
+                        Ok(()) => done += 1,
+                        Err(error) if error.check::<Panicked>() => panicked += 1,
+                        Err(error) if error.to_string() == "in the middle" || error.to_string().contains("CHECK") => {
+                            failed += 1
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok((done, failed, panicked))
+            })
+        })
+    })
+    .unwrap();
+    assert_eq!(done + failed + panicked, INTERACTIONS);
+    assert!(failed >= INTERACTIONS / 20 && panicked == INTERACTIONS / 20, "{done} {failed} {panicked}");
+    assert_eq!(park::run_until(|_| total(&pool)).unwrap(), ACCOUNTS * EACH);
+    let stats = pool.threads().stats();
+    assert_eq!(stats.panicked, panicked as u64);
+    assert!(stats.threads <= 8);
+    park::run_until(|_| pool.stop_by(Backlog::Run)).unwrap();
+}
+
+/// Set for the process that dies in the middle of a transaction.
+const DIES: &str = "DEFERRED_TEST_DIES_WITH";
+
+#[test]
+fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed() {
+    if let Some(path) = env::var_os(DIES) {
+        let pool = ConnectionPool::new(Sqlite(path.into()));
+        let _ = park::run_until(|_| {
+            pool.transaction(|connection| -> Result<(), _> {
+                connection.execute("UPDATE accounts SET money = money + 5", ())?;
+                process::abort()
+            })
+        });
+        unreachable!("it is dead");
+    }
+    let file = File::new();
+    let pool = file.pool(2);
+    park::run_until(|_| open_accounts(&pool)).unwrap();
+    for _ in 0..3 {
+        let name = "sqlite::a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed";
+        let died =
+            Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(DIES, &file.0).output().unwrap();
+        assert!(!died.status.success() && died.status.code().is_none(), "{died:?}");
+        let sums = park::run_until(|_| {
+            let paid = pool.transaction(|connection| pay(connection, 1, 2, 10));
+            let pool = pool.clone();
+            paid.add_callback(move |()| gather([total(&pool), total(&pool)]).map_err(|first| first.error))
+        });
+        assert_eq!(sums.unwrap(), [ACCOUNTS * EACH; 2]);
+    }
+}
