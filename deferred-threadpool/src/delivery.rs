@@ -12,6 +12,7 @@ use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, Resolv
 
 use crate::home::{Brought, List};
 use crate::job::{Ending, Job, Owner, Slip, Task, Work};
+use crate::replay::Order;
 use crate::workers::Workers;
 
 /// Gives the job to the pool, and a Deferred of this reactor for its result.
@@ -44,9 +45,17 @@ where
             // It is not home before this: deliveries are in turns of this thread.
             let waits: Box<dyn Waits> = Box::new(Waiting(resolver));
             home.cells.borrow_mut().fill(key, Cell { waits, workers: workers.clone(), number, at });
+            if home.order.borrow().is_some() {
+                home.is_out(key);
+            }
             deferred
         }
     }
+}
+
+/// Lets the results of this reactor's jobs arrive in this order.
+pub(crate) fn order(reactor: &Reactor, order: Order<Arrived>) {
+    Home::of(reactor).order.replace(Some(order));
 }
 
 /// A job of a reactor.
@@ -103,7 +112,7 @@ struct Cell {
 }
 
 /// What has come home.
-enum Arrived {
+pub(crate) enum Arrived {
     Task(Box<dyn Task>),
     /// It runs on, and nobody shall wait for it.
     GivenUp(Failure),
@@ -125,10 +134,15 @@ impl Arrivals {
     }
 
     fn post(&self) {
+        self.call(Home::deliver);
+    }
+
+    /// In a turn.
+    fn call(&self, what: fn(&Home, &Reactor)) {
         // Refused by a closed reactor, which empties the list.
-        let _ = self.reactor.call_from_thread(|| {
+        let _ = self.reactor.call_from_thread(move || {
             if let Some(reactor) = Reactor::current() {
-                Home::of(&reactor).deliver(&reactor);
+                what(&Home::of(&reactor), &reactor);
             }
         });
     }
@@ -150,13 +164,20 @@ struct Home {
     cells: RefCell<Cells>,
     /// They are home, and not delivered yet.
     waiting: RefCell<VecDeque<(u64, Arrived)>>,
+    /// For tests.
+    order: RefCell<Option<Order<Arrived>>>,
 }
 
 impl Home {
     fn of(reactor: &Reactor) -> Rc<Home> {
         let make = || {
             let arrivals = Arc::new(Arrivals { list: List::new(), reactor: reactor.handle() });
-            Lives(Rc::new(Home { arrivals, cells: RefCell::default(), waiting: RefCell::default() }))
+            Lives(Rc::new(Home {
+                arrivals,
+                cells: RefCell::default(),
+                waiting: RefCell::default(),
+                order: RefCell::default(),
+            }))
         };
         reactor.extension(make).0.clone()
     }
@@ -177,11 +198,49 @@ impl Home {
         drop(waiting);
         for _ in 0..batch {
             let Some((key, arrived)) = self.waiting.borrow_mut().pop_front() else { break };
-            let cell = self.cells.borrow_mut().free(key);
-            let Some(cell) = cell else { continue }; // cancelled: what it has brought is dropped here
-            reactor.call_as_posted(cell.at, || match arrived {
-                Arrived::Task(task) => task.deliver(cell.waits.into_any()),
-                Arrived::GivenUp(why) => cell.waits.fail(why),
+            let arrived = match &mut *self.order.borrow_mut() {
+                None => Some(arrived),
+                Some(order) => order.arrives(key, arrived),
+            };
+            if let Some(arrived) = arrived {
+                self.deliver_one(reactor, key, arrived);
+            }
+        }
+        self.deliver_drawn(reactor);
+    }
+
+    fn deliver_one(&self, reactor: &Reactor, key: u64, arrived: Arrived) {
+        let cell = self.cells.borrow_mut().free(key);
+        let Some(cell) = cell else { return }; // cancelled: what it has brought is dropped here
+        reactor.call_as_posted(cell.at, || match arrived {
+            Arrived::Task(task) => task.deliver(cell.waits.into_any()),
+            Arrived::GivenUp(why) => cell.waits.fail(why),
+        });
+    }
+
+    /// The one whose turn it is, if results have an order and it is there. The next one is drawn in another turn, when the
+    /// callbacks of this one have given their jobs.
+    fn deliver_drawn(&self, reactor: &Reactor) {
+        let drawn = self.order.borrow_mut().as_mut().and_then(Order::next);
+        if let Some((key, arrived)) = drawn {
+            self.deliver_one(reactor, key, arrived);
+            self.post_draw();
+        }
+    }
+
+    #[cold]
+    fn is_out(&self, key: u64) {
+        if let Some(order) = &mut *self.order.borrow_mut() {
+            order.is_out(key);
+        }
+        self.post_draw();
+    }
+
+    fn post_draw(&self) {
+        if self.order.borrow().as_ref().is_some_and(Order::is_waiting) {
+            self.arrivals.call(|home, reactor| {
+                home.order.borrow_mut().as_mut().map(Order::draw);
+                home.deliver_drawn(reactor);
             });
         }
     }
@@ -192,6 +251,9 @@ impl Home {
         if let Some(Cell { waits, workers, number, .. }) = cell {
             workers.cancel(number);
             drop(waits);
+            let arrived = self.order.borrow_mut().as_mut().and_then(|order| order.is_gone(key));
+            drop(arrived);
+            self.post_draw();
         }
     }
 }
@@ -203,13 +265,13 @@ impl Drop for Lives {
     /// The reactor is closed.
     fn drop(&mut self) {
         let arrived = self.0.arrivals.list.close();
-        let waiting = self.0.waiting.take();
+        let (waiting, order) = (self.0.waiting.take(), self.0.order.take());
         let cells = self.0.cells.borrow_mut().take_all();
         for Cell { workers, number, .. } in &cells {
             workers.cancel(*number);
         }
         drop(cells); // each fires Abandoned
-        drop((waiting, arrived));
+        drop((waiting, order, arrived));
     }
 }
 

@@ -24,6 +24,7 @@
 //! - a long [`Job`] can look whether anybody still wants its result;
 //! - [`ThreadPool::submit`] is for code that has no reactor;
 //! - a [`ConnectionPool`] has a connection to a database for each of its threads;
+//! - [`order_completions`] lets a test draw the order in which results arrive, and replay it;
 //! - [`Stats`], and [`StuckPool`] for a pool that does not keep up.
 //!
 //! Everything of `deferred_core` is here too.
@@ -39,6 +40,7 @@ mod home;
 mod job;
 mod pool;
 mod queue;
+mod replay;
 mod stats;
 mod stuck;
 mod sync;
@@ -51,5 +53,6 @@ pub use deferred_core::*;
 pub use error::{NoThread, PoolStopped, QueueFull, StopOverdue};
 pub use job::Job;
 pub use pool::{Backlog, ThreadPool, call_in_thread, call_multiple_in_thread, defer_to_thread};
+pub use replay::order_completions;
 pub use stats::{RunningJob, Stats};
 pub use stuck::StuckPool;

@@ -3,6 +3,7 @@
 mod cancel;
 mod end;
 mod queue;
+mod replay;
 mod results;
 mod stop;
 mod stress;

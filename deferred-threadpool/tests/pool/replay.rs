@@ -1,0 +1,99 @@
+//! Results in an order that a seed draws.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use deferred_threadpool::{Cancelled, Deferred, Reactor, ThreadPool, gather, order_completions, park};
+
+/// Whoever arrives says so, and has a child until that is one of too many.
+fn family(pool: ThreadPool, log: Rc<RefCell<Vec<u32>>>, number: u32) -> Deferred<()> {
+    pool.defer_to_thread(move || {
+        thread::sleep(Duration::from_micros(u64::from(number * 7919 % 5) * 50)); // whoever is ready first
+        Ok(())
+    })
+    .add_callback(move |()| {
+        log.borrow_mut().push(number);
+        if number < 10 { family(pool, log, number * 3) } else { Deferred::succeed(()) }
+    })
+}
+
+fn arrivals(seed: u64, threads: usize) -> Vec<u32> {
+    let (pool, log) = (ThreadPool::new(threads), Rc::new(RefCell::new(Vec::new())));
+    park::run_until(|reactor| {
+        order_completions(reactor, seed);
+        gather((1..=3).map(|number| family(pool.clone(), log.clone(), number)).collect::<Vec<_>>())
+            .map_err(|first| first.error)
+    })
+    .unwrap();
+    log.take()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_order_and_others_give_all_there_are() {
+    let orders: Vec<_> = (0..60).map(|seed| arrivals(seed, 3)).collect();
+    for (seed, order) in orders.iter().enumerate() {
+        for threads in [1, 2, 3, 4] {
+            assert_eq!(*order, arrivals(seed as u64, threads), "seed {seed}");
+        }
+    }
+    let firsts: BTreeSet<u32> = orders.iter().map(|order| order[0]).collect();
+    assert_eq!(firsts, [1, 2, 3].into());
+    assert!(orders.iter().collect::<BTreeSet<_>>().len() > 30);
+}
+
+#[test]
+fn all_come_also_when_some_are_cancelled() {
+    let pool = ThreadPool::new(2);
+    for seed in 0..100 {
+        park::run_until(|reactor| {
+            order_completions(reactor, seed);
+            let jobs: Vec<_> = (0..20).map(|number| pool.defer_to_thread(move || Ok(number))).collect();
+            let mut left = Vec::new();
+            for (number, job) in jobs.into_iter().enumerate() {
+                if number as u64 % 3 == seed % 3 {
+                    job.cancel();
+                    drop(job.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0)));
+                } else {
+                    left.push(job);
+                }
+            }
+            let (last, reactor) = (left.pop().unwrap(), reactor.clone());
+            // Perhaps the one that was drawn.
+            reactor.call_later(Duration::from_micros(seed * 5), move || {
+                last.cancel();
+                last.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0))
+            });
+            gather(left).map_err(|first| first.error)
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn a_job_that_was_out_before_arrives_as_it_comes() {
+    let pool = ThreadPool::new(1);
+    let sum = park::run_until(|reactor: &Reactor| {
+        let before = pool.defer_to_thread(|| Ok(1));
+        order_completions(reactor, 7);
+        let after = pool.defer_to_thread(|| Ok(2));
+        before.add_callback(|one| after.add_callback(move |two| Ok(one + two)))
+    });
+    assert_eq!(sum.unwrap(), 3);
+}
+
+#[test]
+fn a_reactor_that_ends_while_results_wait_for_their_turn_abandons_them() {
+    let pool = ThreadPool::new(2);
+    park::run(|reactor| {
+        order_completions(reactor, 1);
+        for _ in 0..10 {
+            drop(pool.defer_to_thread(|| Ok(())));
+        }
+        let reactor = reactor.clone();
+        pool.defer_to_thread(|| Ok(())).add_callback(move |()| reactor.stop());
+    });
+    crate::adds_up(&pool.stats());
+}
