@@ -26,6 +26,8 @@ pub(crate) enum Bar {
     Ratio(f64),
     /// At most that many nanoseconds a unit more than the peer.
     Extra(f64),
+    /// It is measured, and that is all.
+    None,
 }
 
 /// On which processors a row runs, of those that there are.
@@ -219,6 +221,7 @@ impl Measured {
         match bar {
             Bar::Ratio(most) => self.ratio[1] <= most * slack,
             Bar::Extra(most) => self.extra[1] <= most * slack,
+            Bar::None => true,
         }
     }
 }
@@ -235,6 +238,7 @@ fn print_row(row: &Row, measured: &Measured, slack: f64) {
     let (compared, bar) = match row.bar {
         Bar::Ratio(most) => (shown(measured.ratio, ""), format!("{:.2}", most * slack)),
         Bar::Extra(most) => (shown(measured.extra, " ns more"), format!("{:.2} ns", most * slack)),
+        Bar::None => (shown(measured.ratio, ""), "none".to_owned()),
     };
     println!(
         "{:<34} {:>9.2} {:>9.2}  {:<26} {:>5.1} {:>5.1}  {:<14}  {} / {}, per {}",

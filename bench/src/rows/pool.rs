@@ -3,14 +3,14 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::hint::black_box;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deferred_core::{Deferred, Reactor, park};
+use deferred_core::{Deferred, LoopingCall, Reactor, park};
 use deferred_threadpool::ThreadPool;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::runner::{Bar, Cores, Row, Side};
 
@@ -31,12 +31,21 @@ pub(crate) fn rows() -> Vec<Row> {
         rows.push(one_at_a_time(name, cores, 1.0, true));
     }
     rows.push(beside_bare_wakes());
+    rows.extend(other_peers());
+    rows.extend(on_smol());
+    rows.push(lingering());
     rows.push(at_once("pool/100,000 at once", Cores::Any, 0.4));
     rows.push(at_once("pool/100,000 at once, one core", Cores::One, 0.2));
     rows.push(own_part());
+    rows.push(from_four_threads());
     rows.push(ten_idle());
+    rows.push(paced("pool/paced, CPU", OURS, 1.0, park::run));
+    rows.push(paced("pool/paced through smol, CPU", "the same, smol's driver", 1.4, deferred_smol::run));
     rows
 }
+
+const OURS: &str = "defer_to_thread, callback, park";
+const TOKIO: &str = "tokio: a task per job that awaits spawn_blocking";
 
 const IN_A_ROW: u64 = 1000;
 
@@ -63,19 +72,37 @@ fn side(what: &'static str, cores: Cores, cpu: bool, operation: impl Fn() + 'sta
     side.on(cores)
 }
 
+/// A job, whose callback gives the next one.
+fn in_a_row(pool: ThreadPool, left: u64, reactor: Reactor) {
+    let again = pool.clone();
+    drop(pool.defer_to_thread_on(&reactor.clone(), move || Ok(job(left))).add_callback(move |sum| {
+        black_box(sum);
+        if left > 1 {
+            in_a_row(again, left - 1, reactor);
+        } else {
+            reactor.stop();
+        }
+    }));
+}
+
 fn ours_in_a_row(pool: &ThreadPool) {
-    fn next(pool: ThreadPool, left: u64, reactor: Reactor) {
-        let again = pool.clone();
-        drop(pool.defer_to_thread_on(&reactor.clone(), move || Ok(job(left))).add_callback(move |sum| {
-            black_box(sum);
-            if left > 1 {
-                next(again, left - 1, reactor);
-            } else {
-                reactor.stop();
-            }
-        }));
-    }
-    park::run(|reactor| next(pool.clone(), IN_A_ROW, reactor.clone()));
+    park::run(|reactor| in_a_row(pool.clone(), IN_A_ROW, reactor.clone()));
+}
+
+fn ours_in_a_row_on_smol(pool: &ThreadPool) {
+    deferred_smol::run(|reactor| in_a_row(pool.clone(), IN_A_ROW, reactor.clone()));
+}
+
+fn tokios_in_a_row(runtime: &Runtime) {
+    runtime.block_on(async {
+        for number in 0..IN_A_ROW {
+            let task = tokio::spawn(async move {
+                let sum = tokio::task::spawn_blocking(move || job(number)).await.expect("it returns");
+                black_box(sum);
+            });
+            task.await.expect("it returns");
+        }
+    });
 }
 
 fn one_at_a_time(name: &'static str, cores: Cores, bar: f64, cpu: bool) -> Row {
@@ -84,18 +111,8 @@ fn one_at_a_time(name: &'static str, cores: Cores, bar: f64, cpu: bool) -> Row {
         name,
         per: IN_A_ROW as u32,
         unit: "job",
-        ours: side("defer_to_thread, callback, park", cores, cpu, move || ours_in_a_row(&pool)),
-        peer: side("tokio: a task per job that awaits spawn_blocking", cores, cpu, move || {
-            runtime.block_on(async {
-                for number in 0..IN_A_ROW {
-                    let task = tokio::spawn(async move {
-                        let sum = tokio::task::spawn_blocking(move || job(number)).await.expect("it returns");
-                        black_box(sum);
-                    });
-                    task.await.expect("it returns");
-                }
-            });
-        }),
+        ours: side(OURS, cores, cpu, move || ours_in_a_row(&pool)),
+        peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime)),
         bar: Bar::Ratio(bar),
     }
 }
@@ -109,7 +126,7 @@ fn beside_bare_wakes() -> Row {
         name: "pool/one at a time, beside bare wakes",
         per: IN_A_ROW as u32,
         unit: "job",
-        ours: side("defer_to_thread, callback, park", cores, false, move || ours_in_a_row(&pool)),
+        ours: side(OURS, cores, false, move || ours_in_a_row(&pool)),
         peer: side("unpark a thread, which unparks this one", cores, false, move || {
             let (other, turn) = other.get_or_init(|| partner(cores));
             for _ in 0..IN_A_ROW {
@@ -144,10 +161,10 @@ fn partner(cores: Cores) -> (thread::Thread, Arc<AtomicBool>) {
 const AT_ONCE: u64 = 100_000;
 const THREADS: usize = 4;
 
-fn ours_at_once(pool: &ThreadPool) {
-    let left = Rc::new(Cell::new(AT_ONCE));
+fn ours_at_once(pool: &ThreadPool, jobs: u64) {
+    let left = Rc::new(Cell::new(jobs));
     park::run(|reactor| {
-        for number in 0..AT_ONCE {
+        for number in 0..jobs {
             let (left, stops) = (left.clone(), reactor.clone());
             drop(pool.defer_to_thread_on(reactor, move || Ok(job(number))).add_callback(move |sum| {
                 black_box(sum);
@@ -166,21 +183,8 @@ fn at_once(name: &'static str, cores: Cores, bar: f64) -> Row {
         name,
         per: AT_ONCE as u32,
         unit: "job",
-        ours: side("defer_to_thread, callback, park", cores, false, move || ours_at_once(&pool)),
-        peer: side("tokio: a task per job that awaits spawn_blocking", cores, false, move || {
-            runtime.block_on(async {
-                let tasks: Vec<_> = (0..AT_ONCE)
-                    .map(|number| {
-                        tokio::spawn(async move {
-                            black_box(tokio::task::spawn_blocking(move || job(number)).await.expect("it returns"));
-                        })
-                    })
-                    .collect();
-                for task in tasks {
-                    task.await.expect("it returns");
-                }
-            });
-        }),
+        ours: side(OURS, cores, false, move || ours_at_once(&pool, AT_ONCE)),
+        peer: side(TOKIO, cores, false, move || runtime.block_on(tokios_at_once(runtime.handle(), AT_ONCE))),
         bar: Bar::Ratio(bar),
     }
 }
@@ -192,7 +196,7 @@ fn own_part() -> Row {
         name: "pool/100,000 at once, its own part",
         per: AT_ONCE as u32,
         unit: "job",
-        ours: Side::new("defer_to_thread, callback, park", move || ours_at_once(&pool)),
+        ours: Side::new(OURS, move || ours_at_once(&pool, AT_ONCE)),
         peer: Side::new("the same Deferreds, fired in one call of the loop", || {
             let left = Rc::new(Cell::new(AT_ONCE));
             park::run(|reactor| {
@@ -230,7 +234,7 @@ fn ten_idle() -> Row {
         name: "pool/ten jobs for ten idle threads",
         per: 1,
         unit: "ten jobs of 1 ms",
-        ours: Side::new("defer_to_thread, callback, park", move || {
+        ours: Side::new(OURS, move || {
             let left = Rc::new(Cell::new(IDLE));
             park::run(|reactor| {
                 for _ in 0..IDLE {
@@ -250,7 +254,7 @@ fn ten_idle() -> Row {
                 }
             });
         }),
-        peer: Side::new("tokio: a task per job that awaits spawn_blocking", move || {
+        peer: Side::new(TOKIO, move || {
             runtime.block_on(async {
                 let tasks: Vec<_> = (0..IDLE)
                     .map(|_| tokio::spawn(async move { tokio::task::spawn_blocking(nap).await.expect("it returns") }))
@@ -261,5 +265,176 @@ fn ten_idle() -> Row {
             });
         }),
         bar: Bar::Ratio(1.0),
+    }
+}
+
+/// Those that run no callback on a loop, and what is left when everything else is taken away.
+fn other_peers() -> Vec<Row> {
+    let row = |name, peer| {
+        let pool = pool(1, Cores::Any);
+        let ours = Side::new(OURS, move || ours_in_a_row(&pool));
+        Row { name, per: IN_A_ROW as u32, unit: "job", ours, peer, bar: Bar::None }
+    };
+    let runtime = tokio(1, Cores::Any);
+    let handles = Side::new("tokio: spawn_blocking, its JoinHandle awaited", move || {
+        runtime.block_on(async {
+            for number in 0..IN_A_ROW {
+                black_box(tokio::task::spawn_blocking(move || job(number)).await.expect("it returns"));
+            }
+        });
+    });
+    let unblock = Side::new("smol: unblock awaited", || {
+        smol::block_on(async {
+            for number in 0..IN_A_ROW {
+                black_box(smol::unblock(move || job(number)).await);
+            }
+        });
+    });
+    let worker = OnceCell::new();
+    let channels = Side::new("a pair of channels and a thread", move || {
+        let (jobs, sums) = worker.get_or_init(|| {
+            let (jobs, todo) = mpsc::channel::<u64>();
+            let (done, sums) = mpsc::channel();
+            thread::spawn(move || todo.into_iter().try_for_each(|number| done.send(job(number))));
+            (jobs, sums)
+        });
+        for number in 0..IN_A_ROW {
+            jobs.send(number).expect("the thread lives");
+            black_box(sums.recv().expect("the thread lives"));
+        }
+    });
+    vec![
+        row("pool/one at a time, beside handles", handles),
+        row("pool/one at a time, beside unblock", unblock),
+        row("pool/one at a time, beside channels", channels),
+    ]
+}
+
+fn on_smol() -> Vec<Row> {
+    let row = |name, cores, cpu, bar| {
+        let (pool, runtime) = (pool(1, cores), tokio(1, cores));
+        Row {
+            name,
+            per: IN_A_ROW as u32,
+            unit: "job",
+            ours: side("defer_to_thread, callback, smol's driver", cores, cpu, move || ours_in_a_row_on_smol(&pool)),
+            peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime)),
+            bar,
+        }
+    };
+    vec![
+        row("pool/through smol, one core", Cores::One, false, Bar::None),
+        row("pool/through smol, across two", Cores::Two, false, Bar::None),
+        row("pool/through smol, unpinned", Cores::Any, false, Bar::None),
+        row("pool/through smol, unpinned, CPU", Cores::Any, true, Bar::None),
+    ]
+}
+
+fn lingering() -> Row {
+    let (without, with) = (pool(1, Cores::Two), OnceCell::new());
+    Row {
+        name: "pool/one at a time, lingering",
+        per: IN_A_ROW as u32,
+        unit: "job",
+        ours: side("a worker that spins for 50 us before it sleeps", Cores::Two, false, move || {
+            let pool = with.get_or_init(|| {
+                let builder = ThreadPool::builder().max_threads(1).linger(Duration::from_micros(50));
+                builder.on_thread_start(|| Cores::Two.pin_worker()).build()
+            });
+            ours_in_a_row(pool);
+        }),
+        peer: side("one that does not", Cores::Two, false, move || ours_in_a_row(&without)),
+        bar: Bar::Ratio(0.15),
+    }
+}
+
+const SUBMITTERS: u64 = 4;
+
+/// Four loops that share a pool.
+fn from_four_threads() -> Row {
+    let (pool, shared) = (pool(THREADS, Cores::Any), tokio(THREADS, Cores::Any));
+    fn threads(run: impl Fn() + Clone + Send + 'static) {
+        let threads: Vec<_> = (0..SUBMITTERS).map(|_| thread::spawn(run.clone())).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("it returns"));
+    }
+    Row {
+        name: "pool/100,000 at once, four loops",
+        per: AT_ONCE as u32,
+        unit: "job",
+        ours: Side::new(OURS, move || {
+            let pool = pool.clone();
+            threads(move || ours_at_once(&pool, AT_ONCE / SUBMITTERS));
+        }),
+        peer: Side::new("tokio: four runtimes that use the blocking pool of one", move || {
+            let handle = shared.handle().clone();
+            threads(move || {
+                let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+                runtime.block_on(tokios_at_once(&handle, AT_ONCE / SUBMITTERS));
+            });
+        }),
+        bar: Bar::Ratio(0.4),
+    }
+}
+
+async fn tokios_at_once(blocking: &Handle, jobs: u64) {
+    let tasks: Vec<_> = (0..jobs)
+        .map(|number| {
+            let blocking = blocking.clone();
+            tokio::spawn(async move {
+                black_box(blocking.spawn_blocking(move || job(number)).await.expect("it returns"));
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("it returns");
+    }
+}
+
+const PACED: u32 = 40;
+
+/// A job that sleeps for a millisecond, every five: most of the time nothing happens.
+fn paced(name: &'static str, what: &'static str, bar: f64, run: fn(fn(&Reactor) -> ())) -> Row {
+    thread_local!(static POOL: ThreadPool = pool(2, Cores::Any));
+    fn main(reactor: &Reactor) {
+        let left = Rc::new(Cell::new(PACED));
+        let stops = reactor.clone();
+        let jobs = LoopingCall::new(reactor, move || {
+            let (left, stops) = (left.clone(), stops.clone());
+            let nap = || {
+                thread::sleep(Duration::from_millis(1));
+                Ok(())
+            };
+            drop(POOL.with(|pool| pool.defer_to_thread(nap)).add_callback(move |()| {
+                left.set(left.get() - 1);
+                if left.get() == 0 {
+                    stops.stop();
+                }
+            }));
+        });
+        drop(jobs.start(Duration::from_millis(5)));
+    }
+    let runtime = tokio(2, Cores::Any);
+    Row {
+        name,
+        per: PACED,
+        unit: "job",
+        ours: Side::cpu(what, move || run(main)),
+        peer: Side::cpu(TOKIO, move || {
+            runtime.block_on(async {
+                let mut ticks = tokio::time::interval(Duration::from_millis(5));
+                let mut tasks = Vec::new();
+                for _ in 0..PACED {
+                    ticks.tick().await;
+                    tasks.push(tokio::spawn(async {
+                        let nap = || thread::sleep(Duration::from_millis(1));
+                        tokio::task::spawn_blocking(nap).await.expect("it returns");
+                    }));
+                }
+                for task in tasks {
+                    task.await.expect("it returns");
+                }
+            });
+        }),
+        bar: Bar::Ratio(bar),
     }
 }
