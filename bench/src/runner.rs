@@ -26,6 +26,8 @@ pub(crate) enum Bar {
     Ratio(f64),
     /// At most that many nanoseconds a unit more than the peer.
     Extra(f64),
+    /// At most that many times the peer's time in the best of the rounds: not more beyond their spread.
+    Beyond(f64),
     /// It is measured, and that is all.
     None,
 }
@@ -221,6 +223,7 @@ impl Measured {
         match bar {
             Bar::Ratio(most) => self.ratio[1] <= most * slack,
             Bar::Extra(most) => self.extra[1] <= most * slack,
+            Bar::Beyond(most) => self.ratio[0] <= most * slack,
             Bar::None => true,
         }
     }
@@ -238,6 +241,7 @@ fn print_row(row: &Row, measured: &Measured, slack: f64) {
     let (compared, bar) = match row.bar {
         Bar::Ratio(most) => (shown(measured.ratio, ""), format!("{:.2}", most * slack)),
         Bar::Extra(most) => (shown(measured.extra, " ns more"), format!("{:.2} ns", most * slack)),
+        Bar::Beyond(most) => (shown(measured.ratio, ""), format!("{:.2} spread", most * slack)),
         Bar::None => (shown(measured.ratio, ""), "none".to_owned()),
     };
     println!(

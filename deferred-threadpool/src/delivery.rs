@@ -1,18 +1,18 @@
 //! The reactor's end: who waits for which job, and the results that come home.
 
-use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, Resolver};
+use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle};
 
 use crate::home::{Brought, List};
-use crate::job::{Ending, Job, Owner, Slip, Task, Work};
+use crate::job::{Job, Key, Owner, Slip, Task, Work};
 use crate::replay::Order;
+use crate::shelf::{self, Arrived, Out, Shelves, TakenOut, Waiting};
 use crate::workers::Workers;
 
 /// Gives the job to the pool, and a Deferred of this reactor for its result.
@@ -27,12 +27,11 @@ where
     }
     let at = Location::caller();
     let home = Home::of(reactor);
-    let key = home.cells.borrow_mut().reserve();
-    let owner: Arc<dyn Owner> = home.arrivals.clone();
-    let task = Box::new(Homing { work: Work::Call(call) });
-    match workers.submit(task, Slip::new(at, owner, key)) {
+    let (number, shelf) = home.shelves.of::<T>();
+    let key = shelf.reserve(number);
+    match workers.submit(Box::new(Work::Call(call)), Slip::new(at, home.arrivals.clone(), key)) {
         Err((task, why)) => {
-            home.cells.borrow_mut().free(key);
+            shelf.cede(key);
             drop(task);
             Deferred::fail(why)
         }
@@ -43,8 +42,8 @@ where
                 None
             });
             // It is not home before this: deliveries are in turns of this thread.
-            let waits: Box<dyn Waits> = Box::new(Waiting(resolver));
-            home.cells.borrow_mut().fill(key, Cell { waits, workers: workers.clone(), number, at });
+            let waiting = Waiting { resolver, out: Out { workers: workers.clone(), number, at } };
+            shelf::fill(&*shelf, key, home.made.replace(home.made.get() + 1), waiting);
             if home.order.borrow().is_some() {
                 home.is_out(key);
             }
@@ -58,74 +57,14 @@ pub(crate) fn order(reactor: &Reactor, order: Order<Arrived>) {
     Home::of(reactor).order.replace(Some(order));
 }
 
-/// A job of a reactor.
-struct Homing<F, T> {
-    work: Work<F, T>,
-}
-
-impl<F, T> Task for Homing<F, T>
-where
-    F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
-    T: Send + 'static,
-{
-    fn run(&mut self, job: &Job<'_>) -> Ending {
-        self.work.run(job)
-    }
-
-    fn refuse(&mut self, why: Failure) {
-        self.work.refuse(why);
-    }
-
-    fn deliver(self: Box<Self>, cell: Box<dyn Any>) {
-        let waiting: Box<Waiting<T>> = cell.downcast().expect("a key is used with the type that it was given for");
-        if let Some(result) = self.work.into_result() {
-            waiting.0.fire(result);
-        }
-    }
-}
-
-/// A Deferred that waits for a job.
-trait Waits {
-    fn fail(self: Box<Self>, why: Failure);
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
-}
-
-struct Waiting<T>(Resolver<T>);
-
-impl<T: 'static> Waits for Waiting<T> {
-    fn fail(self: Box<Self>, why: Failure) {
-        self.0.errback(why);
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
-}
-
-/// What a reactor knows of a job that is out.
-struct Cell {
-    waits: Box<dyn Waits>,
-    workers: Arc<Workers>,
-    number: u64,
-    at: &'static Location<'static>,
-}
-
-/// What has come home.
-pub(crate) enum Arrived {
-    Task(Box<dyn Task>),
-    /// It runs on, and nobody shall wait for it.
-    GivenUp(Failure),
-}
-
 /// What the threads see of a reactor.
 struct Arrivals {
-    list: List<(u64, Arrived)>,
+    list: List<(Key, Arrived)>,
     reactor: ReactorHandle,
 }
 
 impl Arrivals {
-    fn bring(&self, key: u64, arrived: Arrived) {
+    fn bring(&self, key: Key, arrived: Arrived) {
         match self.list.bring((key, arrived)) {
             Brought::Done => {}
             Brought::Post => self.post(),
@@ -149,11 +88,11 @@ impl Arrivals {
 }
 
 impl Owner for Arrivals {
-    fn take_home(&self, key: u64, task: Box<dyn Task>) {
+    fn take_home(&self, key: Key, task: Box<dyn Task>) {
         self.bring(key, Arrived::Task(task));
     }
 
-    fn give_up(&self, key: u64, why: Failure) {
+    fn give_up(&self, key: Key, why: Failure) {
         self.bring(key, Arrived::GivenUp(why));
     }
 }
@@ -161,9 +100,11 @@ impl Owner for Arrivals {
 /// The jobs of one reactor that are out.
 struct Home {
     arrivals: Arc<Arrivals>,
-    cells: RefCell<Cells>,
+    shelves: Shelves,
+    /// How many jobs were given.
+    made: Cell<u64>,
     /// They are home, and not delivered yet.
-    waiting: RefCell<VecDeque<(u64, Arrived)>>,
+    waiting: RefCell<VecDeque<(Key, Arrived)>>,
     /// For tests.
     order: RefCell<Option<Order<Arrived>>>,
 }
@@ -172,12 +113,8 @@ impl Home {
     fn of(reactor: &Reactor) -> Rc<Home> {
         let make = || {
             let arrivals = Arc::new(Arrivals { list: List::new(), reactor: reactor.handle() });
-            Lives(Rc::new(Home {
-                arrivals,
-                cells: RefCell::default(),
-                waiting: RefCell::default(),
-                order: RefCell::default(),
-            }))
+            let (waiting, order) = (RefCell::default(), RefCell::default());
+            Lives(Rc::new(Home { arrivals, shelves: Shelves::default(), made: Cell::new(0), waiting, order }))
         };
         reactor.extension(make).0.clone()
     }
@@ -209,13 +146,10 @@ impl Home {
         self.deliver_drawn(reactor);
     }
 
-    fn deliver_one(&self, reactor: &Reactor, key: u64, arrived: Arrived) {
-        let cell = self.cells.borrow_mut().free(key);
-        let Some(cell) = cell else { return }; // cancelled: what it has brought is dropped here
-        reactor.call_as_posted(cell.at, || match arrived {
-            Arrived::Task(task) => task.deliver(cell.waits.into_any()),
-            Arrived::GivenUp(why) => cell.waits.fail(why),
-        });
+    fn deliver_one(&self, reactor: &Reactor, key: Key, arrived: Arrived) {
+        if let Some(shelf) = self.shelves.get(key) {
+            shelf.deliver(reactor, key, arrived);
+        }
     }
 
     /// The one whose turn it is, if results have an order and it is there. The next one is drawn in another turn, when the
@@ -229,7 +163,7 @@ impl Home {
     }
 
     #[cold]
-    fn is_out(&self, key: u64) {
+    fn is_out(&self, key: Key) {
         if let Some(order) = &mut *self.order.borrow_mut() {
             order.is_out(key);
         }
@@ -246,11 +180,11 @@ impl Home {
     }
 
     /// The Deferred of this job is being cancelled.
-    fn cancel(&self, key: u64) {
-        let cell = self.cells.borrow_mut().free(key);
-        if let Some(Cell { waits, workers, number, .. }) = cell {
-            workers.cancel(number);
-            drop(waits);
+    fn cancel(&self, key: Key) {
+        let gone = self.shelves.get(key).and_then(|shelf| shelf.take_out(key));
+        if let Some(TakenOut { out, resolver }) = gone {
+            out.workers.cancel(out.number);
+            drop(resolver);
             let arrived = self.order.borrow_mut().as_mut().and_then(|order| order.is_gone(key));
             drop(arrived);
             self.post_draw();
@@ -266,58 +200,11 @@ impl Drop for Lives {
     fn drop(&mut self) {
         let arrived = self.0.arrivals.list.close();
         let (waiting, order) = (self.0.waiting.take(), self.0.order.take());
-        let cells = self.0.cells.borrow_mut().take_all();
-        for Cell { workers, number, .. } in &cells {
-            workers.cancel(*number);
+        let all = self.0.shelves.take_all();
+        for TakenOut { out, .. } in &all {
+            out.workers.cancel(out.number);
         }
-        drop(cells); // each fires Abandoned
+        drop(all); // each fires Abandoned
         drop((waiting, order, arrived));
-    }
-}
-
-/// A slab. A key is of no use once its cell is free.
-#[derive(Default)]
-struct Cells {
-    slots: Vec<Slot>,
-    free: Vec<usize>,
-    made: u64,
-}
-
-struct Slot {
-    /// How often it was used.
-    round: u32,
-    /// With how many were made before it.
-    cell: Option<(u64, Cell)>,
-}
-
-impl Cells {
-    /// A key for a cell that is filled soon.
-    fn reserve(&mut self) -> u64 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { round: 0, cell: None });
-            self.slots.len() - 1
-        });
-        index as u64 | u64::from(self.slots[index].round) << 32
-    }
-
-    fn fill(&mut self, key: u64, cell: Cell) {
-        self.made += 1;
-        self.slots[key as u32 as usize].cell = Some((self.made, cell));
-    }
-
-    /// What was there, if this key's time is not over.
-    fn free(&mut self, key: u64) -> Option<Cell> {
-        let index = key as u32 as usize;
-        let slot = self.slots.get_mut(index).filter(|slot| u64::from(slot.round) == key >> 32)?;
-        slot.round = slot.round.wrapping_add(1);
-        self.free.push(index);
-        slot.cell.take().map(|(_, cell)| cell)
-    }
-
-    /// In the order in which they were made.
-    fn take_all(&mut self) -> Vec<Cell> {
-        let mut all: Vec<_> = mem::take(self).slots.into_iter().filter_map(|slot| slot.cell).collect();
-        all.sort_unstable_by_key(|(made, _)| *made);
-        all.into_iter().map(|(_, cell)| cell).collect()
     }
 }

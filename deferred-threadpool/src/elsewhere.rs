@@ -1,13 +1,13 @@
 //! Jobs of whoever has no reactor.
 
-use std::any::Any;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use deferred_core::{Completer, Failure, Remote};
 use parking_lot::Mutex;
 
-use crate::job::{Ending, Job, Owner, Slip, Task, Work};
+use crate::job::{Job, Key, Owner, Slip, Task, Work};
 use crate::workers::Workers;
 
 /// Gives the job to the pool, and a Remote for its result.
@@ -26,8 +26,8 @@ where
         }
     });
     let waits = Arc::new(Waiting { completer: Mutex::new(Some(completer)) });
-    let task = Box::new(Sent { work: Work::Call(call), waits: waits.clone() });
-    match workers.submit(task, Slip::new(std::panic::Location::caller(), waits.clone(), 0)) {
+    let slip = Slip::new(Location::caller(), waits.clone(), Key::default());
+    match workers.submit(Box::new(Work::Call(call)), slip) {
         Ok(given) => number.store(given, Ordering::Relaxed),
         Err((task, why)) => {
             drop(task);
@@ -37,12 +37,7 @@ where
     remote
 }
 
-/// A job of a Remote.
-struct Sent<F, T: 'static> {
-    work: Work<F, T>,
-    waits: Arc<Waiting<T>>,
-}
-
+/// Whoever waits for a job of a Remote.
 struct Waiting<T: 'static> {
     completer: Mutex<Option<Completer<T>>>,
 }
@@ -56,33 +51,16 @@ impl<T> Waiting<T> {
     }
 }
 
-impl<F, T> Task for Sent<F, T>
-where
-    F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
-    T: Send + 'static,
-{
-    fn run(&mut self, job: &Job<'_>) -> Ending {
-        self.work.run(job)
-    }
-
-    fn refuse(&mut self, why: Failure) {
-        self.work.refuse(why);
-    }
-
-    fn deliver(self: Box<Self>, _: Box<dyn Any>) {
-        let Sent { work, waits } = *self;
-        if let Some(result) = work.into_result() {
-            waits.fire(result);
+impl<T: Send + 'static> Owner for Waiting<T> {
+    fn take_home(&self, _: Key, task: Box<dyn Task>) {
+        let mut slot = None;
+        task.give(&mut slot);
+        if let Some(result) = slot {
+            self.fire(result);
         }
     }
-}
 
-impl<T: Send + 'static> Owner for Waiting<T> {
-    fn take_home(&self, _: u64, task: Box<dyn Task>) {
-        task.deliver(Box::new(()));
-    }
-
-    fn give_up(&self, _: u64, why: Failure) {
+    fn give_up(&self, _: Key, why: Failure) {
         self.fire(Err(why));
     }
 }

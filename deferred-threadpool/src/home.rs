@@ -26,12 +26,12 @@ mod loom_tests;
 use std::collections::VecDeque;
 use std::mem;
 
-use crate::sync::Mutex;
+use crate::sync::{Apart, Mutex};
 
 /// See the page above.
 #[derive(Debug)]
 pub(crate) struct List<X> {
-    state: Mutex<State<X>>,
+    state: Apart<Mutex<State<X>>>,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,8 @@ pub(crate) enum Brought<X> {
 
 impl<X> List<X> {
     pub(crate) fn new() -> List<X> {
-        List { state: Mutex::new(State { arrived: VecDeque::new(), posted: false, closed: false }) }
+        let state = State { arrived: VecDeque::new(), posted: false, closed: false };
+        List { state: Apart(Mutex::new(state)) }
     }
 
     pub(crate) fn bring(&self, thing: X) -> Brought<X> {

@@ -48,17 +48,26 @@ pub(crate) trait Task: Send {
     /// Keeps this error for its result. The closure is dropped.
     fn refuse(&mut self, why: Failure);
 
-    /// Fires with the result what `cell` holds, which waits for it.
-    fn deliver(self: Box<Self>, cell: Box<dyn Any>);
+    /// Puts the result into `slot`, an `Option<Result<T, Failure>>` of the right type.
+    fn give(self: Box<Self>, slot: &mut dyn Any);
+}
+
+/// By which an owner knows a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) shelf: u32,
+    pub(crate) place: u32,
+    /// How often the place had been used before.
+    pub(crate) round: u32,
 }
 
 /// Where jobs come from and their results go to: a reactor, or a Remote.
 pub(crate) trait Owner: Send + Sync {
     /// The job has its result.
-    fn take_home(&self, key: u64, task: Box<dyn Task>);
+    fn take_home(&self, key: Key, task: Box<dyn Task>);
 
     /// The job runs on, and nobody shall wait for it any more.
-    fn give_up(&self, key: u64, why: Failure);
+    fn give_up(&self, key: Key, why: Failure);
 }
 
 /// A job as the pool handles it.
@@ -76,13 +85,12 @@ pub(crate) struct Slip {
     /// and when.
     pub(crate) since: Instant,
     pub(crate) owner: Arc<dyn Owner>,
-    /// By which the owner knows it.
-    pub(crate) key: u64,
+    pub(crate) key: Key,
 }
 
 impl Slip {
     /// For a job that is given to the pool now.
-    pub(crate) fn new(at: &'static Location<'static>, owner: Arc<dyn Owner>, key: u64) -> Slip {
+    pub(crate) fn new(at: &'static Location<'static>, owner: Arc<dyn Owner>, key: Key) -> Slip {
         Slip { at, since: Instant::now(), owner, key }
     }
 }
@@ -102,28 +110,31 @@ pub(crate) enum Work<F, T> {
     Gone,
 }
 
-impl<F: FnOnce(&Job<'_>) -> Result<T, Failure>, T> Work<F, T> {
-    pub(crate) fn run(&mut self, job: &Job<'_>) -> Ending {
-        let Work::Call(call) = mem::replace(self, Work::Gone) else { return Ending::Failed };
+impl<F, T> Task for Work<F, T>
+where
+    F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
+    T: Send + 'static,
+{
+    fn run(&mut self, job: &Job<'_>) -> Ending {
+        let Work::Call(call) = mem::replace(self, Work::Gone) else { unreachable!("a job runs once") };
         let (result, ending) = match panic::catch_unwind(AssertUnwindSafe(|| call(job))) {
-            Ok(result) => {
-                let ending = if result.is_ok() { Ending::Done } else { Ending::Failed };
-                (result, ending)
-            }
+            Ok(Ok(value)) => (Ok(value), Ending::Done),
+            Ok(Err(error)) => (Err(error), Ending::Failed),
             Err(payload) => (Err(Panicked::new(payload).into()), Ending::Panicked),
         };
         *self = Work::Result(result);
         ending
     }
 
-    pub(crate) fn refuse(&mut self, why: Failure) {
-        let before = mem::replace(self, Work::Result(Err(why)));
-        drop_guarded(before);
+    fn refuse(&mut self, why: Failure) {
+        drop_guarded(mem::replace(self, Work::Result(Err(why))));
     }
 
-    /// None if it never ran.
-    pub(crate) fn into_result(self) -> Option<Result<T, Failure>> {
-        if let Work::Result(result) = self { Some(result) } else { None }
+    fn give(self: Box<Self>, slot: &mut dyn Any) {
+        let slot: &mut Option<Result<T, Failure>> = slot.downcast_mut().expect("the slot is of the job's type");
+        if let Work::Result(result) = *self {
+            *slot = Some(result);
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod job;
 mod pool;
 mod queue;
 mod replay;
+mod shelf;
 mod stats;
 mod stuck;
 mod sync;

@@ -62,13 +62,13 @@ mod tests {
     use deferred_core::Failure;
 
     use super::*;
-    use crate::job::{Ending, Job, Owner, Slip, Task};
+    use crate::job::{Ending, Job, Key, Owner, Slip, Task};
 
     struct Nobody;
 
     impl Owner for Nobody {
-        fn take_home(&self, _: u64, _: Box<dyn Task>) {}
-        fn give_up(&self, _: u64, _: Failure) {}
+        fn take_home(&self, _: Key, _: Box<dyn Task>) {}
+        fn give_up(&self, _: Key, _: Failure) {}
     }
 
     impl Task for Nobody {
@@ -76,11 +76,11 @@ mod tests {
             Ending::Done
         }
         fn refuse(&mut self, _: Failure) {}
-        fn deliver(self: Box<Self>, _: Box<dyn Any>) {}
+        fn give(self: Box<Self>, _: &mut dyn Any) {}
     }
 
     fn entry(number: u64) -> Entry {
-        let slip = Slip { at: Location::caller(), since: Instant::now(), owner: Arc::new(Nobody), key: 0 };
+        let slip = Slip { at: Location::caller(), since: Instant::now(), owner: Arc::new(Nobody), key: Key::default() };
         Entry { number, task: Box::new(Nobody), slip }
     }
 

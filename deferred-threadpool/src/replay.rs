@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use deferred_core::Reactor;
 
 use crate::delivery;
+use crate::job::Key;
 
 /// From now on the results of this reactor's jobs arrive in an order that `seed` draws, whichever is ready first: for tests
 /// of code whose callbacks may come in any order.
@@ -56,9 +57,9 @@ pub fn order_completions(reactor: &Reactor, seed: u64) {
 pub(crate) struct Order<X> {
     random: u64,
     /// In the order in which they were given.
-    out: Vec<u64>,
-    drawn: Option<u64>,
-    arrived: BTreeMap<u64, X>,
+    out: Vec<Key>,
+    drawn: Option<Key>,
+    arrived: BTreeMap<Key, X>,
 }
 
 impl<X> Order<X> {
@@ -67,12 +68,12 @@ impl<X> Order<X> {
     }
 
     /// A job was given.
-    pub(crate) fn is_out(&mut self, key: u64) {
+    pub(crate) fn is_out(&mut self, key: Key) {
         self.out.push(key);
     }
 
     /// Nobody waits for it any more. What it has brought, if it has.
-    pub(crate) fn is_gone(&mut self, key: u64) -> Option<X> {
+    pub(crate) fn is_gone(&mut self, key: Key) -> Option<X> {
         self.out.retain(|out| *out != key);
         if self.drawn == Some(key) {
             self.drawn = None;
@@ -81,7 +82,7 @@ impl<X> Order<X> {
     }
 
     /// Gives it back if it is not to wait.
-    pub(crate) fn arrives(&mut self, key: u64, thing: X) -> Option<X> {
+    pub(crate) fn arrives(&mut self, key: Key, thing: X) -> Option<X> {
         if !self.out.contains(&key) {
             return Some(thing);
         }
@@ -98,7 +99,7 @@ impl<X> Order<X> {
     }
 
     /// The one that was drawn, once it has arrived.
-    pub(crate) fn next(&mut self) -> Option<(u64, X)> {
+    pub(crate) fn next(&mut self) -> Option<(Key, X)> {
         let key = self.drawn?;
         let thing = self.arrived.remove(&key)?;
         self.is_gone(key);

@@ -1,6 +1,7 @@
 //! What the protocols lock and sleep with: parking_lot's and the standard library's, or loom's when `cfg(loom)` replays
 //! every interleaving.
 
+use std::ops::Deref;
 #[cfg(not(loom))]
 pub(crate) use std::thread::{Thread, current};
 
@@ -22,5 +23,18 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
         self.0.lock().expect("no code of a user runs under this lock")
+    }
+}
+
+/// In cache lines of its own, since threads contend for it: what stands beside it is not for them.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Apart<X>(pub(crate) X);
+
+impl<X> Deref for Apart<X> {
+    type Target = X;
+
+    fn deref(&self) -> &X {
+        &self.0
     }
 }

@@ -20,7 +20,7 @@ use deferred_core::{Abandoned, Cancelled, Failure, RemoteResolver};
 use crate::builder::{Config, Hook};
 use crate::crew::{Crew, Sleeper, Summons};
 use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
-use crate::job::{Ending, Entry, Job, Owner, Slip, Task, drop_guarded};
+use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded};
 use crate::queue::Queue;
 use crate::stats::{Counts, RunningJob, Stats};
 use crate::stuck::{self, StuckPool};
@@ -450,8 +450,12 @@ impl Workers {
     fn linger(&self) {
         let Some(time) = self.config.linger else { return };
         let since = Instant::now();
-        while self.waiting.load(Ordering::Relaxed) == 0 && since.elapsed() < time {
-            for _ in 0..32 {
+        while since.elapsed() < time {
+            // The clock takes longer than a look.
+            for _ in 0..16 {
+                if self.waiting.load(Ordering::Relaxed) > 0 {
+                    return;
+                }
                 hint::spin_loop();
             }
         }
@@ -493,7 +497,7 @@ impl State {
     }
 
     /// Nobody waits for these jobs any more, which run on. Gives those who did.
-    fn give_up(&mut self, which: impl Fn(&Running) -> bool) -> Vec<(Arc<dyn Owner>, u64)> {
+    fn give_up(&mut self, which: impl Fn(&Running) -> bool) -> Vec<(Arc<dyn Owner>, Key)> {
         let mut owners = Vec::new();
         for seat in &mut self.seats {
             let Some(running) = seat.runs.as_mut().filter(|running| !running.given_up && which(running)) else {

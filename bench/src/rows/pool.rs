@@ -17,9 +17,9 @@ use crate::runner::{Bar, Cores, Row, Side};
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = vec![];
     for (name, cores, bar) in [
-        ("pool/one at a time, one core", Cores::One, 0.58),
-        ("pool/one at a time, across two", Cores::Two, 1.0),
-        ("pool/one at a time, unpinned", Cores::Any, 1.0),
+        ("pool/one at a time, one core", Cores::One, Bar::Ratio(0.58)),
+        ("pool/one at a time, across two", Cores::Two, Bar::Beyond(1.0)),
+        ("pool/one at a time, unpinned", Cores::Any, Bar::Beyond(1.0)),
     ] {
         rows.push(one_at_a_time(name, cores, bar, false));
     }
@@ -28,12 +28,12 @@ pub(crate) fn rows() -> Vec<Row> {
         ("pool/one at a time, across two, CPU", Cores::Two),
         ("pool/one at a time, unpinned, CPU", Cores::Any),
     ] {
-        rows.push(one_at_a_time(name, cores, 1.0, true));
+        rows.push(one_at_a_time(name, cores, Bar::Beyond(1.0), true));
     }
     rows.push(beside_bare_wakes());
     rows.extend(other_peers());
     rows.extend(on_smol());
-    rows.push(lingering());
+    rows.extend(lingering());
     rows.push(at_once("pool/100,000 at once", Cores::Any, 0.4));
     rows.push(at_once("pool/100,000 at once, one core", Cores::One, 0.2));
     rows.push(own_part());
@@ -105,7 +105,7 @@ fn tokios_in_a_row(runtime: &Runtime) {
     });
 }
 
-fn one_at_a_time(name: &'static str, cores: Cores, bar: f64, cpu: bool) -> Row {
+fn one_at_a_time(name: &'static str, cores: Cores, bar: Bar, cpu: bool) -> Row {
     let (pool, runtime) = (pool(1, cores), tokio(1, cores));
     Row {
         name,
@@ -113,7 +113,7 @@ fn one_at_a_time(name: &'static str, cores: Cores, bar: f64, cpu: bool) -> Row {
         unit: "job",
         ours: side(OURS, cores, cpu, move || ours_in_a_row(&pool)),
         peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime)),
-        bar: Bar::Ratio(bar),
+        bar,
     }
 }
 
@@ -264,7 +264,7 @@ fn ten_idle() -> Row {
                 }
             });
         }),
-        bar: Bar::Ratio(1.0),
+        bar: Bar::Beyond(1.0),
     }
 }
 
@@ -330,22 +330,29 @@ fn on_smol() -> Vec<Row> {
     ]
 }
 
-fn lingering() -> Row {
-    let (without, with) = (pool(1, Cores::Two), OnceCell::new());
-    Row {
-        name: "pool/one at a time, lingering",
-        per: IN_A_ROW as u32,
-        unit: "job",
-        ours: side("a worker that spins for 50 us before it sleeps", Cores::Two, false, move || {
-            let pool = with.get_or_init(|| {
-                let builder = ThreadPool::builder().max_threads(1).linger(Duration::from_micros(50));
-                builder.on_thread_start(|| Cores::Two.pin_worker()).build()
-            });
-            ours_in_a_row(pool);
-        }),
-        peer: side("one that does not", Cores::Two, false, move || ours_in_a_row(&without)),
-        bar: Bar::Ratio(0.15),
-    }
+fn lingering() -> Vec<Row> {
+    let row = |name, cores: Cores, bar| {
+        let (without, with) = (pool(1, cores), OnceCell::new());
+        Row {
+            name,
+            per: IN_A_ROW as u32,
+            unit: "job",
+            ours: side("a worker that spins for 50 us before it sleeps", cores, false, move || {
+                let pool = with.get_or_init(|| {
+                    let builder = ThreadPool::builder().max_threads(1).linger(Duration::from_micros(50));
+                    builder.on_thread_start(move || cores.pin_worker()).build()
+                });
+                ours_in_a_row(pool);
+            }),
+            peer: side("one that does not", cores, false, move || ours_in_a_row(&without)),
+            bar,
+        }
+    };
+    vec![
+        row("pool/lingering, one core", Cores::One, Bar::None),
+        row("pool/lingering, across two", Cores::Two, Bar::None),
+        row("pool/lingering, unpinned", Cores::Any, Bar::Ratio(0.15)),
+    ]
 }
 
 const SUBMITTERS: u64 = 4;
