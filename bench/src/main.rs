@@ -4,6 +4,7 @@
 //! cargo run --release -p deferred-bench                     every row
 //! cargo run --release -p deferred-bench -- --only PART      the rows whose name contains PART
 //! cargo run --release -p deferred-bench -- --twisted        the shapes of Twisted's own benchmarks, beside Twisted
+//! cargo run --release -p deferred-bench -- --syscalls       system calls per job of the pool, counted by perf
 //! cargo run --release -p deferred-bench -- --quick          fewer and shorter samples: it runs, the figures are rough
 //! cargo run --profile one-unit -p deferred-bench -- --slack 1.1
 //!                                                           with codegen-units = 1; each bar a tenth higher
@@ -18,11 +19,13 @@
 //! - `rows`: one function a row;
 //! - `runner`: takes the samples and prints them;
 //! - `count`: the allocator that counts;
-//! - `twisted`: the shapes of Twisted's own benchmarks.
+//! - `twisted`: the shapes of Twisted's own benchmarks;
+//! - `syscalls`: how often the pool asks the system.
 
 mod count;
 mod rows;
 mod runner;
+mod syscalls;
 mod twisted;
 
 use std::env;
@@ -38,21 +41,41 @@ struct Options {
     effort: Effort,
     slack: f64,
     twisted: bool,
+    syscalls: bool,
+    /// So many jobs on the loop with this name, in this process.
+    jobs: Option<(String, u64)>,
+    one_core: bool,
 }
 
 /// The exit code of a row that is past its bar. Whatever else goes wrong has another.
 const PAST: i32 = 3;
 
-const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR and --twisted";
+const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR, --syscalls and --twisted";
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { only: String::new(), row: None, effort: Effort::FULL, slack: 1.0, twisted: false };
+    let mut options = Options {
+        only: String::new(),
+        row: None,
+        effort: Effort::FULL,
+        slack: 1.0,
+        twisted: false,
+        syscalls: false,
+        jobs: None,
+        one_core: false,
+    };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--only" => options.only = arguments.next().ok_or("--only wants a part of a row's name")?,
             "--row" => options.row = arguments.next(),
             "--twisted" => options.twisted = true,
+            "--syscalls" => options.syscalls = true,
+            "--one-core" => options.one_core = true,
+            "--jobs" => {
+                let name = arguments.next().ok_or("--jobs wants a loop's name")?;
+                let jobs = arguments.next().and_then(|jobs| jobs.parse().ok());
+                options.jobs = Some((name, jobs.ok_or("--jobs wants a number")?));
+            }
             "--quick" => options.effort = Effort::QUICK,
             "--slack" => {
                 let factor = arguments.next().and_then(|factor| factor.parse().ok());
@@ -114,10 +137,12 @@ fn run_all(options: &Options) -> Result<bool, Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    let kept = options().map_err(Into::into).and_then(|options| match &options.row {
-        Some(name) => run_row(name, &options),
-        None if options.twisted => twisted::run().map(|()| true),
-        None => run_all(&options),
+    let kept = options().map_err(Into::into).and_then(|options| match (&options.row, &options.jobs) {
+        (Some(name), _) => run_row(name, &options),
+        (_, Some((name, jobs))) => syscalls::jobs(name, *jobs, options.one_core),
+        _ if options.twisted => twisted::run().map(|()| true),
+        _ if options.syscalls => syscalls::run(),
+        _ => run_all(&options),
     });
     match kept {
         Ok(true) => ExitCode::SUCCESS,

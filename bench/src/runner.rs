@@ -44,7 +44,7 @@ pub(crate) enum Cores {
 
 impl Cores {
     /// Threads that are started later start there too.
-    fn pin_this(self) {
+    pub(crate) fn pin_this(self) {
         if !matches!(self, Cores::Any) {
             pin(0);
         }

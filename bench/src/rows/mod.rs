@@ -4,7 +4,7 @@ mod coroutine;
 mod engine;
 mod line;
 mod many;
-mod pool;
+pub(crate) mod pool;
 mod post;
 mod time;
 

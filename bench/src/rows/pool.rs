@@ -85,6 +85,20 @@ fn in_a_row(pool: ThreadPool, left: u64, reactor: Reactor) {
     }));
 }
 
+/// So many jobs on the loop with this name, for whoever counts their system calls.
+pub(crate) fn jobs_in_a_row(name: &str, jobs: u64, one_core: bool) -> Option<()> {
+    let cores = if one_core { Cores::One } else { Cores::Any };
+    cores.pin_this();
+    let pool = pool(1, cores);
+    match name {
+        "park" => park::run(|reactor| in_a_row(pool, jobs, reactor.clone())),
+        "smol" => deferred_smol::run(|reactor| in_a_row(pool, jobs, reactor.clone())),
+        "tokio" => tokios_in_a_row(&tokio(1, cores), jobs),
+        _ => return None,
+    }
+    Some(())
+}
+
 fn ours_in_a_row(pool: &ThreadPool) {
     park::run(|reactor| in_a_row(pool.clone(), IN_A_ROW, reactor.clone()));
 }
@@ -93,9 +107,9 @@ fn ours_in_a_row_on_smol(pool: &ThreadPool) {
     deferred_smol::run(|reactor| in_a_row(pool.clone(), IN_A_ROW, reactor.clone()));
 }
 
-fn tokios_in_a_row(runtime: &Runtime) {
-    runtime.block_on(async {
-        for number in 0..IN_A_ROW {
+fn tokios_in_a_row(runtime: &Runtime, jobs: u64) {
+    runtime.block_on(async move {
+        for number in 0..jobs {
             let task = tokio::spawn(async move {
                 let sum = tokio::task::spawn_blocking(move || job(number)).await.expect("it returns");
                 black_box(sum);
@@ -112,7 +126,7 @@ fn one_at_a_time(name: &'static str, cores: Cores, bar: Bar, cpu: bool) -> Row {
         per: IN_A_ROW as u32,
         unit: "job",
         ours: side(OURS, cores, cpu, move || ours_in_a_row(&pool)),
-        peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime)),
+        peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime, IN_A_ROW)),
         bar,
     }
 }
@@ -318,7 +332,7 @@ fn on_smol() -> Vec<Row> {
             per: IN_A_ROW as u32,
             unit: "job",
             ours: side("defer_to_thread, callback, smol's driver", cores, cpu, move || ours_in_a_row_on_smol(&pool)),
-            peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime)),
+            peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime, IN_A_ROW)),
             bar,
         }
     };
