@@ -122,7 +122,7 @@ impl Side {
     }
 
     fn allocations(&self) -> f64 {
-        let times = if (self.run)(1) < Duration::from_millis(10) { 100 } else { 1 };
+        let times = if (self.run)(1) < Duration::from_micros(500) { 100 } else { 1 };
         let (_, _, allocations) = count::count(|| (self.run)(times));
         allocations as f64 / times as f64
     }

@@ -47,7 +47,7 @@ pub(crate) fn rows() -> Vec<Row> {
 const OURS: &str = "defer_to_thread, callback, park";
 const TOKIO: &str = "tokio: a task per job that awaits spawn_blocking";
 
-const IN_A_ROW: u64 = 1000;
+const IN_A_ROW: u64 = 200;
 
 fn pool(threads: usize, cores: Cores) -> ThreadPool {
     ThreadPool::builder().max_threads(threads).on_thread_start(move || cores.pin_worker()).build()
@@ -411,7 +411,7 @@ async fn tokios_at_once(blocking: &Handle, jobs: u64) {
     }
 }
 
-const PACED: u32 = 40;
+const PACED: u32 = 20;
 
 /// A job that sleeps for a millisecond, every five: most of the time nothing happens.
 fn paced(name: &'static str, what: &'static str, bar: f64, run: fn(fn(&Reactor) -> ())) -> Row {
