@@ -114,7 +114,8 @@ impl Builder {
         self
     }
 
-    /// How many jobs wait for a thread at most: any number unless set. One that comes when so many wait is refused: its
+    /// How many jobs wait at most, beyond those for which there is a thread: any number unless set. With 0 a job is taken
+    /// only if a thread is free, or may be started, for it. One that comes when so many wait is refused: its
     /// Deferred has failed with [`QueueFull`](crate::QueueFull). Whoever would rather wait asks for
     /// [`ThreadPool::room`] first.
     ///

@@ -11,7 +11,7 @@ use crate::delivery;
 use crate::elsewhere;
 use crate::job::Job;
 use crate::stats::Stats;
-use crate::workers::Workers;
+use crate::workers::{Told, Workers};
 
 /// Threads that run what blocks.
 ///
@@ -219,7 +219,8 @@ impl ThreadPool {
     /// A Deferred, of the current reactor, that fires when the queue has room for a job: see
     /// [`queue_limit`](Builder::queue_limit). Those who wait are told in the order in which they asked, one for each place.
     ///
-    /// The place is not kept: whoever gives the pool a job before the Deferred's callbacks run may take it.
+    /// The place is kept for its callbacks, and a coroutine that awaits it, from others who ask, and passed on if no job has
+    /// come in their turn; it is not kept from jobs that are given without asking.
     ///
     /// # Errors
     ///
@@ -246,9 +247,13 @@ impl ThreadPool {
     pub fn room(&self) -> Deferred<()> {
         match Reactor::current() {
             Some(reactor) => {
-                let (deferred, resolver) = reactor.remote();
+                let (deferred, resolver) = reactor.remote::<Told>();
                 self.owner.workers.when_room(resolver);
-                deferred
+                let handle = reactor.handle();
+                deferred.add_callback(move |told| {
+                    // When the callbacks behind this one have run: by then he has come, or does not.
+                    let _ = handle.call_from_thread(move || drop(told));
+                })
             }
             None => Deferred::fail(NoReactor::new()),
         }

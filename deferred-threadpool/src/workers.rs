@@ -10,8 +10,8 @@ use std::hint;
 use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,9 @@ struct State {
     /// Whether somebody looks whether the pool is stuck.
     watched: bool,
     /// Who waits for a place in the queue.
-    room: VecDeque<RemoteResolver<()>>,
+    room: VecDeque<RemoteResolver<Told>>,
+    /// Who was told that there is one, and may come for it.
+    told: usize,
     /// Who waits for the end of the last thread.
     enders: Vec<Ender>,
 }
@@ -70,12 +72,35 @@ struct Running {
 /// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
 pub(crate) type Ender = RemoteResolver<()>;
 
+/// Somebody was told that there is room. While this lives the place counts as taken; whoever holds it has come by its end,
+/// or does not come, and then others are told.
+pub(crate) struct Told {
+    workers: Weak<Workers>,
+}
+
+/// Who has asked for room, and whether he was told.
+struct Asked {
+    resolver: RemoteResolver<Told>,
+    is_told: bool,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let Some(workers) = self.workers.upgrade() else { return };
+        let mut state = workers.state.lock();
+        state.told -= 1;
+        let room = state.room(workers.config.queue_limit);
+        drop(state);
+        workers.see_to(Later { room, ..Later::default() });
+    }
+}
+
 /// What the lock must be free for.
 #[derive(Default)]
 struct Later {
     summons: Option<Summons>,
     /// They have a place in the queue.
-    room: Vec<RemoteResolver<()>>,
+    room: Vec<Asked>,
     /// The last thread has ended.
     enders: Vec<Ender>,
     /// Somebody is to look whether the pool is stuck.
@@ -83,16 +108,22 @@ struct Later {
 }
 
 impl State {
-    /// Jobs have left the queue.
-    fn room(&mut self, limit: usize) -> Vec<RemoteResolver<()>> {
+    /// How many more jobs may come. One for which there is a thread need not wait, and does not count.
+    #[inline]
+    fn places(&self, limit: usize) -> usize {
+        let free = self.crew.max().saturating_sub(self.crew.busy());
+        limit.saturating_add(free).saturating_sub(self.queue.len())
+    }
+
+    /// Who has room for a job now, and is told so. Those who wait no more come out too, to be dropped without the lock.
+    #[inline]
+    fn room(&mut self, limit: usize) -> Vec<Asked> {
         let mut room = Vec::new();
-        let places = limit.saturating_sub(self.queue.len());
-        while room.len() < places {
-            match self.room.pop_front() {
-                Some(resolver) if resolver.is_cancelled() => {}
-                Some(resolver) => room.push(resolver),
-                None => break,
-            }
+        while !self.room.is_empty() && self.told < self.places(limit) {
+            let Some(resolver) = self.room.pop_front() else { break };
+            let is_told = !resolver.is_cancelled();
+            self.told += usize::from(is_told);
+            room.push(Asked { resolver, is_told });
         }
         room
     }
@@ -136,6 +167,7 @@ impl Workers {
             stopped: false,
             watched: false,
             room: VecDeque::new(),
+            told: 0,
             enders: Vec::new(),
         };
         Arc::new(Workers { config, state: Mutex::new(state), waiting: AtomicUsize::new(0) })
@@ -150,7 +182,7 @@ impl Workers {
         let mut state = self.state.lock();
         let number = state.counts.submitted;
         state.counts.submitted += 1;
-        if state.stopped || state.queue.len() >= self.config.queue_limit {
+        if state.stopped || state.places(self.config.queue_limit) == 0 {
             state.counts.refused += 1;
             let why = if state.stopped {
                 PoolStopped::default().into()
@@ -213,7 +245,10 @@ impl Workers {
         if let Some(summons) = later.summons {
             self.answer(summons);
         }
-        later.room.into_iter().chain(later.enders).for_each(|resolver| resolver.callback(()));
+        later.enders.into_iter().for_each(|ender| ender.callback(()));
+        for Asked { resolver, .. } in later.room.into_iter().filter(|asked| asked.is_told) {
+            resolver.callback(Told { workers: Arc::downgrade(self) });
+        }
         if later.watch && !stuck::watch(self) {
             self.state.lock().watched = false;
         }
@@ -237,17 +272,16 @@ impl Workers {
     }
 
     /// A Deferred's resolver that is fired when a job may come: at once if there is room now.
-    pub(crate) fn when_room(&self, resolver: RemoteResolver<()>) {
+    pub(crate) fn when_room(self: &Arc<Self>, resolver: RemoteResolver<Told>) {
         let mut state = self.state.lock();
         if state.stopped {
             drop(state);
-            resolver.errback(PoolStopped::default());
-        } else if state.queue.len() < self.config.queue_limit {
-            drop(state);
-            resolver.callback(());
-        } else {
-            state.room.push_back(resolver);
+            return resolver.errback(PoolStopped::default());
         }
+        state.room.push_back(resolver);
+        let room = state.room(self.config.queue_limit);
+        drop(state);
+        self.see_to(Later { room, ..Later::default() });
     }
 
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
@@ -256,6 +290,7 @@ impl Workers {
         let waiting = state.queue.len();
         let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
         let gone = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };
+        later.room = state.room(self.config.queue_limit);
         later.enders = state.ended();
         later.watch = state.is_unwatched();
         drop(state);
@@ -353,11 +388,10 @@ impl Workers {
                 state.crew.begin_job();
                 let waiting = self.note_waiting(&state);
                 let summons = state.crew.summon(waiting);
-                let room = state.room(self.config.queue_limit);
                 let watch = state.is_unwatched();
                 let (number, task) = state.begin(seat, entry, Instant::now());
                 drop(state);
-                self.see_to(Later { summons, room, watch, ..Later::default() });
+                self.see_to(Later { summons, watch, ..Later::default() });
                 self.run(number, task, seat, &told);
                 lingers = self.config.linger.is_some();
             } else if lingers {
@@ -393,7 +427,6 @@ impl Workers {
             let now = Instant::now();
             let mut state = self.state.lock();
             let Running { slip, given_up, .. } = state.finish(seat, ending, now);
-            let mut later = Later::default();
             let next = if state.crew.is_too_large() { None } else { state.queue.pop() };
             let next = match next {
                 None => {
@@ -402,17 +435,17 @@ impl Workers {
                 }
                 Some(entry) => {
                     self.note_waiting(&state);
-                    later.room = state.room(self.config.queue_limit);
                     Some(state.begin(seat, entry, now))
                 }
             };
+            let room = state.room(self.config.queue_limit);
             drop(state);
             if given_up {
                 drop_guarded(task);
             } else {
                 take_home(slip, task);
             }
-            self.see_to(later);
+            self.see_to(Later { room, ..Later::default() });
             match next {
                 None => return,
                 Some(next) => (number, task) = next,

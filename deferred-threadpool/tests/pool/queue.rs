@@ -81,11 +81,83 @@ fn a_producer_that_asks_for_room_is_never_refused() {
             for number in 0..2000 {
                 jobs.room().await?;
                 jobs.call_in_thread(move || Ok(number));
-                assert!(jobs.stats().queued <= 3);
+                let stats = jobs.stats();
+                assert!(stats.queued + stats.busy <= 5, "two threads, and three that wait: {stats:?}");
             }
             jobs.stop().await
         })
     })
     .unwrap();
     assert_eq!((pool.stats().done, pool.stats().refused), (2000, 0));
+}
+
+#[test]
+fn with_a_limit_of_none_a_job_is_taken_if_a_thread_is_free_for_it() {
+    let pool = ThreadPool::builder().max_threads(2).queue_limit(0).build();
+    all(|_| {
+        let (first, release) = hold(&pool);
+        let (second, also) = hold(&pool);
+        let refused = pool.defer_to_thread(|| Ok(()));
+        assert!(refused.try_take().unwrap().unwrap_err().check::<QueueFull>());
+        let (room, more) = (pool.room(), pool.clone());
+        assert!(!room.is_ready());
+        let third = room.add_callback(move |()| more.defer_to_thread(|| Ok(())));
+        release.send(()).unwrap();
+        also.send(()).unwrap();
+        vec![first, second, third]
+    })
+    .into_iter()
+    .for_each(|result| result.unwrap());
+    assert_eq!((pool.stats().done, pool.stats().refused), (3, 1));
+}
+
+#[test]
+fn more_threads_are_room_too() {
+    let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
+    park::run_until(|_| {
+        let (room, jobs) = (pool.room(), pool.clone());
+        assert!(!room.is_ready());
+        pool.adjust_pool_size(0, 1);
+        room.add_callback(move |()| jobs.defer_to_thread(|| Ok(())))
+    })
+    .unwrap();
+}
+
+#[test]
+fn of_many_who_ask_none_is_refused_and_whoever_does_not_come_holds_up_nobody() {
+    let pool = ThreadPool::builder().max_threads(2).queue_limit(1).build();
+    let came = Rc::new(RefCell::new(0));
+    park::run_until(|_| {
+        let asks = (0..100).map(|number| {
+            let (jobs, came) = (pool.clone(), came.clone());
+            pool.room().add_callback(move |()| {
+                *came.borrow_mut() += 1;
+                // Every second one has nothing to give after all.
+                if number % 2 == 0 {
+                    jobs.defer_to_thread(|| Ok(()))
+                } else {
+                    deferred_threadpool::Deferred::succeed(())
+                }
+            })
+        });
+        deferred_threadpool::gather(asks.collect::<Vec<_>>()).map_err(|first| first.error)
+    })
+    .unwrap();
+    assert_eq!((came.take(), pool.stats().done, pool.stats().refused), (100, 50, 0));
+}
+
+#[test]
+fn whoever_was_told_of_room_and_ends_with_his_reactor_passes_it_on() {
+    let pool = ThreadPool::builder().max_threads(1).queue_limit(0).build();
+    for _ in 0..20 {
+        let reactor = deferred_threadpool::Reactor::new();
+        let entered = reactor.enter();
+        let told = pool.room(); // posted, and never delivered
+        let given_up = pool.room();
+        given_up.cancel();
+        drop(entered);
+        drop(reactor);
+        assert!(told.is_ready());
+    }
+    park::run_until(|_| pool.room()).unwrap();
 }
