@@ -144,9 +144,11 @@ impl Builder {
 
     /// Lets a thread that has just run a job spin for so long before it sleeps: off unless set.
     ///
-    /// It takes a job that comes meanwhile without having to be woken, which is most of the time of a short job. Of some
-    /// use are a few microseconds up to a hundred. It costs that much of a processor after each job, and where the loop
-    /// has no other processor to run on it makes everything slower.
+    /// It takes a job that comes meanwhile without having to be woken, and brings the result before the loop sleeps: where
+    /// the two run on two processors, a short job took a fiftieth of the time (0.8 us in place of 46 us, on a virtual
+    /// machine). It costs that much of a processor after each job; and where thread and loop share one processor, a job takes
+    /// half as long again (6.5 us in place of 4.4 us), or more where the system moves them apart for it. The loop itself
+    /// never spins. Of some use are a few microseconds up to a hundred.
     pub fn linger(mut self, time: Duration) -> Self {
         self.config.linger = Some(time);
         self

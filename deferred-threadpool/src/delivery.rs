@@ -13,6 +13,7 @@ use crate::home::{Brought, List};
 use crate::job::{Job, Key, Owner, Slip, Task, Work};
 use crate::replay::Order;
 use crate::shelf::{self, Arrived, Out, Shelves, TakenOut, Waiting};
+use crate::sync::step;
 use crate::workers::Workers;
 
 /// Gives the job to the pool, and a Deferred of this reactor for its result.
@@ -65,6 +66,7 @@ struct Arrivals {
 
 impl Arrivals {
     fn bring(&self, key: Key, arrived: Arrived) {
+        step();
         match self.list.bring((key, arrived)) {
             Brought::Done => {}
             Brought::Post => self.post(),
@@ -78,6 +80,7 @@ impl Arrivals {
 
     /// In a turn.
     fn call(&self, what: fn(&Home, &Reactor)) {
+        step();
         // Refused by a closed reactor, which empties the list.
         let _ = self.reactor.call_from_thread(move || {
             if let Some(reactor) = Reactor::current() {

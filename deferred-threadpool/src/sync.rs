@@ -6,8 +6,10 @@ use std::ops::Deref;
 pub(crate) use std::thread::{Thread, current};
 
 #[cfg(not(loom))]
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 
+#[cfg(loom)]
+pub(crate) use loom::sync::MutexGuard;
 #[cfg(loom)]
 pub(crate) use loom::thread::{Thread, current};
 
@@ -21,7 +23,7 @@ impl<T> Mutex<T> {
         Mutex(loom::sync::Mutex::new(value))
     }
 
-    pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("no code of a user runs under this lock")
     }
 }
@@ -36,5 +38,51 @@ impl<X> Deref for Apart<X> {
 
     fn deref(&self) -> &X {
         &self.0
+    }
+}
+
+/// A step at which another thread may come between. With `cfg(deferred_delays)`, for tests, it often does; otherwise this is
+/// nothing.
+#[inline(always)]
+pub(crate) fn step() {
+    #[cfg(deferred_delays)]
+    delays::delay();
+}
+
+#[cfg(deferred_delays)]
+mod delays {
+    use std::cell::Cell;
+    use std::hint;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    /// From the environment's `DEFERRED_SEED`, and which thread this is.
+    fn seed() -> u64 {
+        static THREADS: AtomicU64 = AtomicU64::new(1);
+        let given = std::env::var("DEFERRED_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);
+        given.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ THREADS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    }
+
+    pub(super) fn delay() {
+        thread_local!(static RANDOM: Cell<u64> = Cell::new(seed() | 1));
+        let Ok(random) = RANDOM.try_with(|random| {
+            // Xorshift.
+            let mut bits = random.get();
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            random.set(bits);
+            bits
+        }) else {
+            return;
+        };
+        match random % 16 {
+            0 => thread::sleep(Duration::from_micros(random >> 8 & 63)),
+            1..4 => thread::yield_now(),
+            4..8 => (0..random >> 8 & 1023).for_each(|_| hint::spin_loop()),
+            _ => {}
+        }
     }
 }

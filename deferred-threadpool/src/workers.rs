@@ -24,7 +24,7 @@ use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded};
 use crate::queue::Queue;
 use crate::stats::{Counts, RunningJob, Stats};
 use crate::stuck::{self, StuckPool};
-use crate::sync::{Mutex, current};
+use crate::sync::{Mutex, MutexGuard, current, step};
 
 pub(crate) struct Workers {
     pub(crate) config: Config,
@@ -87,7 +87,7 @@ struct Asked {
 impl Drop for Told {
     fn drop(&mut self) {
         let Some(workers) = self.workers.upgrade() else { return };
-        let mut state = workers.state.lock();
+        let mut state = workers.lock();
         state.told -= 1;
         let room = state.room(workers.config.queue_limit);
         drop(state);
@@ -179,7 +179,7 @@ impl Workers {
     ///
     /// The job and why it was not taken.
     pub(crate) fn submit(self: &Arc<Self>, task: Box<dyn Task>, slip: Slip) -> Result<u64, (Box<dyn Task>, Failure)> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let number = state.counts.submitted;
         state.counts.submitted += 1;
         if state.stopped || state.places(self.config.queue_limit) == 0 {
@@ -204,7 +204,7 @@ impl Workers {
     /// For the watcher: how long until it is worth to look again, and what it finds now. None if nothing waits; then
     /// nobody watches any more.
     pub(crate) fn look(&self) -> Option<(Duration, Option<StuckPool>)> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let Some(oldest) = state.queue.first() else {
             state.watched = false;
             return None;
@@ -234,7 +234,14 @@ impl Workers {
         waiting
     }
 
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, State> {
+        step();
+        self.state.lock()
+    }
+
     fn answer(self: &Arc<Self>, summons: Summons) {
+        step();
         match summons {
             Summons::Wake(sleeper) => sleeper.unpark(),
             Summons::Start => self.start(),
@@ -250,13 +257,13 @@ impl Workers {
             resolver.callback(Told { workers: Arc::downgrade(self) });
         }
         if later.watch && !stuck::watch(self) {
-            self.state.lock().watched = false;
+            self.lock().watched = false;
         }
     }
 
     /// Nobody waits for this job any more. One that waits is taken out, and dropped here; one that runs is told.
     pub(crate) fn cancel(self: &Arc<Self>, number: u64) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let mut later = Later::default();
         let entry = state.queue.remove(number);
         if entry.is_some() {
@@ -273,7 +280,7 @@ impl Workers {
 
     /// A Deferred's resolver that is fired when a job may come: at once if there is room now.
     pub(crate) fn when_room(self: &Arc<Self>, resolver: RemoteResolver<Told>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.stopped {
             drop(state);
             return resolver.errback(PoolStopped::default());
@@ -285,7 +292,7 @@ impl Workers {
     }
 
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let told = state.crew.adjust(min, max);
         let waiting = state.queue.len();
         let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
@@ -301,7 +308,7 @@ impl Workers {
 
     /// No more jobs. Those that wait are run, or cancelled; then each thread ends, and `ender` is told.
     pub(crate) fn stop(self: &Arc<Self>, cancels: bool, ender: Option<Ender>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.stopped = true;
         // With a maximum of 0 nobody would ever run them.
         let gone = if cancels || state.crew.max() == 0 { state.cancel_queue() } else { Vec::new() };
@@ -319,7 +326,7 @@ impl Workers {
 
     /// The deadline of a stop has passed: what waits is cancelled, what runs is given up.
     pub(crate) fn stop_overdue(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let gone = state.cancel_queue();
         let running = state.running();
         let owners = state.give_up(|_| true);
@@ -334,13 +341,13 @@ impl Workers {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let state = self.state.lock();
+        let state = self.lock();
         let oldest = state.queue.first().map(|entry| entry.slip.since);
         state.counts.stats(state.crew.threads(), state.crew.busy(), state.queue.len(), oldest)
     }
 
     fn start(self: &Arc<Self>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.started += 1;
         let name = format!("{}-{}", self.config.name, state.started);
         drop(state); // starting a thread takes longer than most jobs
@@ -356,7 +363,7 @@ impl Workers {
 
     /// Where there is no thread at all, nobody would ever run the jobs that wait.
     fn not_started(self: &Arc<Self>, error: io::Error) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let waiting = state.queue.len();
         let instead = state.crew.start_failed(waiting);
         let refused = if state.crew.threads() == 0 { state.take_queue() } else { Vec::new() };
@@ -376,10 +383,10 @@ impl Workers {
     fn work(self: Arc<Self>) {
         call_hook(self.config.on_thread_start.as_ref());
         let me = Sleeper::new(current());
-        let (seat, told) = self.state.lock().sit();
+        let (seat, told) = self.lock().sit();
         let mut lingers = self.config.linger.is_some();
         loop {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if state.crew.is_too_large() || (state.stopped && state.queue.len() == 0) {
                 state.crew.leave();
                 break;
@@ -412,7 +419,7 @@ impl Workers {
             close();
         }
         call_hook(self.config.on_thread_end.as_ref());
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.seats[seat].is_free = true;
         let waiting = state.queue.len();
         let later = Later { summons: state.crew.left(waiting), enders: state.ended(), ..Later::default() };
@@ -425,7 +432,7 @@ impl Workers {
         loop {
             let ending = task.run(&Job::new(told, number));
             let now = Instant::now();
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let Running { slip, given_up, .. } = state.finish(seat, ending, now);
             let next = if state.crew.is_too_large() { None } else { state.queue.pop() };
             let next = match next {
@@ -458,12 +465,13 @@ impl Workers {
         let since = Instant::now();
         loop {
             let left = if alarm { self.config.keep_alive.saturating_sub(since.elapsed()) } else { Duration::MAX };
+            step();
             if !alarm {
                 thread::park();
             } else if !left.is_zero() {
                 thread::park_timeout(left);
             }
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if !me.is_asleep() {
                 return true;
             }
@@ -549,6 +557,7 @@ impl State {
 
 /// Wakes a driver perhaps, which is foreign code.
 fn take_home(slip: Slip, task: Box<dyn Task>) {
+    step();
     let _ = panic::catch_unwind(AssertUnwindSafe(|| slip.owner.take_home(slip.key, task)));
 }
 
