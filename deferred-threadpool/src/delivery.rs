@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem;
-use std::panic::Location;
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -205,7 +205,8 @@ impl Drop for Lives {
         let (waiting, order) = (self.0.waiting.take(), self.0.order.take());
         let all = self.0.shelves.take_all();
         for TakenOut { out, .. } in &all {
-            out.workers.cancel(out.number);
+            // It may drop a closure whose destructor panics, which has printed its message.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| out.workers.cancel(out.number)));
         }
         drop(all); // each fires Abandoned
         drop((waiting, order, arrived));

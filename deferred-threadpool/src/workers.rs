@@ -274,8 +274,8 @@ impl Workers {
             state.give_up(|running| running.number == number);
         }
         drop(state);
-        drop(entry); // the lock is free: a destructor may submit
         self.see_to(later);
+        drop(entry); // the lock is free: a destructor may submit, or panic
     }
 
     /// A Deferred's resolver that is fired when a job may come: at once if there is room now.

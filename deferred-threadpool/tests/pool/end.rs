@@ -110,3 +110,32 @@ fn a_result_that_was_home_when_the_reactor_ended_is_dropped() {
     until(|| Arc::strong_count(&value) == 1); // its thread may be about to bring it
     adds_up(&pool.stats());
 }
+
+#[test]
+fn a_closure_whose_destructor_panics_holds_up_nobody_at_the_end() {
+    struct Panics(Arc<AtomicUsize>);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("a destructor")); // past the panic hook, which would print
+        }
+    }
+    let pool = ThreadPool::new(0);
+    let drops = Arc::new(AtomicUsize::new(0));
+    let reactor = Reactor::new();
+    let jobs: Vec<_> = (0..3)
+        .map(|_| {
+            let panics = Panics(drops.clone());
+            pool.defer_to_thread_on(&reactor, move || {
+                let _panics = &panics;
+                Ok(())
+            })
+        })
+        .collect();
+    drop(reactor);
+    assert_eq!(drops.load(Ordering::SeqCst), 3);
+    for job in jobs {
+        assert!(job.try_take().unwrap().unwrap_err().check::<Abandoned>());
+    }
+    assert_eq!(pool.stats().cancelled, 3);
+}
