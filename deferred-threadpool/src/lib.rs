@@ -30,6 +30,10 @@
 //! Everything of `deferred_core` is here too.
 #![forbid(unsafe_code)]
 
+// The way of a job: `pool` takes the closure, `delivery` puts it into a box (`job`) and notes who waits for it (`shelf`);
+// `workers` queues it (`queue`) and has a thread come for it (`crew`, a protocol); the thread runs it and brings the box
+// home (`home`, a protocol), where `delivery` fires the Deferred in a turn of the loop. `elsewhere` is the short way of a
+// job without a reactor.
 mod builder;
 mod connections;
 mod crew;
