@@ -186,3 +186,17 @@ fn of_many_that_wait_the_cancelled_ones_never_run_and_the_others_keep_their_orde
     });
     assert!(ran.try_iter().eq((0..1000).filter(|number| number % 3 == 0)));
 }
+
+#[test]
+fn a_result_that_is_home_when_its_job_is_cancelled_is_not_taken_for_that_of_the_next_job() {
+    let pool = ThreadPool::new(1);
+    let second = park::run_until(|_| {
+        let first = pool.defer_to_thread(|| Ok(1));
+        until(|| pool.stats().done == 1);
+        thread::sleep(Duration::from_millis(1)); // it is counted a moment before it is home
+        first.cancel();
+        let second = pool.defer_to_thread(|| Ok(2)); // who waits for it has the same place
+        first.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0)).add_callback(|_| second)
+    });
+    assert_eq!(second.unwrap(), 2);
+}
