@@ -156,7 +156,8 @@ impl Builder {
 
     /// How long a job may wait while every thread is busy before the pool counts as stuck: 10 seconds unless set.
     ///
-    /// Then [`on_stuck`](Self::on_stuck) hears of it, once, and again when it is so anew.
+    /// Then [`on_stuck`](Self::on_stuck) hears of it, once, and again when it is so anew: when the pool has kept up
+    /// meanwhile, or all the jobs that waited then have begun.
     pub fn stuck_after(mut self, time: Duration) -> Self {
         self.config.stuck_after = time;
         self

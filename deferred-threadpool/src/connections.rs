@@ -183,7 +183,8 @@ impl<M: Manager> ConnectionPool<M> {
         ConnectionPool { manager: Arc::new(manager), pool: threads.at_thread_end(close).build() }
     }
 
-    /// Runs `f` with a connection, in its thread, outside of any transaction but those that `f` begins itself.
+    /// Runs `f` with a connection, in its thread, outside of any transaction but those that `f` begins itself, and has to
+    /// end.
     ///
     /// Twisted's `runWithConnection`.
     ///

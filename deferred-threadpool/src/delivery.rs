@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle};
 
 use crate::home::{Brought, List};
-use crate::job::{Job, Key, Owner, Slip, Task, Work};
+use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_guarded, guarded};
 use crate::replay::Order;
 use crate::shelf::{self, Arrived, Out, Shelves, TakenOut, Waiting};
 use crate::sync::step;
@@ -186,11 +186,11 @@ impl Home {
     fn cancel(&self, key: Key) {
         let gone = self.shelves.get(key).and_then(|shelf| shelf.take_out(key));
         if let Some(TakenOut { out, resolver }) = gone {
-            out.workers.cancel(out.number);
-            drop(resolver);
             let arrived = self.order.borrow_mut().as_mut().and_then(|order| order.is_gone(key));
-            drop(arrived);
             self.post_draw();
+            // Behind all else: these drop what is the user's, and may panic.
+            out.workers.cancel(out.number);
+            drop((resolver, arrived));
         }
     }
 }
@@ -205,10 +205,11 @@ impl Drop for Lives {
         let (waiting, order) = (self.0.waiting.take(), self.0.order.take());
         let all = self.0.shelves.take_all();
         for TakenOut { out, .. } in &all {
-            // It may drop a closure whose destructor panics, which has printed its message.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| out.workers.cancel(out.number)));
+            guarded(|| out.workers.cancel(out.number)); // which drops the closure
         }
         drop(all); // each fires Abandoned
-        drop((waiting, order, arrived));
+        // One by one: two that panic in one drop would end the program.
+        let ordered = order.map(Order::into_arrived).into_iter().flatten();
+        waiting.into_iter().chain(arrived).map(|(_, arrived)| arrived).chain(ordered).for_each(drop_guarded);
     }
 }

@@ -138,8 +138,13 @@ where
     }
 }
 
-/// Drops what came from a user where its panic has nowhere to go and must not take a thread with it; the panic's own
-/// message was printed.
+/// Drops what came from a user.
 pub(crate) fn drop_guarded<X>(value: X) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
+    guarded(|| drop(value));
+}
+
+/// Runs code of a user where its panic has nowhere to go and must not take a thread, or the end of a loop, with it; the
+/// panic's own message was printed.
+pub(crate) fn guarded(f: impl FnOnce()) {
+    let _ = panic::catch_unwind(AssertUnwindSafe(f));
 }

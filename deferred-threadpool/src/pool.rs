@@ -182,7 +182,7 @@ impl ThreadPool {
     }
 
     /// Runs `f` in a thread of this pool, for whoever has no reactor: the result is awaited on any runtime, or waited for
-    /// by a blocking [`wait`](Remote::wait).
+    /// by a blocking [`wait`](Remote::wait), which would hold up a loop if it were called on its thread.
     ///
     /// # Errors
     ///
@@ -226,6 +226,10 @@ impl ThreadPool {
     ///
     /// [`PoolStopped`](crate::PoolStopped); [`NoReactor`] if there is no current reactor.
     ///
+    /// # Cancellation
+    ///
+    /// Gives up the place in line.
+    ///
     /// # Examples
     ///
     /// ```
@@ -260,7 +264,8 @@ impl ThreadPool {
     }
 
     /// Other numbers of threads, from now on. Where more may be, they come for the jobs that wait; where there are too
-    /// many, those without a job end now, the others after the one that they run.
+    /// many, those without a job end now, the others after the one that they run. A minimum above the maximum counts as
+    /// that.
     ///
     /// Twisted's `adjustPoolsize`.
     pub fn adjust_pool_size(&self, min_threads: usize, max_threads: usize) {
@@ -281,7 +286,8 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same.
+    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same. [`StopOverdue`](crate::StopOverdue)
+    /// if somebody else has stopped it with a deadline, which has passed.
     ///
     /// # Cancellation
     ///
@@ -304,7 +310,7 @@ impl ThreadPool {
         self.stop_by(Backlog::Run)
     }
 
-    /// [`stop`](Self::stop) with a choice for the jobs that wait.
+    /// [`stop`](Self::stop) with a choice for the jobs that wait; what is said there of errors and cancels holds here.
     #[track_caller]
     pub fn stop_by(&self, backlog: Backlog) -> Deferred<()> {
         let cancels = backlog == Backlog::Cancel;
@@ -327,7 +333,11 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// [`StopOverdue`](crate::StopOverdue) if there was something to give up. Otherwise as [`stop`](Self::stop).
+    /// [`StopOverdue`](crate::StopOverdue) if a thread has not ended by then. Otherwise as [`stop`](Self::stop).
+    ///
+    /// # Cancellation
+    ///
+    /// Ends the waiting, and takes the deadline back; the pool stays stopped.
     ///
     /// # Examples
     ///

@@ -106,6 +106,11 @@ impl<X> Order<X> {
         Some((key, thing))
     }
 
+    /// What waits for its turn.
+    pub(crate) fn into_arrived(self) -> impl Iterator<Item = X> {
+        self.arrived.into_values()
+    }
+
     pub(crate) fn is_waiting(&self) -> bool {
         self.drawn.is_none() && !self.out.is_empty()
     }

@@ -5,11 +5,12 @@
 //! that is busy now and then starts one that seldom.
 
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use crate::job::guarded;
 use crate::stats::RunningJob;
 use crate::workers::Workers;
 
@@ -45,6 +46,15 @@ impl fmt::Display for StuckPool {
     }
 }
 
+/// What the watcher finds.
+pub(crate) struct Stuck {
+    /// The number of the job that has waited longest,
+    pub(crate) oldest: u64,
+    /// and that of the next one to come.
+    pub(crate) next: u64,
+    pub(crate) report: StuckPool,
+}
+
 /// Starts the watcher. False if there is no thread for it.
 #[cold]
 pub(crate) fn watch(workers: &Arc<Workers>) -> bool {
@@ -54,15 +64,16 @@ pub(crate) fn watch(workers: &Arc<Workers>) -> bool {
 }
 
 fn look_on(watched: &Weak<Workers>) {
-    let mut told = false;
+    // Jobs below this number waited when it was told.
+    let mut told = 0;
     loop {
         let Some(workers) = watched.upgrade() else { return };
-        let Some((wait, report)) = workers.look() else { return };
-        match report {
-            None => told = false,
-            Some(report) if !told => {
-                told = true;
-                tell(&workers, &report);
+        let Some((wait, stuck)) = workers.look() else { return };
+        match stuck {
+            None => told = 0,
+            Some(stuck) if stuck.oldest >= told => {
+                told = stuck.next;
+                tell(&workers, &stuck.report);
             }
             Some(_) => {}
         }
@@ -80,8 +91,6 @@ const LONGEST: Duration = Duration::from_secs(1);
 fn tell(workers: &Workers, report: &StuckPool) {
     match &workers.config.on_stuck {
         None => eprintln!("deferred: {report}"),
-        Some(hook) => {
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| hook(report))); // its message was printed
-        }
+        Some(hook) => guarded(|| hook(report)),
     }
 }

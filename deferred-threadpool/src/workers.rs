@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::hint;
 use std::io;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -20,10 +19,10 @@ use deferred_core::{Abandoned, Cancelled, Failure, RemoteResolver};
 use crate::builder::{Config, Hook};
 use crate::crew::{Crew, Sleeper, Summons};
 use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
-use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded};
+use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded, guarded};
 use crate::queue::Queue;
 use crate::stats::{Counts, RunningJob, Stats};
-use crate::stuck::{self, StuckPool};
+use crate::stuck::{self, Stuck, StuckPool};
 use crate::sync::{Mutex, MutexGuard, current, step};
 
 pub(crate) struct Workers {
@@ -203,25 +202,29 @@ impl Workers {
 
     /// For the watcher: how long until it is worth to look again, and what it finds now. None if nothing waits; then
     /// nobody watches any more.
-    pub(crate) fn look(&self) -> Option<(Duration, Option<StuckPool>)> {
+    pub(crate) fn look(&self) -> Option<(Duration, Option<Stuck>)> {
         let mut state = self.lock();
         let Some(oldest) = state.queue.first() else {
             state.watched = false;
             return None;
         };
-        let (waits, at) = (oldest.slip.since.elapsed(), oldest.slip.at);
+        let (number, waits, at) = (oldest.number, oldest.slip.since.elapsed(), oldest.slip.at);
         let left = self.config.stuck_after.saturating_sub(waits);
         if !left.is_zero() {
             return Some((left, None));
         }
-        let report = state.crew.is_busy().then(|| StuckPool {
-            name: self.config.name.clone(),
-            queued: state.queue.len(),
-            oldest_wait: waits,
-            oldest_at: at,
-            running: state.running(),
+        let stuck = state.crew.is_busy().then(|| Stuck {
+            oldest: number,
+            next: state.counts.submitted,
+            report: StuckPool {
+                name: self.config.name.clone(),
+                queued: state.queue.len(),
+                oldest_wait: waits,
+                oldest_at: at,
+                running: state.running(),
+            },
         });
-        Some((self.config.stuck_after, report))
+        Some((self.config.stuck_after, stuck))
     }
 
     #[inline]
@@ -558,7 +561,7 @@ impl State {
 /// Wakes a driver perhaps, which is foreign code.
 fn take_home(slip: Slip, task: Box<dyn Task>) {
     step();
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| slip.owner.take_home(slip.key, task)));
+    guarded(|| slip.owner.take_home(slip.key, task));
 }
 
 /// These jobs will not run, since the pool was stopped.
@@ -572,6 +575,6 @@ fn stopped_for(jobs: Vec<Entry>) {
 
 fn call_hook(hook: Option<&Hook>) {
     if let Some(hook) = hook {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| hook())); // its message was printed
+        guarded(|| hook());
     }
 }

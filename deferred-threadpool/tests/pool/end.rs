@@ -139,3 +139,29 @@ fn a_closure_whose_destructor_panics_holds_up_nobody_at_the_end() {
     }
     assert_eq!(pool.stats().cancelled, 3);
 }
+
+#[test]
+fn a_result_whose_destructor_panics_holds_up_nobody_at_the_end() {
+    struct Panics(Arc<AtomicUsize>);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("a destructor"));
+        }
+    }
+    let pool = ThreadPool::new(1);
+    let drops = Arc::new(AtomicUsize::new(0));
+    let reactor = Reactor::new();
+    let jobs: Vec<_> = (0..3)
+        .map(|_| {
+            let panics = Panics(drops.clone());
+            pool.defer_to_thread_on(&reactor, move || Ok(panics))
+        })
+        .collect();
+    until(|| pool.stats().done == 3);
+    drop(reactor);
+    until(|| drops.load(Ordering::SeqCst) == 3);
+    for job in jobs {
+        assert!(job.map(std::mem::forget).try_take().unwrap().unwrap_err().check::<Abandoned>());
+    }
+}

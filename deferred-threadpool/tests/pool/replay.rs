@@ -97,3 +97,32 @@ fn a_reactor_that_ends_while_results_wait_for_their_turn_abandons_them() {
     });
     crate::adds_up(&pool.stats());
 }
+
+#[test]
+fn a_closure_whose_destructor_panics_when_it_is_cancelled_leaves_the_order_whole() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a destructor")); // past the panic hook, which would print
+        }
+    }
+    for seed in 0..20 {
+        let (pool, others) = (ThreadPool::new(0), ThreadPool::new(1));
+        park::run_until(|reactor| {
+            order_completions(reactor, seed);
+            let panics = Panics;
+            let waits = pool.defer_to_thread(move || {
+                let _panics = &panics;
+                Ok(())
+            });
+            let jobs: Vec<_> = (0..5).map(|_| others.defer_to_thread(|| Ok(()))).collect();
+            // Perhaps when it is drawn.
+            reactor.call_later(Duration::from_millis(1), move || {
+                waits.cancel();
+                waits.add_errback(|_| Ok(()))
+            });
+            gather(jobs).map_err(|first| first.error)
+        })
+        .unwrap();
+    }
+}

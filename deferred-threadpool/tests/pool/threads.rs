@@ -193,8 +193,8 @@ fn a_pool_of_one_thread_keeps_what_never_leaves_it() {
 }
 
 #[test]
-fn where_one_thread_lives_a_job_waits_for_it_if_no_other_can_be_started() {
-    // So large a stack that one is to be had and the second is not, or neither: then the job fails.
+fn where_stacks_are_larger_than_the_machine_likes_no_job_hangs() {
+    // How many threads there are to be had depends on the machine: all, one, or none.
     let pool = ThreadPool::builder().max_threads(2).stack_size(1 << 46).build();
     let results = all(|_| (0..4).map(|_| pool.defer_to_thread(|| Ok(()))).collect());
     for result in results {
