@@ -13,7 +13,7 @@
 use std::ffi::{c_int, c_void};
 use std::process::ExitCode;
 
-use deferred_core::{Deferred, DeferredQueue, Failure, Reactor, RemoteResolver, RemoteSender, inline_callbacks, react};
+use deferred_core::{Deferred, DeferredQueue, Failure, Reactor, RemoteResolver, RemoteSender, inline_callbacks, park};
 
 /// The header of the library, as a tool such as bindgen writes it.
 #[allow(unsafe_code, reason = "C is called")]
@@ -114,7 +114,7 @@ extern "C" fn on_end(context: *mut c_void) {
 }
 
 fn main() -> ExitCode {
-    react(|reactor| {
+    park::react(|reactor| {
         let reactor = reactor.clone();
         inline_callbacks(async move {
             println!("the answer is {}", ask(&reactor, 21).await?);

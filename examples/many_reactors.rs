@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_core::{Deferred, Failure, Reactor, ReactorHandle, gather, inline_callbacks, park, react};
+use deferred_core::{Deferred, Failure, Reactor, ReactorHandle, gather, inline_callbacks, park};
 
 const TEXT: &str = "the loop waits for the first of many
 many wait for the loop
@@ -55,7 +55,7 @@ fn ask(reactor: &Reactor, counter: &ReactorHandle) -> Deferred<Tally> {
 }
 
 fn main() -> ExitCode {
-    react(|reactor| {
+    park::react(|reactor| {
         let reactor = reactor.clone();
         inline_callbacks(async move {
             let counters: Vec<_> = (0..3).map(|_| start_counter()).collect();

@@ -41,7 +41,7 @@ async fn drive(reactor: ReactorOwner) {
     .await;
 }
 
-/// [`deferred_core::react`] on tokio.
+/// [`deferred_core::park::react`] on tokio.
 #[track_caller]
 fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     let runtime =

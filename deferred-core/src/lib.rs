@@ -26,8 +26,8 @@
 //! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
 //!   items: [`at_most`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
-//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`react`] and
-//!   [`park`] run it on a bare thread, an adapter crate on an executor; [`Clock`] is for tests;
+//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`park`]
+//!   runs it on a bare thread, an adapter crate on an executor; [`Clock`] is for tests;
 //! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
 //!   [`Remote`] waits for a Deferred, or for a [`Completer`] of any thread;
 //! - what blocks the loop is named by a [`Watchdog`];
@@ -70,6 +70,6 @@ pub use many::{
 pub use reactor::{
     Blocked, CallKind, Closed, Completer, DelayedCall, Entered, Inactive, LoopTimes, NotRestartable, OnTheLoop,
     Outcome, Phase, Reactor, ReactorHandle, ReactorOwner, Remote, RemoteResolver, RemoteSender, ShutdownOverdue,
-    SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park, react, set_blocked_hook, take_blocked_hook,
+    SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park, set_blocked_hook, take_blocked_hook,
 };
 pub use time::{Backoff, Clock, CooperativeTask, Cooperator, Histogram, LoopingCall, TaskFinished, TaskStopped};

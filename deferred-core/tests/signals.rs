@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use std::{env, process};
 
-use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Phase, Reactor, SystemEvent, park, react};
+use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Phase, Reactor, SystemEvent, park};
 
 /// A program, which is run where this variable names it.
 const PROGRAM: &str = "DEFERRED_TEST_PROGRAM";
@@ -69,15 +69,15 @@ fn the_programs() {
         never()
     };
     let code = match &*name {
-        "react" => react(for_ever),
-        "stubborn" => react(|reactor| {
+        "react" => park::react(for_ever),
+        "stubborn" => park::react(|reactor| {
             reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, || {
                 println!("waiting");
                 never()
             });
             for_ever(reactor)
         }),
-        "blocked" => react(|reactor| {
+        "blocked" => park::react(|reactor| {
             reactor.call_when_running(|| -> () {
                 println!("\nrunning");
                 loop {
@@ -96,8 +96,8 @@ fn the_programs() {
                 std::thread::park_timeout(Duration::from_secs(60));
             }
         }
-        "cancelled" => react(|_| Deferred::<()>::fail(Interrupt::from(Cancelled::new()))),
-        "done" => react(|reactor| reactor.sleep(Duration::ZERO)),
+        "cancelled" => park::react(|_| Deferred::<()>::fail(Interrupt::from(Cancelled::new()))),
+        "done" => park::react(|reactor| reactor.sleep(Duration::ZERO)),
         _ => panic!("no such program: {name}"),
     };
     // The code is opaque, and the harness would give another one.
@@ -162,6 +162,6 @@ fn a_main_that_was_cancelled_says_so_and_gives_one() {
 #[test]
 fn a_failure_is_an_error_of_the_program() {
     // `react` itself, in this process: a handler is set, and does no harm.
-    let code = react(|_| Deferred::<()>::fail(Failure::msg("on purpose")));
+    let code = park::react(|_| Deferred::<()>::fail(Failure::msg("on purpose")));
     assert_eq!(code, process::ExitCode::FAILURE);
 }

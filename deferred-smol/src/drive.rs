@@ -49,7 +49,7 @@ pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T
     driver::run_until(drive_here, main)
 }
 
-/// Runs a program on smol: [`deferred_core::react`] with this driver.
+/// Runs a program on smol: [`deferred_core::park::react`] with this driver.
 ///
 /// # Examples
 ///

@@ -100,7 +100,7 @@ pub fn run_until<T: 'static, E: Fault>(
 }
 
 /// Runs a program: makes a reactor, calls `main` with it, has `drive` drive it until what `main` returned is done, and
-/// gives the exit code. What [`react`](crate::react) says holds here.
+/// gives the exit code. What [`park::react`] says holds here.
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     // Not through `run`: a closure would not know the place of the caller.

@@ -60,7 +60,7 @@ use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
 use inbox::{Inbox, Posted};
 use kept::Kept;
-pub use outcome::{Outcome, react};
+pub use outcome::Outcome;
 pub use owner::ReactorOwner;
 pub use remote::RemoteResolver;
 pub use sender::RemoteSender;

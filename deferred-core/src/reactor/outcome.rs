@@ -6,42 +6,11 @@ use std::panic::Location;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use super::{Reactor, driver, park};
-use crate::deferred::{Deferred, IntoDeferred};
+use super::Reactor;
+#[cfg(doc)]
+use super::driver;
+use crate::deferred::Deferred;
 use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
-
-/// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main` returned is done, and
-/// gives the program's exit code.
-///
-/// When `main` is done the loop is stopped, once, with its [shutdown](crate::SystemEvent::Shutdown). The code is 0 if it
-/// succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the error is reported as
-/// unhandled, also a [`Cancelled`](crate::Cancelled), about which the default is quiet otherwise.
-///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop too; `Reactor::stop_on_signals` says how. This is the feature `signals`,
-/// which is on unless told otherwise.
-///
-/// Twisted's `task.react`. An adapter for an executor has its own.
-///
-/// # Examples
-///
-/// ```
-/// use std::process::ExitCode;
-/// use deferred_core::{Deferred, Failure, Reactor, react};
-///
-/// fn program(reactor: &Reactor) -> Deferred<u32> {
-///     let (deferred, resolver) = Deferred::new();
-///     reactor.call_when_running(move || resolver.callback(1));
-///     deferred
-/// }
-///
-/// fn main() -> ExitCode {
-///     react(program)
-/// }
-/// ```
-#[track_caller]
-pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    driver::react(park::drive_owned, main)
-}
 
 impl Reactor {
     /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the reactor;

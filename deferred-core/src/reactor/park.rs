@@ -15,6 +15,7 @@
 //! });
 //! ```
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
@@ -22,8 +23,8 @@ use std::time::Instant;
 
 use super::driver::{self, NotRestartable};
 use super::{Reactor, ReactorOwner, Turn};
-use crate::deferred::Deferred;
-use crate::error::Fault;
+use crate::deferred::{Deferred, IntoDeferred};
+use crate::error::{Failure, Fault};
 
 /// Makes a reactor, calls `main` with it, drives it on this thread until it is stopped, and closes it. Returns what
 /// `main` returned.
@@ -50,8 +51,41 @@ pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T
     driver::run_until(drive_owned, main)
 }
 
+/// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main` returned is done, and
+/// gives the program's exit code.
+///
+/// When `main` is done the loop is stopped, once, with its [shutdown](crate::SystemEvent::Shutdown). The code is 0 if it
+/// succeeded, and if the loop was stopped before it was done. It is 1 if it failed or panicked; the error is reported as
+/// unhandled, also a [`Cancelled`](crate::Cancelled), about which the default is quiet otherwise.
+///
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop too; `Reactor::stop_on_signals` says how. This is the feature `signals`,
+/// which is on unless told otherwise.
+///
+/// Twisted's `task.react`. An adapter for an executor has its own.
+///
+/// # Examples
+///
+/// ```
+/// use std::process::ExitCode;
+/// use deferred_core::{Deferred, Failure, Reactor, park};
+///
+/// fn program(reactor: &Reactor) -> Deferred<u32> {
+///     let (deferred, resolver) = Deferred::new();
+///     reactor.call_when_running(move || resolver.callback(1));
+///     deferred
+/// }
+///
+/// fn main() -> ExitCode {
+///     park::react(program)
+/// }
+/// ```
+#[track_caller]
+pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
+    driver::react(drive_owned, main)
+}
+
 /// Drives until it is stopped, and closes.
-pub(super) fn drive_owned(reactor: ReactorOwner) {
+fn drive_owned(reactor: ReactorOwner) {
     // Refused only where `main` has run it to its end itself.
     let _ = drive(&reactor);
 }

@@ -5,7 +5,7 @@ use std::io;
 use super::Reactor;
 
 impl Reactor {
-    /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed. [`react`](crate::react) does this by
+    /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed. [`react`](crate::park::react) does this by
     /// itself; whoever drives a reactor otherwise decides.
     ///
     /// The first signal is a [`stop`](Self::stop), with the [shutdown](crate::SystemEvent::Shutdown). A second one ends

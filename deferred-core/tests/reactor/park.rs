@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Log;
-use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, on_unhandled, park, react};
+use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, on_unhandled, park};
 
 #[test]
 fn run_returns_what_main_returned_when_the_loop_has_stopped() {
@@ -123,14 +123,14 @@ fn react_gives_the_exit_code_and_reports_the_error() {
     let code = |code: ExitCode| format!("{code:?}");
     let (success, failure) = (code(ExitCode::SUCCESS), code(ExitCode::FAILURE));
 
-    assert_eq!(code(react(|_| println!("done at once"))), success);
-    let later = react(|reactor| {
+    assert_eq!(code(park::react(|_| println!("done at once"))), success);
+    let later = park::react(|reactor| {
         let (deferred, resolver) = Deferred::<u32>::new();
         reactor.call_later(Duration::from_millis(1), move || resolver.callback(1));
         deferred
     });
     assert_eq!(code(later), success);
-    let stopped = react(|reactor| {
+    let stopped = park::react(|reactor| {
         let (deferred, resolver) = Deferred::<u32>::new();
         reactor.call_later(Duration::from_millis(1), move || drop(resolver));
         reactor.stop();
@@ -140,7 +140,7 @@ fn react_gives_the_exit_code_and_reports_the_error() {
     assert!(reports.take().is_empty());
 
     let line = line!() + 1;
-    assert_eq!(code(react(|_| Err::<(), _>(Failure::msg("no")))), failure);
-    assert_eq!(code(react(|_| -> () { panic!("ouch") })), failure);
+    assert_eq!(code(park::react(|_| Err::<(), _>(Failure::msg("no")))), failure);
+    assert_eq!(code(park::react(|_| -> () { panic!("ouch") })), failure);
     assert_eq!(reports.take(), [("no".into(), line), ("panicked: ouch".into(), line + 1)]);
 }
