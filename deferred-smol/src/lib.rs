@@ -20,8 +20,11 @@
 #![forbid(unsafe_code)]
 
 mod drive;
+pub mod net;
+mod spawn;
 
 pub use deferred_core;
 pub use deferred_core::*;
 pub use drive::{Drive, drive, react, run, run_until};
 pub use smol;
+pub use spawn::spawn;

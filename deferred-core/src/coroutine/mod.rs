@@ -122,7 +122,30 @@ impl Reactor {
         &self,
         coroutine: impl Future<Output = Result<T, Failure>> + 'static,
     ) -> Deferred<T> {
+        self.ensure_deferred_at(Location::caller(), coroutine)
+    }
+
+    /// [`ensure_deferred`](Self::ensure_deferred) with the place that the coroutine is known by: to a
+    /// [`Watchdog`](crate::Watchdog), and in the trail of its error. For an adapter whose caller asked for it earlier.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use deferred_core::{Failure, Reactor};
+    ///
+    /// let reactor = Reactor::new();
+    /// let at = Location::caller();
+    /// let failed = reactor.ensure_deferred_at::<()>(at, async { Err(Failure::msg("no such row")) });
+    /// let failure = failed.try_take().unwrap().unwrap_err();
+    /// assert_eq!(failure.trail().iter().next().unwrap().line(), at.line());
+    /// ```
+    pub fn ensure_deferred_at<T: 'static>(
+        &self,
+        at: &'static Location<'static>,
+        coroutine: impl Future<Output = Result<T, Failure>> + 'static,
+    ) -> Deferred<T> {
         let _entered = self.enter();
-        task::start(coroutine, Location::caller())
+        task::start(coroutine, at)
     }
 }

@@ -1,0 +1,257 @@
+//! What looks after a connection: reads, sends, and calls the protocol.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use deferred_core::{Deferred, Failure, Panicked, Reactor};
+
+use super::listen::Guest;
+use super::socket::Socket;
+use super::{ConnectionLost, Protocol, Transport};
+
+/// How often it reads or pulls at most before the others have their turn.
+const ROUNDS: usize = 8;
+/// How long the peer has to end its side once ours has ended.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A coroutine of the reactor, as long as the connection.
+pub(super) struct Connection<P: Protocol> {
+    protocol: P,
+    transport: Transport,
+    begun: bool,
+    /// There may be something to read, so that asking the system for that can be saved.
+    readable: bool,
+    /// The system has no room for what is to be sent.
+    blocked: bool,
+    /// The peer sends nothing more.
+    ended: bool,
+    over: bool,
+    /// Its entry in the list of its port.
+    guest: Option<Guest>,
+}
+
+impl<P: Protocol> Unpin for Connection<P> {}
+
+/// Starts one. Its protocol hears of it in here.
+pub(super) fn start<P: Protocol>(
+    reactor: &Reactor,
+    socket: Socket,
+    protocol: P,
+    at: &'static Location<'static>,
+    guest: impl FnOnce(&Transport) -> Option<Guest>,
+) -> Transport {
+    // Where that is not to be had, small messages are slower and nothing is wrong.
+    let _ = socket.set_no_delay(true);
+    let transport = Transport::new(reactor, socket);
+    let connection = Connection {
+        protocol,
+        guest: guest(&transport),
+        transport: transport.clone(),
+        begun: false,
+        readable: false,
+        blocked: false,
+        ended: false,
+        over: false,
+    };
+    // Its error is that of a callback, and is told.
+    drop(reactor.ensure_deferred_at(at, connection));
+    transport
+}
+
+/// Calls a callback of the protocol.
+fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(failure)) => Err(ConnectionLost::Failed(failure)),
+        Err(payload) => Err(ConnectionLost::Failed(Panicked::new(payload).into())),
+    }
+}
+
+impl<P: Protocol> Future for Connection<P> {
+    type Output = Result<(), Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let this = self.get_mut();
+        this.transport.inner.keep_waker(context.waker());
+        this.transport.inner.polling.set(true);
+        let why = this.look_after(context);
+        this.transport.inner.polling.set(false);
+        why.map(|why| this.finish(why.unwrap_or_else(|why| why)))
+    }
+}
+
+impl<P: Protocol> Connection<P> {
+    /// Does what can be done now. Ready when the connection is over; the error is the reason too, for `?`.
+    fn look_after(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
+        if !self.begun {
+            self.begun = true;
+            guarded(|| self.protocol.connection_made(&self.transport))?;
+        }
+        let inner = &*self.transport.inner.clone();
+        for _ in 0..ROUNDS {
+            inner.dirty.set(false);
+            if let Some(why) = inner.take_end() {
+                return Poll::Ready(Ok(why));
+            }
+            self.send(context).map_err(ConnectionLost::Io)?;
+            if inner.is_to_finish() {
+                return self.end(context).map(Ok);
+            }
+            if !self.transport.is_closing() {
+                if inner.resumed.take() {
+                    inner.dirty.set(true); // to be looked at again
+                    guarded(|| self.protocol.reading_resumed(&self.transport))?;
+                } else if !self.ended && !inner.paused.get() {
+                    let _ = self.receive(context)?;
+                }
+            } else if !inner.has_alarm() {
+                let timeout = inner.close_timeout.get();
+                self.transport.inner.set_alarm(timeout, move || ConnectionLost::CloseTimedOut(timeout));
+            }
+            if !inner.dirty.get() && !self.readable {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends what waits, as far as the system takes it.
+    fn send(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let inner = &*self.transport.inner;
+        loop {
+            {
+                let socket = inner.socket.borrow();
+                let Some(socket) = &*socket else { return Ok(()) };
+                let mut outgoing = inner.outgoing.borrow_mut();
+                if !outgoing.is_empty() {
+                    if self.blocked && socket.poll_writable(context)?.is_pending() {
+                        return Ok(());
+                    }
+                    match outgoing.send(|data| socket.write(data)) {
+                        Ok(memory) => {
+                            self.blocked = false;
+                            memory.into_iter().for_each(|memory| inner.buffers().give_back(memory));
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            inner.relieve();
+            if !self.blocked {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads once, and gives that to the protocol.
+    fn receive(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
+        let inner = &*self.transport.inner;
+        let mut buffer;
+        let read = {
+            let socket = inner.socket.borrow();
+            let Some(socket) = &*socket else { return Ok(Poll::Pending) };
+            if !self.readable && socket.poll_readable(context).map_err(ConnectionLost::Io)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            buffer = inner.buffers().for_reading();
+            socket.read(&mut buffer)
+        };
+        // A short read has emptied it, as far as anybody knows: asking costs less than a read that finds nothing.
+        self.readable = matches!(read, Ok(length) if length == buffer.len());
+        let result = match read {
+            Ok(0) => {
+                self.ended = true;
+                guarded(|| self.protocol.read_connection_lost(&self.transport))
+            }
+            Ok(length) => guarded(|| self.protocol.data_received(&self.transport, &buffer[..length])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(ConnectionLost::Io(error)),
+        };
+        inner.buffers().read(buffer);
+        // To be looked at again: there may be something to send, and to ask for.
+        inner.dirty.set(true);
+        result.map(Poll::Ready)
+    }
+
+    /// Everything is sent: tells the peer, and waits a little for its end.
+    fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
+        let inner = &self.transport.inner;
+        if !inner.set_finished() {
+            let told = inner.socket.borrow().as_ref().map_or(Ok(()), Socket::finish);
+            if let Err(error) = told {
+                return Poll::Ready(ConnectionLost::Io(error));
+            }
+            if self.ended {
+                return Poll::Ready(ConnectionLost::Done);
+            }
+            inner.set_alarm(LINGER, || ConnectionLost::Done);
+        }
+        if let Some(why) = inner.take_end() {
+            return Poll::Ready(why);
+        }
+        let socket = inner.socket.borrow();
+        let Some(socket) = &*socket else { return Poll::Ready(ConnectionLost::Done) };
+        let mut buffer = inner.buffers().for_reading();
+        let mut polled = Poll::Pending;
+        for round in 0.. {
+            if round == ROUNDS {
+                context.waker().wake_by_ref();
+                break;
+            }
+            match socket.read(&mut buffer) {
+                Ok(length) if length > 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_readable(context) {
+                    Poll::Ready(Ok(())) => {}
+                    pending_or_broken => {
+                        polled = pending_or_broken.map(|_| ());
+                        break;
+                    }
+                },
+                _ => {
+                    polled = Poll::Ready(());
+                    break;
+                }
+            }
+        }
+        inner.buffers().read(buffer);
+        polled.map(|()| ConnectionLost::Done)
+    }
+
+    /// It is over: everyone is told.
+    fn finish(&mut self, why: ConnectionLost) -> Result<(), Failure> {
+        self.over = true;
+        let mut over = self.transport.inner.close();
+        let told = guarded(|| {
+            over.stop_producing();
+            Ok(())
+        });
+        let lost = guarded(|| {
+            self.protocol.connection_lost(&why);
+            Ok(())
+        });
+        drop(self.guest.take());
+        over.tell();
+        // Each error is told: the last as the coroutine's.
+        let mut errors = [Err(why), told, lost].into_iter().filter_map(|result| match result {
+            Err(ConnectionLost::Failed(failure)) => Some(failure),
+            _ => None,
+        });
+        let first = errors.next();
+        errors.for_each(|failure| drop(Deferred::<()>::fail(failure)));
+        first.map_or(Ok(()), Err)
+    }
+}
+
+impl<P: Protocol> Drop for Connection<P> {
+    fn drop(&mut self) {
+        if !self.over {
+            // The reactor was closed.
+            drop(Deferred::from(self.finish(ConnectionLost::LoopEnded)));
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Who waits for connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+use std::panic::Location;
+#[cfg(unix)]
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use deferred_core::{CancelHandle, Deferred, Failure, Reactor, gather};
+use smol::future::yield_now;
+use smol::{Async, Timer};
+
+use super::connection;
+use super::socket::Socket;
+use super::{Protocol, Transport};
+
+/// How many connections are taken at once before the others have their turn.
+const AT_ONCE: usize = 64;
+/// How long nothing is accepted when the system has no room for another connection.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Listens on a TCP address, for example `"127.0.0.1:8000"`; port 0 lets the system choose one. `factory` makes the protocol
+/// of each connection, from the address of its peer.
+///
+/// Connections are accepted in the turns of the loop. When the system has none to give, because the process has too many
+/// files open, say, the next ones wait for a moment and nothing is told.
+///
+/// Twisted's `listenTCP`.
+///
+/// # Errors
+///
+/// If the address is not one, or is taken.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_smol::net::{Protocol, Transport, listen_tcp};
+/// use deferred_smol::{Failure, run};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         transport.write(data);
+///         Ok(())
+///     }
+/// }
+///
+/// run(|reactor| {
+///     let port = listen_tcp(reactor, "127.0.0.1:0", |_| Echo).unwrap();
+///     println!("listening on {}", port.local_address().unwrap());
+///     # reactor.stop();
+/// });
+/// ```
+#[track_caller]
+pub fn listen_tcp<P: Protocol>(
+    reactor: &Reactor,
+    address: impl ToSocketAddrs,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> io::Result<Port> {
+    listen_on_tcp(reactor, TcpListener::bind(address)?, factory)
+}
+
+/// [`listen_tcp`] on a socket that listens already, for example one that was inherited, or has options of its own.
+///
+/// # Errors
+///
+/// If the system does not let it be watched.
+#[track_caller]
+pub fn listen_on_tcp<P: Protocol>(
+    reactor: &Reactor,
+    listener: TcpListener,
+    mut factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> io::Result<Port> {
+    let at = Location::caller();
+    let address = listener.local_addr().ok();
+    let listener = Async::new(listener)?;
+    Ok(Port::open(reactor, address, at, async move |state: &Rc<State>| {
+        let (socket, peer) = listener.accept().await?;
+        let protocol = factory(peer);
+        state.start(Socket::Tcp(socket), protocol);
+        Ok(())
+    }))
+}
+
+/// Listens on a Unix socket at `path`, which must not exist yet and is not removed behind it.
+///
+/// Twisted's `listenUNIX`.
+///
+/// # Errors
+///
+/// If something is at `path`, or cannot be made there.
+#[cfg(unix)]
+#[track_caller]
+pub fn listen_unix<P: Protocol>(
+    reactor: &Reactor,
+    path: impl AsRef<Path>,
+    mut factory: impl FnMut() -> P + 'static,
+) -> io::Result<Port> {
+    let at = Location::caller();
+    let listener = Async::new(UnixListener::bind(path)?)?;
+    Ok(Port::open(reactor, None, at, async move |state: &Rc<State>| {
+        let (socket, _) = listener.accept().await?;
+        let protocol = factory();
+        state.start(Socket::Unix(socket), protocol);
+        Ok(())
+    }))
+}
+
+/// Where connections are accepted, and those that were. Clones mean the same; dropping them changes nothing.
+///
+/// Twisted's `IListeningPort`.
+#[derive(Clone)]
+pub struct Port {
+    state: Rc<State>,
+}
+
+struct State {
+    reactor: Reactor,
+    address: Option<SocketAddr>,
+    at: &'static Location<'static>,
+    accepts: RefCell<Option<CancelHandle>>,
+    connections: RefCell<BTreeMap<u64, Transport>>,
+    next: Cell<u64>,
+}
+
+impl Port {
+    /// `accept` takes one connection and starts it.
+    fn open(
+        reactor: &Reactor,
+        address: Option<SocketAddr>,
+        at: &'static Location<'static>,
+        mut accept: impl AsyncFnMut(&Rc<State>) -> io::Result<()> + 'static,
+    ) -> Port {
+        let state = Rc::new(State {
+            reactor: reactor.clone(),
+            address,
+            at,
+            accepts: RefCell::default(),
+            connections: RefCell::default(),
+            next: Cell::new(0),
+        });
+        let kept = state.clone();
+        let mut accepts = reactor.ensure_deferred_at(at, async move {
+            for accepted in 1.. {
+                match accept(&kept).await {
+                    Ok(()) if accepted % AT_ONCE == 0 => yield_now().await,
+                    Ok(()) => {}
+                    Err(error) if is_one_connections(&error) => {}
+                    Err(_) => drop(Timer::after(BREATH).await),
+                }
+            }
+            Ok::<_, Failure>(())
+        });
+        state.accepts.replace(Some(accepts.cancel_handle()));
+        // It ends by a cancel, or with a panic of the factory, which is told.
+        drop(accepts.add_errback(|failure| match failure.check::<deferred_core::Cancelled>() {
+            true => Ok(()),
+            false => Err(failure),
+        }));
+        Port { state }
+    }
+
+    /// Where it listens; none for a Unix socket.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.state.address
+    }
+
+    /// Accepts no more connections, and closes its socket at once. The connections that were accepted go on. Calling it again
+    /// does nothing.
+    ///
+    /// Twisted's `stopListening`.
+    pub fn stop_listening(&self) {
+        let accepts = self.state.accepts.take();
+        if let Some(accepts) = accepts {
+            accepts.cancel();
+        }
+    }
+
+    /// The connections that were accepted here and are not over, the oldest first.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Transport> {
+        self.state.connections.borrow().values().cloned().collect()
+    }
+
+    /// How many connections that were accepted here are not over.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.connections.borrow().len()
+    }
+
+    /// Whether no connection that was accepted here is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.connections.borrow().is_empty()
+    }
+
+    /// Fires when every connection that is there now is over.
+    #[must_use = "it does nothing but wait"]
+    pub fn closed(&self) -> Deferred<()> {
+        let closed: Vec<_> = self.connections().iter().map(Transport::closed).collect();
+        gather(closed).map_err(Failure::from).map(|_| ())
+    }
+
+    /// The end of a server: stops listening, has each connection [lost](Transport::lose_connection) when it has sent what it
+    /// has to send, and after `deadline` [aborts](Transport::abort) those that are left. Fires when all are over, with how
+    /// many were aborted.
+    ///
+    /// What is still to be said to the clients is written before this is called.
+    ///
+    /// # Examples
+    ///
+    /// Where the loop is stopped, everyone is let go first:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use deferred_smol::{Phase, Reactor, SystemEvent, net::Port};
+    /// fn close_in_the_end(reactor: &Reactor, port: Port) {
+    ///     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || {
+    ///         port.shut_down(Duration::from_secs(5))
+    ///     });
+    /// }
+    /// ```
+    #[must_use = "it fires when all connections are over"]
+    pub fn shut_down(&self, deadline: Duration) -> Deferred<usize> {
+        self.stop_listening();
+        let connections = self.connections();
+        connections.iter().for_each(Transport::lose_connection);
+        let (port, aborted) = (self.clone(), Rc::new(Cell::new(0)));
+        let count = aborted.clone();
+        let alarm = self.state.reactor.call_later(deadline, move || {
+            let left = port.connections();
+            count.set(left.len());
+            left.iter().for_each(Transport::abort);
+        });
+        self.closed().map(move |()| {
+            let _ = alarm.cancel(); // or it has run
+            aborted.get()
+        })
+    }
+}
+
+/// It is the error of a connection that is gone again, not of the socket that listens.
+fn is_one_connections(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+impl State {
+    fn start<P: Protocol>(self: &Rc<Self>, socket: Socket, protocol: P) {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        connection::start(&self.reactor, socket, protocol, self.at, |transport| {
+            self.connections.borrow_mut().insert(number, transport.clone());
+            Some(Guest { port: self.clone(), number })
+        });
+    }
+}
+
+/// A connection that a port has accepted; dropped when it is over.
+pub(super) struct Guest {
+    port: Rc<State>,
+    number: u64,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let left = self.port.connections.borrow_mut().remove(&self.number);
+        drop(left); // behind the borrow
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("local_address", &self.state.address)
+            .field("connections", &self.len())
+            .finish_non_exhaustive()
+    }
+}

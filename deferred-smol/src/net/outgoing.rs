@@ -1,0 +1,104 @@
+//! Bytes that wait to be sent.
+
+use std::io;
+
+/// What was written and not sent yet. Empty, it has no memory.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    bytes: Vec<u8>,
+    /// So many of them are sent.
+    sent: usize,
+}
+
+impl Outgoing {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `spare` gives memory where there is none.
+    pub(super) fn push(&mut self, data: &[u8], spare: impl FnOnce() -> Vec<u8>) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare();
+        }
+        // What is sent is moved out of the way when it is half of it, so that each byte is moved once on average.
+        if self.sent > 0 && self.bytes.len() + data.len() > self.bytes.capacity() && self.sent >= self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Gives what waits to `write`, until there is nothing left or that fails; `WouldBlock` is such a failure. What is
+    /// empty behind that gives its memory back.
+    pub(super) fn send(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
+        while !self.is_empty() {
+            match write(&self.bytes[self.sent..])? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                sent => self.sent += sent,
+            }
+        }
+        self.sent = 0;
+        self.bytes.clear();
+        Ok((self.bytes.capacity() > 0).then(|| std::mem::take(&mut self.bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_is_sent_in_order_whatever_each_write_takes() {
+        let mut random = 1_u64;
+        let mut next = move |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        for _ in 0..200 {
+            let (mut outgoing, mut pushed, mut sent) = (Outgoing::default(), Vec::new(), Vec::new());
+            for _ in 0..50 {
+                let data: Vec<u8> = (0..next(40)).map(|_| next(256) as u8).collect();
+                outgoing.push(&data, || Vec::with_capacity(16));
+                pushed.extend(data);
+                let mut room = next(60);
+                let result = outgoing.send(|data| {
+                    let some = data.len().min(room);
+                    room -= some;
+                    sent.extend_from_slice(&data[..some]);
+                    if some == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(some) }
+                });
+                assert_eq!(result.is_ok(), sent.len() == pushed.len());
+                assert_eq!(outgoing.len(), pushed.len() - sent.len());
+                assert_eq!(pushed[..sent.len()], sent);
+            }
+        }
+    }
+
+    #[test]
+    fn empty_it_has_no_memory_and_a_slow_peer_costs_little_more_than_what_waits() {
+        let mut outgoing = Outgoing::default();
+        let mut most = 0;
+        for _ in 0..10_000 {
+            outgoing.push(&[7; 100], Vec::new);
+            // The peer reads as fast, but there is always something left.
+            let mut first = true;
+            let result = outgoing.send(|data| {
+                if std::mem::take(&mut first) { Ok(data.len().min(100)) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            });
+            if outgoing.is_empty() {
+                assert!(result.unwrap().is_some());
+            }
+            outgoing.push(&[7; 50], Vec::new);
+            let _ = outgoing.send(|_| Ok(50));
+            most = most.max(outgoing.bytes.capacity());
+        }
+        assert!(most < 1000, "{most}");
+        let given = outgoing.send(|data| Ok(data.len())).unwrap();
+        assert!(given.is_none_or(|bytes| bytes.is_empty()));
+        assert_eq!(outgoing.bytes.capacity(), 0);
+    }
+}

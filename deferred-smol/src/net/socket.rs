@@ -1,0 +1,83 @@
+//! The two kinds of sockets, as one.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::task::{Context, Poll};
+
+use smol::Async;
+
+/// A stream socket that smol watches.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(Async<TcpStream>),
+    #[cfg(unix)]
+    Unix(Async<UnixStream>),
+}
+
+/// Does the same with either.
+macro_rules! each {
+    ($socket:expr, $inner:ident => $result:expr) => {
+        match $socket {
+            Socket::Tcp($inner) => $result,
+            #[cfg(unix)]
+            Socket::Unix($inner) => $result,
+        }
+    };
+}
+
+impl Socket {
+    /// Whether there is something to read: not tried, but asked of the system.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, socket => socket.poll_readable(context))
+    }
+
+    pub(super) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, socket => socket.poll_writable(context))
+    }
+
+    /// Never waits.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        each!(self, socket => uninterrupted(|| socket.get_ref().read(buffer)))
+    }
+
+    /// Never waits.
+    pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
+        each!(self, socket => uninterrupted(|| socket.get_ref().write(data)))
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        each!(self, socket => socket.get_ref().shutdown(Shutdown::Write))
+    }
+
+    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.tcp()?.peer_addr()
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp()?.local_addr()
+    }
+
+    pub(super) fn set_no_delay(&self, no_delay: bool) -> io::Result<()> {
+        self.tcp()?.set_nodelay(no_delay)
+    }
+
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        match self {
+            Socket::Tcp(socket) => Ok(socket.get_ref()),
+            #[cfg(unix)]
+            Socket::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no such thing")),
+        }
+    }
+}
+
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Futures on smol's own executor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use deferred_smol::{
+    Abandoned, Cancelled, Deferred, Failure, NoReactor, Panicked, Reactor, gather, run, run_until, smol, spawn,
+};
+use smol::channel;
+use smol::future::pending;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Says that it was dropped, and waits for ever in between.
+async fn for_ever(dropped: Arc<AtomicBool>) -> Result<(), Failure> {
+    struct Note(Arc<AtomicBool>);
+    impl Drop for Note {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let _note = Note(dropped);
+    pending().await
+}
+
+#[test]
+fn it_runs_in_a_thread_of_smols_and_its_callbacks_run_here() {
+    let here = thread::current().id();
+    let (there, back) = run_until(|_| {
+        spawn(async { Ok(thread::current().id()) }).add_callback(|there| Ok((there, thread::current().id())))
+    })
+    .unwrap();
+    assert_ne!(there, here);
+    assert_eq!(back, here);
+}
+
+#[test]
+fn its_error_and_its_panic_arrive() {
+    let failed = run_until(|_| spawn(async { Err::<(), _>(Failure::msg("no such row")) }));
+    assert_eq!(failed.unwrap_err().to_string(), "no such row");
+    let panicked = run_until(|_| spawn(async { panic!("ouch") as Result<(), Failure> }));
+    assert_eq!(panicked.unwrap_err().trap::<Panicked>().unwrap().message(), "ouch");
+}
+
+#[test]
+fn a_cancel_drops_it() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let seen = dropped.clone();
+    let result = run_until(|reactor| {
+        let mut deferred = spawn(for_ever(seen));
+        let handle = deferred.cancel_handle();
+        reactor.call_later(5 * MS, move || handle.cancel());
+        deferred
+    });
+    assert!(result.unwrap_err().check::<Cancelled>());
+    while !dropped.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn the_end_of_the_reactor_drops_it_and_abandons_who_waits() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    let waits = run(|reactor| {
+        let waits = spawn(for_ever(dropped.clone()));
+        let stopper = reactor.clone();
+        reactor.call_later(5 * MS, move || stopper.stop());
+        waits
+    });
+    assert!(waits.try_take().unwrap().unwrap_err().check::<Abandoned>());
+    while !dropped.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn without_a_reactor_nothing_runs() {
+    let (sender, receiver) = channel::bounded(1);
+    let deferred = spawn(async move { Ok(sender.send(()).await?) });
+    assert!(deferred.try_take().unwrap().unwrap_err().check::<NoReactor>());
+    assert!(receiver.recv_blocking().is_err(), "its captures are dropped, and it did not send");
+}
+
+#[test]
+fn on_a_closed_reactor_nothing_runs() {
+    let (sender, receiver) = channel::bounded(1);
+    let owner = Reactor::new();
+    let reactor = owner.clone();
+    drop(owner);
+    let _entered = reactor.enter();
+    let deferred = spawn(async move { Ok(sender.send(()).await?) });
+    assert!(deferred.try_take().unwrap().unwrap_err().check::<Abandoned>());
+    assert!(receiver.recv_blocking().is_err());
+}
+
+#[test]
+fn many_at_once_of_which_some_are_cancelled() {
+    let results = run_until(|_| {
+        let all: Vec<Deferred<usize>> = (0..1000)
+            .map(|n| {
+                let deferred = spawn(async move {
+                    for _ in 0..n % 7 {
+                        smol::future::yield_now().await;
+                    }
+                    Ok(n)
+                });
+                if n % 3 == 0 {
+                    deferred.cancel();
+                }
+                deferred.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0))
+            })
+            .collect();
+        gather(all).map_err(Failure::from)
+    });
+    let expected: Vec<_> = (0..1000).map(|n| if n % 3 == 0 { 0 } else { n }).collect();
+    assert_eq!(results.unwrap(), expected);
+}
