@@ -56,8 +56,9 @@ pub(super) fn start<P: Protocol>(
         ended: false,
         over: false,
     };
-    // Its error is that of a callback, and is told.
-    drop(reactor.ensure_deferred_at(at, connection));
+    // The error of a callback is told; that of the coroutine is the end of the loop, of which the protocol has heard.
+    let over = reactor.ensure_deferred_at(at, connection);
+    drop(over.add_both(|failed: Result<Option<Failure>, Failure>| failed.ok().flatten().map_or(Ok(()), Err)));
     transport
 }
 
@@ -70,16 +71,22 @@ fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionL
     }
 }
 
-impl<P: Protocol> Future for Connection<P> {
-    type Output = Result<(), Failure>;
+/// Nobody handles this.
+fn tell(failure: Failure) {
+    drop(Deferred::<()>::fail(failure));
+}
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+impl<P: Protocol> Future for Connection<P> {
+    /// With the error of a callback, if one has failed.
+    type Output = Result<Option<Failure>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         this.transport.inner.keep_waker(context.waker());
         this.transport.inner.polling.set(true);
         let why = this.look_after(context);
         this.transport.inner.polling.set(false);
-        why.map(|why| this.finish(why.unwrap_or_else(|why| why)))
+        why.map(|why| Ok(this.finish(why.unwrap_or_else(|why| why))))
     }
 }
 
@@ -222,8 +229,8 @@ impl<P: Protocol> Connection<P> {
         polled.map(|()| ConnectionLost::Done)
     }
 
-    /// It is over: everyone is told.
-    fn finish(&mut self, why: ConnectionLost) -> Result<(), Failure> {
+    /// It is over: everyone is told. Gives the first error of a callback.
+    fn finish(&mut self, why: ConnectionLost) -> Option<Failure> {
         self.over = true;
         let mut over = self.transport.inner.close();
         let told = guarded(|| {
@@ -236,14 +243,13 @@ impl<P: Protocol> Connection<P> {
         });
         drop(self.guest.take());
         over.tell();
-        // Each error is told: the last as the coroutine's.
         let mut errors = [Err(why), told, lost].into_iter().filter_map(|result| match result {
             Err(ConnectionLost::Failed(failure)) => Some(failure),
             _ => None,
         });
         let first = errors.next();
-        errors.for_each(|failure| drop(Deferred::<()>::fail(failure)));
-        first.map_or(Ok(()), Err)
+        errors.for_each(tell);
+        first
     }
 }
 
@@ -251,7 +257,7 @@ impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.over {
             // The reactor was closed.
-            drop(Deferred::from(self.finish(ConnectionLost::LoopEnded)));
+            self.finish(ConnectionLost::LoopEnded).into_iter().for_each(tell);
         }
     }
 }

@@ -64,7 +64,7 @@ pub trait LineProtocol: 'static {
 ///
 /// impl LineProtocol for Greeter {
 ///     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
-///         transport.write(format!("hello, {}\r\n", str::from_utf8(line)?).as_bytes());
+///         transport.write(format!("hello, {}\r\n", std::str::from_utf8(line)?).as_bytes());
 ///         Ok(())
 ///     }
 /// }

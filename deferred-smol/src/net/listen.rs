@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use deferred_core::{CancelHandle, Deferred, Failure, Reactor, gather};
+use deferred_core::{CancelHandle, Deferred, Failure, Panicked, Reactor, gather};
 use smol::future::yield_now;
 use smol::{Async, Timer};
 
@@ -160,11 +160,8 @@ impl Port {
             Ok::<_, Failure>(())
         });
         state.accepts.replace(Some(accepts.cancel_handle()));
-        // It ends by a cancel, or with a panic of the factory, which is told.
-        drop(accepts.add_errback(|failure| match failure.check::<deferred_core::Cancelled>() {
-            true => Ok(()),
-            false => Err(failure),
-        }));
+        // It ends by a cancel or with the loop; or with a panic of the factory, which is told.
+        drop(accepts.add_errback(|failure| if failure.check::<Panicked>() { Err(failure) } else { Ok(()) }));
         Port { state }
     }
 

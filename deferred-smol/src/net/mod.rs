@@ -40,7 +40,7 @@
 //!
 //!     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
 //!         if let Some(resolver) = self.0.take() {
-//!             resolver.callback(str::from_utf8(data)?.to_owned());
+//!             resolver.callback(std::str::from_utf8(data)?.to_owned());
 //!         }
 //!         transport.lose_connection();
 //!         Ok(())

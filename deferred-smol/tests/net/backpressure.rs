@@ -1,0 +1,320 @@
+//! Peers that read slowly, and who is told.
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+
+use deferred_smol::net::{ConnectionLost, NotConnected, Producer, Protocol, Transport, connect_tcp};
+use deferred_smol::{Deferred, Failure, inline_callbacks, run_until, smol, spawn};
+
+use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
+
+/// Notes what it is told.
+#[derive(Clone)]
+struct Told(Log);
+
+impl Producer for Told {
+    fn pause_producing(&self) {
+        self.0.note("pause");
+    }
+
+    fn resume_producing(&self) {
+        self.0.note("resume");
+    }
+
+    fn stop_producing(&self) {
+        self.0.note("stop");
+    }
+}
+
+#[test]
+fn a_producer_is_paused_when_much_waits_resumed_when_little_does_and_stopped_at_the_end() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        connect_tcp(reactor, address, LONG, says(&Log::default(), |_| Ok(()), |_, _| Ok(()))).add_callback(
+            move |transport| {
+                transport.register_producer(Told(noted.clone()));
+                transport.write(&[0; 60_000]);
+                noted.note("written a little");
+                transport.write(&[0; 10_000]);
+                transport.write(&[0; 10_000]);
+                noted.note("written much");
+                let drained = transport.drained();
+                assert!(!drained.is_ready());
+                drained.add_callback(move |()| {
+                    noted.note("drained");
+                    transport.reactor().sleep(5 * MS).add_callback(move |()| {
+                        transport.abort();
+                        transport.closed().map(move |()| transport.register_producer(Told(noted)))
+                    })
+                })
+            },
+        )
+    })
+    .unwrap();
+    let expected = ["written a little", "pause", "written much", "drained", "resume", "stop", "stop"];
+    assert_eq!(log.take(), expected);
+}
+
+#[test]
+fn one_who_writes_when_too_much_waits_loses_the_connection() {
+    let reason = Rc::new(RefCell::new(None));
+    struct Floods(Rc<RefCell<Option<usize>>>);
+    impl Protocol for Floods {
+        fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+            transport.set_write_limit(10_000_000);
+            transport.write(&[0; 20_000_000]); // one large write is let through
+            transport.write(&[0]);
+            Ok(())
+        }
+
+        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn connection_lost(&mut self, reason: &ConnectionLost) {
+            if let ConnectionLost::TooSlow { unsent } = reason {
+                self.0.replace(Some(*unsent));
+            }
+        }
+    }
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        connect_tcp(reactor, address, LONG, Floods(reason.clone())).add_callback(|transport| transport.closed())
+    })
+    .unwrap();
+    assert_eq!(reason.take(), Some(20_000_000));
+}
+
+#[test]
+fn whoever_waits_for_the_drain_of_a_connection_that_ends_is_told() {
+    let failed = run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        drop(port);
+        connect_tcp(reactor, address, LONG, Echo).add_callback(|transport| {
+            transport.write(&pattern(15_000_000));
+            let drained = transport.drained();
+            transport.abort();
+            drained.add_both(move |result| {
+                let again = transport.drained().try_take().unwrap();
+                Ok::<_, Failure>((result, again))
+            })
+        })
+    });
+    let (first, again) = failed.unwrap();
+    assert!(first.unwrap_err().check::<NotConnected>());
+    assert!(again.unwrap_err().check::<NotConnected>());
+}
+
+#[test]
+fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_peer_that_does_not_read() {
+    /// Notes the most that ever waited.
+    struct Measured(Rc<Cell<usize>>);
+    impl Protocol for Measured {
+        fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+            transport.register_producer(transport.clone());
+            Ok(())
+        }
+
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+            transport.write(data);
+            self.0.set(self.0.get().max(transport.unsent()));
+            Ok(())
+        }
+
+        fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+            transport.unregister_producer();
+            transport.lose_connection();
+            Ok(())
+        }
+    }
+    const LENGTH: usize = 30_000_000;
+    let most = Rc::new(Cell::new(0));
+    let seen = most.clone();
+    let received = run_until(|reactor| {
+        let (_, address) = listen(reactor, move |_| Measured(seen.clone()));
+        let (sender, receiver) = mpsc::channel();
+        client(address, move |mut stream| {
+            let mut reader = stream.try_clone().unwrap();
+            let writes = thread::spawn(move || {
+                stream.write_all(&pattern(LENGTH)).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            });
+            thread::sleep(50 * MS); // in which it reads nothing
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            writes.join().unwrap();
+            sender.send(all == pattern(LENGTH)).unwrap();
+        });
+        spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
+    });
+    assert!(received.unwrap());
+    assert!((64 * 1024..=2 * 64 * 1024).contains(&most.get()), "{}", most.get());
+}
+
+/// One half of a proxy: gives everything to the other one.
+struct Half {
+    other: Rc<RefCell<Option<Transport>>>,
+    most: Rc<Cell<usize>>,
+}
+
+impl Protocol for Half {
+    fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let other = self.other.borrow().clone().expect("reading begins when it is there");
+        other.write(data);
+        self.most.set(self.most.get().max(other.unsent()));
+        Ok(())
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let other = self.other.borrow().clone().expect("as above");
+        other.unregister_producer();
+        other.lose_connection();
+        transport.lose_connection();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_proxy_reads_no_faster_than_the_slower_side() {
+    const LENGTH: usize = 10_000_000;
+    let most = Rc::new(Cell::new(0));
+    let seen = most.clone();
+    let received = run_until(|reactor| {
+        // Behind it somebody reads slowly.
+        let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = slow.local_addr().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let (mut stream, _) = slow.accept().unwrap();
+            let (mut all, mut piece) = (Vec::new(), vec![0; 500_000]);
+            loop {
+                thread::sleep(MS);
+                match stream.read(&mut piece).unwrap() {
+                    0 => break,
+                    length => all.extend_from_slice(&piece[..length]),
+                }
+            }
+            sender.send(all == pattern(LENGTH)).unwrap();
+        });
+        let loops = reactor.clone();
+        let (_, address) = listen(reactor, move |_| {
+            let (there, here) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(None)));
+            let (loops, seen, slot) = (loops.clone(), seen.clone(), there.clone());
+            let back = Half { other: here.clone(), most: Rc::default() };
+            struct Opens<F>(Half, Option<F>);
+            impl<F: FnOnce(&Transport) + 'static> Protocol for Opens<F> {
+                fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+                    self.1.take().unwrap()(transport);
+                    Ok(())
+                }
+                fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+                    self.0.data_received(transport, data)
+                }
+                fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+                    self.0.read_connection_lost(transport)
+                }
+            }
+            let opens = move |front: &Transport| {
+                front.pause_producing();
+                here.replace(Some(front.clone()));
+                let front = front.clone();
+                drop(connect_tcp(&loops, target, LONG, back).map(move |behind| {
+                    behind.register_producer(front.clone());
+                    slot.replace(Some(behind));
+                    front.resume_producing();
+                }));
+            };
+            Opens(Half { other: there, most: seen }, Some(opens))
+        });
+        client(address, |mut stream| {
+            stream.write_all(&pattern(LENGTH)).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
+    });
+    assert!(received.unwrap());
+    assert!((1..=2 * 64 * 1024).contains(&most.get()), "{}", most.get());
+}
+
+#[test]
+fn a_coroutine_writes_much_and_waits_for_the_drain() {
+    const PIECES: usize = 200;
+    let received = run_until(|reactor| {
+        let (sender, receiver) = mpsc::channel();
+        let (_, address) = listen(reactor, move |_| {
+            let sends = |transport: &Transport| {
+                let transport = transport.clone();
+                drop(inline_callbacks(async move {
+                    for n in 0..PIECES {
+                        transport.write(&[n as u8; 50_000]);
+                        assert!(transport.unsent() <= 64 * 1024 / 4 + 50_000);
+                        transport.drained().await?;
+                    }
+                    transport.lose_connection();
+                    Ok(())
+                }));
+                Ok(())
+            };
+            says(&Log::default(), sends, |_, _| Ok(()))
+        });
+        client(address, move |stream| sender.send(read_all(stream)).unwrap());
+        spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
+    });
+    let expected: Vec<_> = (0..PIECES).flat_map(|n| [n as u8; 50_000]).collect();
+    assert!(received.unwrap() == expected);
+}
+
+#[test]
+fn one_who_never_reads_holds_up_nobody() {
+    const ROUNDS: usize = 100;
+    let counts = run_until(|reactor| {
+        let all: Rc<RefCell<Vec<Transport>>> = Rc::default();
+        let joins = all.clone();
+        let (_, address) = listen(reactor, move |_| {
+            let joins = joins.clone();
+            let made = move |transport: &Transport| {
+                joins.borrow_mut().push(transport.clone());
+                Ok(())
+            };
+            says(&Log::default(), made, |_, _| Ok(()))
+        });
+        let never_reads = TcpStream::connect(address).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        for _ in 0..5 {
+            let sender = sender.clone();
+            client(address, move |stream| sender.send(read_all(stream).len()).unwrap());
+        }
+        let speaks = inline_callbacks({
+            let reactor = reactor.clone();
+            async move {
+                while all.borrow().len() < 6 {
+                    reactor.sleep(MS).await?;
+                }
+                for _ in 0..ROUNDS {
+                    all.borrow().iter().for_each(|transport| transport.write(&[1; 100_000]));
+                    // All but one drain.
+                    let waiting: Vec<_> = all.borrow().iter().skip(1).map(Transport::drained).collect();
+                    deferred_smol::gather(waiting).await?;
+                }
+                let (unread, others) = (all.borrow()[0].clone(), all.borrow()[1..].to_vec());
+                assert!(unread.unsent() > 0);
+                others.iter().for_each(Transport::lose_connection);
+                let counts =
+                    smol::unblock(move || (0..5).map(|_| receiver.recv_timeout(LONG).unwrap()).collect::<Vec<_>>());
+                let counts = counts.await;
+                drop(never_reads);
+                Ok(counts)
+            }
+        });
+        let speaks: Deferred<Vec<usize>> = speaks;
+        speaks
+    });
+    assert_eq!(counts.unwrap(), [ROUNDS * 100_000; 5]);
+}

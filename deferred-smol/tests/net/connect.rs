@@ -1,0 +1,83 @@
+//! Connecting: refused, too slow, given up, and by name.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use deferred_smol::net::connect_tcp;
+use deferred_smol::{Cancelled, TimedOut, run_until};
+
+use super::{Echo, LONG, Log, MS, listen, says};
+
+/// A port where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A listener on loopback whose queue is full: who connects waits. With those that fill it.
+fn full() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut streams = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, 200 * MS) {
+        streams.push(stream);
+    }
+    (listener, streams)
+}
+
+#[test]
+fn where_nobody_listens_it_fails_and_the_protocol_hears_nothing() {
+    let log = Log::default();
+    let noted = log.clone();
+    let failed = run_until(|reactor| {
+        let protocol = says(&noted, |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, nobody(), LONG, protocol).map(|_| ())
+    });
+    let failure = failed.unwrap_err();
+    assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), ErrorKind::ConnectionRefused);
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_given_up_in_time() {
+    let (listener, _streams) = full();
+    let address = listener.local_addr().unwrap();
+    let failed = run_until(|reactor| connect_tcp(reactor, address, 30 * MS, Echo).map(|_| ()));
+    assert!(failed.unwrap_err().check::<TimedOut>());
+}
+
+#[test]
+fn a_cancel_gives_it_up() {
+    let (listener, _streams) = full();
+    let address = listener.local_addr().unwrap();
+    let failed = run_until(|reactor| {
+        let mut connects = connect_tcp(reactor, address, LONG, Echo).map(|_| ());
+        let handle = connects.cancel_handle();
+        reactor.call_later(5 * MS, move || handle.cancel());
+        connects
+    });
+    assert!(failed.unwrap_err().check::<Cancelled>());
+}
+
+#[test]
+fn by_name_and_through_several_addresses() {
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let by_name = connect_tcp(reactor, format!("localhost:{}", address.port()), LONG, Echo);
+        let several = connect_tcp(reactor, vec![nobody(), address].leak() as &'static [SocketAddr], LONG, Echo);
+        deferred_smol::gather_tuple((by_name, several)).map_err(deferred_smol::Failure::from).add_callback(
+            move |(first, second)| {
+                assert_eq!(second.peer_address().unwrap(), address);
+                first.abort();
+                second.abort();
+                port.closed()
+            },
+        )
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error() {
+    let failed = run_until(|reactor| connect_tcp(reactor, &[][..] as &'static [SocketAddr], LONG, Echo).map(|_| ()));
+    assert_eq!(failed.unwrap_err().downcast_ref::<io::Error>().unwrap().kind(), ErrorKind::NotFound);
+}

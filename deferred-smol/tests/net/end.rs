@@ -1,0 +1,207 @@
+//! The ways in which a connection ends.
+
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+
+use deferred_smol::net::{Producer, Transport};
+use deferred_smol::{Deferred, Reactor, run_until};
+
+use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
+
+/// A server that does `made` with its only connection, and a client in a thread. Gives what happened, and what the client
+/// gave.
+fn one<T: Send + 'static>(
+    made: impl Fn(&Transport, &Reactor) + 'static,
+    talk: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
+) -> (Vec<String>, T) {
+    let log = Log::default();
+    let noted = log.clone();
+    let (sender, receiver) = mpsc::channel();
+    run_until(|reactor| {
+        let (ended, resolver) = Deferred::new();
+        let resolver = Rc::new(std::cell::Cell::new(Some(resolver)));
+        let (loops, made) = (reactor.clone(), Rc::new(made));
+        let (_, address) = listen(reactor, move |_| {
+            let (resolver, loops, made) = (resolver.take().unwrap(), loops.clone(), made.clone());
+            says(
+                &noted,
+                move |transport| {
+                    drop(transport.closed().map(move |()| resolver.callback(())));
+                    made(transport, &loops);
+                    Ok(())
+                },
+                |_, _| Ok(()),
+            )
+        });
+        client(address, move |stream| sender.send(talk(stream)).unwrap());
+        ended
+    })
+    .unwrap();
+    (log.take(), receiver.recv_timeout(LONG).unwrap())
+}
+
+#[test]
+fn lose_connection_sends_everything_first_however_slow_the_peer_reads() {
+    const LENGTH: usize = 8_000_000;
+    let (log, received) = one(
+        |transport, _| {
+            transport.write(&pattern(LENGTH));
+            transport.lose_connection();
+            transport.lose_connection();
+            assert!(transport.is_closing());
+            assert_eq!(transport.unsent(), LENGTH);
+        },
+        |mut stream| {
+            let mut all = Vec::new();
+            let mut piece = vec![0; 700_000];
+            loop {
+                match stream.read(&mut piece).unwrap() {
+                    0 => return all,
+                    length => all.extend_from_slice(&piece[..length]),
+                }
+                thread::sleep(MS);
+            }
+        },
+    );
+    assert_eq!(log, ["made", "lost: the connection was closed"]);
+    assert!(received == pattern(LENGTH));
+}
+
+#[test]
+fn a_peer_that_was_not_heard_still_reads_the_last_words() {
+    // What it has sent and nobody read would reset the connection, and make it drop what it has not read.
+    for _ in 0..20 {
+        let (log, received) = one(
+            |transport, reactor| {
+                transport.pause_producing();
+                let later = transport.clone();
+                reactor.call_later(5 * MS, move || {
+                    later.write(b"goodbye");
+                    later.lose_connection();
+                });
+            },
+            |mut stream| {
+                stream.write_all(&[0; 100_000]).unwrap();
+                thread::sleep(10 * MS);
+                read_all(stream)
+            },
+        );
+        assert_eq!(received, b"goodbye");
+        assert_eq!(log, ["made", "lost: the connection was closed"]);
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_end_its_side_is_given_two_seconds() {
+    let (log, ended) = one(
+        |transport, _| transport.lose_connection(),
+        |mut stream| {
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+            let begun = std::time::Instant::now();
+            // Sends on, until the other side is gone.
+            while stream.write_all(b"still here").is_ok() {
+                thread::sleep(5 * MS);
+            }
+            begun.elapsed()
+        },
+    );
+    assert_eq!(log, ["made", "lost: the connection was closed"]);
+    assert!(ended >= 1500 * MS, "{ended:?}");
+}
+
+#[test]
+fn a_peer_that_does_not_read_the_rest_is_given_up() {
+    let (sender, receiver) = mpsc::channel();
+    let (log, ()) = one(
+        move |transport, _| {
+            transport.set_close_timeout(30 * MS);
+            transport.write(&pattern(12_000_000));
+            transport.lose_connection();
+            let sender = sender.clone();
+            drop(transport.closed().map(move |()| sender.send(()).unwrap()));
+        },
+        move |stream| {
+            receiver.recv_timeout(LONG).unwrap();
+            drop(stream);
+        },
+    );
+    assert_eq!(log, ["made", "lost: the connection was to be closed, and the peer has not read the rest within 30ms"]);
+}
+
+#[test]
+fn abort_ends_it_at_once_and_drops_the_rest() {
+    let (log, received) = one(
+        |transport, reactor| {
+            let later = transport.clone();
+            reactor.call_later(5 * MS, move || {
+                later.write(&pattern(12_000_000));
+                later.abort();
+                later.abort();
+            });
+        },
+        |mut stream| {
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all);
+            all.len()
+        },
+    );
+    assert_eq!(log, ["made", "lost: the connection was aborted"]);
+    assert!(received < 12_000_000);
+}
+
+#[test]
+fn abort_inside_a_callback_is_the_last_thing_but_the_loss() {
+    let (log, _) = one(
+        |transport, _| {
+            transport.abort();
+            transport.lose_connection();
+            transport.write(b"not sent");
+        },
+        read_all_or_reset,
+    );
+    assert_eq!(log, ["made", "lost: the connection was aborted"]);
+}
+
+fn read_all_or_reset(mut stream: std::net::TcpStream) -> usize {
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all);
+    all.len()
+}
+
+/// Writes its pieces when it is asked to.
+struct Pieces {
+    transport: Transport,
+    left: std::cell::Cell<usize>,
+}
+
+impl Producer for Pieces {
+    fn pause_producing(&self) {
+        unreachable!("it is asked for each piece");
+    }
+
+    fn resume_producing(&self) {
+        match self.left.get() {
+            0 => self.transport.unregister_producer(),
+            left => {
+                self.left.set(left - 1);
+                self.transport.write(&[left as u8; 1000]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_is_to_end_waits_for_its_producer() {
+    let (log, received) = one(
+        |transport, _| {
+            transport.register_pull_producer(Pieces { transport: transport.clone(), left: 100.into() });
+            transport.lose_connection();
+        },
+        read_all,
+    );
+    let expected: Vec<_> = (1..=100).rev().flat_map(|left| [left as u8; 1000]).collect();
+    assert!(received == expected);
+    assert_eq!(log, ["made", "lost: the connection was closed"]);
+}

@@ -1,0 +1,436 @@
+//! What a protocol is told, and when.
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use deferred_smol::net::{Protocol, Transport, connect_tcp};
+use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
+
+use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
+
+#[test]
+fn made_first_then_data_then_lost_once() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let protocol = says(
+            &noted,
+            |transport| {
+                transport.write(b"one");
+                Ok(())
+            },
+            |transport, data| {
+                if data == b"one" {
+                    transport.write(b"two");
+                } else {
+                    transport.lose_connection();
+                }
+                Ok(())
+            },
+        );
+        connect_tcp(reactor, address, LONG, protocol).add_callback(move |transport| {
+            drop(port);
+            transport.closed()
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["made", "data one", "data two", "lost: the connection was closed"]);
+}
+
+#[test]
+fn what_a_callback_writes_is_sent_behind_it_in_one_piece() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| {
+            says(
+                &Log::default(),
+                |_| Ok(()),
+                |transport, _| {
+                    for piece in [b"a", b"b", b"c"] {
+                        transport.write(piece);
+                    }
+                    assert_eq!(transport.unsent(), 3);
+                    Ok(())
+                },
+            )
+        });
+        let protocol = says(
+            &noted,
+            |transport| {
+                transport.write(b"go");
+                Ok(())
+            },
+            |transport, _| {
+                transport.lose_connection();
+                Ok(())
+            },
+        );
+        connect_tcp(reactor, address, LONG, protocol).add_callback(|transport| transport.closed())
+    })
+    .unwrap();
+    assert_eq!(log.take()[1], "data abc");
+}
+
+#[test]
+fn whoever_has_the_transport_writes_at_any_time() {
+    let received = run_until(|reactor| {
+        let loops = reactor.clone();
+        let (_, address) = listen(reactor, move |_| {
+            let loops = loops.clone();
+            says(
+                &Log::default(),
+                move |transport| {
+                    for n in 1..=5_u32 {
+                        let later = transport.clone();
+                        loops.call_later(n * 2 * MS, move || {
+                            later.write(&[n as u8]);
+                            if n == 5 {
+                                later.lose_connection();
+                            }
+                        });
+                    }
+                    Ok(())
+                },
+                |_, _| Ok(()),
+            )
+        });
+        deferred_smol::spawn(async move { Ok(client(address, read_all).join().unwrap()) })
+    });
+    assert_eq!(received.unwrap(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_peer_that_has_sent_everything_still_gets_its_answers() {
+    const LENGTH: usize = 3_000_000;
+    let received = run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        deferred_smol::spawn(async move {
+            let talk = client(address, |mut stream| {
+                let reader = stream.try_clone().unwrap();
+                let reads = std::thread::spawn(move || read_all(reader));
+                stream.write_all(&pattern(LENGTH)).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                reads.join().unwrap()
+            });
+            Ok(smol::unblock(|| talk.join().unwrap()).await)
+        })
+    });
+    assert!(received.unwrap() == pattern(LENGTH));
+}
+
+/// Counts until the peer has sent everything, answers that later, and ends.
+struct Count(usize);
+
+impl Protocol for Count {
+    fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.0 += data.len();
+        Ok(())
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let (later, count) = (transport.clone(), self.0);
+        transport.reactor().call_later(5 * MS, move || {
+            later.write(count.to_string().as_bytes());
+            later.lose_connection();
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn a_protocol_may_go_on_writing_to_a_peer_that_has_sent_everything() {
+    let received = run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Count(0));
+        deferred_smol::spawn(async move {
+            let talk = client(address, |mut stream| {
+                stream.write_all(&[0; 100_000]).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+                read_all(stream)
+            });
+            Ok(talk.join().unwrap())
+        })
+    });
+    assert_eq!(received.unwrap(), b"100000");
+}
+
+#[test]
+fn the_error_and_the_panic_of_a_callback_lose_the_connection_and_are_told_once() {
+    for panics in [false, true] {
+        for at_once in [false, true] {
+            let told = Rc::new(RefCell::new(Vec::new()));
+            let tells = told.clone();
+            let _hook = on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
+            let log = Log::default();
+            let noted = log.clone();
+            let fails = move || if panics { panic!("ouch") } else { Err(Failure::msg("ouch")) };
+            run_until(|reactor| {
+                let (ended, resolver) = deferred_smol::Deferred::new();
+                let resolver = Rc::new(Cell::new(Some(resolver)));
+                let (_, address) = listen(reactor, move |_| {
+                    let resolver = resolver.clone();
+                    says(
+                        &noted,
+                        move |transport| {
+                            let resolver = resolver.take().unwrap();
+                            drop(transport.closed().map(move |()| resolver.callback(())));
+                            if at_once { fails() } else { Ok(()) }
+                        },
+                        move |_, _| fails(),
+                    )
+                });
+                client(address, |mut stream| {
+                    let _ = stream.write_all(b"x");
+                    let _ = stream.read(&mut [0]);
+                });
+                ended
+            })
+            .unwrap();
+            let mut expected = vec!["made", "data x", "lost: a callback has failed: ouch"];
+            if at_once {
+                expected.remove(1);
+            }
+            let logged: Vec<_> = log.take().into_iter().map(|line| line.replace("panicked: ", "")).collect();
+            assert_eq!(logged, expected);
+            let told = told.borrow();
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains("ouch") && told[0].contains("tests/net/main.rs"), "{told:?}");
+        }
+    }
+}
+
+/// Panics at the end.
+struct Rude;
+
+impl Protocol for Rude {
+    fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+        transport.abort();
+        Ok(())
+    }
+
+    fn connection_lost(&mut self, _: &deferred_smol::net::ConnectionLost) {
+        panic!("rude");
+    }
+}
+
+#[test]
+fn a_panic_at_the_end_is_told_and_whoever_waits_for_that_goes_on() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        tells.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
+    });
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Rude);
+        client(address, |mut stream| stream.write_all(b"x").unwrap());
+        reactor.defer_later(20 * MS, || Ok(())).add_callback(move |()| port.closed())
+    })
+    .unwrap();
+    assert_eq!(*told.borrow(), [Some("rude".to_owned())]);
+}
+
+#[test]
+fn a_reset_by_the_peer_is_no_error_of_the_programs() {
+    let told = Rc::new(Cell::new(0));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |_| tells.set(tells.get() + 1));
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (ended, resolver) = deferred_smol::Deferred::new();
+        let resolver = Rc::new(Cell::new(Some(resolver)));
+        let (_, address) = listen(reactor, move |_| {
+            let resolver = resolver.take().unwrap();
+            says(
+                &noted,
+                move |transport| {
+                    transport.write(b"unread");
+                    drop(transport.closed().map(move |()| resolver.callback(())));
+                    Ok(())
+                },
+                |_, _| Ok(()),
+            )
+        });
+        client(address, |stream| {
+            // Closed with something unread, which resets it.
+            stream.peek(&mut [0]).unwrap();
+        });
+        ended
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["made", "lost: ConnectionReset"]);
+    assert_eq!(told.get(), 0);
+}
+
+#[test]
+fn reading_pauses_and_goes_on_where_it_was() {
+    const LENGTH: usize = 2_000_000;
+    let received = run_until(|reactor| {
+        let (done, resolver) = deferred_smol::Deferred::new();
+        let (all, resolver) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(Some(resolver))));
+        let (_, address) = listen(reactor, move |_| {
+            let (all, resolver) = (all.clone(), resolver.clone());
+            says(
+                &Log::default(),
+                |_| Ok(()),
+                move |transport, data| {
+                    all.borrow_mut().extend_from_slice(data);
+                    if all.borrow().len() == LENGTH {
+                        resolver.take().unwrap().callback(all.take());
+                    }
+                    // A pause in each callback, some of them undone at once.
+                    transport.pause_producing();
+                    let later = transport.clone();
+                    if data.len() % 3 == 0 {
+                        transport.resume_producing();
+                    } else {
+                        transport.reactor().call_later(MS / 4, move || later.resume_producing());
+                    }
+                    Ok(())
+                },
+            )
+        });
+        client(address, |mut stream| {
+            for piece in pattern(LENGTH).chunks(33_333) {
+                stream.write_all(piece).unwrap();
+            }
+            read_all(stream)
+        });
+        done
+    });
+    assert!(received.unwrap() == pattern(LENGTH));
+}
+
+#[test]
+fn nothing_is_read_while_reading_is_paused() {
+    let log = Log::default();
+    let noted = log.clone();
+    run(|reactor| {
+        let (_, address) = listen(reactor, move |_| {
+            says(
+                &noted,
+                |transport| {
+                    transport.pause_producing();
+                    Ok(())
+                },
+                |_, _| Ok(()),
+            )
+        });
+        let handle = reactor.handle();
+        client(address, move |mut stream| {
+            stream.write_all(b"unheard").unwrap();
+            std::thread::sleep(20 * MS);
+            handle.stop();
+            // Until the other side is gone.
+            let _ = stream.read(&mut [0]);
+        });
+    });
+    assert_eq!(log.take(), ["made", "lost: the loop has ended"]);
+}
+
+#[test]
+fn the_end_of_the_loop_is_told_to_each_connection() {
+    let log = Log::default();
+    let noted = log.clone();
+    let (sender, ends) = mpsc::channel();
+    run(|reactor| {
+        let (_, address) = listen(reactor, move |_| says(&noted, |_| Ok(()), |_, _| Ok(())));
+        for _ in 0..3 {
+            let sender = sender.clone();
+            client(address, move |stream| sender.send(read_all(stream)).unwrap());
+        }
+        let stopper = reactor.clone();
+        reactor.call_later(50 * MS, move || stopper.stop());
+    });
+    let lost = "lost: the loop has ended";
+    assert_eq!(log.take(), ["made", "made", "made", lost, lost, lost]);
+    for _ in 0..3 {
+        assert!(ends.recv_timeout(LONG).unwrap().is_empty(), "each peer sees the end");
+    }
+}
+
+#[test]
+fn on_a_closed_reactor_a_connection_is_over_at_once() {
+    let log = Log::default();
+    let owner = deferred_smol::Reactor::new();
+    let reactor = owner.clone();
+    drop(owner);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let protocol = says(&log, |_| Ok(()), |_, _| Ok(()));
+    let transport = Transport::over_tcp(&reactor, smol::Async::new(socket).unwrap(), protocol);
+    assert_eq!(log.take(), ["made", "lost: the loop has ended"]);
+    assert!(transport.closed().is_ready());
+}
+
+#[cfg(unix)]
+#[test]
+fn over_unix_sockets_too() {
+    use deferred_smol::net::{connect_unix, listen_unix};
+    let path = std::env::temp_dir().join(format!("deferred-smol-{}", std::process::id()));
+    let log = Log::default();
+    let noted = log.clone();
+    let at = path.clone();
+    let (other, pair) = run_until(|reactor| {
+        let port = listen_unix(reactor, &at, || Echo).unwrap();
+        let protocol = says(
+            &noted,
+            |transport| {
+                transport.write(b"hello");
+                Ok(())
+            },
+            |transport, _| {
+                transport.lose_connection();
+                Ok(())
+            },
+        );
+        let refused = connect_unix(reactor, "/nowhere/at/all", LONG, Echo);
+        let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+        Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Echo);
+        let pair = deferred_smol::spawn(async move {
+            theirs.write_all(b"pair").unwrap();
+            let mut back = [0; 4];
+            theirs.read_exact(&mut back).unwrap();
+            Ok(back)
+        });
+        connect_unix(reactor, at, LONG, protocol)
+            .add_callback(move |transport| {
+                assert!(transport.peer_address().is_err());
+                port.stop_listening();
+                transport.closed()
+            })
+            .add_callback(|()| refused.add_both(|result| Ok::<_, Failure>(result.is_err())))
+            .add_callback(|other| pair.map(move |pair| (other, pair)))
+    })
+    .unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert!(other);
+    assert_eq!(pair, *b"pair");
+    assert_eq!(log.take(), ["made", "data hello", "lost: the connection was closed"]);
+}
+
+#[test]
+fn the_addresses_of_both_ends_are_known_until_it_is_over() {
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        connect_tcp(reactor, address, Duration::from_secs(5), Echo).add_callback(move |transport| {
+            assert_eq!(transport.peer_address().unwrap(), address);
+            assert_ne!(transport.local_address().unwrap(), address);
+            transport.set_no_delay(false).unwrap();
+            transport.abort();
+            transport.closed().map(move |()| {
+                drop(port);
+                assert!(transport.peer_address().is_err());
+                assert!(transport.is_closing());
+                transport.write(b"into nothing");
+                assert_eq!(transport.unsent(), 0);
+            })
+        })
+    })
+    .unwrap();
+}

@@ -1,0 +1,136 @@
+//! Lines in what arrives, however it arrives.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::rc::Rc;
+
+use deferred_smol::net::{LineProtocol, Lines, Transport};
+use deferred_smol::{Failure, run_until, smol, spawn};
+
+use super::{LONG, Log, MS, client, listen, read_all};
+
+/// Notes the lines, and does what some of them say.
+struct Obeys(Log);
+
+impl LineProtocol for Obeys {
+    fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+        let line = std::str::from_utf8(line)?;
+        self.0.note(line);
+        match line {
+            "pause" => {
+                transport.pause_producing();
+                let (later, log) = (transport.clone(), self.0.clone());
+                transport.reactor().call_later(5 * MS, move || {
+                    log.note("(resumed)");
+                    later.resume_producing();
+                });
+            }
+            "end" => transport.lose_connection(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn line_length_exceeded(&mut self, transport: &Transport, length: usize) -> Result<(), Failure> {
+        self.0.note(format!("(too long: {length})"));
+        if length > 20 {
+            transport.lose_connection();
+        }
+        Ok(())
+    }
+}
+
+/// What comes of these pieces, a moment between each two.
+fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
+    let log = Log::default();
+    let noted = log.clone();
+    let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Lines::new(Obeys(noted.clone())).max_length(10));
+        let talks = client(address, move |mut stream| {
+            stream.set_nodelay(true).unwrap();
+            for piece in pieces {
+                if stream.write_all(&piece).is_err() {
+                    break;
+                }
+                std::thread::sleep(MS);
+            }
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
+    })
+    .unwrap();
+    log.take()
+}
+
+#[test]
+fn lines_end_with_a_newline_and_a_return_before_it_is_not_theirs() {
+    assert_eq!(lines_of(&[b"one\ntwo\r\n\n\r\nfi\rve\n"]), ["one", "two", "", "", "fi\rve"]);
+    assert_eq!(lines_of(&[b"o", b"n", b"e\r", b"\ntwo", b"\nno end"]), ["one", "two"]);
+}
+
+#[test]
+fn a_line_may_be_as_long_as_is_said_and_no_longer() {
+    assert_eq!(lines_of(&[b"0123456789\r\nnext\n"]), ["0123456789", "next"]);
+    assert_eq!(lines_of(&[b"0123456789", b"\r", b"\nnext\n"]), ["0123456789", "next"]);
+    assert_eq!(lines_of(&[b"0123456789a\nnext\n"]), ["(too long: 11)", "next"]);
+    // One that goes on for ever is not kept.
+    assert_eq!(lines_of(&[b"0123456789abcdefghijklmnop", b"qrstuvwxyz\nnext\n"]), ["(too long: 26)"]);
+    assert_eq!(lines_of(&[b"0123456789ab", b"cd\nnext\n"]), ["(too long: 12)", "cd", "next"]);
+}
+
+#[test]
+fn while_reading_is_paused_no_line_comes_also_of_those_that_have_arrived() {
+    let expected = ["one", "pause", "(resumed)", "two", "pause", "(resumed)", "three"];
+    assert_eq!(lines_of(&[b"one\npause\ntwo\npause\nthree\n"]), expected);
+    assert_eq!(lines_of(&[b"one\npause\ntw", b"o\npause\nthree", b"\n"]), expected);
+}
+
+#[test]
+fn behind_the_end_no_line_comes() {
+    assert_eq!(lines_of(&[b"one\nend\ntwo\n", b"three\n"]), ["one", "end"]);
+}
+
+#[test]
+fn however_it_is_cut_the_lines_are_the_same() {
+    struct Collects(Rc<RefCell<Vec<Vec<u8>>>>);
+    impl LineProtocol for Collects {
+        fn line_received(&mut self, _: &Transport, line: &[u8]) -> Result<(), Failure> {
+            self.0.borrow_mut().push(line.to_vec());
+            Ok(())
+        }
+    }
+    let mut random = 7_u64;
+    let mut next = move |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let lines: Vec<Vec<u8>> = (0..3000).map(|_| (0..next(90)).map(|_| b'a' + next(26) as u8).collect()).collect();
+    let text: Vec<u8> = lines.iter().flat_map(|line| [line, &b"\r\n"[..]].concat()).collect();
+    let mut cuts: Vec<usize> = (0..300).map(|_| next(text.len())).collect();
+    cuts.sort_unstable();
+    let received = Rc::new(RefCell::new(Vec::new()));
+    let collects = received.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Lines::new(Collects(collects.clone())));
+        let talks = client(address, move |mut stream| {
+            stream.set_nodelay(true).unwrap();
+            let mut from = 0;
+            for to in cuts.into_iter().chain([text.len()]) {
+                stream.write_all(&text[from..to]).unwrap();
+                from = to;
+                if from % 5 == 0 {
+                    std::thread::sleep(MS / 10);
+                }
+            }
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+            .add_callback(move |_| port.closed())
+            .add_timeout(LONG, reactor)
+    })
+    .unwrap();
+    assert!(*received.borrow() == lines);
+}

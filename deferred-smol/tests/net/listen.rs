@@ -1,0 +1,171 @@
+//! Ports: who is accepted, and how a server ends.
+
+use std::cell::{Cell, RefCell};
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+
+use deferred_smol::net::{Port, listen_on_tcp, listen_tcp};
+use deferred_smol::{Deferred, Failure, Phase, SystemEvent, on_unhandled, run, run_until, smol, spawn};
+
+use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
+
+/// Fires when the port has so many connections.
+fn has(port: &Port, connections: usize, reactor: &deferred_smol::Reactor) -> Deferred<()> {
+    let (port, reactor) = (port.clone(), reactor.clone());
+    deferred_smol::inline_callbacks(async move {
+        while port.len() != connections {
+            reactor.sleep(MS).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_error_at_once() {
+    run(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        assert_eq!(listen_tcp(reactor, address, |_| Echo).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert!(listen_tcp(reactor, "no address", |_| Echo).is_err());
+        reactor.stop();
+    });
+}
+
+#[test]
+fn a_socket_that_listens_already() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = run_until(|reactor| {
+        let (deferred, resolver) = Deferred::new();
+        let resolver = Cell::new(Some(resolver));
+        listen_on_tcp(reactor, listener, move |peer| {
+            resolver.take().unwrap().callback(peer);
+            Echo
+        })
+        .unwrap();
+        let local = TcpStream::connect(address).unwrap().local_addr().unwrap();
+        deferred.map(move |peer| (peer, local))
+    });
+    let (peer, local) = peer.unwrap();
+    assert_eq!(peer, local);
+}
+
+#[test]
+fn after_stop_listening_nobody_is_accepted_and_those_that_were_go_on() {
+    let (refused, echoed) = run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let stream = TcpStream::connect(address).unwrap();
+        has(&port, 1, reactor).add_callback(move |()| {
+            port.stop_listening();
+            port.stop_listening();
+            let refused = TcpStream::connect(address).is_err();
+            spawn(async move {
+                let mut writer = stream.try_clone()?;
+                writer.write_all(b"still there")?;
+                writer.shutdown(std::net::Shutdown::Write)?;
+                Ok((refused, smol::unblock(|| read_all(stream)).await))
+            })
+        })
+    })
+    .unwrap();
+    assert!(refused);
+    assert_eq!(echoed, b"still there");
+}
+
+#[test]
+fn a_port_knows_its_connections() {
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        assert!(port.is_empty());
+        let streams: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let (again, loops) = (port.clone(), reactor.clone());
+        has(&port, 3, reactor)
+            .add_callback(move |()| {
+                let peers: Vec<_> = again.connections().iter().map(|one| one.peer_address().unwrap()).collect();
+                let locals: Vec<_> = streams.iter().map(|stream| stream.local_addr().unwrap()).collect();
+                assert_eq!(peers, locals);
+                let left = streams.into_iter().skip(1).collect::<Vec<_>>();
+                has(&again, 2, &loops).map(move |()| drop((again, left)))
+            })
+            .add_callback(move |()| port.closed().map(move |()| assert!(port.is_empty())))
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_server_that_shuts_down_tells_everyone_and_aborts_who_does_not_read() {
+    let log = Log::default();
+    let noted = log.clone();
+    let (aborted, received) = run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| says(&noted, |_| Ok(()), |_, _| Ok(())));
+        let readers: Vec<_> = (0..5).map(|_| client(address, read_all)).collect();
+        let never_reads = TcpStream::connect(address).unwrap();
+        let local = never_reads.local_addr().unwrap();
+        has(&port, 6, reactor).add_callback(move |()| {
+            for connection in port.connections() {
+                if connection.peer_address().unwrap() == local {
+                    connection.write(&pattern(12_000_000));
+                }
+                connection.write(b"the server shuts down");
+            }
+            port.shut_down(200 * MS).add_callback(move |aborted| {
+                assert!(port.is_empty());
+                drop(never_reads);
+                Ok((aborted, readers.into_iter().map(|reader| reader.join().unwrap()).collect::<Vec<_>>()))
+            })
+        })
+    })
+    .unwrap();
+    assert_eq!(aborted, 1);
+    assert_eq!(received, [b"the server shuts down"; 5]);
+    let log = log.take();
+    let count = |what: &str| log.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((count("closed"), count("aborted")), (5, 1), "{log:?}");
+}
+
+#[test]
+fn a_shut_down_of_a_port_without_connections_is_done_at_once() {
+    run(|reactor| {
+        let (port, _) = listen(reactor, |_| Echo);
+        assert_eq!(port.shut_down(LONG).try_take().unwrap().unwrap(), 0);
+        assert_eq!(reactor.delayed_calls().len(), 0);
+        reactor.stop();
+    });
+}
+
+#[test]
+fn the_shutdown_of_the_loop_waits_for_the_port() {
+    let reads = run(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let reads = client(address, read_all);
+        let (port, stopper) = (Rc::new(port), reactor.clone());
+        let ends = port.clone();
+        reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || {
+            ends.connections().iter().for_each(|connection| connection.write(b"goodbye"));
+            ends.shut_down(LONG).map(|_| ())
+        });
+        drop(has(&port, 1, reactor).map(move |()| stopper.stop()));
+        reads
+    });
+    assert_eq!(reads.join().unwrap(), b"goodbye");
+}
+
+#[test]
+fn a_factory_that_panics_is_told_and_nobody_is_accepted_any_more() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| -> Echo { panic!("no protocol today") });
+        let reads = client(address, move |mut stream| {
+            let mut all = Vec::new();
+            let _ = std::io::Read::read_to_end(&mut stream, &mut all);
+            TcpStream::connect(address).is_err()
+        });
+        spawn(async move { Ok(smol::unblock(|| reads.join().unwrap()).await) })
+            .add_callback(|refused| if refused { Ok(()) } else { Err(Failure::msg("it was accepted")) })
+    })
+    .unwrap();
+    assert_eq!(told.borrow().len(), 1);
+    assert!(told.borrow()[0].contains("no protocol today"));
+}
