@@ -5,6 +5,7 @@
 //! cargo run --release -p deferred-bench -- --only PART      the rows whose name contains PART
 //! cargo run --release -p deferred-bench -- --twisted        the shapes of Twisted's own benchmarks, beside Twisted
 //! cargo run --release -p deferred-bench -- --syscalls       system calls per job of the pool, counted by perf
+//! cargo run --release -p deferred-bench -- --echo           echo over TCP, beside smol, tokio and Twisted
 //! cargo run --release -p deferred-bench -- --quick          fewer and shorter samples: it runs, the figures are rough
 //! cargo run --profile one-unit -p deferred-bench -- --slack 1.1
 //!                                                           with codegen-units = 1; each bar a tenth higher
@@ -20,9 +21,11 @@
 //! - `runner`: takes the samples and prints them;
 //! - `count`: the allocator that counts;
 //! - `twisted`: the shapes of Twisted's own benchmarks;
+//! - `echo`: servers and clients over TCP;
 //! - `syscalls`: how often the pool asks the system.
 
 mod count;
+mod echo;
 mod rows;
 mod runner;
 mod syscalls;
@@ -42,6 +45,9 @@ struct Options {
     slack: f64,
     twisted: bool,
     syscalls: bool,
+    echo: bool,
+    /// The server with this name, in this process.
+    echo_server: Option<String>,
     /// So many jobs on the loop with this name, in this process.
     jobs: Option<(String, u64)>,
     one_core: bool,
@@ -50,7 +56,7 @@ struct Options {
 /// The exit code of a row that is past its bar. Whatever else goes wrong has another.
 const PAST: i32 = 3;
 
-const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR, --syscalls and --twisted";
+const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR, --echo, --syscalls and --twisted";
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
@@ -60,6 +66,8 @@ fn options() -> Result<Options, String> {
         slack: 1.0,
         twisted: false,
         syscalls: false,
+        echo: false,
+        echo_server: None,
         jobs: None,
         one_core: false,
     };
@@ -70,6 +78,8 @@ fn options() -> Result<Options, String> {
             "--row" => options.row = arguments.next(),
             "--twisted" => options.twisted = true,
             "--syscalls" => options.syscalls = true,
+            "--echo" => options.echo = true,
+            "--echo-server" => options.echo_server = arguments.next(),
             "--one-core" => options.one_core = true,
             "--jobs" => {
                 let name = arguments.next().ok_or("--jobs wants a loop's name")?;
@@ -140,6 +150,10 @@ fn main() -> ExitCode {
     let kept = options().map_err(Into::into).and_then(|options| match (&options.row, &options.jobs) {
         (Some(name), _) => run_row(name, &options),
         (_, Some((name, jobs))) => syscalls::jobs(name, *jobs, options.one_core),
+        _ if options.echo_server.is_some() => {
+            echo::run_one(options.echo_server.as_deref().unwrap_or_default()).map(|()| true)
+        }
+        _ if options.echo => echo::run(options.effort),
         _ if options.twisted => twisted::run().map(|()| true),
         _ if options.syscalls => syscalls::run(),
         _ => run_all(&options),

@@ -230,7 +230,7 @@ impl Measured {
 }
 
 /// Least, median, greatest.
-fn spread(samples: impl Iterator<Item = f64>) -> [f64; 3] {
+pub(crate) fn spread(samples: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut samples: Vec<f64> = samples.collect();
     samples.sort_by(f64::total_cmp);
     [samples[0], samples[samples.len() / 2], samples[samples.len() - 1]]

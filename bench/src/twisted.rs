@@ -184,7 +184,7 @@ fn theirs(python: &Path) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
 }
 
 /// A Python that has Twisted.
-fn python() -> Result<PathBuf, Box<dyn Error>> {
+pub(crate) fn python() -> Result<PathBuf, Box<dyn Error>> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/twisted");
     let python = home.join("bin/python");
     let has_twisted = |python: &Path| {
