@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use deferred_smol::Failure;
 
-/// A host that takes connections and never answers: the "unreachable host" of the examples.
+/// A host that takes connections and never answers.
 ///
 /// Nobody accepts here. The system completes the connections by itself, and a client waits for the answer.
 #[derive(Debug)]
@@ -35,6 +35,43 @@ impl SilentHost {
     }
 }
 
+/// A host that cannot be reached: whoever connects waits for an answer that does not come.
+///
+/// It is a listener on loopback that accepts nobody, and whose queue is full. Linux leaves those who come then without an
+/// answer, as a host does that is switched off; other systems may refuse them.
+#[derive(Debug)]
+pub struct UnreachableHost {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl UnreachableHost {
+    /// Fills the queue.
+    ///
+    /// # Errors
+    ///
+    /// If loopback gives no port.
+    pub fn start() -> io::Result<UnreachableHost> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let mut queue = Vec::new();
+        while queue.len() < 10_000 {
+            match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+                Ok(stream) => queue.push(stream),
+                Err(_) => break,
+            }
+        }
+        Ok(UnreachableHost { address, _listener: listener, _queue: queue })
+    }
+
+    /// Where it would be.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A host that answers each request with one page, from a thread of its own that ends with the process.
 #[derive(Debug)]
 pub struct AnsweringHost {
@@ -57,6 +94,12 @@ impl AnsweringHost {
             }
         });
         Ok(AnsweringHost { address })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What a client asks for.
