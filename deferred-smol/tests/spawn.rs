@@ -40,7 +40,10 @@ fn it_runs_in_a_thread_of_smols_and_its_callbacks_run_here() {
 fn its_error_and_its_panic_arrive() {
     let failed = run_until(|_| spawn(async { Err::<(), _>(Failure::msg("no such row")) }));
     assert_eq!(failed.unwrap_err().to_string(), "no such row");
-    let panicked = run_until(|_| spawn(async { panic!("ouch") as Result<(), Failure> }));
+    fn ouch() -> Result<(), Failure> {
+        panic!("ouch")
+    }
+    let panicked = run_until(|_| spawn(async { ouch() }));
     assert_eq!(panicked.unwrap_err().trap::<Panicked>().unwrap().message(), "ouch");
 }
 
