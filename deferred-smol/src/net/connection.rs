@@ -203,30 +203,21 @@ impl<P: Protocol> Connection<P> {
         }
         let socket = inner.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(ConnectionLost::Done) };
-        let mut buffer = inner.buffers().for_reading();
-        let mut polled = Poll::Pending;
-        for round in 0.. {
-            if round == ROUNDS {
-                context.waker().wake_by_ref();
-                break;
+        for _ in 0..ROUNDS {
+            if socket.poll_readable(context).is_pending() {
+                return Poll::Pending;
             }
-            match socket.read(&mut buffer) {
-                Ok(length) if length > 0 => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match socket.poll_readable(context) {
-                    Poll::Ready(Ok(())) => {}
-                    pending_or_broken => {
-                        polled = pending_or_broken.map(|_| ());
-                        break;
-                    }
-                },
-                _ => {
-                    polled = Poll::Ready(());
-                    break;
-                }
+            let mut buffer = inner.buffers().for_reading();
+            let read = socket.read(&mut buffer);
+            inner.buffers().read(buffer);
+            match read {
+                Ok(length) if length > 0 => {} // nobody wants it
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return Poll::Ready(ConnectionLost::Done),
             }
         }
-        inner.buffers().read(buffer);
-        polled.map(|()| ConnectionLost::Done)
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// It is over: everyone is told. Gives the first error of a callback.

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 #[cfg(unix)]
 use std::path::Path;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Listens on a TCP address, for example `"127.0.0.1:8000"`; port 0 lets the system choose one. `factory` makes the protocol
 /// of each connection, from the address of its peer.
 ///
-/// Connections are accepted in the turns of the loop. When the system has none to give, because the process has too many
+/// Connections are accepted in the turns of the loop. A panic of `factory` closes its connection and is reported. When the system has none to give, because the process has too many
 /// files open, say, the next ones wait for a moment and nothing is told.
 ///
 /// Twisted's `listenTCP`.
@@ -84,8 +84,7 @@ pub fn listen_on_tcp<P: Protocol>(
     let listener = Async::new(listener)?;
     Ok(Port::open(reactor, address, at, async move |state: &Rc<State>| {
         let (socket, peer) = listener.accept().await?;
-        let protocol = factory(peer);
-        state.start(Socket::Tcp(socket), protocol);
+        state.start(Socket::Tcp(socket), || factory(peer));
         Ok(())
     }))
 }
@@ -108,8 +107,7 @@ pub fn listen_unix<P: Protocol>(
     let listener = Async::new(UnixListener::bind(path)?)?;
     Ok(Port::open(reactor, None, at, async move |state: &Rc<State>| {
         let (socket, _) = listener.accept().await?;
-        let protocol = factory();
-        state.start(Socket::Unix(socket), protocol);
+        state.start(Socket::Unix(socket), &mut factory);
         Ok(())
     }))
 }
@@ -160,8 +158,7 @@ impl Port {
             Ok::<_, Failure>(())
         });
         state.accepts.replace(Some(accepts.cancel_handle()));
-        // It ends by a cancel or with the loop; or with a panic of the factory, which is told.
-        drop(accepts.add_errback(|failure| if failure.check::<Panicked>() { Err(failure) } else { Ok(()) }));
+        drop(accepts.add_errback(|_| Ok(()))); // it ends by a cancel, or with the loop
         Port { state }
     }
 
@@ -252,7 +249,11 @@ fn is_one_connections(error: &io::Error) -> bool {
 }
 
 impl State {
-    fn start<P: Protocol>(self: &Rc<Self>, socket: Socket, protocol: P) {
+    fn start<P: Protocol>(self: &Rc<Self>, socket: Socket, factory: impl FnOnce() -> P) {
+        let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
+            Ok(protocol) => protocol,
+            Err(payload) => return drop(Deferred::<()>::fail(Panicked::new(payload))), // which tells it
+        };
         let number = self.next.get();
         self.next.set(number + 1);
         connection::start(&self.reactor, socket, protocol, self.at, |transport| {

@@ -401,9 +401,9 @@ fn over_unix_sockets_too() {
         connect_unix(reactor, at, LONG, protocol)
             .add_callback(move |transport| {
                 assert!(transport.peer_address().is_err());
-                port.stop_listening();
                 transport.closed()
             })
+            .map(move |()| port.stop_listening())
             .add_callback(|()| refused.add_both(|result| Ok::<_, Failure>(result.is_err())))
             .add_callback(|other| pair.map(move |pair| (other, pair)))
     })

@@ -1,12 +1,12 @@
 //! Ports: who is accepted, and how a server ends.
 
 use std::cell::{Cell, RefCell};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 
 use deferred_smol::net::{Port, listen_on_tcp, listen_tcp};
-use deferred_smol::{Deferred, Failure, Phase, SystemEvent, on_unhandled, run, run_until, smol, spawn};
+use deferred_smol::{Deferred, Phase, SystemEvent, on_unhandled, run, run_until, smol, spawn};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -151,21 +151,27 @@ fn the_shutdown_of_the_loop_waits_for_the_port() {
 }
 
 #[test]
-fn a_factory_that_panics_is_told_and_nobody_is_accepted_any_more() {
+fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let tells = told.clone();
     let _hook = on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
-    run_until(|reactor| {
-        let (_, address) = listen(reactor, |_| -> Echo { panic!("no protocol today") });
-        let reads = client(address, move |mut stream| {
-            let mut all = Vec::new();
-            let _ = std::io::Read::read_to_end(&mut stream, &mut all);
-            TcpStream::connect(address).is_err()
+    let echoed = run_until(|reactor| {
+        let mut first = true;
+        let (_, address) = listen(reactor, move |_| {
+            assert!(!std::mem::take(&mut first), "no protocol today");
+            Echo
         });
-        spawn(async move { Ok(smol::unblock(|| reads.join().unwrap()).await) })
-            .add_callback(|refused| if refused { Ok(()) } else { Err(Failure::msg("it was accepted")) })
-    })
-    .unwrap();
+        let talks = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = TcpStream::connect(address).unwrap().read_to_end(&mut all); // closed, or reset
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"and now?").unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+    });
+    assert_eq!(echoed.unwrap(), b"and now?");
     assert_eq!(told.borrow().len(), 1);
     assert!(told.borrow()[0].contains("no protocol today"));
 }
