@@ -6,6 +6,7 @@
 //! cargo run --release -p deferred-bench -- --twisted        the shapes of Twisted's own benchmarks, beside Twisted
 //! cargo run --release -p deferred-bench -- --syscalls       system calls per job of the pool, counted by perf
 //! cargo run --release -p deferred-bench -- --echo           echo over TCP, beside smol, tokio and Twisted
+//! cargo run --release -p deferred-bench -- --banks          the example of that name, with its chart in docs
 //! cargo run --release -p deferred-bench -- --quick          fewer and shorter samples: it runs, the figures are rough
 //! cargo run --profile one-unit -p deferred-bench -- --slack 1.1
 //!                                                           with codegen-units = 1; each bar a tenth higher
@@ -21,9 +22,11 @@
 //! - `runner`: takes the samples and prints them;
 //! - `count`: the allocator that counts;
 //! - `twisted`: the shapes of Twisted's own benchmarks;
+//! - `banks`: the chart of the four banks;
 //! - `echo`: servers and clients over TCP;
 //! - `syscalls`: how often the pool asks the system.
 
+mod banks;
 mod count;
 mod echo;
 mod rows;
@@ -46,6 +49,7 @@ struct Options {
     twisted: bool,
     syscalls: bool,
     echo: bool,
+    banks: bool,
     /// The server with this name, in this process.
     echo_server: Option<String>,
     /// So many jobs on the loop with this name, in this process.
@@ -56,7 +60,7 @@ struct Options {
 /// The exit code of a row that is past its bar. Whatever else goes wrong has another.
 const PAST: i32 = 3;
 
-const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR, --echo, --syscalls and --twisted";
+const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR, --banks, --echo, --syscalls and --twisted";
 
 fn options() -> Result<Options, String> {
     let mut options = Options {
@@ -67,6 +71,7 @@ fn options() -> Result<Options, String> {
         twisted: false,
         syscalls: false,
         echo: false,
+        banks: false,
         echo_server: None,
         jobs: None,
         one_core: false,
@@ -78,6 +83,7 @@ fn options() -> Result<Options, String> {
             "--row" => options.row = arguments.next(),
             "--twisted" => options.twisted = true,
             "--syscalls" => options.syscalls = true,
+            "--banks" => options.banks = true,
             "--echo" => options.echo = true,
             "--echo-server" => options.echo_server = arguments.next(),
             "--one-core" => options.one_core = true,
@@ -153,6 +159,7 @@ fn main() -> ExitCode {
         _ if options.echo_server.is_some() => {
             echo::run_one(options.echo_server.as_deref().unwrap_or_default()).map(|()| true)
         }
+        _ if options.banks => banks::run().map(|()| true),
         _ if options.echo => echo::run(options.effort),
         _ if options.twisted => twisted::run().map(|()| true),
         _ if options.syscalls => syscalls::run(),

@@ -19,7 +19,8 @@ class Robot(basic.LineReceiver):
 
 class Parent(protocol.Protocol):
     def connectionLost(self, reason):
-        reactor.stop()
+        if reactor.running:
+            reactor.stop()
 
 
 port = reactor.listenTCP(0, protocol.Factory.forProtocol(Robot), interface="127.0.0.1", backlog=128)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use deferred_smol::net::{ConnectionLost, Protocol, Transport, connect_tcp};
 use deferred_smol::{Failure, Reactor, inline_callbacks, run_until};
 
-use crate::{COUNTS, SPEAKS, WARM_UP};
+use crate::{COUNTS, LOOKS_UP, SPEAKS, WARM_UP};
 
 /// So many are in the bank, or in front of it, at any time.
 pub(crate) const AT_ONCE: usize = 500;
@@ -63,8 +63,11 @@ fn come(reactor: &Reactor, bank: SocketAddr, served: Rc<Cell<usize>>) {
 pub(crate) fn visit<T: 'static>(bank: SocketAddr, look: impl Fn() -> T + 'static) -> Result<(usize, [T; 2]), Failure> {
     run_until(|reactor| {
         let served = Rc::new(Cell::new(0));
-        for _ in 0..AT_ONCE {
-            come(reactor, bank, served.clone());
+        for n in 0..AT_ONCE {
+            // Not in step, or they would be counted in waves.
+            let (loops, served) = (reactor.clone(), served.clone());
+            let delay = (SPEAKS + LOOKS_UP).mul_f64(n as f64 / AT_ONCE as f64);
+            reactor.call_later(delay, move || come(&loops, bank, served));
         }
         let reactor = reactor.clone();
         inline_callbacks(async move {

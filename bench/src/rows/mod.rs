@@ -4,6 +4,7 @@ mod coroutine;
 mod engine;
 mod line;
 mod many;
+mod net;
 pub(crate) mod pool;
 mod post;
 mod time;
@@ -17,5 +18,5 @@ pub(crate) fn all() -> Vec<Row> {
 }
 
 pub(crate) fn sizes() -> Vec<Size> {
-    [engine::sizes(), time::sizes()].into_iter().flatten().collect()
+    [engine::sizes(), time::sizes(), net::sizes()].into_iter().flatten().collect()
 }
