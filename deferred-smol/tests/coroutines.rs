@@ -1,4 +1,4 @@
-//! What smol has, awaited in coroutines: timers, sockets, threads.
+//! What smol has, awaited in coroutines: timers, sockets, files, processes, signals, threads.
 
 use std::cell::Cell;
 use std::future::IntoFuture;
@@ -157,4 +157,135 @@ fn a_task_of_smol_feeds_a_queue_that_coroutines_read() {
         gather(readers.chain([producer])).map_err(Failure::from)
     });
     assert_eq!(sums.unwrap().iter().sum::<u32>(), 45);
+}
+
+#[test]
+fn a_file_is_written_and_read() {
+    let path = std::env::temp_dir().join(format!("deferred-smol-file-{}", std::process::id()));
+    let file = path.clone();
+    let text = run_until(move |_| {
+        inline_callbacks(async move {
+            smol::fs::write(&file, "one\ntwo\n").await?;
+            let mut lines = BufReader::new(smol::fs::File::open(&file).await?).lines();
+            let mut text = Vec::new();
+            while let Some(line) = smol::stream::StreamExt::next(&mut lines).await {
+                text.push(line?);
+            }
+            smol::fs::remove_file(&file).await?;
+            Ok(text)
+        })
+    });
+    assert_eq!(text.unwrap(), ["one", "two"]);
+    assert!(!path.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_process_is_fed_and_waited_for() {
+    let (output, status) = run_until(|_| {
+        inline_callbacks(async {
+            let mut command = smol::process::Command::new("cat");
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+            let mut child = command.spawn()?;
+            let mut stdin = child.stdin.take().ok_or_else(|| Failure::msg("it is piped"))?;
+            stdin.write_all(b"meow").await?;
+            drop(stdin);
+            let mut output = String::new();
+            child.stdout.take().ok_or_else(|| Failure::msg("it is piped"))?.read_to_string(&mut output).await?;
+            Ok((output, child.status().await?))
+        })
+    })
+    .unwrap();
+    assert_eq!(output, "meow");
+    assert!(status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn cancelling_a_coroutine_that_waits_for_a_process_drops_it() {
+    let result = run_until(|reactor| {
+        let waits = inline_callbacks(async {
+            let mut command = smol::process::Command::new("sleep");
+            Ok(command.arg("60").kill_on_drop(true).status().await?)
+        });
+        waits.add_timeout(20 * MS, reactor)
+    });
+    assert!(result.unwrap_err().check::<deferred_smol::TimedOut>());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_is_awaited_beside_the_loop() {
+    use async_signal::{Signal, Signals};
+    let (signal, ticks) = run_until(|reactor| {
+        let ticks = Rc::new(Cell::new(0));
+        let count = ticks.clone();
+        drop(LoopingCall::new(reactor, move || count.set(count.get() + 1)).start(MS));
+        let reactor = reactor.clone();
+        inline_callbacks(async move {
+            let mut signals = Signals::new([Signal::Usr1])?;
+            reactor.sleep(10 * MS).await?;
+            let this = std::process::id().to_string();
+            smol::process::Command::new("kill").args(["-USR1", &this]).status().await?;
+            let signal = smol::stream::StreamExt::next(&mut signals).await;
+            Ok((signal.transpose()?, ticks.get()))
+        })
+    })
+    .unwrap();
+    assert_eq!(signal, Some(Signal::Usr1));
+    assert!(ticks > 1);
+}
+
+#[test]
+fn a_loop_in_each_of_several_threads() {
+    let threads: Vec<_> = (0..4_u64)
+        .map(|n| {
+            std::thread::spawn(move || {
+                run_until(|reactor| {
+                    let reactor = reactor.clone();
+                    inline_callbacks(async move {
+                        let listener = TcpListener::bind("127.0.0.1:0").await?;
+                        let mut sum = 0;
+                        for round in 0..50 {
+                            let mut client = TcpStream::connect(listener.local_addr()?).await?;
+                            client.write_all(&[round]).await?;
+                            let mut byte = [0];
+                            listener.accept().await?.0.read_exact(&mut byte).await?;
+                            reactor.sleep(MS / 10).await?;
+                            sum += u64::from(byte[0]) * n;
+                        }
+                        Ok(sum)
+                    })
+                })
+            })
+        })
+        .collect();
+    for (n, thread) in (0..).zip(threads) {
+        assert_eq!(thread.join().unwrap().unwrap(), n * (0..50).sum::<u64>());
+    }
+}
+
+#[test]
+fn two_loops_on_one_thread_beside_each_other() {
+    let executor = smol::LocalExecutor::new();
+    let (first, second) = (deferred_smol::Reactor::new(), deferred_smol::Reactor::new());
+    let (one, two) = (Deferred::<u32>::new(), Deferred::<u32>::new());
+    let ends = [first.clone(), second.clone()];
+    // Each is fired by a timer of its own loop, and asks the other.
+    let (resolver, other) = (one.1, two.0);
+    first.call_later(5 * MS, move || resolver.callback(1));
+    let asks = first.ensure_deferred(async move { Ok(other.await? + 10) });
+    let resolver = two.1;
+    second.call_later(10 * MS, move || resolver.callback(2));
+    let answers = second.ensure_deferred(async move { Ok(one.0.await? + 20) });
+    let drivers = [executor.spawn(deferred_smol::drive(first)), executor.spawn(deferred_smol::drive(second))];
+    let sums = smol::block_on(executor.run(async move {
+        let sums = (asks.await.unwrap(), answers.await.unwrap());
+        ends.iter().for_each(|reactor| reactor.stop());
+        for driver in drivers {
+            driver.await;
+        }
+        sums
+    }));
+    assert_eq!(sums, (12, 21));
 }

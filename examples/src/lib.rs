@@ -50,3 +50,19 @@ struct Readme;
 /// ```
 #[cfg(doctest)]
 struct FromThreads;
+
+/// Everything of both adapters, taken at once, is not ambiguous:
+///
+/// ```
+/// use deferred_smol::*;
+/// use deferred_threadpool::*;
+///
+/// let answer = run_until(|_| defer_to_thread(|| Ok(6 * 7)));
+/// assert_eq!(answer.unwrap(), 42);
+/// fn program() -> std::process::ExitCode {
+///     react(|reactor| reactor.sleep(std::time::Duration::ZERO))
+/// }
+/// # program();
+/// ```
+#[cfg(doctest)]
+struct Globs;
