@@ -1,5 +1,8 @@
-//! System calls per job of the pool, one job at a time: `perf` counts those of a process that runs many jobs, less those of
+//! System calls per job of the pool, one job at a time, and per turn of the loop on smol: `perf` counts those of a process that runs many jobs, less those of
 //! one that runs fewer. (strace would change who sleeps.)
+
+#[cfg(unix)]
+mod turns;
 
 use std::env;
 use std::error::Error;
@@ -27,6 +30,11 @@ pub(crate) fn run() -> Result<bool, Box<dyn Error>> {
             println!("{name:<8} {cores:<10} {calls:>6.2}  {bar}{}", if past { " exceeded" } else { "" });
         }
     }
+    #[cfg(unix)]
+    for (what, name) in turns::TURNS {
+        let calls = (count(name, false, MORE / 10)? - count(name, false, FEWER / 10)?) / ((MORE - FEWER) / 10) as f64;
+        println!("{what:<44} {calls:>6.2}");
+    }
     Ok(kept)
 }
 
@@ -46,6 +54,10 @@ fn count(name: &str, one_core: bool, jobs: u64) -> Result<f64, Box<dyn Error>> {
 
 /// The process that is counted.
 pub(crate) fn jobs(name: &str, jobs: u64, one_core: bool) -> Result<bool, Box<dyn Error>> {
+    #[cfg(unix)]
+    if turns::run_one(name, jobs) {
+        return Ok(true);
+    }
     jobs_in_a_row(name, jobs, one_core).ok_or_else(|| format!("there is no loop {name}"))?;
     Ok(true)
 }

@@ -1,0 +1,93 @@
+//! Turns of the loop on smol, each with one thing in it.
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use deferred_smol::{Deferred, LoopingCall, inline_callbacks, run, run_until};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::{Async, LocalExecutor, Timer};
+
+const TICK: Duration = Duration::from_micros(100);
+
+/// What is counted, and how it is called.
+pub(super) const TURNS: [(&str, &str); 5] = [
+    ("a tick of a LoopingCall", "ticks"),
+    ("a tick of plain smol", "plain-ticks"),
+    ("a byte to oneself, in a coroutine", "bytes"),
+    ("the same with a timeout that is taken back", "bytes-timeout"),
+    ("the same in plain smol", "plain-bytes"),
+];
+
+/// So many of what is called so. Says whether there is such a thing.
+pub(super) fn run_one(name: &str, times: u64) -> bool {
+    match name {
+        "ticks" => ticks(times),
+        "plain-ticks" => smol::block_on(async {
+            for _ in 0..times {
+                Timer::after(TICK).await;
+            }
+        }),
+        "bytes" => bytes(times, false),
+        "bytes-timeout" => bytes(times, true),
+        "plain-bytes" => plain_bytes(times),
+        _ => return false,
+    }
+    true
+}
+
+fn pair() -> (Async<UnixStream>, Async<UnixStream>) {
+    Async::<UnixStream>::pair().expect("the system has two sockets")
+}
+
+fn ticks(times: u64) {
+    run(|reactor| {
+        let (mut left, stopper) = (times, reactor.clone());
+        let ticking = LoopingCall::new(reactor, move || {
+            left -= 1;
+            if left == 0 {
+                stopper.stop();
+            }
+        });
+        drop(ticking.start(TICK));
+    });
+}
+
+/// A reader and a writer, each a coroutine. The reader begins to wait before there is anything.
+fn bytes(times: u64, timeout: bool) {
+    let done: Result<(), _> = run_until(|reactor| {
+        let reactor = reactor.clone();
+        inline_callbacks(async move {
+            let (here, mut there) = pair();
+            let mut here = Some(here);
+            for _ in 0..times {
+                let mut socket = here.take().expect("it comes back");
+                let read: Deferred<_> = inline_callbacks(async move {
+                    socket.read_exact(&mut [0]).await?;
+                    Ok(socket)
+                });
+                let read = if timeout { read.add_timeout(Duration::from_secs(60), &reactor) } else { read };
+                there.write_all(b"x").await?;
+                here = Some(read.await?);
+            }
+            Ok(())
+        })
+    });
+    done.expect("nothing fails");
+}
+
+/// The same with a task for each read.
+fn plain_bytes(times: u64) {
+    let executor = LocalExecutor::new();
+    smol::block_on(executor.run(async {
+        let (mut here, mut there) = pair();
+        for _ in 0..times {
+            let read = executor.spawn(async move {
+                here.read_exact(&mut [0]).await.expect("it comes");
+                here
+            });
+            smol::future::yield_now().await;
+            there.write_all(b"x").await.expect("there is room for a byte");
+            here = read.await;
+        }
+    }));
+}
