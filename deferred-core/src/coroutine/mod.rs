@@ -125,20 +125,18 @@ impl Reactor {
         self.ensure_deferred_at(Location::caller(), coroutine)
     }
 
-    /// [`ensure_deferred`](Self::ensure_deferred) with the place that the coroutine is known by: to a
-    /// [`Watchdog`](crate::Watchdog), and in the trail of its error. For an adapter whose caller asked for it earlier.
+    /// [`ensure_deferred`](Self::ensure_deferred) with the place that the coroutine is named by: by a
+    /// [`Watchdog`](crate::Watchdog), and where nobody handles its error. For an adapter whose caller asked for it earlier.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::panic::Location;
-    /// use deferred_core::{Failure, Reactor};
+    /// use deferred_core::{Failure, Reactor, on_unhandled};
     ///
-    /// let reactor = Reactor::new();
     /// let at = Location::caller();
-    /// let failed = reactor.ensure_deferred_at::<()>(at, async { Err(Failure::msg("no such row")) });
-    /// let failure = failed.try_take().unwrap().unwrap_err();
-    /// assert_eq!(failure.trail().iter().next().unwrap().line(), at.line());
+    /// let _hook = on_unhandled(move |unhandled| assert!(unhandled.to_string().contains(&at.to_string())));
+    /// drop(Reactor::new().ensure_deferred_at::<()>(at, async { Err(Failure::msg("no such row")) }));
     /// ```
     pub fn ensure_deferred_at<T: 'static>(
         &self,

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use deferred_core::{CancelHandle, Deferred, Failure, Panicked, Reactor, gather};
+use deferred_core::{CancelHandle, Deferred, Failure, Fault, Interrupt, Panicked, Reactor, gather};
 use smol::future::yield_now;
 use smol::{Async, Timer};
 
@@ -158,7 +158,11 @@ impl Port {
             Ok::<_, Failure>(())
         });
         state.accepts.replace(Some(accepts.cancel_handle()));
-        drop(accepts.add_errback(|_| Ok(()))); // it ends by a cancel, or with the loop
+        // It ends by a cancel or with the loop, and with nothing else.
+        drop(accepts.add_errback(|failure| {
+            let expected = matches!(failure.interrupt(), Some(Interrupt::Cancelled(_) | Interrupt::Abandoned(_)));
+            if expected { Ok(()) } else { Err(failure) }
+        }));
         Port { state }
     }
 
