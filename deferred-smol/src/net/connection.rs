@@ -107,18 +107,18 @@ impl<P: Protocol> Connection<P> {
             if inner.is_to_finish() {
                 return self.end(context).map(Ok);
             }
-            if !self.transport.is_closing() {
-                if inner.resumed.take() {
-                    inner.dirty.set(true); // to be looked at again
-                    guarded(|| self.protocol.reading_resumed(&self.transport))?;
-                } else if !self.ended && !inner.paused.get() {
-                    let _ = self.receive(context)?;
+            if self.transport.is_closing() {
+                if !inner.has_alarm() {
+                    let timeout = inner.close_timeout.get();
+                    self.transport.inner.set_alarm(timeout, move || ConnectionLost::CloseTimedOut(timeout));
                 }
-            } else if !inner.has_alarm() {
-                let timeout = inner.close_timeout.get();
-                self.transport.inner.set_alarm(timeout, move || ConnectionLost::CloseTimedOut(timeout));
+            } else if inner.resumed.take() {
+                inner.dirty.set(true); // to be looked at again
+                guarded(|| self.protocol.reading_resumed(&self.transport))?;
+            } else if !self.ended && !inner.paused.get() {
+                self.receive(context)?;
             }
-            if !inner.dirty.get() && !self.readable {
+            if !inner.dirty.get() {
                 return Poll::Pending;
             }
         }
@@ -155,15 +155,15 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Reads once, and gives that to the protocol.
-    fn receive(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, ConnectionLost> {
+    /// Reads once, if there is anything, and gives that to the protocol.
+    fn receive(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         let inner = &*self.transport.inner;
         let mut buffer;
         let read = {
             let socket = inner.socket.borrow();
-            let Some(socket) = &*socket else { return Ok(Poll::Pending) };
+            let Some(socket) = &*socket else { return Ok(()) };
             if !self.readable && socket.poll_readable(context).map_err(ConnectionLost::Io)?.is_pending() {
-                return Ok(Poll::Pending);
+                return Ok(());
             }
             buffer = inner.buffers().for_reading();
             socket.read(&mut buffer)
@@ -175,14 +175,17 @@ impl<P: Protocol> Connection<P> {
                 self.ended = true;
                 guarded(|| self.protocol.read_connection_lost(&self.transport))
             }
-            Ok(length) => guarded(|| self.protocol.data_received(&self.transport, &buffer[..length])),
+            Ok(length) => {
+                inner.heard();
+                guarded(|| self.protocol.data_received(&self.transport, &buffer[..length]))
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(ConnectionLost::Io(error)),
         };
         inner.buffers().read(buffer);
         // To be looked at again: there may be something to send, and to ask for.
         inner.dirty.set(true);
-        result.map(Poll::Ready)
+        result
     }
 
     /// Everything is sent: tells the peer, and waits a little for its end.

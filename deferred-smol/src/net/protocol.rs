@@ -102,6 +102,8 @@ pub enum ConnectionLost {
     /// [`Transport::lose_connection`] was called, and the peer has not read the rest in time:
     /// [`set_close_timeout`](Transport::set_close_timeout).
     CloseTimedOut(Duration),
+    /// Nothing has arrived for so long: [`set_idle_timeout`](Transport::set_idle_timeout).
+    Idle(Duration),
     /// The system says so, for example that the peer has reset the connection. Twisted's `ConnectionLost`.
     Io(io::Error),
     /// A callback of the protocol, with this error.
@@ -123,6 +125,7 @@ impl fmt::Display for ConnectionLost {
             ConnectionLost::CloseTimedOut(timeout) => {
                 write!(f, "the connection was to be closed, and the peer has not read the rest within {timeout:?}")
             }
+            ConnectionLost::Idle(timeout) => write!(f, "nothing has arrived for {timeout:?}"),
             ConnectionLost::Io(error) => write!(f, "the connection is broken: {error}"),
             ConnectionLost::Failed(failure) => write!(f, "a callback has failed: {failure}"),
             ConnectionLost::LoopEnded => f.write_str("the loop has ended"),

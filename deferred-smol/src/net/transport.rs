@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deferred_core::{Deferred, DelayedCall, Reactor, Resolver};
 
@@ -75,6 +75,14 @@ pub(super) struct Rare {
     /// It is to end now, for this reason.
     end: Option<ConnectionLost>,
     alarm: Option<DelayedCall>,
+    idle: Option<Idle>,
+}
+
+/// How long nothing may arrive.
+struct Idle {
+    timeout: Duration,
+    heard: Instant,
+    alarm: DelayedCall,
 }
 
 impl Transport {
@@ -248,10 +256,11 @@ impl Transport {
 
     /// There is no producer any more.
     pub fn unregister_producer(&self) {
-        let Some(rare) = &mut *self.inner.rare.borrow_mut() else { return };
-        let before = rare.producer.take();
-        self.inner.touch();
-        drop(before);
+        let before = self.inner.rare.borrow_mut().as_mut().and_then(|rare| rare.producer.take());
+        if before.is_some() {
+            self.inner.touch();
+        }
+        drop(before); // behind the borrow
     }
 
     /// From how many bytes that wait to be sent a producer is paused: 64 KiB unless set. It is resumed at a quarter of it.
@@ -271,6 +280,25 @@ impl Transport {
     /// that is called.
     pub fn set_close_timeout(&self, timeout: Duration) {
         self.inner.close_timeout.set(timeout);
+    }
+
+    /// Loses the connection when nothing has arrived for so long, as [`Idle`](ConnectionLost::Idle); `None`, with which a
+    /// connection begins, lets it be silent for ever. Counted from now. While reading is
+    /// [paused](Self::pause_producing) the peer is not counted as silent.
+    ///
+    /// Twisted's `TimeoutMixin`.
+    pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
+        if self.inner.stage.get() == Stage::Over {
+            return;
+        }
+        let idle = timeout.map(|timeout| Idle {
+            timeout,
+            heard: self.inner.reactor.now(),
+            alarm: self.inner.look_whether_idle(timeout),
+        });
+        if let Some(before) = std::mem::replace(&mut self.inner.rare().idle, idle) {
+            let _ = before.alarm.cancel();
+        }
     }
 
     /// Whether small writes are sent at once (`true`, which a connection begins with) or gathered while others are on their
@@ -381,6 +409,30 @@ impl Inner {
         self.rare.borrow().as_ref().is_some_and(|rare| rare.alarm.is_some())
     }
 
+    fn look_whether_idle(self: &Rc<Self>, after: Duration) -> DelayedCall {
+        let inner = self.clone();
+        self.reactor.call_later(after, move || {
+            let now = inner.reactor.now();
+            let Some(mut idle) = inner.rare().idle.take() else { return };
+            if inner.paused.get() {
+                idle.heard = now;
+            }
+            let left = idle.timeout.saturating_sub(now.saturating_duration_since(idle.heard));
+            if left.is_zero() {
+                return inner.end(ConnectionLost::Idle(idle.timeout));
+            }
+            idle.alarm = inner.look_whether_idle(left);
+            inner.rare().idle = Some(idle);
+        })
+    }
+
+    /// Something has arrived.
+    pub(super) fn heard(&self) {
+        if let Some(Rare { idle: Some(idle), .. }) = self.rare.borrow_mut().as_deref_mut() {
+            idle.heard = self.reactor.now();
+        }
+    }
+
     /// Something was sent: whoever waited for that goes on.
     pub(super) fn relieve(&self) {
         if self.rare.borrow().is_none() {
@@ -420,8 +472,8 @@ impl Over {
     /// What comes before the protocol hears of it.
     pub(super) fn stop_producing(&mut self) {
         let Some(rare) = &mut self.0 else { return };
-        if let Some(alarm) = rare.alarm.take() {
-            let _ = alarm.cancel();
+        for alarm in rare.alarm.take().into_iter().chain(rare.idle.take().map(|idle| idle.alarm)) {
+            let _ = alarm.cancel(); // or it has run
         }
         if let Some(registered) = rare.producer.take() {
             registered.stop();

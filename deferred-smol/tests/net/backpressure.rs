@@ -318,3 +318,50 @@ fn one_who_never_reads_holds_up_nobody() {
     });
     assert_eq!(counts.unwrap(), [ROUNDS * 100_000; 5]);
 }
+
+#[test]
+fn one_who_waits_does_not_keep_the_loop_awake() {
+    // Each state in which there is something to read or to send, and it is to wait.
+    let waits: [(&str, fn(&Transport)); 3] = [
+        ("paused", Transport::pause_producing),
+        ("blocked", |transport| transport.write(&[0; 12_000_000])),
+        ("closing", |transport| {
+            transport.write(&[0; 12_000_000]);
+            transport.lose_connection();
+        }),
+    ];
+    for (what, wait) in waits {
+        let turns = run_until(|reactor| {
+            let times = deferred_smol::Watchdog::new().start(reactor).unwrap();
+            let (_, address) = listen(reactor, move |_| {
+                says(
+                    &Log::default(),
+                    |_| Ok(()),
+                    move |transport, data| {
+                        if data.len() == 64 * 1024 && transport.unsent() == 0 {
+                            wait(transport);
+                        }
+                        Ok(())
+                    },
+                )
+            });
+            // Reads nothing.
+            let sends = client(address, |mut stream| {
+                let _ = stream.set_write_timeout(Some(500 * MS));
+                let _ = stream.write_all(&[0; 4_000_000]);
+                stream
+            });
+            let reactor = reactor.clone();
+            inline_callbacks(async move {
+                reactor.sleep(100 * MS).await?;
+                let before = times.turns().count();
+                reactor.sleep(100 * MS).await?;
+                let turns = times.turns().count() - before;
+                drop(smol::unblock(|| sends.join()).await);
+                Ok(turns)
+            })
+        });
+        let turns = turns.unwrap();
+        assert!(turns < 50, "{what}: {turns} turns in which nothing happens");
+    }
+}

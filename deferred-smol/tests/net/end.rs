@@ -205,3 +205,39 @@ fn a_connection_that_is_to_end_waits_for_its_producer() {
     assert!(received == expected);
     assert_eq!(log, ["made", "lost: the connection was closed"]);
 }
+
+#[test]
+fn one_who_is_silent_for_too_long_is_let_go() {
+    let (log, ()) = one(
+        |transport, _| transport.set_idle_timeout(Some(40 * MS)),
+        |mut stream| {
+            // Each of these begins the time anew.
+            for _ in 0..6 {
+                stream.write_all(b"x").unwrap();
+                thread::sleep(15 * MS);
+            }
+            let _ = stream.read(&mut [0]);
+        },
+    );
+    assert_eq!(log.last().unwrap(), "lost: nothing has arrived for 40ms");
+    let heard = log.iter().filter(|line| line.starts_with("data")).count();
+    assert!(heard > 1, "{log:?}");
+}
+
+#[test]
+fn one_who_is_not_listened_to_is_not_silent() {
+    let (log, ()) = one(
+        |transport, reactor| {
+            transport.set_idle_timeout(Some(10 * MS));
+            transport.pause_producing();
+            let later = transport.clone();
+            reactor.call_later(60 * MS, move || {
+                later.set_idle_timeout(None);
+                later.resume_producing();
+                later.reactor().clone().call_later(30 * MS, move || later.lose_connection());
+            });
+        },
+        |stream| drop(read_all(stream)),
+    );
+    assert_eq!(log, ["made", "lost: the connection was closed"]);
+}

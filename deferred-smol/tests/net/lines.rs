@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deferred_smol::net::{LineProtocol, Lines, Transport};
+use deferred_smol::net::{LineProtocol, Lines, Protocol, Transport};
 use deferred_smol::{Failure, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, read_all};
@@ -40,22 +42,46 @@ impl LineProtocol for Obeys {
     }
 }
 
-/// What comes of these pieces, a moment between each two.
+/// Counts what has arrived.
+struct Counts<P>(P, Arc<AtomicUsize>);
+
+impl<P: Protocol> Protocol for Counts<P> {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let result = self.0.data_received(transport, data);
+        self.1.fetch_add(data.len(), Ordering::SeqCst);
+        result
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.0.reading_resumed(transport)
+    }
+}
+
+/// What comes of these pieces, each of which arrives by itself, unless nothing more is read.
 fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
     let log = Log::default();
     let noted = log.clone();
     let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
+    let arrived = Arc::new(AtomicUsize::new(0));
     run_until(|reactor| {
-        let (port, address) = listen(reactor, move |_| Lines::new(Obeys(noted.clone())).max_length(10));
+        let count = arrived.clone();
+        let (port, address) =
+            listen(reactor, move |_| Counts(Lines::new(Obeys(noted.clone())).max_length(10), count.clone()));
         let talks = client(address, move |mut stream| {
-            stream.set_nodelay(true).unwrap();
+            let mut sent = 0;
             for piece in pieces {
                 if stream.write_all(&piece).is_err() {
                     break;
                 }
-                std::thread::sleep(MS);
+                sent += piece.len();
+                for _ in 0..200 {
+                    if arrived.load(Ordering::SeqCst) == sent {
+                        break;
+                    }
+                    std::thread::sleep(MS);
+                }
             }
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = stream.shutdown(std::net::Shutdown::Write);
             read_all(stream)
         });
         spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
