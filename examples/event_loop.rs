@@ -1,5 +1,9 @@
 //! The main job: a loop that goes on ticking while a blocking client hangs in a thread.
 //!
+//! ```text
+//! cargo run --release --example event_loop
+//! ```
+//!
 //! It tells its story in about thirteen seconds, each line with the seconds since the start as its first word:
 //!
 //! - a hello every half second, which does not drift, and one at three seconds;

@@ -1,69 +1,99 @@
-//! Single flight: of many who ask for the same at once, only the first makes the call, and all get its answer.
+//! Single flight: of many who ask for the same at once, only the first makes the call, and all get its answer. For a while
+//! that is kept, for those who come later; an error is not.
 //!
 //! ```text
-//! cargo run --example single_flight
+//! cargo run --release --example single_flight
 //! ```
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::{Deferred, Failure, Reactor, Shared, gather, park};
 
-/// Makes at most one call for each key at a time.
+/// Makes at most one call for each key at a time, and keeps its answer for so long.
 #[derive(Clone)]
-struct SingleFlight {
-    flying: Rc<RefCell<HashMap<&'static str, Shared<String>>>>,
+struct Cache {
+    reactor: Reactor,
+    keep: Duration,
+    answers: Rc<RefCell<HashMap<&'static str, Shared<String>>>>,
 }
 
-impl SingleFlight {
-    fn new() -> Self {
-        SingleFlight { flying: Rc::default() }
+impl Cache {
+    fn new(reactor: &Reactor, keep: Duration) -> Self {
+        Cache { reactor: reactor.clone(), keep, answers: Rc::default() }
     }
 
-    /// The answer of the call that is on its way for this key, or of `call`.
+    /// The answer that is there, or on its way; else that of `call`.
     fn get(&self, key: &'static str, call: impl FnOnce() -> Deferred<String>) -> Deferred<String> {
-        if let Some(shared) = self.flying.borrow().get(key) {
+        if let Some(shared) = self.answers.borrow().get(key) {
             return shared.observe();
         }
-        let flying = self.flying.clone();
-        let shared = call()
-            .add_finally(move || {
-                flying.borrow_mut().remove(key);
-            })
-            .share();
-        if !shared.is_ready() {
-            self.flying.borrow_mut().insert(key, shared.clone());
+        let failed = Rc::new(Cell::new(false));
+        let (landed, fails) = (self.clone(), failed.clone());
+        let answer = call().add_both(move |result| {
+            let answers = landed.answers;
+            let forget = move || drop(answers.borrow_mut().remove(key));
+            if result.is_ok() {
+                landed.reactor.call_later(landed.keep, forget);
+            } else {
+                fails.set(true);
+                forget();
+            }
+            result
+        });
+        let shared = answer.share();
+        // A call that has failed at once was not there to be forgotten.
+        if !failed.get() {
+            self.answers.borrow_mut().insert(key, shared.clone());
         }
         shared.observe()
     }
 }
 
-/// A slow service.
-fn look_up(reactor: &Reactor, key: &'static str) -> Deferred<String> {
-    println!("looking up {key}");
-    reactor.defer_later(Duration::from_millis(50), move || Ok(format!("the answer to {key}")))
+/// A slow service, which fails the first time that it is asked for "three".
+#[derive(Clone)]
+struct Service {
+    reactor: Reactor,
+    failed: Rc<Cell<bool>>,
+}
+
+impl Service {
+    fn look_up(&self, key: &'static str) -> Deferred<String> {
+        println!("looking up {key}");
+        let fails = key == "three" && !self.failed.replace(true);
+        self.reactor.defer_later(Duration::from_millis(50), move || {
+            if fails { Err(Failure::msg("the service is busy")) } else { Ok(format!("the answer to {key}")) }
+        })
+    }
 }
 
 fn main() {
-    let answers = park::run_until(|reactor| {
-        let (flight, service) = (SingleFlight::new(), reactor.clone());
-        gather(["one", "two", "one", "one"].map(|key| {
+    let asked = park::run_until(|reactor| {
+        let cache = Cache::new(reactor, Duration::from_millis(100));
+        let service = Service { reactor: reactor.clone(), failed: Rc::default() };
+        let get = move |key: &'static str| {
             let service = service.clone();
-            flight.get(key, move || look_up(&service, key))
-        }))
-        .map_err(Failure::from)
-        .add_callback(move |mut answers| {
-            // The first flight has landed, so this is another one.
-            flight.get("one", move || look_up(&service, "one")).add_callback(move |again| {
-                answers.push(again);
-                Ok(answers)
+            let answer = cache.get(key, move || service.look_up(key));
+            answer.add_errback(move |failure| Ok(format!("no answer to {key}: {failure}")))
+        };
+        let (soon, late, sleeps) = (get.clone(), get.clone(), reactor.clone());
+        gather(["one", "two", "one", "one", "three"].map(get))
+            .map_err(Failure::from)
+            .add_callback(move |answers| {
+                answers.iter().for_each(|answer| println!("{answer}"));
+                // "one" is kept, and "three" has failed, which is not.
+                gather(["one", "three"].map(soon)).map_err(Failure::from)
             })
-        })
+            .add_callback(move |answers| {
+                answers.iter().for_each(|answer| println!("again: {answer}"));
+                sleeps.sleep(Duration::from_millis(200)) // in which both are forgotten
+            })
+            .add_callback(move |()| late("one"))
+            .map(|answer| println!("later: {answer}"))
     });
-    match answers {
-        Ok(answers) => answers.iter().for_each(|answer| println!("{answer}")),
-        Err(failure) => eprintln!("{failure:#}"),
+    if let Err(failure) = asked {
+        eprintln!("{failure:#}");
     }
 }

@@ -1,5 +1,9 @@
 //! The article's first program: the loop alone. It waits, and uses no CPU while it does.
 //!
+//! ```text
+//! cargo run --release --example article_1_run
+//! ```
+//!
 //! | Python | here |
 //! | --- | --- |
 //! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |

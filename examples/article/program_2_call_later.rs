@@ -1,5 +1,9 @@
 //! The article's second program: a call when the loop runs, and one three seconds later.
 //!
+//! ```text
+//! cargo run --release --example article_2_call_later
+//! ```
+//!
 //! | Python | here |
 //! | --- | --- |
 //! | `reactor.callWhenRunning(hello)` | `reactor.call_when_running(hello)` |

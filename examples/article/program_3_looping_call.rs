@@ -1,5 +1,9 @@
 //! The article's third program: a call every ten seconds, which does not drift.
 //!
+//! ```text
+//! cargo run --release --example article_3_looping_call
+//! ```
+//!
 //! | Python | here |
 //! | --- | --- |
 //! | `LoopingCall(hello, 'ding')` | `LoopingCall::new(reactor, move \|\| hello("ding"))` |

@@ -1,5 +1,9 @@
 //! The article's fourth program, which shows the mistake: a call of the loop that blocks.
 //!
+//! ```text
+//! cargo run --release --example article_4_blocked
+//! ```
+//!
 //! The request begins at one second and waits for a host that never answers. The whole loop waits with it, so the hello
 //! that is due at three seconds comes when the client gives up, at six (in the article, after 130 seconds). The error
 //! is nobody's: it is reported as unhandled, with the place of the `call_later`, and the loop goes on.

@@ -1,5 +1,9 @@
 //! The article's fifth program, the right way: an HTTP client that waits without holding up the loop.
 //!
+//! ```text
+//! cargo run --release --example article_5_async_http
+//! ```
+//!
 //! The request goes to a host that cannot be reached. The loop says hello at zero and three seconds, as it should; the
 //! request fails later, by itself, and is caught where it was made. Then the same client gets a page from a host that
 //! answers.

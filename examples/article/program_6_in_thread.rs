@@ -1,5 +1,9 @@
 //! The article's sixth program: the blocking client of program 4 again, in a thread, where it stops nobody.
 //!
+//! ```text
+//! cargo run --release --example article_6_in_thread
+//! ```
+//!
 //! | Python | here |
 //! | --- | --- |
 //! | `requests.get('http://www.google.com', timeout=10)` | `fetch`, against a silent host on loopback |

@@ -1,5 +1,9 @@
 //! The article's seventh: a database, which blocks, through a pool of connections, one for each of its threads.
 //!
+//! ```text
+//! cargo run --release --example article_7_database
+//! ```
+//!
 //! A table of real measurements, the temperature of the globe in each month since 1850 (`data/README.md` has its source),
 //! goes into SQLite: each year of each source is a transaction, several are under way at once, and the loop goes on ticking
 //! and asking how far it is. Then a year is given twice, which fails and leaves nothing behind; and the warmest and coldest

@@ -1,5 +1,9 @@
 //! The article's eighth: calling the loop from a thread is safe, or it does not compile.
 //!
+//! ```text
+//! cargo run --release --example article_8_from_threads
+//! ```
+//!
 //! In Twisted nearly nothing may be called from a thread, and nothing stops anyone: a message that is received in a thread and
 //! written to a transport there works at first, and after a while silently does not. Here what belongs to the loop's thread
 //! stays there, since the compiler says so, and what other threads may have says so too.

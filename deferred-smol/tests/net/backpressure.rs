@@ -322,7 +322,8 @@ fn one_who_never_reads_holds_up_nobody() {
 #[test]
 fn one_who_waits_does_not_keep_the_loop_awake() {
     // Each state in which there is something to read or to send, and it is to wait.
-    let waits: [(&str, fn(&Transport)); 3] = [
+    type Wait = fn(&Transport);
+    let waits: [(&str, Wait); 3] = [
         ("paused", Transport::pause_producing),
         ("blocked", |transport| transport.write(&[0; 12_000_000])),
         ("closing", |transport| {
