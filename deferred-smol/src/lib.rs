@@ -4,7 +4,7 @@
 //!
 //! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`] gives a future for a program that smol runs already;
 //! - whatever smol has, sockets, files, processes and timers, is awaited in coroutines:
-//!   [`inline_callbacks`](deferred_core::inline_callbacks);
+//!   [`inline_callbacks`];
 //! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport;
 //! - [`spawn`] runs a future in the threads of smol's executor, and gives a Deferred for it.
 //!
