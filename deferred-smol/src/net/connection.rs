@@ -10,7 +10,7 @@ use deferred_core::{Deferred, Failure, Panicked, Reactor};
 
 use super::listen::Guest;
 use super::socket::Socket;
-use super::{ConnectionLost, Protocol, Transport};
+use super::{ConnectionLost, Protocol, Transport, tell_unless_ended};
 
 /// How often it reads or pulls at most before the others have their turn.
 const ROUNDS: usize = 8;
@@ -58,7 +58,7 @@ pub(super) fn start<P: Protocol>(
     };
     // The error of a callback is told; that of the coroutine is the end of the loop, of which the protocol has heard.
     let over = reactor.ensure_deferred_at(at, connection);
-    drop(over.add_both(|failed: Result<Option<Failure>, Failure>| failed.ok().flatten().map_or(Ok(()), Err)));
+    drop(over.add_callback(|failed| failed.map_or(Ok(()), Err)).add_errback(tell_unless_ended));
     transport
 }
 
@@ -103,7 +103,7 @@ impl<P: Protocol> Connection<P> {
             if let Some(why) = inner.take_end() {
                 return Poll::Ready(Ok(why));
             }
-            self.send(context).map_err(ConnectionLost::Io)?;
+            self.send(context)?;
             if inner.is_to_finish() {
                 return self.end(context).map(Ok);
             }
@@ -127,7 +127,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Sends what waits, as far as the system takes it.
-    fn send(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+    fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         let inner = &*self.transport.inner;
         loop {
             {
@@ -135,7 +135,7 @@ impl<P: Protocol> Connection<P> {
                 let Some(socket) = &*socket else { return Ok(()) };
                 let mut outgoing = inner.outgoing.borrow_mut();
                 if !outgoing.is_empty() {
-                    if self.blocked && socket.poll_writable(context)?.is_pending() {
+                    if self.blocked && socket.poll_writable(context).map_err(ConnectionLost::Io)?.is_pending() {
                         return Ok(());
                     }
                     match outgoing.send(|data| socket.write(data)) {
@@ -144,11 +144,15 @@ impl<P: Protocol> Connection<P> {
                             memory.into_iter().for_each(|memory| inner.buffers().give_back(memory));
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
-                        Err(error) => return Err(error),
+                        Err(error) => return Err(ConnectionLost::Io(error)),
                     }
                 }
             }
-            inner.relieve();
+            // Producers, which are the program's.
+            guarded(|| {
+                inner.relieve();
+                Ok(())
+            })?;
             if !self.blocked {
                 return Ok(());
             }
@@ -201,6 +205,7 @@ impl<P: Protocol> Connection<P> {
             }
             inner.set_alarm(LINGER, || ConnectionLost::Done);
         }
+        // Whoever was told that all is sent may have ended it.
         if let Some(why) = inner.take_end() {
             return Poll::Ready(why);
         }

@@ -13,13 +13,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use deferred_core::{CancelHandle, Deferred, Failure, Fault, Interrupt, Panicked, Reactor, gather};
+use deferred_core::{CancelHandle, Deferred, Failure, Panicked, Reactor, gather};
 use smol::future::yield_now;
 use smol::{Async, Timer};
 
 use super::connection;
 use super::socket::Socket;
-use super::{Protocol, Transport};
+use super::{Protocol, Transport, tell_unless_ended};
 
 /// How many connections are taken at once before the others have their turn.
 const AT_ONCE: usize = 64;
@@ -159,10 +159,7 @@ impl Port {
         });
         state.accepts.replace(Some(accepts.cancel_handle()));
         // It ends by a cancel or with the loop, and with nothing else.
-        drop(accepts.add_errback(|failure| {
-            let expected = matches!(failure.interrupt(), Some(Interrupt::Cancelled(_) | Interrupt::Abandoned(_)));
-            if expected { Ok(()) } else { Err(failure) }
-        }));
+        drop(accepts.add_errback(tell_unless_ended));
         Port { state }
     }
 
@@ -202,6 +199,10 @@ impl Port {
     }
 
     /// Fires when every connection that is there now is over.
+    ///
+    /// # Cancellation
+    ///
+    /// Ends the waiting, and nothing else.
     #[must_use = "it does nothing but wait"]
     pub fn closed(&self) -> Deferred<()> {
         let closed: Vec<_> = self.connections().iter().map(Transport::closed).collect();
@@ -213,6 +214,10 @@ impl Port {
     /// many were aborted.
     ///
     /// What is still to be said to the clients is written before this is called.
+    ///
+    /// # Cancellation
+    ///
+    /// Ends the waiting, and nothing else.
     ///
     /// # Examples
     ///

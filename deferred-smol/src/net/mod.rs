@@ -82,3 +82,13 @@ pub use listen::{Port, listen_on_tcp, listen_tcp};
 pub use producer::Producer;
 pub use protocol::{ConnectionLost, Protocol};
 pub use transport::{NotConnected, Transport};
+
+use deferred_core::{Failure, Fault, Interrupt};
+
+/// Lets an error go on to be told, unless it is that of a coroutine of ours that was cancelled or whose loop has ended.
+fn tell_unless_ended(failure: Failure) -> Result<(), Failure> {
+    match failure.interrupt() {
+        Some(Interrupt::Cancelled(_) | Interrupt::Abandoned(_)) => Ok(()),
+        _ => Err(failure),
+    }
+}

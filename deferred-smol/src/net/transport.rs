@@ -146,6 +146,10 @@ impl Transport {
     ///
     /// [`NotConnected`], if the connection is over before.
     ///
+    /// # Cancellation
+    ///
+    /// Ends the waiting, and nothing else.
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -201,6 +205,10 @@ impl Transport {
 
     /// Fires when the connection is over and [`connection_lost`](super::Protocol::connection_lost) was called; at once, if
     /// it is.
+    ///
+    /// # Cancellation
+    ///
+    /// Ends the waiting, and nothing else.
     #[must_use = "it does nothing but wait"]
     pub fn closed(&self) -> Deferred<()> {
         if self.inner.stage.get() == Stage::Over {
@@ -284,7 +292,8 @@ impl Transport {
 
     /// Loses the connection when nothing has arrived for so long, as [`Idle`](ConnectionLost::Idle); `None`, with which a
     /// connection begins, lets it be silent for ever. Counted from now. While reading is
-    /// [paused](Self::pause_producing) the peer is not counted as silent.
+    /// [paused](Self::pause_producing) the peer is not counted as silent, nor when the connection is to end; one that has
+    /// ended its own side is.
     ///
     /// Twisted's `TimeoutMixin`.
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
@@ -414,7 +423,8 @@ impl Inner {
         self.reactor.call_later(after, move || {
             let now = inner.reactor.now();
             let Some(mut idle) = inner.rare().idle.take() else { return };
-            if inner.paused.get() {
+            // Where nothing is read the peer is not silent. Its end has a time of its own.
+            if inner.paused.get() || inner.stage.get() > Stage::Open {
                 idle.heard = now;
             }
             let left = idle.timeout.saturating_sub(now.saturating_duration_since(idle.heard));

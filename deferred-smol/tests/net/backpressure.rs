@@ -366,3 +366,30 @@ fn one_who_waits_does_not_keep_the_loop_awake() {
         assert!(turns < 50, "{what}: {turns} turns in which nothing happens");
     }
 }
+
+#[test]
+fn a_producer_that_panics_loses_the_connection_and_is_told() {
+    struct Panics;
+    impl Producer for Panics {
+        fn pause_producing(&self) {}
+
+        fn resume_producing(&self) {
+            panic!("no more");
+        }
+    }
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = deferred_smol::on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        connect_tcp(reactor, address, LONG, says(&noted, |_| Ok(()), |_, _| Ok(()))).add_callback(|transport| {
+            transport.register_pull_producer(Panics);
+            transport.closed()
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["made", "lost: a callback has failed: panicked: no more"]);
+    assert_eq!(told.borrow().len(), 1, "{told:?}");
+}

@@ -241,3 +241,21 @@ fn one_who_is_not_listened_to_is_not_silent() {
     );
     assert_eq!(log, ["made", "lost: the connection was closed"]);
 }
+
+#[test]
+fn a_connection_that_is_to_end_is_not_idle_while_its_peer_reads() {
+    const LENGTH: usize = 12_000_000;
+    let (log, received) = one(
+        |transport, _| {
+            transport.set_idle_timeout(Some(10 * MS));
+            transport.write(&pattern(LENGTH));
+            transport.lose_connection();
+        },
+        |stream| {
+            thread::sleep(80 * MS);
+            read_all(stream).len()
+        },
+    );
+    assert_eq!(received, LENGTH);
+    assert_eq!(log, ["made", "lost: the connection was closed"]);
+}
