@@ -4,7 +4,7 @@
 //! cargo run --release -p deferred-bench                     every row
 //! cargo run --release -p deferred-bench -- --only PART      the rows whose name contains PART
 //! cargo run --release -p deferred-bench -- --twisted        the shapes of Twisted's own benchmarks, beside Twisted
-//! cargo run --release -p deferred-bench -- --syscalls       system calls per job of the pool, counted by perf
+//! cargo run --release -p deferred-bench -- --syscalls       system calls of the pool, of turns and of an echo, by perf
 //! cargo run --release -p deferred-bench -- --echo           echo over TCP, beside smol, tokio and Twisted
 //! cargo run --release -p deferred-bench -- --banks          the example of that name, with its chart in docs
 //! cargo run --release -p deferred-bench -- --quick          fewer and shorter samples: it runs, the figures are rough

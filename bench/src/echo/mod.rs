@@ -29,6 +29,8 @@ const SERVERS: [(&str, Option<f64>); 4] =
 /// The one that others are compared with.
 const PLAIN: usize = 2;
 const CONNECTIONS: [usize; 2] = [100, 1000];
+/// For what a connection weighs.
+const MANY: usize = 9000;
 
 struct Server {
     name: &'static str,
@@ -44,6 +46,13 @@ impl Server {
         BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
         Ok(Server { name, least, process, address: ([127, 0, 0, 1], port).into() })
+    }
+
+    /// Its memory, where the system says so.
+    fn resident(&self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     }
 
     /// How long its threads have run, where the system says so.
@@ -89,11 +98,61 @@ fn start_all() -> Result<Vec<Server>, Box<dyn Error>> {
     Ok(servers)
 }
 
+/// A server of ours or in Rust, below `perf`, which counts its system calls until it ends.
+fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
+    let mut perf = Command::new("perf");
+    perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--"]).arg(env::current_exe()?);
+    perf.args(["--echo-server", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process =
+        perf.spawn().map_err(|error| format!("perf, which counts system calls, does not run: {error}"))?;
+    let mut line = String::new();
+    BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
+    let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
+    let mut clients = Clients::connect(([127, 0, 0, 1], port).into(), CONNECTIONS[0])?;
+    let mut asked = 0;
+    while asked < requests {
+        asked += clients.ask(Duration::from_millis(20))?.requests as u64;
+    }
+    let told = process.wait_with_output()?; // which closes its standard input
+    let told = String::from_utf8_lossy(&told.stderr);
+    let calls = told.split(',').next().and_then(|count| count.trim().parse().ok());
+    Ok((calls.ok_or_else(|| format!("perf cannot count system calls here: {told}"))?, asked as f64))
+}
+
+/// System calls per request of each server: those of a process that answers many, less those of one that answers fewer.
+pub(crate) fn syscalls() -> Result<(), Box<dyn Error>> {
+    for (name, _) in SERVERS {
+        let (fewer, more) = (counted(name, 10_000)?, counted(name, 110_000)?);
+        let calls = (more.0 - fewer.0) / (more.1 - fewer.1);
+        println!("{:<44} {calls:>6.2}", format!("an echo of {} connections, {name}", CONNECTIONS[0]));
+    }
+    Ok(())
+}
+
+/// What each server has in memory, with so many connections of which each has said something.
+fn print_resident(servers: &[Server]) -> Result<(), Box<dyn Error>> {
+    println!("{:<12} {:>11} {:>12} {:>12}", "server", "connections", "resident MB", "before, MB");
+    for server in servers {
+        let before = server.resident();
+        let mut clients = Clients::connect(server.address, MANY)
+            .map_err(|error| format!("{MANY} connections want as many open files, see `ulimit -n`: {error}"))?;
+        clients.ask(Duration::ZERO)?;
+        let shown =
+            |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
+        println!("{:<12} {MANY:>11} {:>12} {:>12}", server.name, shown(server.resident()), shown(before));
+    }
+    Ok(())
+}
+
 /// Measures all servers and prints what they do. Says whether they keep their bars.
 pub(crate) fn run(effort: Effort) -> Result<bool, Box<dyn Error>> {
     let (rounds, time) = if effort.is_quick() { (1, 50) } else { (9, 400) };
     let servers = start_all()?;
     crate::runner::Cores::Two.pin_worker();
+    // First, while nothing is left of other connections.
+    if !effort.is_quick() {
+        print_resident(&servers)?;
+    }
     println!(
         "{:<12} {:>11} {:>12} {:>9} {:>9} {:>9}  {:<22} bar",
         "server", "connections", "requests/s", "p50 us", "p99 us", "CPU us", "of plain smol's"

@@ -1,4 +1,4 @@
-//! System calls per job of the pool, one job at a time, and per turn of the loop on smol: `perf` counts those of a process that runs many jobs, less those of
+//! System calls per job of the pool, one job at a time, per turn of the loop on smol, and per echo: `perf` counts those of a process that runs many jobs, less those of
 //! one that runs fewer. (strace would change who sleeps.)
 
 #[cfg(unix)]
@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<bool, Box<dyn Error>> {
         let calls = (count(name, false, MORE / 10)? - count(name, false, FEWER / 10)?) / ((MORE - FEWER) / 10) as f64;
         println!("{what:<44} {calls:>6.2}");
     }
+    crate::echo::syscalls()?;
     Ok(kept)
 }
 
