@@ -1,173 +1,170 @@
-//! Deferred beside its peers, in one run.
-//!
-//! ```text
-//! cargo run --release -p deferred-bench                     every row
-//! cargo run --release -p deferred-bench -- --only PART      the rows whose name contains PART
-//! cargo run --release -p deferred-bench -- --twisted        the shapes of Twisted's own benchmarks, beside Twisted
-//! cargo run --release -p deferred-bench -- --syscalls       system calls of the pool, of turns and of an echo, by perf
-//! cargo run --release -p deferred-bench -- --echo           echo over TCP, beside smol, tokio and Twisted
-//! cargo run --release -p deferred-bench -- --banks          the example of that name, with its chart in docs
-//! cargo run --release -p deferred-bench -- --quick          fewer and shorter samples: it runs, the figures are rough
-//! cargo run --profile one-unit -p deferred-bench -- --slack 1.1
-//!                                                           with codegen-units = 1; each bar a tenth higher
-//! ```
+//! Deferred beside its peers, in one run: what `--help` says, and `docs/performance.md` shows.
 //!
 //! Each row has two sides that do the same visible work. Their samples are taken in turn, so that a slow moment of the
 //! machine meets both; each ratio is of two samples next to each other, and the table shows their median, least and
-//! greatest. Each row has a process of its own, since what other rows leave of the heap counts: the same row may take
-//! half as long again behind another one. A row that is past its bar is measured again after all others, up to three
-//! times, and the best counts; one that stays past it makes the exit code 1, unless `--quick` was given.
+//! greatest. `bounds.toml` says of a row how far it may go, and why; `--check` compares.
 //!
-//! - `rows`: one function a row;
-//! - `runner`: takes the samples and prints them;
-//! - `count`: the allocator that counts;
-//! - `twisted`: the shapes of Twisted's own benchmarks;
-//! - `banks`: the chart of the four banks;
-//! - `echo`: servers and clients over TCP;
-//! - `syscalls`: how often the pool asks the system.
+//! - `rows`: one function a row, or two of a growth; `twisted`, `echo`, `syscalls` and `banks` have processes for peers;
+//! - `plan`: what there is to measure, and in which process;
+//! - `runner`: takes the samples; `count` is the allocator that counts, `instructions` asks callgrind;
+//! - `record`: what was measured, and its line of the table; `bounds`: how far it may go;
+//! - `machine`: where.
 
 mod banks;
+mod bounds;
 mod count;
 mod echo;
+mod instructions;
+mod machine;
+mod plan;
+mod record;
 mod rows;
 mod runner;
 mod syscalls;
 mod twisted;
 
-use std::env;
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::process::{Command, ExitCode};
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use runner::{Effort, print_header};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
 
+use bounds::Bounds;
+use machine::Machine;
+use plan::Entry;
+use record::Record;
+use runner::Effort;
+
+/// Deferred beside its peers: measures every row, and prints one table.
+#[derive(Parser)]
 struct Options {
-    only: String,
-    /// The row with this name, in this process.
-    row: Option<String>,
-    effort: Effort,
+    /// The rows whose name contains this, which may be given more than once
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// Write all of it there
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Fewer and shorter samples: it runs, and the figures are rough
+    #[arg(long, conflicts_with = "check")]
+    quick: bool,
+    /// Measure those past their bounds again, up to three rounds, and fail if one stays there
+    #[arg(long)]
+    check: bool,
+    /// Widen each bound by this factor, such as 1.1
+    #[arg(long, default_value_t = 1.0)]
     slack: f64,
-    twisted: bool,
-    syscalls: bool,
-    echo: bool,
-    banks: bool,
-    /// The server with this name, in this process.
+    /// Count instructions too, where a row has one thread: valgrind does it, and takes some minutes
+    #[arg(long)]
+    instructions: bool,
+    /// The entry with this name, in this process
+    #[arg(long, hide = true)]
+    entry: Option<String>,
+    /// One side of a row so often, in this process: the name, the side and how often
+    #[arg(long, hide = true, num_args = 3)]
+    repeat: Option<Vec<String>>,
+    /// The server with this name, in this process
+    #[arg(long, hide = true)]
     echo_server: Option<String>,
-    /// So many jobs on the loop with this name, in this process.
-    jobs: Option<(String, u64)>,
+    /// So many jobs on the loop with this name, in this process
+    #[arg(long, hide = true, num_args = 2)]
+    jobs: Option<Vec<String>>,
+    #[arg(long, hide = true)]
     one_core: bool,
 }
 
-/// The exit code of a row that is past its bar. Whatever else goes wrong has another.
-const PAST: i32 = 3;
+/// What `--json` writes.
+#[derive(Deserialize, Serialize)]
+struct Report {
+    machine: Machine,
+    records: Vec<Record>,
+}
 
-const USAGE: &str = "the options are --only PART, --quick, --slack FACTOR, --banks, --echo, --syscalls and --twisted";
-
-fn options() -> Result<Options, String> {
-    let mut options = Options {
-        only: String::new(),
-        row: None,
-        effort: Effort::FULL,
-        slack: 1.0,
-        twisted: false,
-        syscalls: false,
-        echo: false,
-        banks: false,
-        echo_server: None,
-        jobs: None,
-        one_core: false,
-    };
-    let mut arguments = env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--only" => options.only = arguments.next().ok_or("--only wants a part of a row's name")?,
-            "--row" => options.row = arguments.next(),
-            "--twisted" => options.twisted = true,
-            "--syscalls" => options.syscalls = true,
-            "--banks" => options.banks = true,
-            "--echo" => options.echo = true,
-            "--echo-server" => options.echo_server = arguments.next(),
-            "--one-core" => options.one_core = true,
-            "--jobs" => {
-                let name = arguments.next().ok_or("--jobs wants a loop's name")?;
-                let jobs = arguments.next().and_then(|jobs| jobs.parse().ok());
-                options.jobs = Some((name, jobs.ok_or("--jobs wants a number")?));
-            }
-            "--quick" => options.effort = Effort::QUICK,
-            "--slack" => {
-                let factor = arguments.next().and_then(|factor| factor.parse().ok());
-                options.slack = factor.ok_or("--slack wants a factor, such as 1.1")?;
-            }
-            other => return Err(format!("unknown argument {other}; {USAGE}")),
-        }
+impl Options {
+    fn effort(&self) -> Effort {
+        if self.quick { Effort::QUICK } else { Effort::FULL }
     }
-    Ok(options)
-}
 
-/// Measures one row and prints it. Says whether it keeps its bar.
-fn run_row(name: &str, options: &Options) -> Result<bool, Box<dyn Error>> {
-    let row = rows::all().into_iter().find(|row| row.name == name).ok_or("no row has that name")?;
-    Ok(runner::run(&row, options.effort, options.slack))
-}
-
-/// Runs this program for one row.
-fn run_apart(name: &str) -> Result<bool, Box<dyn Error>> {
-    let status = Command::new(env::current_exe()?).args(env::args().skip(1)).args(["--row", name]).status()?;
-    match status.code() {
-        Some(0) => Ok(true),
-        Some(PAST) => Ok(false),
-        _ => Err(format!("{name}: {status}").into()),
+    fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| row.contains(part.as_str()))
     }
 }
 
-fn run_all(options: &Options) -> Result<bool, Box<dyn Error>> {
-    let mut names: Vec<_> =
-        rows::all().iter().map(|row| row.name).filter(|name| name.contains(&options.only)).collect();
-    let sizes: Vec<_> = rows::sizes().into_iter().filter(|size| size.name.contains(&options.only)).collect();
-    if names.is_empty() && sizes.is_empty() {
+/// How often a row is measured before it is said to be past its bound.
+const ROUNDS: usize = 3;
+
+fn run_all(options: &Options) -> Result<(), Box<dyn Error>> {
+    let bounds = Bounds::read()?;
+    let entries = plan::all();
+    bounds.must_be_of(&entries.iter().flat_map(Entry::rows).collect::<Vec<_>>())?;
+    let wanted: Vec<_> =
+        entries.into_iter().filter(|entry| entry.rows().iter().any(|row| options.wants(row))).collect();
+    if wanted.is_empty() {
         return Err("no row has that in its name".into());
     }
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
-    let mut past = runner::run_sizes(&sizes);
-    if !names.is_empty() {
-        print_header();
-    }
-    for attempt in 0..if options.effort.is_quick() { 1 } else { 4 } {
-        if attempt > 0 && !names.is_empty() {
-            println!("again, those past their bars:");
+    let mut passed_on = Vec::new();
+    passed_on.extend(options.quick.then_some("--quick"));
+    passed_on.extend(options.instructions.then_some("--instructions"));
+
+    let mut report = Report { machine: Machine::this(), records: Vec::new() };
+    // Those that have not kept their bounds in any round.
+    let mut past = BTreeSet::new();
+    record::print_header();
+    for round in 0..if options.check { ROUNDS } else { 1 } {
+        let again = |entry: &&Entry| round == 0 || entry.rows().iter().any(|row| past.contains(row));
+        let again: Vec<_> = wanted.iter().filter(again).collect();
+        if round > 0 && !again.is_empty() {
+            println!("again, those past their bounds:");
         }
-        let mut missed = Vec::new();
-        for name in names {
-            if !run_apart(name)? {
-                missed.push(name);
+        for entry in again {
+            let available = plan::measure_apart(entry, &passed_on, |record| {
+                if !options.wants(&record.row) || round > 0 && !past.contains(&record.row) {
+                    return;
+                }
+                let limit = bounds.of(&record.row);
+                record::print(&record, limit, options.slack);
+                if limit.is_none_or(|limit| limit.keeps(&record, options.slack)) {
+                    past.remove(&record.row);
+                } else {
+                    past.insert(record.row.clone());
+                }
+                if round == 0 {
+                    report.records.push(record);
+                }
+            })?;
+            if !available {
+                println!("without {}", entry.rows().join(", "));
             }
         }
-        names = missed;
     }
-    past.extend(names);
-    if past.is_empty() || options.effort.is_quick() {
-        return Ok(true);
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&report)?)?;
     }
-    Err(format!("past their bars: {}", past.join(", ")).into())
+    if options.check && !past.is_empty() {
+        let past: Vec<_> = past.into_iter().collect();
+        return Err(format!("past their bounds in each of {ROUNDS} rounds: {}", past.join("; ")).into());
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {
-    let kept = options().map_err(Into::into).and_then(|options| match (&options.row, &options.jobs) {
-        (Some(name), _) => run_row(name, &options),
-        (_, Some((name, jobs))) => syscalls::jobs(name, *jobs, options.one_core),
-        _ if options.echo_server.is_some() => {
-            echo::run_one(options.echo_server.as_deref().unwrap_or_default()).map(|()| true)
-        }
-        _ if options.banks => banks::run().map(|()| true),
-        _ if options.echo => echo::run(options.effort),
-        _ if options.twisted => twisted::run().map(|()| true),
-        _ if options.syscalls => syscalls::run(),
+    let options = Options::parse();
+    if let Some(name) = &options.entry {
+        return plan::measure_here(name, options.effort(), options.instructions);
+    }
+    let done = match &options {
+        Options { repeat: Some(repeat), .. } => instructions::repeat(repeat),
+        Options { jobs: Some(jobs), .. } => syscalls::jobs_here(jobs, options.one_core),
+        Options { echo_server: Some(name), .. } => echo::run_one(name),
         _ => run_all(&options),
-    });
-    match kept {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(PAST as u8),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! Takes samples of both sides of a row in turn, and prints what they say.
+//! Takes samples of both sides of a row in turn.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -6,30 +6,17 @@ use std::time::{Duration, Instant};
 use cpu_time::ProcessTime;
 
 use crate::count;
+use crate::record::{Point, Record, Spread, Value};
 
-/// One comparison.
+/// One comparison of times.
 pub(crate) struct Row {
-    /// What `--only` looks at.
+    /// What `--only` looks at, and `bounds.toml`.
     pub(crate) name: &'static str,
     /// One operation is that many of `unit`.
     pub(crate) per: u32,
     pub(crate) unit: &'static str,
     pub(crate) ours: Side,
     pub(crate) peer: Side,
-    pub(crate) bar: Bar,
-}
-
-/// How slow our side may be.
-#[derive(Clone, Copy)]
-pub(crate) enum Bar {
-    /// At most that many times the peer's time.
-    Ratio(f64),
-    /// At most that many nanoseconds a unit more than the peer.
-    Extra(f64),
-    /// At most that many times the peer's time in the best of the rounds: not more beyond their spread.
-    Beyond(f64),
-    /// It is measured, and that is all.
-    None,
 }
 
 /// On which processors a row runs, of those that there are.
@@ -98,6 +85,11 @@ impl Side {
         Side { what, run: Box::new(run) }
     }
 
+    /// So often.
+    pub(crate) fn repeat(&self, times: u64) {
+        (self.run)(times);
+    }
+
     /// With this thread pinned.
     pub(crate) fn on(self, cores: Cores) -> Side {
         let run = self.run;
@@ -128,13 +120,27 @@ impl Side {
     }
 }
 
-/// What a thing of ours weighs.
+/// What a thing weighs.
 pub(crate) struct Size {
     pub(crate) name: &'static str,
-    /// Bytes, all told, and allocations.
-    pub(crate) weigh: fn() -> (u64, u64),
-    /// At most that many bytes.
-    pub(crate) bar: u64,
+    pub(crate) ours: Weight,
+    pub(crate) peer: Option<Weight>,
+}
+
+/// Of what, and how to make it: gives bytes, all told, and allocations.
+pub(crate) type Weight = (&'static str, fn() -> (f64, f64));
+
+/// How the cost of one changes with how many there are.
+pub(crate) struct Growth {
+    pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
+    /// What the sizes count.
+    pub(crate) along: &'static str,
+    pub(crate) sizes: &'static [u64],
+    /// One operation is that many.
+    pub(crate) ours: fn(u64) -> Side,
+    /// None where the peer cannot have so many.
+    pub(crate) peer: fn(u64) -> Option<Side>,
 }
 
 /// How long a run may take.
@@ -142,119 +148,85 @@ pub(crate) struct Size {
 pub(crate) struct Effort {
     rounds: usize,
     sample: Duration,
+    /// A row that has taken so long takes no further round.
+    most: Duration,
 }
 
 impl Effort {
-    pub(crate) const FULL: Effort = Effort { rounds: 15, sample: Duration::from_millis(20) };
-    pub(crate) const QUICK: Effort = Effort { rounds: 3, sample: Duration::from_millis(2) };
+    pub(crate) const FULL: Effort =
+        Effort { rounds: 15, sample: Duration::from_millis(20), most: Duration::from_secs(20) };
+    pub(crate) const QUICK: Effort =
+        Effort { rounds: 3, sample: Duration::from_millis(2), most: Duration::from_millis(100) };
 
     pub(crate) fn is_quick(self) -> bool {
         self == Effort::QUICK
     }
 }
 
-/// What was measured, in nanoseconds a unit.
-struct Measured {
-    ours: f64,
-    peer: f64,
-    /// Least, median, greatest.
-    ratio: [f64; 3],
-    extra: [f64; 3],
-    allocations: [f64; 2],
-}
-
-/// Measures and prints a row. Says whether it keeps its bar.
-pub(crate) fn run(row: &Row, effort: Effort, slack: f64) -> bool {
-    let measured = measure(row, effort);
-    print_row(row, &measured, slack);
-    measured.keeps(row.bar, slack)
-}
-
-pub(crate) fn print_header() {
-    println!(
-        "{:<34} {:>9} {:>9}  {:<26} {:>11}  {:<14}  sides",
-        "row", "ours ns", "peer ns", "ours : peer (min..max)", "allocations", "bar"
-    );
-}
-
-/// Weighs and prints; gives the names of those past their bars.
-pub(crate) fn run_sizes(sizes: &[Size]) -> Vec<&'static str> {
-    let mut past = Vec::new();
-    for size in sizes {
-        let (bytes, allocations) = (size.weigh)();
-        let exceeded = bytes > size.bar;
-        println!(
-            "{:<34} {bytes:>5} bytes in {allocations} allocations  (bar {}{})",
-            size.name,
-            size.bar,
-            if exceeded { " exceeded" } else { "" }
-        );
-        past.extend(exceeded.then_some(size.name));
-    }
-    past
-}
-
-fn measure(row: &Row, effort: Effort) -> Measured {
-    let times = [row.ours.calibrate(effort.sample), row.peer.calibrate(effort.sample)];
-    let sample = |side: &Side, times: u64| (side.run)(times).as_secs_f64() * 1e9 / (times as f64 * f64::from(row.per));
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
+/// What one of `per` takes, in nanoseconds, on both sides: samples next to each other.
+fn samples(ours: &Side, peer: &Side, per: f64, effort: Effort) -> [Vec<f64>; 2] {
+    let times = [ours, peer].map(|side| side.calibrate(effort.sample));
+    let sample = |side: &Side, times: u64| (side.run)(times).as_secs_f64() * 1e9 / (times as f64 * per);
+    let mut samples = [Vec::new(), Vec::new()];
+    let begin = Instant::now();
     for round in 0..effort.rounds {
         // Whoever goes first may find the machine colder: so that is each side in turn.
-        if round % 2 == 0 {
-            ours.push(sample(&row.ours, times[0]));
-            peer.push(sample(&row.peer, times[1]));
-        } else {
-            peer.push(sample(&row.peer, times[1]));
-            ours.push(sample(&row.ours, times[0]));
+        let (first, second) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
+        for index in [first, second] {
+            samples[index].push(sample([ours, peer][index], times[index]));
+        }
+        if begin.elapsed() > effort.most {
+            break;
         }
     }
-    let pairs = || ours.iter().zip(&peer);
-    Measured {
-        ratio: spread(pairs().map(|(ours, peer)| ours / peer)),
-        extra: spread(pairs().map(|(ours, peer)| ours - peer)),
-        ours: spread(ours.iter().copied())[1],
-        peer: spread(peer.iter().copied())[1],
-        allocations: [row.ours.allocations(), row.peer.allocations()],
-    }
+    samples
 }
 
-impl Measured {
-    fn keeps(&self, bar: Bar, slack: f64) -> bool {
-        match bar {
-            Bar::Ratio(most) => self.ratio[1] <= most * slack,
-            Bar::Extra(most) => self.extra[1] <= most * slack,
-            Bar::Beyond(most) => self.ratio[0] <= most * slack,
-            Bar::None => true,
+impl Row {
+    pub(crate) fn measure(&self, effort: Effort) -> Record {
+        let per = f64::from(self.per);
+        let [ours, peer] = samples(&self.ours, &self.peer, per, effort);
+        let unit = format!("ns a {}", self.unit);
+        let mut record = Record::paired(self.name, unit, (self.ours.what, &ours), (self.peer.what, &peer));
+        record.ours.allocations = Some(self.ours.allocations() / per);
+        if let Some(value) = &mut record.peer {
+            value.allocations = Some(self.peer.allocations() / per);
+        }
+        record
+    }
+
+    pub(crate) fn side(&self, name: &str) -> Option<&Side> {
+        match name {
+            "ours" => Some(&self.ours),
+            "peer" => Some(&self.peer),
+            _ => None,
         }
     }
 }
 
-/// Least, median, greatest.
-pub(crate) fn spread(samples: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut samples: Vec<f64> = samples.collect();
-    samples.sort_by(f64::total_cmp);
-    [samples[0], samples[samples.len() / 2], samples[samples.len() - 1]]
+impl Size {
+    pub(crate) fn measure(&self) -> Record {
+        let value = |(what, weigh): Weight| {
+            let (bytes, allocations) = weigh();
+            Value { allocations: Some(allocations), ..Value::new(what, bytes) }
+        };
+        Record::once(self.name, "bytes", value(self.ours), self.peer.map(value))
+    }
 }
 
-fn print_row(row: &Row, measured: &Measured, slack: f64) {
-    let shown = |[least, median, greatest]: [f64; 3], unit| format!("{median:.2}{unit} ({least:.2}..{greatest:.2})");
-    let (compared, bar) = match row.bar {
-        Bar::Ratio(most) => (shown(measured.ratio, ""), format!("{:.2}", most * slack)),
-        Bar::Extra(most) => (shown(measured.extra, " ns more"), format!("{:.2} ns", most * slack)),
-        Bar::Beyond(most) => (shown(measured.ratio, ""), format!("{:.2} spread", most * slack)),
-        Bar::None => (shown(measured.ratio, ""), "none".to_owned()),
-    };
-    println!(
-        "{:<34} {:>9.2} {:>9.2}  {:<26} {:>5.1} {:>5.1}  {:<14}  {} / {}, per {}",
-        row.name,
-        measured.ours,
-        measured.peer,
-        compared,
-        measured.allocations[0],
-        measured.allocations[1],
-        format!("{bar}{}", if measured.keeps(row.bar, slack) { "" } else { " exceeded" }),
-        row.ours.what,
-        row.peer.what,
-        row.unit,
-    );
+impl Growth {
+    pub(crate) fn measure(&self, effort: Effort) -> Record {
+        let sizes = if effort.is_quick() { &self.sizes[..2] } else { self.sizes };
+        let (mut what, mut peers) = ("", "");
+        let points = sizes.iter().map(|&size| {
+            let (ours, peer) = ((self.ours)(size), (self.peer)(size));
+            what = ours.what;
+            // Without a peer it is its own, so that the samples are taken in the same way.
+            let [mine, theirs] = samples(&ours, peer.as_ref().unwrap_or(&ours), size as f64, effort);
+            peers = peer.as_ref().map_or(peers, |peer| peer.what);
+            Point { size: size as f64, ours: Spread::of(mine).median, peer: peer.map(|_| Spread::of(theirs).median) }
+        });
+        let points = points.collect();
+        Record::curve(self.name, &format!("ns a {}", self.unit), what, peers, self.along, points)
+    }
 }

@@ -12,18 +12,23 @@ use std::time::{Duration, Instant};
 
 use deferred_core::{Clock, Deferred, Failure, inline_callbacks};
 
-type Shape = (&'static str, fn());
+use crate::plan::{Group, Records, Unavailable};
+use crate::record::{Record, Spread};
+use crate::runner::Effort;
+
+/// Of the row, then of the function in shapes.py.
+type Shape = (&'static str, &'static str, fn());
 
 const SHAPES: [Shape; 9] = [
-    ("await_1000_ready", await_1000_ready),
-    ("await_20_unfired", await_20_unfired),
-    ("chain_4_fired_first", chain_4_fired_first),
-    ("chain_4_fired_last", chain_4_fired_last),
-    ("errback_chain", errback_chain),
-    ("chained_already_fired", chained_already_fired),
-    ("chained_not_fired", chained_not_fired),
-    ("timers_100_in_order", timers_100_in_order),
-    ("timers_100_reversed", timers_100_reversed),
+    ("twisted/await 1000 ready", "await_1000_ready", await_1000_ready),
+    ("twisted/await 20, fired later", "await_20_unfired", await_20_unfired),
+    ("twisted/4 callbacks, fired first", "chain_4_fired_first", chain_4_fired_first),
+    ("twisted/4 callbacks, fired last", "chain_4_fired_last", chain_4_fired_last),
+    ("twisted/an error handled", "errback_chain", errback_chain),
+    ("twisted/2 returned, already fired", "chained_already_fired", chained_already_fired),
+    ("twisted/3 returned, not fired", "chained_not_fired", chained_not_fired),
+    ("twisted/100 timers in order", "timers_100_in_order", timers_100_in_order),
+    ("twisted/100 timers reversed", "timers_100_reversed", timers_100_reversed),
 ];
 
 fn add(value: u64) -> Result<u64, Failure> {
@@ -131,71 +136,64 @@ fn sample(shape: fn(), times: u32) -> f64 {
     begin.elapsed().as_nanos() as f64 / f64::from(times)
 }
 
-fn measure(shape: fn()) -> f64 {
+fn measure(shape: fn(), at_least: Duration) -> f64 {
     let mut times = 1;
-    while sample(shape, times) * f64::from(times) < 20e6 {
+    while sample(shape, times) * f64::from(times) < at_least.as_nanos() as f64 {
         times *= 2;
     }
-    median((0..5).map(|_| sample(shape, times)).collect())
+    Spread::of((0..5).map(|_| sample(shape, times))).median
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+pub(crate) fn group() -> Group {
+    Group { rows: SHAPES.iter().map(|(row, ..)| (*row).to_owned()).collect(), measure: run }
 }
 
-/// How often both sides are measured, in turn.
-const ROUNDS: usize = 3;
-
-/// Measures all shapes and prints how many times faster this is.
-pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-    let python = python()?;
-    let mut measured = BTreeMap::<&str, (Vec<f64>, Vec<f64>)>::new();
-    for _ in 0..ROUNDS {
-        let theirs = theirs(&python)?;
-        for (name, shape) in SHAPES {
-            let sides = measured.entry(name).or_default();
-            sides.0.push(measure(shape));
-            sides.1.push(*theirs.get(name).ok_or("shapes.py has no such shape")?);
+/// Measures all shapes on both sides, in turn.
+fn run(effort: Effort) -> Records {
+    let python = python(effort)?;
+    let (rounds, at_least) = if effort.is_quick() { (1, 1) } else { (5, 20) };
+    let mut samples = SHAPES.map(|_| (Vec::new(), Vec::new()));
+    for _ in 0..rounds {
+        let theirs = theirs(&python, at_least)?;
+        for ((_, key, shape), (ours, peer)) in SHAPES.iter().zip(&mut samples) {
+            ours.push(measure(*shape, Duration::from_millis(at_least)));
+            peer.push(*theirs.get(*key).ok_or("shapes.py has no such shape")?);
         }
     }
-    println!("{:<24} {:>12} {:>12}  factor", "shape", "ours ns", "Twisted ns");
-    for (name, _) in SHAPES {
-        let (ours, theirs) = measured.remove(name).expect("it was measured");
-        let (ours, theirs) = (median(ours), median(theirs));
-        println!("{name:<24} {ours:>12.0} {theirs:>12.0}  {:.0}", theirs / ours);
-    }
-    Ok(())
+    let records = SHAPES
+        .iter()
+        .zip(&samples)
+        .map(|((row, ..), (ours, peer))| Record::paired(*row, "ns each", ("deferred", ours), ("Twisted", peer)));
+    Ok(records.collect())
 }
 
 /// Runs the other side.
-fn theirs(python: &Path) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+fn theirs(python: &Path, at_least: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("twisted/shapes.py");
-    let output = Command::new(python).arg(script).output()?;
+    let output = Command::new(python).arg(script).arg(at_least.to_string()).output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
-    let text = String::from_utf8(output.stdout)?;
-    let pairs = text.trim().trim_start_matches('{').trim_end_matches('}').split(", ").map(|pair| {
-        let (name, value) = pair.split_once(": ").ok_or("no number behind a name")?;
-        Ok((name.trim_matches('"').to_owned(), value.parse()?))
-    });
-    pairs.collect()
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// A Python that has Twisted.
-pub(crate) fn python() -> Result<PathBuf, Box<dyn Error>> {
+/// A Python that has Twisted, which is installed if need be, unless it is to be quick.
+pub(crate) fn python(effort: Effort) -> Result<PathBuf, Box<dyn Error>> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/twisted");
     let python = home.join("bin/python");
     let has_twisted = |python: &Path| {
-        Command::new(python).args(["-c", "import twisted"]).status().is_ok_and(|status| status.success())
+        Command::new(python).args(["-c", "import twisted"]).output().is_ok_and(|output| output.status.success())
     };
     if !python.exists() || !has_twisted(&python) {
+        if effort.is_quick() {
+            return Err(Unavailable("Twisted is not there yet, and --quick does not install it".to_owned()).into());
+        }
         eprintln!("installing Twisted for the other side");
-        let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status()?;
-        let installed = Command::new(&python).args(["-m", "pip", "install", "--quiet", "twisted"]).status()?;
-        if !made.success() || !installed.success() {
-            return Err("Twisted could not be installed: this wants python3 with venv, and the package index".into());
+        let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status();
+        let installed = Command::new(&python).args(["-m", "pip", "install", "--quiet", "twisted"]).status();
+        if ![made, installed].iter().all(|status| status.as_ref().is_ok_and(|status| status.success())) {
+            let why = "Twisted could not be installed: this wants python3 with venv, and the package index";
+            return Err(Unavailable(why.to_owned()).into());
         }
     }
     Ok(python)

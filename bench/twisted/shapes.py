@@ -5,6 +5,7 @@
 
 import json
 import statistics
+import sys
 import time
 
 from twisted.internet.base import ReactorBase
@@ -132,6 +133,10 @@ SHAPES = [
 ]
 
 
+# Nanoseconds of a sample; the milliseconds are the argument.
+AT_LEAST = float(sys.argv[1]) * 1e6
+
+
 def sample(shape, times):
     begin = time.perf_counter_ns()
     for _ in range(times):
@@ -141,7 +146,7 @@ def sample(shape, times):
 
 def measure(shape):
     times = 1
-    while sample(shape, times) * times < 20e6:
+    while sample(shape, times) * times < AT_LEAST:
         times *= 2
     return statistics.median(sample(shape, times) for _ in range(5))
 

@@ -24,10 +24,6 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn per_second(&self) -> f64 {
-        self.requests as f64 / self.took.as_secs_f64()
-    }
-
     pub(super) fn percentile(&self, part: f64) -> Duration {
         self.latencies[((self.latencies.len() - 1) as f64 * part) as usize]
     }

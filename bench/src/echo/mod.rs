@@ -7,6 +7,7 @@
 mod load;
 mod servers;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -18,34 +19,34 @@ use std::time::Duration;
 
 use load::Clients;
 
-use crate::runner::{Effort, spread};
+use crate::plan::{Group, Records, Unavailable};
+use crate::record::{Record, Spread, Value};
+use crate::runner::{Cores, Effort};
 use crate::twisted;
 
 pub(crate) use servers::run_one;
 
-/// The servers, each with the least of plain smol's requests per second that it must answer.
-const SERVERS: [(&str, Option<f64>); 4] =
-    [("Protocol", Some(1.0)), ("coroutines", Some(0.9)), ("smol", None), ("tokio", None)];
-/// The one that others are compared with.
-const PLAIN: usize = 2;
+/// Ours, and whom they are compared with. Each is a row for each number of connections, and one for its memory.
+const OURS: [&str; 2] = ["Protocol", "coroutines"];
+const PEERS: [&str; 3] = ["smol", "tokio", TWISTED];
+const TWISTED: &str = "Twisted";
 const CONNECTIONS: [usize; 2] = [100, 1000];
 /// For what a connection weighs.
 const MANY: usize = 9000;
 
 struct Server {
     name: &'static str,
-    least: Option<f64>,
     process: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(name: &'static str, least: Option<f64>, command: &mut Command) -> Result<Server, Box<dyn Error>> {
+    fn start(name: &'static str, command: &mut Command) -> Result<Server, Box<dyn Error>> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
-        Ok(Server { name, least, process, address: ([127, 0, 0, 1], port).into() })
+        Ok(Server { name, process, address: ([127, 0, 0, 1], port).into() })
     }
 
     /// Its memory, where the system says so.
@@ -73,27 +74,19 @@ impl Drop for Server {
     }
 }
 
-/// Of one server with so many connections.
-#[derive(Default)]
-struct Samples {
-    per_second: Vec<f64>,
-    median: Vec<f64>,
-    late: Vec<f64>,
-    cpu: Vec<f64>,
-}
-
-fn start_all() -> Result<Vec<Server>, Box<dyn Error>> {
+/// All that there are.
+fn start_all(effort: Effort) -> Result<Vec<Server>, Box<dyn Error>> {
     let this = env::current_exe()?;
-    let mut servers = SERVERS
-        .iter()
-        .map(|&(name, least)| Server::start(name, least, Command::new(&this).args(["--echo-server", name])))
-        .collect::<Result<Vec<_>, _>>()?;
-    match twisted::python() {
+    let mut servers = Vec::new();
+    for name in OURS.into_iter().chain(PEERS).filter(|name| *name != TWISTED) {
+        servers.push(Server::start(name, Command::new(&this).args(["--echo-server", name]))?);
+    }
+    match twisted::python(effort) {
         Ok(python) => {
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("twisted/echo.py");
-            servers.push(Server::start("Twisted", None, Command::new(python).arg(script))?);
+            servers.push(Server::start(TWISTED, Command::new(python).arg(script))?);
         }
-        Err(error) => eprintln!("without Twisted: {error}"),
+        Err(error) => eprintln!("echo: {error}"),
     }
     Ok(servers)
 }
@@ -104,7 +97,7 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--"]).arg(env::current_exe()?);
     perf.args(["--echo-server", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process =
-        perf.spawn().map_err(|error| format!("perf, which counts system calls, does not run: {error}"))?;
+        perf.spawn().map_err(|error| Unavailable(format!("perf, which counts system calls, does not run: {error}")))?;
     let mut line = String::new();
     BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
     let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
@@ -116,88 +109,123 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     let told = process.wait_with_output()?; // which closes its standard input
     let told = String::from_utf8_lossy(&told.stderr);
     let calls = told.split(',').next().and_then(|count| count.trim().parse().ok());
-    Ok((calls.ok_or_else(|| format!("perf cannot count system calls here: {told}"))?, asked as f64))
+    Ok((calls.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {told}")))?, asked as f64))
 }
 
-/// System calls per request of each server: those of a process that answers many, less those of one that answers fewer.
-pub(crate) fn syscalls() -> Result<(), Box<dyn Error>> {
-    for (name, _) in SERVERS {
-        let (fewer, more) = (counted(name, 10_000)?, counted(name, 110_000)?);
-        let calls = (more.0 - fewer.0) / (more.1 - fewer.1);
-        println!("{:<44} {calls:>6.2}", format!("an echo of {} connections, {name}", CONNECTIONS[0]));
-    }
-    Ok(())
+/// System calls per request: those of a process that answers many, less those of one that answers fewer.
+pub(crate) fn syscalls(name: &str, times: [u64; 2]) -> Result<f64, Box<dyn Error>> {
+    let (fewer, more) = (counted(name, times[0])?, counted(name, times[1])?);
+    Ok((more.0 - fewer.0) / (more.1 - fewer.1))
 }
 
 /// What each server has in memory, with so many connections of which each has said something.
-fn print_resident(servers: &[Server]) -> Result<(), Box<dyn Error>> {
-    println!("{:<12} {:>11} {:>12} {:>12}", "server", "connections", "resident MB", "before, MB");
+fn resident(servers: &[Server], many: usize) -> Result<BTreeMap<&'static str, Value>, Box<dyn Error>> {
+    let mut resident = BTreeMap::new();
     for server in servers {
         let before = server.resident();
-        let mut clients = Clients::connect(server.address, MANY)
-            .map_err(|error| format!("{MANY} connections want as many open files, see `ulimit -n`: {error}"))?;
+        let mut clients = Clients::connect(server.address, many)
+            .map_err(|error| format!("{many} connections want as many open files, see `ulimit -n`: {error}"))?;
         clients.ask(Duration::ZERO)?;
-        let shown =
-            |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
-        println!("{:<12} {MANY:>11} {:>12} {:>12}", server.name, shown(server.resident()), shown(before));
+        if let (Some(before), Some(after)) = (before, server.resident()) {
+            let mut value = Value::new(server.name, after as f64 / 1e6);
+            value.more.insert("MB before".to_owned(), before as f64 / 1e6);
+            resident.insert(server.name, value);
+        }
     }
-    Ok(())
+    Ok(resident)
 }
 
-/// Measures all servers and prints what they do. Says whether they keep their bars.
-pub(crate) fn run(effort: Effort) -> Result<bool, Box<dyn Error>> {
-    let (rounds, time) = if effort.is_quick() { (1, 50) } else { (9, 400) };
-    let servers = start_all()?;
-    crate::runner::Cores::Two.pin_worker();
+fn time_row(ours: &str, peer: &str, connections: usize) -> String {
+    format!("echo/{ours} beside {peer}, {connections}")
+}
+
+fn memory_row(ours: &str, peer: &str) -> String {
+    format!("echo/memory of {ours} beside {peer}")
+}
+
+fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OURS.into_iter().flat_map(|ours| PEERS.map(|peer| (ours, peer)))
+}
+
+pub(crate) fn group() -> Group {
+    let times = CONNECTIONS.map(|connections| pairs().map(move |(ours, peer)| time_row(ours, peer, connections)));
+    let memory = pairs().map(|(ours, peer)| memory_row(ours, peer));
+    Group { rows: times.into_iter().flatten().chain(memory).collect(), measure: run }
+}
+
+fn run(effort: Effort) -> Records {
+    let servers = start_all(effort)?;
+    Cores::Two.pin_worker();
     // First, while nothing is left of other connections.
-    if !effort.is_quick() {
-        print_resident(&servers)?;
-    }
-    println!(
-        "{:<12} {:>11} {:>12} {:>9} {:>9} {:>9}  {:<22} bar",
-        "server", "connections", "requests/s", "p50 us", "p99 us", "CPU us", "of plain smol's"
-    );
-    let mut kept = true;
+    let memory = resident(&servers, if effort.is_quick() { MANY / 10 } else { MANY })?;
+    let mut records = Vec::new();
     for connections in CONNECTIONS {
-        let mut samples: Vec<_> = servers.iter().map(|_| Samples::default()).collect();
-        for round in 0..rounds {
-            for turn in 0..servers.len() {
-                // Each is the first in one of the rounds.
-                let index = (turn + round) % servers.len();
-                let (server, samples) = (&servers[index], &mut samples[index]);
-                let mut clients = Clients::connect(server.address, connections)?;
-                clients.ask(Duration::from_millis(time / 8))?; // to warm it
-                let before = server.cpu();
-                let load = clients.ask(Duration::from_millis(time))?;
-                let micros = |time: Duration| time.as_secs_f64() * 1e6;
-                samples.per_second.push(load.per_second());
-                samples.median.push(micros(load.percentile(0.5)));
-                samples.late.push(micros(load.percentile(0.99)));
-                if let (Some(before), Some(after)) = (before, server.cpu()) {
-                    samples.cpu.push(micros(after - before) / load.requests as f64);
-                }
+        let samples = ask_all(&servers, connections, effort)?;
+        for (ours, peer) in pairs() {
+            let (Some(mine), Some(theirs)) = (samples.get(ours), samples.get(peer)) else { continue };
+            let row = time_row(ours, peer, connections);
+            let mut record = Record::paired(row, "us a request", (ours, &mine.each), (peer, &theirs.each));
+            record.ours.more = mine.more();
+            if let Some(value) = &mut record.peer {
+                value.more = theirs.more();
+            }
+            records.push(record);
+        }
+    }
+    for (ours, peer) in pairs() {
+        if let (Some(mine), Some(theirs)) = (memory.get(ours), memory.get(peer)) {
+            records.push(Record::once(memory_row(ours, peer), "MB", mine.clone(), Some(theirs.clone())));
+        }
+    }
+    Ok(records)
+}
+
+/// Of one server with so many connections, in microseconds.
+#[derive(Default)]
+struct Samples {
+    /// From one answer to the next, of whichever connection.
+    each: Vec<f64>,
+    median: Vec<f64>,
+    late: Vec<f64>,
+    cpu: Vec<f64>,
+}
+
+impl Samples {
+    fn more(&self) -> BTreeMap<String, f64> {
+        let mut more = BTreeMap::new();
+        let named = [("p50 us", &self.median), ("p99 us", &self.late), ("CPU us", &self.cpu)];
+        for (name, samples) in named.into_iter().filter(|(_, samples)| !samples.is_empty()) {
+            more.insert(name.to_owned(), Spread::of(samples.iter().copied()).median);
+        }
+        more
+    }
+}
+
+/// Asks all of them in turn, some rounds.
+fn ask_all(
+    servers: &[Server],
+    connections: usize,
+    effort: Effort,
+) -> Result<BTreeMap<&'static str, Samples>, Box<dyn Error>> {
+    let (rounds, time) = if effort.is_quick() { (1, 50) } else { (9, 400) };
+    let mut samples = BTreeMap::<_, Samples>::new();
+    for round in 0..rounds {
+        for turn in 0..servers.len() {
+            // Each is the first in one of the rounds.
+            let server = &servers[(turn + round) % servers.len()];
+            let samples = samples.entry(server.name).or_default();
+            let mut clients = Clients::connect(server.address, connections)?;
+            clients.ask(Duration::from_millis(time / 8))?; // to warm it
+            let before = server.cpu();
+            let load = clients.ask(Duration::from_millis(time))?;
+            let micros = |time: Duration| time.as_secs_f64() * 1e6;
+            samples.each.push(micros(load.took) / load.requests as f64);
+            samples.median.push(micros(load.percentile(0.5)));
+            samples.late.push(micros(load.percentile(0.99)));
+            if let (Some(before), Some(after)) = (before, server.cpu()) {
+                samples.cpu.push(micros(after - before) / load.requests as f64);
             }
         }
-        for (server, sampled) in servers.iter().zip(&samples) {
-            let pairs = sampled.per_second.iter().zip(&samples[PLAIN].per_second);
-            let [least, median, greatest] = spread(pairs.map(|(ours, plain)| ours / plain));
-            let past = server.least.is_some_and(|bar| median < bar);
-            kept &= !past;
-            let middle =
-                |samples: &[f64]| if samples.is_empty() { f64::NAN } else { spread(samples.iter().copied())[1] };
-            println!(
-                "{:<12} {:>11} {:>12.0} {:>9.0} {:>9.0} {:>9.2}  {:<22} {}{}",
-                server.name,
-                connections,
-                middle(&sampled.per_second),
-                middle(&sampled.median),
-                middle(&sampled.late),
-                middle(&sampled.cpu),
-                format!("{median:.2} ({least:.2}..{greatest:.2})"),
-                server.least.map_or_else(|| "none".to_owned(), |bar| format!("{bar:.1}")),
-                if past { " missed" } else { "" },
-            );
-        }
     }
-    Ok(kept || effort.is_quick())
+    Ok(samples)
 }

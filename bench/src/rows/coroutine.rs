@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot::{self, Sender};
 use tokio::task::LocalSet;
 
-use crate::runner::{Bar, Row, Side};
+use crate::runner::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![ready(), suspended_once(), suspended_one_at_a_time(), one_after_the_other()]
@@ -46,7 +46,6 @@ fn ready() -> Row {
             });
             black_box(future.as_mut().poll_unpin(&mut Context::from_waker(Waker::noop())).is_ready());
         }),
-        bar: Bar::Extra(2.0),
     }
 }
 
@@ -94,7 +93,6 @@ fn suspended_once() -> Row {
             }));
             black_box(sum);
         }),
-        bar: Bar::Ratio(0.3),
     }
 }
 
@@ -129,7 +127,6 @@ fn suspended_one_at_a_time() -> Row {
             }));
             black_box(sum);
         }),
-        bar: Bar::Ratio(0.3),
     }
 }
 
@@ -182,6 +179,5 @@ fn one_after_the_other() -> Row {
             }));
             black_box(sum);
         }),
-        bar: Bar::Ratio(0.45),
     }
 }

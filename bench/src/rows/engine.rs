@@ -1,14 +1,15 @@
 //! Callbacks: ready, pending, long, large, failing.
 
+use std::cell::Cell;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use deferred_core::{Deferred, Failure};
+use deferred_core::{Deferred, Failure, Resolver};
 use futures::channel::oneshot::{self, Receiver};
 use futures::future::{FutureExt, LocalBoxFuture};
 
-use crate::count;
-use crate::runner::{Bar, Row, Side, Size};
+use crate::runner::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
@@ -17,16 +18,17 @@ pub(crate) fn rows() -> Vec<Row> {
         pending_10(),
         pending_1000(),
         beside_static(),
-        results::<8>("engine/results of 64 bytes", 0.70),
-        results::<32>("engine/results of 256 bytes", 1.0),
-        fire_and_take(),
+        million(),
+        results::<1>("engine/results of 8 bytes"),
+        results::<8>("engine/results of 64 bytes"),
+        results::<32>("engine/results of 256 bytes"),
         error_1000(),
-        flatten(),
+        tail_recursive(),
     ]
 }
 
 /// What every callback here does: one addition of something it captured.
-fn add(value: u64, more: u64) -> u64 {
+pub(super) fn add(value: u64, more: u64) -> u64 {
     value.wrapping_add(more)
 }
 
@@ -52,12 +54,11 @@ fn ready() -> Row {
             }
             black_box(result.ok());
         }),
-        bar: Bar::Extra(2.0),
     }
 }
 
 /// `steps` callbacks, made, added and fired.
-fn ours_pending(steps: u64) -> u64 {
+pub(super) fn ours_pending(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let (mut deferred, resolver) = Deferred::<u64>::new();
     for _ in 0..steps {
@@ -75,7 +76,7 @@ fn ours_pending(steps: u64) -> u64 {
 }
 
 /// A oneshot's receiver, then a boxed `map` a step; polled once while it is pending, then sent to and polled.
-fn boxed_pending(steps: u64) -> u64 {
+pub(super) fn boxed_pending(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let (sender, receiver) = oneshot::channel::<u64>();
     let mut future = first_step(receiver, move |value| add(value, more));
@@ -93,7 +94,10 @@ fn boxed_pending(steps: u64) -> u64 {
 }
 
 /// The receiver's own error is dealt with in the first step, so that it costs no step of its own.
-fn first_step<T: 'static>(receiver: Receiver<T>, step: impl FnOnce(T) -> T + 'static) -> LocalBoxFuture<'static, T> {
+pub(super) fn first_step<T: 'static>(
+    receiver: Receiver<T>,
+    step: impl FnOnce(T) -> T + 'static,
+) -> LocalBoxFuture<'static, T> {
     receiver.map(move |value| step(value.expect("it is sent to"))).boxed_local()
 }
 
@@ -128,7 +132,6 @@ fn pending_3() -> Row {
             sender.send(black_box(1)).expect("the receiver lives");
             assert!(black_box(future.as_mut().poll(&mut context)).is_ready());
         }),
-        bar: Bar::Ratio(0.55),
     }
 }
 
@@ -143,7 +146,6 @@ fn pending_10() -> Row {
         peer: Side::new("oneshot, map().boxed_local() each", || {
             black_box(boxed_pending(black_box(10)));
         }),
-        bar: Bar::Ratio(0.45),
     }
 }
 
@@ -178,7 +180,6 @@ fn beside_static() -> Row {
             sender.send(black_box(1)).expect("the receiver lives");
             assert!(black_box(future.as_mut().poll(&mut context)).is_ready());
         }),
-        bar: Bar::Ratio(1.7),
     }
 }
 
@@ -193,12 +194,91 @@ fn pending_1000() -> Row {
         peer: Side::new("oneshot, map().boxed_local() each", || {
             black_box(boxed_pending(black_box(1000)));
         }),
-        bar: Bar::Ratio(0.25),
     }
 }
 
+type Step = Box<dyn FnOnce(u64) -> u64>;
+
+/// The least that a list of callbacks can be: it has no errors, nobody else may hold it, and it fires once.
+pub(super) fn bare_list(steps: u64) -> u64 {
+    let more = black_box(1_u64);
+    let mut list = Vec::<Step>::new();
+    for _ in 0..steps {
+        list.push(Box::new(move |value| add(value, more)));
+    }
+    black_box(list).into_iter().fold(black_box(1), |value, step| step(value))
+}
+
+fn million() -> Row {
+    const MILLION: u32 = 1_000_000;
+    Row {
+        name: "engine/1,000,000 callbacks",
+        per: MILLION,
+        unit: "callback",
+        ours: Side::new("made, added, fired, taken", || {
+            black_box(ours_pending(black_box(MILLION.into())));
+        }),
+        // So many boxed futures, one in the other, are a stack overflow.
+        peer: Side::new("a Vec of boxed closures, called", || {
+            black_box(bare_list(black_box(MILLION.into())));
+        }),
+    }
+}
+
+/// How often the loop goes round.
+const LOOPS: u32 = 1000;
+
+fn tail_recursive() -> Row {
+    /// Each round returns a Deferred that is fired later, and whose callback is the next round.
+    fn round(left: u32, value: u64, fire: &Slot) -> Deferred<u64> {
+        if left == 0 {
+            return Deferred::succeed(value);
+        }
+        let (deferred, resolver) = Deferred::<u64>::new();
+        fire.set(Some(resolver));
+        let fire = fire.clone();
+        deferred.add_callback(move |more| round(left - 1, add(value, more), &fire))
+    }
+    Row {
+        name: "engine/tail-recursive loop",
+        per: LOOPS,
+        unit: "round",
+        ours: Side::new("a callback that returns the next round", || {
+            let fire = Slot::default();
+            let deferred = round(black_box(LOOPS), 1, &fire);
+            while let Some(resolver) = fire.take() {
+                resolver.callback(black_box(1));
+            }
+            black_box(deferred.try_take().ok());
+        }),
+        // A boxed future that awaits the next one would keep all rounds until the last, so the peer has a loop.
+        peer: Side::new("an async loop that awaits a boxed oneshot", || {
+            let fire = Rc::new(Cell::new(None::<oneshot::Sender<u64>>));
+            let waits = fire.clone();
+            let mut future = async move {
+                let mut value = 1;
+                for _ in 0..black_box(LOOPS) {
+                    let (sender, receiver) = oneshot::channel();
+                    waits.set(Some(sender));
+                    value = first_step(receiver, move |more| add(value, more)).await;
+                }
+                value
+            }
+            .boxed_local();
+            let mut context = Context::from_waker(Waker::noop());
+            while future.as_mut().poll(&mut context).is_pending() {
+                let sender = fire.take().expect("it waits for one");
+                sender.send(black_box(1)).expect("the receiver lives");
+            }
+        }),
+    }
+}
+
+/// Where the one that waits leaves what fires it.
+type Slot = Rc<Cell<Option<Resolver<u64>>>>;
+
 /// Ten callbacks that each change one word of a large result.
-fn results<const WORDS: usize>(name: &'static str, most: f64) -> Row {
+fn results<const WORDS: usize>(name: &'static str) -> Row {
     fn change<const WORDS: usize>(mut values: [u64; WORDS], more: u64) -> [u64; WORDS] {
         values[WORDS - 1] = add(values[WORDS - 1], more);
         values
@@ -230,26 +310,6 @@ fn results<const WORDS: usize>(name: &'static str, most: f64) -> Row {
             assert!(sender.send(black_box([1; WORDS])).is_ok());
             assert!(black_box(future.as_mut().poll(&mut context)).is_ready());
         }),
-        bar: Bar::Ratio(most),
-    }
-}
-
-fn fire_and_take() -> Row {
-    Row {
-        name: "engine/new, fire, take",
-        per: 1,
-        unit: "Deferred",
-        ours: Side::new("new, callback, try_take", || {
-            let (deferred, resolver) = black_box(Deferred::<u64>::new());
-            resolver.callback(black_box(1));
-            black_box(deferred.try_take().ok());
-        }),
-        peer: Side::new("futures oneshot, send, try_recv", || {
-            let (sender, mut receiver) = black_box(oneshot::channel::<u64>());
-            sender.send(black_box(1)).expect("the receiver lives");
-            black_box(receiver.try_recv().ok());
-        }),
-        bar: Bar::Ratio(0.45),
     }
 }
 
@@ -273,65 +333,5 @@ fn error_1000() -> Row {
         peer: Side::new("a value runs them (ours too)", || {
             black_box(thousand(Ok(1)).ok());
         }),
-        bar: Bar::Extra(2.0),
     }
-}
-
-fn flatten() -> Row {
-    Row {
-        name: "engine/flatten",
-        per: 1,
-        unit: "pair",
-        ours: Side::new("a callback returns a pending one", || {
-            let (inner, inner_resolver) = Deferred::<u64>::new();
-            let (outer, resolver) = Deferred::<u64>::new();
-            let outer = outer.add_callback(move |value| inner.add_callback(move |more| Ok(add(value, more))));
-            let Err(outer) = black_box(outer).try_take() else { unreachable!("nobody has fired it") };
-            resolver.callback(black_box(1));
-            inner_resolver.callback(black_box(2));
-            black_box(outer.try_take().ok());
-        }),
-        peer: Side::new("two oneshots, then() and map(), boxed", || {
-            let (inner_sender, inner) = oneshot::channel::<u64>();
-            let (sender, outer) = oneshot::channel::<u64>();
-            let future = outer
-                .then(move |value| {
-                    let value = value.expect("it is sent to");
-                    inner.map(move |more| add(value, more.expect("it is sent to"))).boxed_local()
-                })
-                .boxed_local();
-            let mut future = black_box(future);
-            let mut context = Context::from_waker(Waker::noop());
-            assert!(future.as_mut().poll(&mut context).is_pending());
-            sender.send(black_box(1)).expect("the receiver lives");
-            assert!(future.as_mut().poll(&mut context).is_pending());
-            inner_sender.send(black_box(2)).expect("the receiver lives");
-            assert!(black_box(future.as_mut().poll(&mut context)).is_ready());
-        }),
-        bar: Bar::Ratio(0.60),
-    }
-}
-
-/// A pending Deferred and its resolver, with some callbacks that capture a word each.
-fn pending_with(callbacks: u64) -> (u64, u64) {
-    let more = black_box(1_u64);
-    let (made, bytes, allocations) = count::count(|| {
-        let (mut deferred, resolver) = Deferred::<u64>::new();
-        for _ in 0..callbacks {
-            deferred = deferred.add_callback(move |value| Ok(add(value, more)));
-        }
-        (deferred, resolver)
-    });
-    let (deferred, resolver) = made;
-    resolver.callback(1);
-    drop(deferred);
-    (bytes, allocations)
-}
-
-pub(crate) fn sizes() -> Vec<Size> {
-    vec![
-        Size { name: "size/pending", weigh: || pending_with(0), bar: 192 },
-        Size { name: "size/pending, 1 callback", weigh: || pending_with(1), bar: 192 },
-        Size { name: "size/pending, 3 callbacks", weigh: || pending_with(3), bar: 272 },
-    ]
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use deferred_core::{DeferredLock, DeferredQueue, inline_callbacks};
 use smol::LocalExecutor;
 
-use crate::runner::{Bar, Row, Side};
+use crate::runner::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![put_then_get(), get_then_put(), hand_over()]
@@ -44,7 +44,6 @@ fn put_then_get() -> Row {
             }));
             black_box(sum);
         }),
-        bar: Bar::Ratio(0.7),
     }
 }
 
@@ -93,7 +92,6 @@ fn get_then_put() -> Row {
             }));
             black_box(sum);
         }),
-        bar: Bar::Ratio(0.7),
     }
 }
 
@@ -150,6 +148,5 @@ fn hand_over() -> Row {
                 }
             }));
         }),
-        bar: Bar::Ratio(0.7),
     }
 }

@@ -1,22 +1,33 @@
-//! The rows: one function each.
+//! The rows: one function each, or two of a growth.
 
 mod coroutine;
 mod engine;
+mod growth;
 mod line;
 mod many;
 mod net;
+mod once;
 pub(crate) mod pool;
 mod post;
+mod size;
 mod time;
 
-use crate::runner::{Row, Size};
+use crate::plan::Entry;
 
-pub(crate) fn all() -> Vec<Row> {
-    let rows =
-        [engine::rows(), coroutine::rows(), many::rows(), line::rows(), time::rows(), post::rows(), pool::rows()];
-    rows.into_iter().flatten().collect()
-}
-
-pub(crate) fn sizes() -> Vec<Size> {
-    [engine::sizes(), time::sizes(), net::sizes()].into_iter().flatten().collect()
+/// In the order of the table.
+pub(crate) fn all() -> Vec<Entry> {
+    let sizes = [size::sizes(), time::sizes(), net::sizes()];
+    let rows = [
+        engine::rows(),
+        once::rows(),
+        coroutine::rows(),
+        many::rows(),
+        line::rows(),
+        time::rows(),
+        post::rows(),
+        pool::rows(),
+    ];
+    let sizes = sizes.into_iter().flatten().map(Entry::Size);
+    let rows = rows.into_iter().flatten().map(Entry::Row);
+    sizes.chain(rows).chain(growth::all().into_iter().map(Entry::Growth)).collect()
 }

@@ -12,35 +12,28 @@ use deferred_core::{Deferred, LoopingCall, Reactor, park};
 use deferred_threadpool::ThreadPool;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::runner::{Bar, Cores, Row, Side};
+use crate::runner::{Cores, Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let mut rows = vec![];
-    for (name, cores, bar) in [
-        ("pool/one at a time, one core", Cores::One, Bar::Ratio(0.58)),
-        ("pool/one at a time, across two", Cores::Two, Bar::Beyond(1.0)),
-        ("pool/one at a time, unpinned", Cores::Any, Bar::Beyond(1.0)),
-    ] {
-        rows.push(one_at_a_time(name, cores, bar, false));
-    }
-    for (name, cores) in [
-        ("pool/one at a time, one core, CPU", Cores::One),
-        ("pool/one at a time, across two, CPU", Cores::Two),
-        ("pool/one at a time, unpinned, CPU", Cores::Any),
-    ] {
-        rows.push(one_at_a_time(name, cores, Bar::Beyond(1.0), true));
-    }
-    rows.push(beside_bare_wakes());
+    let mut rows = vec![
+        one_at_a_time("pool/one at a time, one core", Cores::One, false),
+        one_at_a_time("pool/one at a time, across two", Cores::Two, false),
+        one_at_a_time("pool/one at a time, unpinned", Cores::Any, false),
+        one_at_a_time("pool/one at a time, one core, CPU", Cores::One, true),
+        one_at_a_time("pool/one at a time, across two, CPU", Cores::Two, true),
+        one_at_a_time("pool/one at a time, unpinned, CPU", Cores::Any, true),
+        beside_bare_wakes(),
+    ];
     rows.extend(other_peers());
     rows.extend(on_smol());
     rows.extend(lingering());
-    rows.push(at_once("pool/100,000 at once", Cores::Any, 0.4));
-    rows.push(at_once("pool/100,000 at once, one core", Cores::One, 0.2));
+    rows.push(at_once("pool/100,000 at once", Cores::Any));
+    rows.push(at_once("pool/100,000 at once, one core", Cores::One));
     rows.push(own_part());
     rows.push(from_four_threads());
     rows.push(ten_idle());
-    rows.push(paced("pool/paced, CPU", OURS, 1.0, park::run));
-    rows.push(paced("pool/paced through smol, CPU", "the same, smol's driver", 1.4, deferred_smol::run));
+    rows.push(paced("pool/paced, CPU", OURS, park::run));
+    rows.push(paced("pool/paced through smol, CPU", "the same, smol's driver", deferred_smol::run));
     rows
 }
 
@@ -119,7 +112,7 @@ fn tokios_in_a_row(runtime: &Runtime, jobs: u64) {
     });
 }
 
-fn one_at_a_time(name: &'static str, cores: Cores, bar: Bar, cpu: bool) -> Row {
+fn one_at_a_time(name: &'static str, cores: Cores, cpu: bool) -> Row {
     let (pool, runtime) = (pool(1, cores), tokio(1, cores));
     Row {
         name,
@@ -127,7 +120,6 @@ fn one_at_a_time(name: &'static str, cores: Cores, bar: Bar, cpu: bool) -> Row {
         unit: "job",
         ours: side(OURS, cores, cpu, move || ours_in_a_row(&pool)),
         peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime, IN_A_ROW)),
-        bar,
     }
 }
 
@@ -151,7 +143,6 @@ fn beside_bare_wakes() -> Row {
                 }
             }
         }),
-        bar: Bar::Ratio(1.1),
     }
 }
 
@@ -191,16 +182,20 @@ fn ours_at_once(pool: &ThreadPool, jobs: u64) {
     });
 }
 
-fn at_once(name: &'static str, cores: Cores, bar: f64) -> Row {
-    let (pool, runtime) = (pool(THREADS, cores), tokio(THREADS, cores));
-    Row {
-        name,
-        per: AT_ONCE as u32,
-        unit: "job",
-        ours: side(OURS, cores, false, move || ours_at_once(&pool, AT_ONCE)),
-        peer: side(TOKIO, cores, false, move || runtime.block_on(tokios_at_once(runtime.handle(), AT_ONCE))),
-        bar: Bar::Ratio(bar),
-    }
+fn at_once(name: &'static str, cores: Cores) -> Row {
+    let per = AT_ONCE as u32;
+    Row { name, per, unit: "job", ours: ours_of(AT_ONCE, cores), peer: tokios_of(AT_ONCE, cores) }
+}
+
+/// So many at once.
+pub(super) fn ours_of(jobs: u64, cores: Cores) -> Side {
+    let pool = pool(THREADS, cores);
+    Side::new(OURS, move || ours_at_once(&pool, jobs)).on(cores)
+}
+
+pub(super) fn tokios_of(jobs: u64, cores: Cores) -> Side {
+    let runtime = tokio(THREADS, cores);
+    Side::new(TOKIO, move || runtime.block_on(tokios_at_once(runtime.handle(), jobs))).on(cores)
 }
 
 /// The same Deferreds without a pool.
@@ -234,7 +229,6 @@ fn own_part() -> Row {
                 });
             });
         }),
-        bar: Bar::Extra(250.0),
     }
 }
 
@@ -278,7 +272,6 @@ fn ten_idle() -> Row {
                 }
             });
         }),
-        bar: Bar::Beyond(1.0),
     }
 }
 
@@ -287,7 +280,7 @@ fn other_peers() -> Vec<Row> {
     let row = |name, peer| {
         let pool = pool(1, Cores::Any);
         let ours = Side::new(OURS, move || ours_in_a_row(&pool));
-        Row { name, per: IN_A_ROW as u32, unit: "job", ours, peer, bar: Bar::None }
+        Row { name, per: IN_A_ROW as u32, unit: "job", ours, peer }
     };
     let runtime = tokio(1, Cores::Any);
     let handles = Side::new("tokio: spawn_blocking, its JoinHandle awaited", move || {
@@ -325,7 +318,7 @@ fn other_peers() -> Vec<Row> {
 }
 
 fn on_smol() -> Vec<Row> {
-    let row = |name, cores, cpu, bar| {
+    let row = |name, cores, cpu| {
         let (pool, runtime) = (pool(1, cores), tokio(1, cores));
         Row {
             name,
@@ -333,19 +326,18 @@ fn on_smol() -> Vec<Row> {
             unit: "job",
             ours: side("defer_to_thread, callback, smol's driver", cores, cpu, move || ours_in_a_row_on_smol(&pool)),
             peer: side(TOKIO, cores, cpu, move || tokios_in_a_row(&runtime, IN_A_ROW)),
-            bar,
         }
     };
     vec![
-        row("pool/through smol, one core", Cores::One, false, Bar::None),
-        row("pool/through smol, across two", Cores::Two, false, Bar::None),
-        row("pool/through smol, unpinned", Cores::Any, false, Bar::None),
-        row("pool/through smol, unpinned, CPU", Cores::Any, true, Bar::None),
+        row("pool/through smol, one core", Cores::One, false),
+        row("pool/through smol, across two", Cores::Two, false),
+        row("pool/through smol, unpinned", Cores::Any, false),
+        row("pool/through smol, unpinned, CPU", Cores::Any, true),
     ]
 }
 
 fn lingering() -> Vec<Row> {
-    let row = |name, cores: Cores, bar| {
+    let row = |name, cores: Cores| {
         let (without, with) = (pool(1, cores), OnceCell::new());
         Row {
             name,
@@ -359,13 +351,12 @@ fn lingering() -> Vec<Row> {
                 ours_in_a_row(pool);
             }),
             peer: side("one that does not", cores, false, move || ours_in_a_row(&without)),
-            bar,
         }
     };
     vec![
-        row("pool/lingering, one core", Cores::One, Bar::None),
-        row("pool/lingering, across two", Cores::Two, Bar::None),
-        row("pool/lingering, unpinned", Cores::Any, Bar::Ratio(0.15)),
+        row("pool/lingering, one core", Cores::One),
+        row("pool/lingering, across two", Cores::Two),
+        row("pool/lingering, unpinned", Cores::Any),
     ]
 }
 
@@ -393,7 +384,6 @@ fn from_four_threads() -> Row {
                 runtime.block_on(tokios_at_once(&handle, AT_ONCE / SUBMITTERS));
             });
         }),
-        bar: Bar::Ratio(0.4),
     }
 }
 
@@ -414,7 +404,7 @@ async fn tokios_at_once(blocking: &Handle, jobs: u64) {
 const PACED: u32 = 20;
 
 /// A job that sleeps for a millisecond, every five: most of the time nothing happens.
-fn paced(name: &'static str, what: &'static str, bar: f64, run: fn(fn(&Reactor) -> ())) -> Row {
+fn paced(name: &'static str, what: &'static str, run: fn(fn(&Reactor) -> ())) -> Row {
     thread_local!(static POOL: ThreadPool = pool(2, Cores::Any));
     fn main(reactor: &Reactor) {
         let left = Rc::new(Cell::new(PACED));
@@ -456,6 +446,5 @@ fn paced(name: &'static str, what: &'static str, bar: f64, run: fn(fn(&Reactor) 
                 }
             });
         }),
-        bar: Bar::Ratio(bar),
     }
 }

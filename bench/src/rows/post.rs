@@ -7,16 +7,16 @@ use deferred_core::{Reactor, park};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use crate::runner::{Bar, Row, Side};
+use crate::runner::{Row, Side};
 
 const POSTS: u64 = 1_000_000;
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
-        beside_tokio("post/1 thread, beside tokio", 1, 0.7),
-        beside_async_channel("post/1 thread, beside async-channel", 1, 0.7),
-        beside_tokio("post/4 threads, beside tokio", 4, 0.8),
-        beside_async_channel("post/4 threads, beside async-channel", 4, 0.8),
+        beside_tokio("post/1 thread, beside tokio", 1),
+        beside_async_channel("post/1 thread, beside async-channel", 1),
+        beside_tokio("post/4 threads, beside tokio", 4),
+        beside_async_channel("post/4 threads, beside async-channel", 4),
     ]
 }
 
@@ -61,7 +61,7 @@ fn ours(threads: u64) -> Side {
 
 type Boxed = Box<dyn FnOnce() + Send>;
 
-fn beside_tokio(name: &'static str, threads: u64, bar: f64) -> Row {
+fn beside_tokio(name: &'static str, threads: u64) -> Row {
     Row {
         name,
         per: POSTS as u32,
@@ -79,11 +79,10 @@ fn beside_tokio(name: &'static str, threads: u64, bar: f64) -> Row {
                 }
             });
         }),
-        bar: Bar::Ratio(bar),
     }
 }
 
-fn beside_async_channel(name: &'static str, threads: u64, bar: f64) -> Row {
+fn beside_async_channel(name: &'static str, threads: u64) -> Row {
     Row {
         name,
         per: POSTS as u32,
@@ -100,6 +99,5 @@ fn beside_async_channel(name: &'static str, threads: u64, bar: f64) -> Row {
                 }
             });
         }),
-        bar: Bar::Ratio(bar),
     }
 }

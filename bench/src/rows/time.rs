@@ -12,38 +12,21 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Sleep, sleep};
 
 use crate::count::count;
-use crate::runner::{Bar, Row, Side, Size};
+use crate::runner::{Row, Side, Size};
 
 pub(crate) fn rows() -> Vec<Row> {
-    const MANY: usize = 1_000_000;
+    const MANY: u64 = 1_000_000;
     vec![
         cancelled("timers/cancelled, 1,000 pending", 1000),
-        cancelled("timers/cancelled, 1,000,000 pending", MANY),
-        Row {
-            name: "timers/cancelled, how it grows",
-            per: BATCH,
-            unit: "timer",
-            ours: Side::new("1,000,000 pending", ours_cancelled(MANY)),
-            peer: Side::new("1,000 pending", ours_cancelled(1000)),
-            bar: Bar::Ratio(2.5),
-        },
+        cancelled("timers/cancelled, 1,000,000 pending", MANY as usize),
         fired("timers/fired, 1,000 at once", 1000),
         fired("timers/fired, 1,000,000 at once", MANY),
-        Row {
-            name: "timers/fired, how it grows",
-            per: MANY as u32,
-            unit: "timer",
-            ours: Side::new("1,000,000 at once", || ours_fired(MANY)),
-            peer: Side::new("1,000 at once, often", || (0..MANY / 1000).for_each(|_| ours_fired(1000))),
-            bar: Bar::Ratio(2.5),
-        },
         Row {
             name: "watchdog/what it costs a call",
             per: BATCH,
             unit: "call",
             ours: Side::new("a turn's calls, watched", turns(true)),
             peer: Side::new("not watched", turns(false)),
-            bar: Bar::Extra(2.0),
         },
     ]
 }
@@ -68,16 +51,25 @@ fn turns(watched: bool) -> impl Fn() {
     }
 }
 
+/// For what one weighs.
+const WEIGHED: usize = 10_000;
+
 pub(crate) fn sizes() -> Vec<Size> {
+    fn each<R>(make: impl FnOnce() -> R) -> (f64, f64) {
+        let (_, bytes, allocations) = count(make);
+        (bytes as f64 / WEIGHED as f64, allocations as f64 / WEIGHED as f64)
+    }
     vec![Size {
-        name: "timers/with one small callback",
-        weigh: || {
-            const TIMERS: u64 = 10_000;
+        name: "size/a timer",
+        ours: ("call_later with one small callback", || {
             let reactor = Reactor::new();
-            let (_, bytes, allocations) = count(|| fill(&reactor, TIMERS as usize));
-            (bytes / TIMERS, allocations / TIMERS)
-        },
-        bar: 160,
+            each(|| fill(&reactor, WEIGHED))
+        }),
+        peer: Some(("tokio: sleep, boxed, polled", || {
+            let runtime = tokio(false);
+            let _entered = runtime.enter();
+            each(|| sleeps(WEIGHED, &mut Moments(7), MINUTE))
+        })),
     }]
 }
 
@@ -145,30 +137,33 @@ fn sleeps(pending: usize, moments: &mut Moments, from: Duration) -> Vec<Pin<Box<
     (0..pending).map(make).collect()
 }
 
-fn cancelled(name: &'static str, pending: usize) -> Row {
+fn tokios_cancelled(pending: usize) -> impl Fn() {
     let theirs = OnceCell::new();
+    move || {
+        let (runtime, _pending) = theirs.get_or_init(|| {
+            let runtime = tokio(false);
+            let entered = runtime.enter();
+            let pending = sleeps(pending, &mut Moments(7), MINUTE);
+            drop(entered);
+            (runtime, pending)
+        });
+        let _entered = runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut moments = Moments(11);
+        for _ in 0..BATCH {
+            let sleep = pin!(sleep(moments.next() + Duration::from_millis(1)));
+            assert!(black_box(sleep.poll(&mut context)).is_pending());
+        }
+    }
+}
+
+fn cancelled(name: &'static str, pending: usize) -> Row {
     Row {
         name,
         per: BATCH,
         unit: "timer",
         ours: Side::new("call_later, cancel", ours_cancelled(pending)),
-        peer: Side::new("tokio: sleep, polled, dropped", move || {
-            let (runtime, _pending) = theirs.get_or_init(|| {
-                let runtime = tokio(false);
-                let entered = runtime.enter();
-                let pending = sleeps(pending, &mut Moments(7), MINUTE);
-                drop(entered);
-                (runtime, pending)
-            });
-            let _entered = runtime.enter();
-            let mut context = Context::from_waker(Waker::noop());
-            let mut moments = Moments(11);
-            for _ in 0..BATCH {
-                let sleep = pin!(sleep(moments.next() + Duration::from_millis(1)));
-                assert!(black_box(sleep.poll(&mut context)).is_pending());
-            }
-        }),
-        bar: Bar::Ratio(0.5),
+        peer: Side::new("tokio: sleep, polled, dropped", tokios_cancelled(pending)),
     }
 }
 
@@ -183,27 +178,42 @@ fn ours_fired(timers: usize) {
     assert_eq!(RAN.get(), timers as u64);
 }
 
-fn fired(name: &'static str, timers: usize) -> Row {
+fn tokios_fired(runtime: &Runtime, timers: usize) {
+    let entered = runtime.enter();
+    // Outside of a task, whose budget would refuse most of these polls.
+    let pending = sleeps(timers, &mut Moments(7), Duration::from_millis(1));
+    drop(entered);
+    runtime.block_on(async {
+        for _ in 0..100 {
+            tokio::time::advance(MINUTE / 100).await;
+        }
+        tokio::time::advance(Duration::from_millis(2)).await;
+    });
+    let left = pending.iter().filter(|sleep| !sleep.is_elapsed()).count();
+    assert_eq!(left, 0);
+}
+
+fn fired(name: &'static str, timers: u64) -> Row {
+    Row { name, per: timers as u32, unit: "timer", ours: ours_fire(timers), peer: tokios_fire(timers) }
+}
+
+/// So many, made and fired.
+pub(super) fn ours_fire(timers: u64) -> Side {
+    Side::new("call_later, Clock", move || ours_fired(timers as usize))
+}
+
+pub(super) fn tokios_fire(timers: u64) -> Side {
     let runtime = tokio(true);
-    Row {
-        name,
-        per: timers as u32,
-        unit: "timer",
-        ours: Side::new("call_later, Clock", move || ours_fired(timers)),
-        peer: Side::new("tokio: sleep, paused clock", move || {
-            let entered = runtime.enter();
-            // Outside of a task, whose budget would refuse most of these polls.
-            let pending = sleeps(timers, &mut Moments(7), Duration::from_millis(1));
-            drop(entered);
-            runtime.block_on(async {
-                for _ in 0..100 {
-                    tokio::time::advance(MINUTE / 100).await;
-                }
-                tokio::time::advance(Duration::from_millis(2)).await;
-            });
-            let left = pending.iter().filter(|sleep| !sleep.is_elapsed()).count();
-            assert_eq!(left, 0);
-        }),
-        bar: Bar::Ratio(0.5),
-    }
+    Side::new("tokio: sleep, paused clock", move || tokios_fired(&runtime, timers as usize))
+}
+
+/// As many made and cancelled as there are pending.
+pub(super) fn ours_cancel(timers: u64) -> Side {
+    let batch = ours_cancelled(timers as usize);
+    Side::new("call_later, cancel", move || (0..timers / u64::from(BATCH)).for_each(|_| batch()))
+}
+
+pub(super) fn tokios_cancel(timers: u64) -> Side {
+    let batch = tokios_cancelled(timers as usize);
+    Side::new("tokio: sleep, polled, dropped", move || (0..timers / u64::from(BATCH)).for_each(|_| batch()))
 }

@@ -1,5 +1,5 @@
-//! System calls per job of the pool, one job at a time, per turn of the loop on smol, and per echo: `perf` counts those of a process that runs many jobs, less those of
-//! one that runs fewer. (strace would change who sleeps.)
+//! System calls: of a job of the pool, of a turn of the loop on smol, and of an echo. `perf` counts those of a process that
+//! does many, less those of one that does fewer. (strace would change who sleeps.)
 
 #[cfg(unix)]
 mod turns;
@@ -8,57 +8,113 @@ use std::env;
 use std::error::Error;
 use std::process::Command;
 
+use crate::echo;
+use crate::plan::{Group, Records, Unavailable};
+use crate::record::{Record, Value};
 use crate::rows::pool::jobs_in_a_row;
+use crate::runner::Effort;
 
-const FEWER: u64 = 20_000;
-const MORE: u64 = 120_000;
+/// A row: of which unit, and its two sides.
+struct Counted {
+    row: &'static str,
+    unit: &'static str,
+    sides: [(&'static str, What); 2],
+}
 
-/// What is printed.
-const LOOPS: [(&str, [Option<f64>; 2]); 3] =
-    [("park", [Some(4.1), Some(2.1)]), ("smol", [None, None]), ("tokio", [None, None])];
+#[derive(Clone, Copy)]
+enum What {
+    /// One job of the pool after the other, on the loop with this name.
+    Jobs(&'static str, bool),
+    /// Turns, called so.
+    Turns(&'static str),
+    /// Requests to the server with this name.
+    Echo(&'static str),
+}
 
-pub(crate) fn run() -> Result<bool, Box<dyn Error>> {
-    println!("{:<8} {:<10} {:>6}  bar", "loop", "cores", "calls");
-    let mut kept = true;
-    for (name, bars) in LOOPS {
-        for (one_core, bar) in [false, true].into_iter().zip(bars) {
-            let calls = (count(name, one_core, MORE)? - count(name, one_core, FEWER)?) / (MORE - FEWER) as f64;
-            let past = bar.is_some_and(|bar| calls > bar);
-            kept &= !past;
-            let cores = if one_core { "one" } else { "unpinned" };
-            let bar = bar.map_or_else(|| "none".to_owned(), |bar| bar.to_string());
-            println!("{name:<8} {cores:<10} {calls:>6.2}  {bar}{}", if past { " exceeded" } else { "" });
-        }
+const TOKIO: &str = "a task that awaits spawn_blocking";
+const SMOL: &str = "plain smol";
+
+const ROWS: [Counted; 9] = [
+    jobs("syscalls/a pool job, park", "through park", "park", false),
+    jobs("syscalls/a pool job, park, one core", "through park", "park", true),
+    jobs("syscalls/a pool job, smol", "through smol", "smol", false),
+    jobs("syscalls/a pool job, smol, one core", "through smol", "smol", true),
+    turns("syscalls/a tick", "a tick", ("a LoopingCall", "ticks"), "plain-ticks"),
+    turns("syscalls/a byte to oneself", "a byte", ("a coroutine that waits", "bytes"), "plain-bytes"),
+    turns("syscalls/the same with a timeout", "a byte", ("taken back each time", "bytes-timeout"), "plain-bytes"),
+    echoes("syscalls/an echo, Protocol", "Protocol"),
+    echoes("syscalls/an echo, coroutines", "coroutines"),
+];
+
+const fn jobs(row: &'static str, what: &'static str, name: &'static str, one_core: bool) -> Counted {
+    Counted {
+        row,
+        unit: "calls a job",
+        sides: [(what, What::Jobs(name, one_core)), (TOKIO, What::Jobs("tokio", one_core))],
     }
-    #[cfg(unix)]
-    for (what, name) in turns::TURNS {
-        let calls = (count(name, false, MORE / 10)? - count(name, false, FEWER / 10)?) / ((MORE - FEWER) / 10) as f64;
-        println!("{what:<44} {calls:>6.2}");
-    }
-    crate::echo::syscalls()?;
-    Ok(kept)
+}
+
+const fn turns(
+    row: &'static str,
+    unit: &'static str,
+    (what, name): (&'static str, &'static str),
+    plain: &'static str,
+) -> Counted {
+    Counted { row, unit, sides: [(what, What::Turns(name)), (SMOL, What::Turns(plain))] }
+}
+
+const fn echoes(row: &'static str, name: &'static str) -> Counted {
+    Counted { row, unit: "calls a request", sides: [(name, What::Echo(name)), (SMOL, What::Echo("smol"))] }
+}
+
+pub(crate) fn group() -> Group {
+    Group { rows: ROWS.iter().map(|counted| counted.row.to_owned()).collect(), measure: run }
+}
+
+fn run(effort: Effort) -> Records {
+    let records = ROWS.iter().filter(|counted| cfg!(unix) || !matches!(counted.sides[0].1, What::Turns(_)));
+    records
+        .map(|counted| {
+            let [ours, peer] = counted.sides.map(|(what, side)| Ok(Value::new(what, count(side, effort)?)));
+            ours.and_then(|ours| Ok(Record::once(counted.row, counted.unit, ours, Some(peer?))))
+        })
+        .collect()
+}
+
+/// System calls of one of them.
+fn count(what: What, effort: Effort) -> Result<f64, Box<dyn Error>> {
+    let least: u64 = if effort.is_quick() { 500 } else { 10_000 };
+    let (times, one_core, name) = match what {
+        What::Jobs(name, one_core) => ([2 * least, 12 * least], one_core, name),
+        What::Turns(name) => ([least / 5, least * 6 / 5], false, name),
+        What::Echo(name) => return echo::syscalls(name, [least, 11 * least]),
+    };
+    let [fewer, more] = times.map(|times| count_process(name, one_core, times));
+    Ok((more? - fewer?) / (times[1] - times[0]) as f64)
 }
 
 /// Those of a process that runs so many jobs.
-fn count(name: &str, one_core: bool, jobs: u64) -> Result<f64, Box<dyn Error>> {
+fn count_process(name: &str, one_core: bool, jobs: u64) -> Result<f64, Box<dyn Error>> {
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--"]).arg(env::current_exe()?);
     perf.args(["--jobs", name, &jobs.to_string()]);
     if one_core {
         perf.arg("--one-core");
     }
-    let output = perf.output().map_err(|error| format!("perf, which counts system calls, does not run: {error}"))?;
+    let missing = |error| Unavailable(format!("perf, which counts system calls, does not run: {error}"));
+    let output = perf.output().map_err(missing)?;
     let told = String::from_utf8_lossy(&output.stderr);
     let count = told.split(',').next().and_then(|count| count.trim().parse().ok());
-    count.ok_or_else(|| format!("perf cannot count system calls here: {told}").into())
+    Ok(count.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {told}")))?)
 }
 
 /// The process that is counted.
-pub(crate) fn jobs(name: &str, jobs: u64, one_core: bool) -> Result<bool, Box<dyn Error>> {
+pub(crate) fn jobs_here(arguments: &[String], one_core: bool) -> Result<(), Box<dyn Error>> {
+    let [name, jobs] = arguments else { return Err("--jobs wants a loop and a number".into()) };
+    let jobs = jobs.parse()?;
     #[cfg(unix)]
     if turns::run_one(name, jobs) {
-        return Ok(true);
+        return Ok(());
     }
-    jobs_in_a_row(name, jobs, one_core).ok_or_else(|| format!("there is no loop {name}"))?;
-    Ok(true)
+    Ok(jobs_in_a_row(name, jobs, one_core).ok_or_else(|| format!("there is no loop {name}"))?)
 }

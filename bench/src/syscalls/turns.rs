@@ -9,15 +9,6 @@ use smol::{Async, LocalExecutor, Timer};
 
 const TICK: Duration = Duration::from_micros(100);
 
-/// What is counted, and how it is called.
-pub(super) const TURNS: [(&str, &str); 5] = [
-    ("a tick of a LoopingCall", "ticks"),
-    ("a tick of plain smol", "plain-ticks"),
-    ("a byte to oneself, in a coroutine", "bytes"),
-    ("the same with a timeout that is taken back", "bytes-timeout"),
-    ("the same in plain smol", "plain-bytes"),
-];
-
 /// So many of what is called so. Says whether there is such a thing.
 pub(super) fn run_one(name: &str, times: u64) -> bool {
     match name {

@@ -1,0 +1,55 @@
+//! How many instructions a side executes, by callgrind: repeatable, where time is not.
+
+use std::env;
+use std::error::Error;
+use std::process::Command;
+
+use crate::plan::{self, Entry, Unavailable};
+use crate::record::Record;
+use crate::runner::Row;
+
+/// The parts whose rows have one thread and ask nothing of the system: of others the count would say little.
+const COUNTED: [&str; 4] = ["engine/", "coroutine/", "many/", "line/"];
+
+/// How often the operation runs. What the process does besides is in both counts.
+const TIMES: [u64; 2] = [200, 1200];
+
+/// Adds the instructions of both sides, where they are counted.
+pub(crate) fn add_to(record: &mut Record, row: &Row) -> Result<(), Box<dyn Error>> {
+    if COUNTED.iter().any(|part| row.name.starts_with(part)) {
+        record.ours.instructions = Some(count(row, "ours")?);
+        if let Some(peer) = &mut record.peer {
+            peer.instructions = Some(count(row, "peer")?);
+        }
+    }
+    Ok(())
+}
+
+fn count(row: &Row, side: &str) -> Result<f64, Box<dyn Error>> {
+    // A long operation need not run as often.
+    let times = TIMES.map(|times| (times / u64::from(row.per).div_ceil(10)).max(1));
+    let [fewer, more] = times.map(|times| callgrind(row.name, side, times));
+    Ok((more? - fewer?) / ((times[1] - times[0]) as f64 * f64::from(row.per)))
+}
+
+fn callgrind(name: &str, side: &str, times: u64) -> Result<f64, Box<dyn Error>> {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
+    valgrind.args(["--repeat", name, side, &times.to_string()]);
+    let output = valgrind.output().map_err(|error| Unavailable(format!("valgrind does not run: {error}")))?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let collected = told.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    collected.ok_or_else(|| format!("valgrind did not count: {told}").into())
+}
+
+/// The process that is counted.
+pub(crate) fn repeat(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let [name, side, times] = arguments else { return Err("--repeat wants a row, a side and a number".into()) };
+    let row = plan::all().into_iter().find_map(|entry| match entry {
+        Entry::Row(row) if row.name == *name => Some(row),
+        _ => None,
+    });
+    let row = row.ok_or("there is no such row")?;
+    row.side(side).ok_or("a side is ours or peer")?.repeat(times.parse()?);
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! What there is to measure, and in which process.
+//!
+//! Each entry has a process of its own, since what others leave of the heap counts: the same row may take half as long again
+//! behind another one. It prints its records as JSON, a line each.
+
+use std::env;
+use std::error::Error;
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::record::Record;
+use crate::runner::{Effort, Growth, Row, Size};
+use crate::{banks, echo, instructions, rows, syscalls, twisted};
+
+pub(crate) type Records = Result<Vec<Record>, Box<dyn Error>>;
+
+/// What is measured together.
+pub(crate) enum Entry {
+    Row(Row),
+    Size(Size),
+    Growth(Growth),
+    /// Has several rows.
+    Group(Group),
+}
+
+pub(crate) struct Group {
+    pub(crate) rows: Vec<String>,
+    pub(crate) measure: fn(Effort) -> Records,
+}
+
+/// What it wants is not here, such as Python. It may be measured elsewhere.
+#[derive(Debug)]
+pub(crate) struct Unavailable(pub(crate) String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl Error for Unavailable {}
+
+/// All of them, in the order of the table.
+pub(crate) fn all() -> Vec<Entry> {
+    let mut entries = rows::all();
+    entries.extend([twisted::group(), echo::group(), syscalls::group(), banks::group()].map(Entry::Group));
+    entries
+}
+
+impl Entry {
+    pub(crate) fn rows(&self) -> Vec<String> {
+        match self {
+            Entry::Row(row) => vec![row.name.to_owned()],
+            Entry::Size(size) => vec![size.name.to_owned()],
+            Entry::Growth(growth) => vec![growth.name.to_owned()],
+            Entry::Group(group) => group.rows.clone(),
+        }
+    }
+}
+
+/// The exit code of a process whose entry wants what is not here. Whatever else goes wrong has another.
+const UNAVAILABLE: u8 = 4;
+
+/// What the process of one entry does. Its first row is its name.
+pub(crate) fn measure_here(name: &str, effort: Effort, counts: bool) -> ExitCode {
+    let entry = all().into_iter().find(|entry| entry.rows().first().is_some_and(|row| row == name));
+    let records = match entry {
+        Some(Entry::Row(row)) => {
+            let mut record = row.measure(effort);
+            match if counts { instructions::add_to(&mut record, &row) } else { Ok(()) } {
+                Ok(()) => Ok(vec![record]),
+                Err(error) => Err(error),
+            }
+        }
+        Some(Entry::Size(size)) => Ok(vec![size.measure()]),
+        Some(Entry::Growth(growth)) => Ok(vec![growth.measure(effort)]),
+        Some(Entry::Group(group)) => (group.measure)(effort),
+        None => Err("there is no such row".into()),
+    };
+    let printed = records.and_then(|records| {
+        records.iter().try_for_each(|record| {
+            println!("{}", serde_json::to_string(record)?);
+            Ok(())
+        })
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            if error.is::<Unavailable>() { ExitCode::from(UNAVAILABLE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Measures an entry in a process of its own, and gives each record as it comes. Says whether it was available.
+pub(crate) fn measure_apart(
+    entry: &Entry,
+    options: &[&str],
+    mut each: impl FnMut(Record),
+) -> Result<bool, Box<dyn Error>> {
+    let rows = entry.rows();
+    let mut process =
+        Command::new(env::current_exe()?).args(["--entry", &rows[0]]).args(options).stdout(Stdio::piped()).spawn()?;
+    for line in BufReader::new(process.stdout.take().ok_or("it has a standard output")?).lines() {
+        each(serde_json::from_str(&line?)?);
+    }
+    let status = process.wait()?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(code) if code == i32::from(UNAVAILABLE) => Ok(false),
+        _ => Err(format!("{}: {status}", rows[0]).into()),
+    }
+}

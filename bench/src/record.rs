@@ -1,0 +1,219 @@
+//! What was measured: a record is a line of the table, and an element of what `--json` writes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::Limit;
+
+/// One comparison, measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Record {
+    pub(crate) row: String,
+    /// Of the numbers: what they are of what, such as "ns a callback".
+    pub(crate) unit: String,
+    pub(crate) ours: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<Value>,
+    /// Of samples that were taken next to each other: ours divided by the peer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio: Option<Spread>,
+    /// Of the same: ours less the peer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extra: Option<Spread>,
+    /// How it changes with a size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) curve: Option<Curve>,
+}
+
+/// Of one side.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Value {
+    /// What this side is.
+    pub(crate) what: String,
+    /// The median of what was measured.
+    pub(crate) median: f64,
+    /// A unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allocations: Option<f64>,
+    /// A unit, by callgrind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions: Option<f64>,
+    /// Whatever else is known, with its unit in the name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) more: BTreeMap<String, f64>,
+}
+
+impl Value {
+    pub(crate) fn new(what: impl Into<String>, median: f64) -> Value {
+        Value { what: what.into(), median, allocations: None, instructions: None, more: BTreeMap::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) greatest: f64,
+}
+
+impl Spread {
+    /// There is at least one sample.
+    pub(crate) fn of(samples: impl IntoIterator<Item = f64>) -> Spread {
+        let mut samples: Vec<f64> = samples.into_iter().collect();
+        samples.sort_by(f64::total_cmp);
+        Spread { least: samples[0], median: samples[samples.len() / 2], greatest: samples[samples.len() - 1] }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Curve {
+    /// What the sizes count.
+    pub(crate) along: String,
+    pub(crate) points: Vec<Point>,
+    /// The exponents: with ten times the size one of them costs 10 to the power of this times as much. None: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slope: Option<Slope>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Point {
+    pub(crate) size: f64,
+    pub(crate) ours: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Slope {
+    pub(crate) ours: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<f64>,
+}
+
+/// Of the line through the logarithms that leaves the least squares.
+pub(crate) fn slope(points: impl IntoIterator<Item = (f64, f64)>) -> f64 {
+    let points: Vec<_> = points.into_iter().map(|(size, cost)| (size.ln(), cost.ln())).collect();
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    let (sizes, costs) = (mean(|point| point.0), mean(|point| point.1));
+    let both: f64 = points.iter().map(|(size, cost)| (size - sizes) * (cost - costs)).sum();
+    both / points.iter().map(|(size, _)| (size - sizes).powi(2)).sum::<f64>()
+}
+
+impl Record {
+    /// Two numbers of which each was measured once.
+    pub(crate) fn once(row: impl Into<String>, unit: impl Into<String>, ours: Value, peer: Option<Value>) -> Record {
+        let pair = peer.as_ref().map(|peer| (ours.median, peer.median));
+        Record {
+            row: row.into(),
+            unit: unit.into(),
+            ours,
+            peer,
+            ratio: pair.map(|(ours, peer)| Spread::of([ours / peer])),
+            extra: pair.map(|(ours, peer)| Spread::of([ours - peer])),
+            curve: None,
+        }
+    }
+
+    /// From samples, of which those at the same place were taken next to each other.
+    pub(crate) fn paired(
+        row: impl Into<String>,
+        unit: impl Into<String>,
+        (ours, ours_samples): (&str, &[f64]),
+        (peer, peer_samples): (&str, &[f64]),
+    ) -> Record {
+        let pairs = || ours_samples.iter().zip(peer_samples);
+        let median = |samples: &[f64]| Spread::of(samples.iter().copied()).median;
+        Record {
+            row: row.into(),
+            unit: unit.into(),
+            ours: Value::new(ours, median(ours_samples)),
+            peer: Some(Value::new(peer, median(peer_samples))),
+            ratio: Some(Spread::of(pairs().map(|(ours, peer)| ours / peer))),
+            extra: Some(Spread::of(pairs().map(|(ours, peer)| ours - peer))),
+            curve: None,
+        }
+    }
+
+    /// How it changes with a size.
+    pub(crate) fn curve(row: &str, unit: &str, ours: &str, peer: &str, along: &str, points: Vec<Point>) -> Record {
+        // Where it is small other things count.
+        const DECADES: usize = 3;
+        let last = &points[points.len().saturating_sub(DECADES)..];
+        let peers: Option<Vec<_>> = last.iter().map(|point| Some((point.size, point.peer?))).collect();
+        let slope = (last.len() > 1)
+            .then(|| Slope { ours: slope(last.iter().map(|point| (point.size, point.ours))), peer: peers.map(slope) });
+        // The greatest that both have.
+        let compared = points.iter().rev().find(|point| point.peer.is_some()).unwrap_or(&points[points.len() - 1]);
+        let peer = compared.peer.map(|median| Value::new(peer, median));
+        let mut record = Record::once(row, unit, Value::new(ours, compared.ours), peer);
+        record.curve = Some(Curve { along: along.into(), points, slope });
+        record
+    }
+}
+
+/// Above the lines.
+pub(crate) fn print_header() {
+    println!(
+        "{:<44} {:>10} {:>10}  {:<26} {:>13} {:>15}  {:<17} sides",
+        "row", "ours", "peer", "ours : peer (min..max)", "allocations", "instructions", "bound"
+    );
+}
+
+/// As many digits as tell something.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        middle if middle >= 10.0 => format!("{value:.1}"),
+        small if small < 0.1 && small > 0.0 => format!("{value:.4}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn pair(of: impl Fn(&Value) -> Option<f64>, record: &Record) -> String {
+    let ours = of(&record.ours).map(number);
+    let peer = record.peer.as_ref().and_then(of).map(number);
+    match (ours, peer) {
+        (None, None) => String::new(),
+        (ours, peer) => format!("{} / {}", ours.as_deref().unwrap_or("-"), peer.as_deref().unwrap_or("-")),
+    }
+}
+
+/// One line, and one more for a curve.
+pub(crate) fn print(record: &Record, limit: Option<Limit>, slack: f64) {
+    let spread = |spread: Spread, unit| {
+        let [least, median, greatest] = [spread.least, spread.median, spread.greatest].map(number);
+        if least == greatest { format!("{median}{unit}") } else { format!("{median}{unit} ({least}..{greatest})") }
+    };
+    let compared = match (limit, record.extra, record.ratio) {
+        (Some(Limit::Extra(_)), Some(extra), _) => spread(extra, " more"),
+        (_, _, Some(ratio)) => spread(ratio, ""),
+        _ => String::new(),
+    };
+    let bound = limit.map_or_else(String::new, |limit| {
+        format!("{}{}", limit.shown(slack), if limit.keeps(record, slack) { "" } else { " passed" })
+    });
+    let peer = record.peer.as_ref();
+    println!(
+        "{:<44} {:>10} {:>10}  {compared:<26} {:>13} {:>15}  {bound:<17} {}{}, {}",
+        record.row,
+        number(record.ours.median),
+        peer.map_or_else(String::new, |peer| number(peer.median)),
+        pair(|value| value.allocations, record),
+        pair(|value| value.instructions, record),
+        record.ours.what,
+        peer.map_or_else(String::new, |peer| format!(" / {}", peer.what)),
+        record.unit,
+    );
+    if let Some(curve) = &record.curve {
+        let points = curve.points.iter().map(|point| {
+            let peer = point.peer.map_or_else(String::new, |peer| format!(" / {}", number(peer)));
+            format!("{}: {}{peer}", point.size, number(point.ours))
+        });
+        let slope = curve.slope.map_or_else(String::new, |slope| {
+            let peer = slope.peer.map_or_else(String::new, |peer| format!(" / {peer:.2}"));
+            format!("; slope {:.2}{peer}", slope.ours)
+        });
+        println!("    of {} {}{slope}", points.collect::<Vec<_>>().join(", "), curve.along);
+    }
+}
