@@ -16,6 +16,8 @@ const FILE: &str = include_str!("../bounds.toml");
 pub(crate) enum Limit {
     /// The median of ours divided by the peer's.
     Ratio(f64),
+    /// The median of that again: at least so much, where more is better.
+    Least(f64),
     /// The best of those: not more beyond their spread.
     Best(f64),
     /// The median of ours less the peer's.
@@ -38,6 +40,7 @@ impl Limit {
     /// Also when the record has nothing of that kind.
     pub(crate) fn keeps(self, record: &Record, slack: f64) -> bool {
         let (measured, most) = match self {
+            Limit::Least(least) => return record.ratio.is_some_and(|ratio| ratio.median >= least / slack),
             Limit::Ratio(most) => (record.ratio.map(|ratio| ratio.median), most * slack),
             Limit::Best(most) => (record.ratio.map(|ratio| ratio.least), most * slack),
             Limit::Extra(most) => (record.extra.map(|extra| extra.median), most * slack),
@@ -53,6 +56,7 @@ impl Limit {
     pub(crate) fn shown(self, slack: f64) -> String {
         match self {
             Limit::Ratio(most) => format!("{:.2}", most * slack),
+            Limit::Least(least) => format!("least {:.2}", least / slack),
             Limit::Best(most) => format!("best {:.2}", most * slack),
             Limit::Extra(most) => format!("{:.2} more", most * slack),
             Limit::Most(most) => format!("most {}", most * slack),
@@ -128,6 +132,9 @@ mod tests {
             assert!(!less.keeps(&record, 1.0), "{less:?}");
             assert!(less.keeps(&record, 1.1), "{less:?}");
         }
+        assert!(Limit::Least(0.6).keeps(&record, 1.0));
+        assert!(!Limit::Least(0.61).keeps(&record, 1.0));
+        assert!(Limit::Least(0.61).keeps(&record, 1.1));
         assert!(Limit::Extra(-4.0).keeps(&record, 1.0));
         assert!(!Limit::Extra(-4.1).keeps(&record, 1.0));
     }

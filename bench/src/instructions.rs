@@ -27,7 +27,8 @@ pub(crate) fn add_to(record: &mut Record, row: &Row) -> Result<(), Box<dyn Error
 
 fn count(row: &Row, side: &str) -> Result<f64, Box<dyn Error>> {
     // A long operation need not run as often.
-    let times = TIMES.map(|times| (times / u64::from(row.per).div_ceil(10)).max(1));
+    let [fewer, more] = TIMES.map(|times| (times / u64::from(row.per).div_ceil(10)).max(1));
+    let times = [fewer, more.max(fewer + 1)];
     let [fewer, more] = times.map(|times| callgrind(row.name, side, times));
     Ok((more? - fewer?) / ((times[1] - times[0]) as f64 * f64::from(row.per)))
 }

@@ -8,11 +8,12 @@
 //! - `plan`: what there is to measure, and in which process;
 //! - `runner`: takes the samples; `count` is the allocator that counts, `instructions` asks callgrind;
 //! - `record`: what was measured, and its line of the table; `bounds`: how far it may go;
-//! - `machine`: where.
+//! - `machine`: where; `docs`: the tables and plots of the documentation.
 
 mod banks;
 mod bounds;
 mod count;
+mod docs;
 mod echo;
 mod instructions;
 mod machine;
@@ -59,6 +60,9 @@ struct Options {
     /// Count instructions too, where a row has one thread: valgrind does it, and takes some minutes
     #[arg(long)]
     instructions: bool,
+    /// Measure nothing: fill the tables and draw the plots of docs/performance.md from what `--json` wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "json", "only", "quick", "instructions"])]
+    docs: Option<PathBuf>,
     /// The entry with this name, in this process
     #[arg(long, hide = true)]
     entry: Option<String>,
@@ -161,6 +165,7 @@ fn main() -> ExitCode {
         Options { repeat: Some(repeat), .. } => instructions::repeat(repeat),
         Options { jobs: Some(jobs), .. } => syscalls::jobs_here(jobs, options.one_core),
         Options { echo_server: Some(name), .. } => echo::run_one(name),
+        Options { docs: Some(path), .. } => docs::write(path),
         _ => run_all(&options),
     };
     match done {

@@ -136,11 +136,11 @@ fn resident(servers: &[Server], many: usize) -> Result<BTreeMap<&'static str, Va
 }
 
 fn time_row(ours: &str, peer: &str, connections: usize) -> String {
-    format!("echo/{ours} beside {peer}, {connections}")
+    format!("echo/{connections}: {ours} beside {peer}")
 }
 
 fn memory_row(ours: &str, peer: &str) -> String {
-    format!("echo/memory of {ours} beside {peer}")
+    format!("echo/memory: {ours} beside {peer}")
 }
 
 fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -4,6 +4,7 @@ mod coroutine;
 mod engine;
 mod growth;
 mod line;
+mod load;
 mod many;
 mod net;
 mod once;
@@ -29,5 +30,5 @@ pub(crate) fn all() -> Vec<Entry> {
     ];
     let sizes = sizes.into_iter().flatten().map(Entry::Size);
     let rows = rows.into_iter().flatten().map(Entry::Row);
-    sizes.chain(rows).chain(growth::all().into_iter().map(Entry::Growth)).collect()
+    sizes.chain(rows).chain(growth::all().into_iter().map(Entry::Growth)).chain([Entry::Group(load::group())]).collect()
 }

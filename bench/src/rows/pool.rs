@@ -21,7 +21,6 @@ pub(crate) fn rows() -> Vec<Row> {
         one_at_a_time("pool/one at a time, unpinned", Cores::Any, false),
         one_at_a_time("pool/one at a time, one core, CPU", Cores::One, true),
         one_at_a_time("pool/one at a time, across two, CPU", Cores::Two, true),
-        one_at_a_time("pool/one at a time, unpinned, CPU", Cores::Any, true),
         beside_bare_wakes(),
     ];
     rows.extend(other_peers());
@@ -37,16 +36,16 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-const OURS: &str = "defer_to_thread, callback, park";
-const TOKIO: &str = "tokio: a task per job that awaits spawn_blocking";
+pub(super) const OURS: &str = "defer_to_thread, callback, park";
+pub(super) const TOKIO: &str = "tokio: a task per job that awaits spawn_blocking";
 
 const IN_A_ROW: u64 = 200;
 
-fn pool(threads: usize, cores: Cores) -> ThreadPool {
+pub(super) fn pool(threads: usize, cores: Cores) -> ThreadPool {
     ThreadPool::builder().max_threads(threads).on_thread_start(move || cores.pin_worker()).build()
 }
 
-fn tokio(threads: usize, cores: Cores) -> Runtime {
+pub(super) fn tokio(threads: usize, cores: Cores) -> Runtime {
     Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(threads)
@@ -56,7 +55,7 @@ fn tokio(threads: usize, cores: Cores) -> Runtime {
 }
 
 /// What the jobs do.
-fn job(number: u64) -> u64 {
+pub(super) fn job(number: u64) -> u64 {
     black_box(number) + 1
 }
 
@@ -275,14 +274,16 @@ fn ten_idle() -> Row {
     }
 }
 
-/// Those that run no callback on a loop, and what is left when everything else is taken away.
+/// Those that run no callback on a loop, and what is left when everything else is taken away. All of it on one core: threads
+/// stay on the core of the one that starts them.
 fn other_peers() -> Vec<Row> {
-    let row = |name, peer| {
-        let pool = pool(1, Cores::Any);
-        let ours = Side::new(OURS, move || ours_in_a_row(&pool));
-        Row { name, per: IN_A_ROW as u32, unit: "job", ours, peer }
+    let cores = Cores::One;
+    let row = |name, peer: Side| {
+        let pool = pool(1, cores);
+        let ours = side(OURS, cores, false, move || ours_in_a_row(&pool));
+        Row { name, per: IN_A_ROW as u32, unit: "job", ours, peer: peer.on(cores) }
     };
-    let runtime = tokio(1, Cores::Any);
+    let runtime = tokio(1, cores);
     let handles = Side::new("tokio: spawn_blocking, its JoinHandle awaited", move || {
         runtime.block_on(async {
             for number in 0..IN_A_ROW {
@@ -331,8 +332,8 @@ fn on_smol() -> Vec<Row> {
     vec![
         row("pool/through smol, one core", Cores::One, false),
         row("pool/through smol, across two", Cores::Two, false),
-        row("pool/through smol, unpinned", Cores::Any, false),
-        row("pool/through smol, unpinned, CPU", Cores::Any, true),
+        row("pool/through smol, one core, CPU", Cores::One, true),
+        row("pool/through smol, across two, CPU", Cores::Two, true),
     ]
 }
 

@@ -1,0 +1,78 @@
+//! Fills the tables and draws the plots of docs/performance.md from what `--json` wrote.
+//!
+//! In that file a table stands between `<!-- KIND PREFIX -->` and `<!-- end -->`: the rows whose names begin so.
+
+mod plots;
+mod tables;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use crate::Report;
+
+const END: &str = "<!-- end -->";
+
+pub(crate) fn write(report: &Path) -> Result<(), Box<dyn Error>> {
+    let report: Report = serde_json::from_str(&fs::read_to_string(report)?)?;
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let text = docs.join("performance.md");
+    fs::write(&text, fill(&fs::read_to_string(&text)?, &report)?)?;
+    plots::draw(&report, &docs)
+}
+
+/// The text with what is between each pair of marks replaced.
+fn fill(text: &str, report: &Report) -> Result<String, Box<dyn Error>> {
+    let mut filled = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        filled.push_str(line);
+        filled.push('\n');
+        let Some(mark) = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->")) else { continue };
+        let (kind, prefix) = mark.split_once(' ').unwrap_or((mark, ""));
+        filled.push_str(&tables::table(kind, prefix, report).map_err(|error| format!("{line}: {error}"))?);
+        if !lines.any(|line| line == END) {
+            return Err(format!("{line} has no {END}").into());
+        }
+        filled.push_str(END);
+        filled.push('\n');
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+    use crate::record::{Record, Value};
+
+    fn report() -> Report {
+        let record = Record::once("part/a row", "ns a thing", Value::new("ours", 1.0), Some(Value::new("theirs", 2.0)));
+        Report { machine: Machine::this(), records: vec![record] }
+    }
+
+    #[test]
+    fn what_is_between_the_marks_is_replaced_and_the_rest_stays() {
+        let text = "before\n<!-- rows part/ -->\nold\n<!-- end -->\nbehind\n";
+        let filled = fill(text, &report()).unwrap();
+        assert!(filled.starts_with("before\n<!-- rows part/ -->\n| "), "{filled}");
+        assert!(filled.ends_with("|\n<!-- end -->\nbehind\n"), "{filled}");
+        assert!(
+            filled.contains("| **a row**: ours; beside theirs | 1.00 | 2.00 | 0.50 |") && !filled.contains("old"),
+            "{filled}"
+        );
+        assert_eq!(fill(&filled, &report()).unwrap(), filled);
+    }
+
+    #[test]
+    fn a_table_of_nothing_an_unknown_kind_and_a_missing_end_are_told() {
+        for (text, part) in [
+            ("<!-- rows other/ -->\n<!-- end -->\n", "no row"),
+            ("<!-- something part/ -->\n<!-- end -->\n", "no kind"),
+            ("<!-- rows part/ -->\n", "has no <!-- end -->"),
+        ] {
+            let told = fill(text, &report()).unwrap_err().to_string();
+            assert!(told.contains(part), "{told}");
+        }
+    }
+}

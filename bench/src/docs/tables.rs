@@ -1,0 +1,144 @@
+//! Tables in Markdown.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use crate::Report;
+use crate::record::{self, Record, Value};
+
+/// The table of that kind, of the rows whose names begin so.
+pub(super) fn table(kind: &str, prefix: &str, report: &Report) -> Result<String, Box<dyn Error>> {
+    if kind == "machine" {
+        return Ok(machine(report));
+    }
+    let records: Vec<_> = report.records.iter().filter(|record| record.row.starts_with(prefix)).collect();
+    if records.is_empty() {
+        return Err("no row begins so".into());
+    }
+    match kind {
+        "rows" => Ok(rows(&records)),
+        "growth" => Ok(growth(&records)),
+        "values" => Ok(values(&records)),
+        _ => Err("no kind of table is called so".into()),
+    }
+}
+
+fn machine(report: &Report) -> String {
+    let machine = &report.machine;
+    format!(
+        "{}, {} processors, {}; {}; {}.\n",
+        machine.processor, machine.processors, machine.system, machine.rust, machine.date
+    )
+}
+
+fn line(cells: impl IntoIterator<Item = String>) -> String {
+    format!("| {} |\n", cells.into_iter().collect::<Vec<_>>().join(" | "))
+}
+
+/// What is behind the slash.
+fn short(record: &Record) -> String {
+    record.row.split_once('/').map_or(&*record.row, |(_, name)| name).to_owned()
+}
+
+/// Ours and the peer's, where there are both.
+fn pair(record: &Record, of: impl Fn(&Value) -> Option<f64>) -> String {
+    let shown = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), rounded);
+    match (of(&record.ours), record.peer.as_ref()) {
+        (None, _) => String::new(),
+        (ours, Some(peer)) => format!("{}, {}", shown(ours), shown(of(peer))),
+        (ours, None) => shown(ours),
+    }
+}
+
+/// Counts, most of which are whole.
+fn rounded(value: f64) -> String {
+    if value.fract().abs() < 0.005 { format!("{value:.0}") } else { number(value) }
+}
+
+/// What of a value stands below which head.
+type Column = (&'static str, fn(&Value) -> Option<f64>);
+
+/// One line each, with the two sides.
+fn rows(records: &[&Record]) -> String {
+    let has = |(_, of): &Column| records.iter().any(|record| of(&record.ours).is_some());
+    let columns: [Column; 2] =
+        [("allocations", |value| value.allocations), ("instructions", |value| value.instructions)];
+    let columns: Vec<_> = columns.into_iter().filter(has).collect();
+    let heads = ["", "ours", "peer", "ratio", "unit"].into_iter().chain(columns.iter().map(|(head, _)| *head));
+    let mut text = line(heads.map(str::to_owned));
+    text.push_str(&format!("| --- | ---: | ---: | --- | --- |{}\n", " --- |".repeat(columns.len())));
+    for record in records {
+        let peer = record.peer.as_ref();
+        let what = peer.map_or_else(String::new, |peer| format!("; beside {}", peer.what));
+        let ratio = record.ratio.map_or_else(String::new, |ratio| {
+            let [least, median, greatest] = [ratio.least, ratio.median, ratio.greatest].map(number);
+            if least == greatest { median } else { format!("{median} ({least}..{greatest})") }
+        });
+        let cells = [
+            format!("**{}**: {}{what}", short(record), record.ours.what),
+            number(record.ours.median),
+            peer.map_or_else(String::new, |peer| number(peer.median)),
+            ratio,
+            record.unit.clone(),
+        ];
+        text.push_str(&line(cells.into_iter().chain(columns.iter().map(|(_, of)| pair(record, of)))));
+    }
+    text
+}
+
+/// One line each, with the cost at each size.
+fn growth(records: &[&Record]) -> String {
+    let mut text = line(["", "", "at each size: ours, peer", "slope: ours, peer"].map(str::to_owned));
+    text.push_str("| --- | --- | --- | --- |\n");
+    for record in records {
+        let Some(curve) = &record.curve else { continue };
+        let points = curve.points.iter().map(|point| {
+            let peer = point.peer.map_or_else(String::new, |peer| format!(", {}", number(peer)));
+            format!("{}: {}{peer}", thousands(point.size), number(point.ours))
+        });
+        let slope = curve.slope.map_or_else(String::new, |slope| {
+            let peer = slope.peer.map_or_else(String::new, |peer| format!(", {peer:.2}"));
+            format!("{:.2}{peer}", slope.ours)
+        });
+        let peer = record.peer.as_ref().map_or("", |peer| peer.what.as_str());
+        text.push_str(&line([
+            format!("**{}**, {}", short(record), record.unit),
+            format!("beside {peer}"),
+            points.collect::<Vec<_>>().join("; "),
+            slope,
+        ]));
+    }
+    text
+}
+
+fn number(value: f64) -> String {
+    if value.abs() < 1000.0 { record::number(value) } else { thousands(value) }
+}
+
+pub(super) fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut shown = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// One line for each side that there is, with all that is known of it.
+fn values(records: &[&Record]) -> String {
+    let mut seen = BTreeSet::new();
+    let sides = records.iter().flat_map(|record| [Some(&record.ours), record.peer.as_ref()]).flatten();
+    let values: Vec<_> = sides.filter(|value| seen.insert(&value.what)).collect();
+    let heads: BTreeSet<_> = values.iter().flat_map(|value| value.more.keys()).collect();
+    let unit = records[0].unit.clone();
+    let mut text = line([String::new(), unit].into_iter().chain(heads.iter().map(|head| (*head).clone())));
+    text.push_str(&format!("| --- | ---: |{}\n", " ---: |".repeat(heads.len())));
+    for value in values {
+        let more = heads.iter().map(|head| value.more.get(*head).copied().map_or_else(String::new, number));
+        text.push_str(&line([value.what.clone(), number(value.median)].into_iter().chain(more)));
+    }
+    text
+}
