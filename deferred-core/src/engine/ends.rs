@@ -2,14 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
-
-use super::raw::{Block, Chain, Place, Source};
+use super::raw::{BlockRef, Chain, Place, Source};
 use super::{Handle, Left, call, never_unwinding, run, settle};
 use crate::error::{Cancelled, Cycle, Fault};
 
 /// A block that has just been fired, for the loop to run. None if it had been fired before.
-pub(crate) struct Firing(Option<Rc<Block>>);
+pub(crate) struct Firing(Option<BlockRef>);
 
 impl<T: 'static, E: Fault> Chain<T, E> {
     /// What a callback on a ready Deferred has left: its result, or a block that waits for it. Not its own block:
@@ -82,7 +80,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
 
     /// Fires `source` with the result.
     pub(crate) fn feed(self, source: Source<T, E>) {
-        if Rc::ptr_eq(self.block(), source.block()) {
+        if self.block().is(source.block()) {
             let block = source.into_block();
             let fired = block.interrupt(Cycle::new().into());
             drop(self);
@@ -162,7 +160,7 @@ impl Firing {
         }
     }
 
-    pub(super) fn into_block(self) -> Option<Rc<Block>> {
+    pub(super) fn into_block(self) -> Option<BlockRef> {
         self.0
     }
 }

@@ -2,15 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::rc::Rc;
-
-use super::raw::Block;
+use super::raw::BlockRef;
 use super::run;
 use crate::error::Cancelled;
 
 /// A handle to a block, with no type and no right to either end.
 #[derive(Clone)]
-pub(crate) struct Handle(pub(super) Rc<Block>);
+pub(crate) struct Handle(pub(super) BlockRef);
 
 impl Handle {
     pub(crate) fn cancel(&self, why: &Cancelled) {

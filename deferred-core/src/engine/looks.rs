@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::raw::Block;
+use super::raw::{Block, BlockRef};
 
 impl Block {
     /// Its result is there, and a loop may take it through the stages.
@@ -25,7 +25,15 @@ impl Block {
     }
 
     /// The block that this one waits for, if it waits for one that still is there.
-    pub(super) fn awaited(&self) -> Option<Rc<Block>> {
+    pub(super) fn awaited(&self) -> Option<BlockRef> {
         if self.is_waiting() { self.state.toward() } else { None }
+    }
+}
+
+impl BlockRef {
+    /// Whether it is the same block.
+    #[inline(always)]
+    pub(super) fn is(&self, other: &BlockRef) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 }

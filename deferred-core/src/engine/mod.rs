@@ -38,6 +38,7 @@ mod looks;
 #[allow(unsafe_code)]
 mod raw;
 mod run;
+mod spare;
 mod state;
 pub(crate) mod woken;
 

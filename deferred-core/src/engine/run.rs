@@ -7,26 +7,26 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::Firing;
-use super::raw::{Block, Step};
+use super::raw::{BlockRef, Step};
 use super::woken::{self, Woken};
 use crate::error::{Abandoned, Cancelled, Cycle};
 
 /// One thing for the loop to do.
 enum Job {
     /// Takes a busy block through its next stage.
-    Step(Rc<Block>),
+    Step(BlockRef),
     /// The resolver of the block was dropped.
-    Abandon(Rc<Block>),
+    Abandon(BlockRef),
     /// Ends one pause.
-    Unpause(Rc<Block>),
+    Unpause(BlockRef),
     /// Passes a cancel on; the number is that of the cancel.
-    Cancel(Rc<Block>, Cancelled, u64),
+    Cancel(BlockRef, Cancelled, u64),
     /// Runs what has been woken.
     Resume(Pin<Rc<dyn Woken>>),
     /// Does what is to come after what was dropped before it.
     Call(Box<dyn FnOnce() -> Option<Firing>>),
     /// Runs a block that was fired.
-    Run(Rc<Block>),
+    Run(BlockRef),
 }
 
 /// What [`LEVEL`] is outside the engine.
@@ -75,7 +75,7 @@ extern "C" fn drain(outer: usize) -> usize {
 }
 
 /// Takes the block, if it has a result that its stages may have, through them.
-pub(super) fn start(block: &Rc<Block>) {
+pub(super) fn start(block: &BlockRef) {
     if let Some(block) = begin(block.clone()) {
         inside(|| run(block));
     }
@@ -83,14 +83,14 @@ pub(super) fn start(block: &Rc<Block>) {
 
 /// Takes a block that has just been fired, if it is not paused, through its stages.
 #[inline(always)]
-pub(super) fn start_fired(block: Rc<Block>) {
+pub(super) fn start_fired(block: BlockRef) {
     // One that somebody holds and that has no stages is as it should be.
     if !(block.is_done() && block.is_held()) {
         run_fired(block);
     }
 }
 
-fn run_fired(block: Rc<Block>) {
+fn run_fired(block: BlockRef) {
     inside(|| {
         if let Some(block) = fired(block) {
             run(block);
@@ -101,7 +101,7 @@ fn run_fired(block: Rc<Block>) {
 /// Takes a busy block through its stages, and all that follows. The stack of jobs is needed only where something was
 /// dropped.
 #[inline(always)]
-fn run(mut block: Rc<Block>) {
+fn run(mut block: BlockRef) {
     loop {
         if LEVEL.get() != INSIDE {
             return work(Some(block));
@@ -118,15 +118,15 @@ fn new_cancel() -> u64 {
     CANCELS.get()
 }
 
-pub(super) fn cancel_now(block: Rc<Block>, why: &Cancelled) {
+pub(super) fn cancel_now(block: BlockRef, why: &Cancelled) {
     level(Job::Cancel(block, why.clone(), new_cancel()));
 }
 
-pub(super) fn cancel_soon(block: Rc<Block>, why: &Cancelled) {
+pub(super) fn cancel_soon(block: BlockRef, why: &Cancelled) {
     soon(Job::Cancel(block, why.clone(), new_cancel()));
 }
 
-pub(super) fn pass_cancel(block: Rc<Block>, why: &Cancelled) {
+pub(super) fn pass_cancel(block: BlockRef, why: &Cancelled) {
     let number = PASSING.get().unwrap_or_else(new_cancel);
     soon(Job::Cancel(block, why.clone(), number));
 }
@@ -157,15 +157,15 @@ pub(super) fn note_woken() -> bool {
     level != OUTSIDE
 }
 
-pub(super) fn unpause_now(block: Rc<Block>) {
+pub(super) fn unpause_now(block: BlockRef) {
     level(Job::Unpause(block));
 }
 
-pub(super) fn unpause_soon(block: Rc<Block>) {
+pub(super) fn unpause_soon(block: BlockRef) {
     soon(Job::Unpause(block));
 }
 
-pub(super) fn abandon_soon(block: &Rc<Block>) {
+pub(super) fn abandon_soon(block: &BlockRef) {
     if !block.is_fired() {
         soon(Job::Abandon(block.clone()));
     }
@@ -194,7 +194,7 @@ fn level(job: Job) {
 
 /// Takes a busy block through its stages, and does all that follows and that is queued with this level.
 #[inline(never)]
-fn work(mut next: Option<Rc<Block>>) {
+fn work(mut next: Option<BlockRef>) {
     // What is left to do lies on top of the queue, the next on top. A level that is called from here puts its own above
     // that, and takes all of it away.
     let mut left = 0;
@@ -217,7 +217,7 @@ fn work(mut next: Option<Rc<Block>>) {
 /// What the last job has dropped comes before what else is left, the first drop first, and before the next step of the
 /// block that ran. Says by how many the jobs have become more.
 #[cold]
-fn collect(next: Option<Rc<Block>>) -> usize {
+fn collect(next: Option<BlockRef>) -> usize {
     let level = LEVEL.get();
     LEVEL.set(level & WOKEN | INSIDE);
     let dropped = (level & !WOKEN) - INSIDE;
@@ -232,7 +232,7 @@ fn collect(next: Option<Rc<Block>>) -> usize {
 }
 
 #[cold]
-fn perform(job: Job) -> Option<Rc<Block>> {
+fn perform(job: Job) -> Option<BlockRef> {
     match job {
         Job::Step(block) => step(block),
         Job::Abandon(block) => abandon(block),
@@ -249,7 +249,7 @@ fn perform(job: Job) -> Option<Rc<Block>> {
 
 /// Makes a block that can run busy.
 #[inline(always)]
-fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
+fn begin(block: BlockRef) -> Option<BlockRef> {
     if !block.can_run() {
         return None;
     }
@@ -260,7 +260,7 @@ fn begin(block: Rc<Block>) -> Option<Rc<Block>> {
 /// Takes a busy block through its stages, up to one after which there is something else to do. Gives the busy block whose
 /// step is next.
 #[inline(always)]
-fn step(block: Rc<Block>) -> Option<Rc<Block>> {
+fn step(block: BlockRef) -> Option<BlockRef> {
     // What the stage has dropped comes before the next one.
     match block.step(|| LEVEL.get() == INSIDE) {
         Step::Result => Some(block),
@@ -284,7 +284,7 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
 
 /// What is to be done with a block that has just been fired.
 #[inline(always)]
-fn fired(block: Rc<Block>) -> Option<Rc<Block>> {
+fn fired(block: BlockRef) -> Option<BlockRef> {
     if block.has_canceller() {
         block.drop_canceller();
     }
@@ -293,8 +293,8 @@ fn fired(block: Rc<Block>) -> Option<Rc<Block>> {
 
 /// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
 #[inline(never)]
-fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
-    if Rc::ptr_eq(&block, &inner) {
+fn join(block: BlockRef, inner: BlockRef) -> Option<BlockRef> {
+    if block.is(&inner) {
         block.refuse(Cycle::new().into());
         return Some(block);
     }
@@ -307,7 +307,7 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
         // A tail call: all that is left is to pass the result on. The one that waits for it waits for `inner` instead,
         // and this block is out of the chain, which so stays as long as it was.
         match block.take_give() {
-            Some(to) if !Rc::ptr_eq(&to, &inner) => {
+            Some(to) if !to.is(&inner) => {
                 block.hand_over(&to);
                 wait_for(to, inner);
                 return None;
@@ -323,12 +323,12 @@ fn join(block: Rc<Block>, inner: Rc<Block>) -> Option<Rc<Block>> {
 
 /// Has `block`, which waits, wait for `inner`.
 #[inline]
-pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
+pub(super) fn wait_for(block: BlockRef, mut inner: BlockRef) {
     // One that would only pass on what it waits for itself is left out as well.
     while inner.only_passes_on() {
-        let Some(next) = inner.awaited().filter(|next| !Rc::ptr_eq(next, &block)) else { break };
+        let Some(next) = inner.awaited().filter(|next| !next.is(&block)) else { break };
         let give = next.take_give();
-        debug_assert!(give.is_some_and(|to| Rc::ptr_eq(&to, &inner)));
+        debug_assert!(give.is_some_and(|to| to.is(&inner)));
         inner.hand_over(&block);
         inner = next;
     }
@@ -336,7 +336,7 @@ pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
     inner.push_give(block);
 }
 
-fn abandon(block: Rc<Block>) -> Option<Rc<Block>> {
+fn abandon(block: BlockRef) -> Option<BlockRef> {
     // A canceller that decides fires it in a moment, whatever it has dropped.
     if block.is_fired() || block.state.is_cancelling() || !block.interrupt(Abandoned::new().into()) {
         return None;
@@ -347,7 +347,7 @@ fn abandon(block: Rc<Block>) -> Option<Rc<Block>> {
 /// Cancels what `block` stands for now: itself while unfired, else what it waits for.
 ///
 /// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a circle.
-fn cancel(mut block: Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> {
+fn cancel(mut block: BlockRef, why: &Cancelled, number: u64) -> Option<BlockRef> {
     while block.is_fired() {
         if block.state.pass_cancel(number) {
             return None;

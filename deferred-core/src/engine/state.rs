@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::rc::{Rc, Weak};
 
-use super::raw::{Block, Place};
+use super::raw::{Block, BlockRef, Place};
 
 /// The bits of the status. A byte, since a larger word that is changed by the byte and then read whole stalls.
 mod bit {
@@ -128,16 +129,16 @@ impl<M> State<M> {
     }
 
     /// Notes what it waits for.
-    pub(super) fn set_toward(&self, inner: &Rc<Block>) {
-        self.toward.set(Some(Rc::downgrade(inner)));
+    pub(super) fn set_toward(&self, inner: &BlockRef) {
+        self.toward.set(Some(Rc::downgrade(&inner.0)));
     }
 
     /// What it waits for, if that still is there, or its heir.
-    pub(super) fn toward(&self) -> Option<Rc<Block>> {
+    pub(super) fn toward(&self) -> Option<BlockRef> {
         let weak = self.toward.take();
         let toward = weak.as_ref().and_then(Weak::upgrade);
         self.toward.set(weak);
-        toward
+        toward.map(|block| BlockRef(ManuallyDrop::new(block)))
     }
 
     /// It waits for nothing any more.
@@ -146,14 +147,14 @@ impl<M> State<M> {
     }
 
     /// Notes that `heir` has taken the place of this block: cancels go there, while its present wait goes on.
-    pub(super) fn set_heir(&self, heir: &Rc<Block>) {
+    pub(super) fn set_heir(&self, heir: &BlockRef) {
         self.change(0, bit::HANDED_OVER);
         self.heir_wait.set(heir.state.wait.get());
         self.set_toward(heir);
     }
 
     /// The block to which this one has handed over, if it is still in the same wait.
-    pub(super) fn heir(&self) -> Option<Rc<Block>> {
+    pub(super) fn heir(&self) -> Option<BlockRef> {
         let heir = if self.has(bit::HANDED_OVER) { self.toward()? } else { return None };
         (heir.state.wait.get() == self.heir_wait.get()).then_some(heir)
     }

@@ -1,16 +1,17 @@
-//! The block, and the result in its slot.
+//! The block, who holds it, and the result in its slot.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 
 use super::kind::Kind;
 use super::record::{self, GIVE, Table};
 use super::region::Region;
 use super::words::{put, take, words};
-use crate::engine::never_unwinding;
-use crate::engine::state::State;
+use crate::engine::{never_unwinding, spare, state::State};
 use crate::error::{Cancelled, Interrupt};
 
 /// A place in the source.
@@ -21,13 +22,13 @@ pub(in crate::engine) enum Step {
     /// There is a result, and the loop goes on with it.
     Result,
     /// It left another block, whose result this one is to wait for.
-    Wait(Rc<Block>),
+    Wait(BlockRef),
     /// The result was given to a block that waited for it, which has it now.
-    Gave(Rc<Block>),
+    Gave(BlockRef),
     /// The result was taken for good; perhaps a block was fired with it.
-    Ended(Option<Rc<Block>>),
+    Ended(Option<BlockRef>),
     /// The block's `Chain` was told that the result is there; perhaps a block was fired by that.
-    Told(Option<Rc<Block>>),
+    Told(Option<BlockRef>),
     /// There is no stage left.
     Finished,
     /// It is paused, or has no result.
@@ -63,12 +64,16 @@ pub(in crate::engine) struct Block {
     pub(in crate::engine) region: Region,
 }
 
-impl Block {
+/// A block, for as long as somebody holds it. The memory of one that nobody knows any more is kept for another.
+#[derive(Clone)]
+pub(in crate::engine) struct BlockRef(pub(in crate::engine) ManuallyDrop<Rc<Block>>);
+
+impl BlockRef {
     /// One that is not fired, and whose `Chain` exists.
     #[inline(always)]
-    pub(super) fn new(kind: &'static Kind, made: Place, last: Place) -> Rc<Block> {
+    pub(super) fn new(kind: &'static Kind, made: Place, last: Place) -> BlockRef {
         let marks = Marks { full: Cell::new(false), bits: Cell::new(bit::HELD) };
-        let mut block = Rc::new(MaybeUninit::<Block>::uninit());
+        let mut block = spare::take();
         let place = Rc::get_mut(&mut block).expect("nobody else knows it yet").as_mut_ptr();
         // Field by field where it lies, so that no block is made on the stack and copied. (`new_uninit` looks for the
         // layout in two calls.)
@@ -77,12 +82,49 @@ impl Block {
             (&raw mut (*place).state).write(State::new(marks, made, last));
             (&raw mut (*place).result).write(Cell::new(kind));
             (&raw mut (*place).region).write(Region::new(kind.words));
-            block.assume_init()
+            BlockRef(ManuallyDrop::new(block.assume_init()))
         };
         block.region.place(kind.words);
         block
     }
+}
 
+impl Deref for BlockRef {
+    type Target = Block;
+
+    #[inline(always)]
+    fn deref(&self) -> &Block {
+        &self.0
+    }
+}
+
+impl Drop for BlockRef {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: taken once, here at the end.
+        let mut block = unsafe { ManuallyDrop::take(&mut self.0) };
+        if Rc::get_mut(&mut block).is_some() {
+            // SAFETY: nobody else knows it.
+            unsafe { forget(block) };
+        }
+    }
+}
+
+/// Drops a block, and keeps its memory.
+///
+/// # Safety
+/// Nobody else knows it.
+#[inline(never)]
+unsafe fn forget(block: Rc<Block>) {
+    let place = Rc::into_raw(block);
+    // SAFETY: the caller's promise, so it is dropped once. What is left is memory of the same layout.
+    unsafe {
+        ptr::drop_in_place(place.cast_mut());
+        spare::keep(Rc::from_raw(place.cast()));
+    }
+}
+
+impl Block {
     #[inline(always)]
     fn has(&self, bits: u8) -> bool {
         self.state.marks.bits.get() & bits != 0
@@ -258,7 +300,7 @@ impl Block {
     }
 
     /// Hands the place of this block, which only waits, over to `heir`.
-    pub(in crate::engine) fn hand_over(&self, heir: &Rc<Block>) {
+    pub(in crate::engine) fn hand_over(&self, heir: &BlockRef) {
         debug_assert!(self.region.is_empty());
         self.clear(bit::WAITING);
         self.state.set_heir(heir);
@@ -268,7 +310,7 @@ impl Block {
 /// The last stage of a block for which another one waits.
 impl Block {
     /// Adds it: it gives the result to `to`.
-    pub(in crate::engine) fn push_give(&self, to: Rc<Block>) {
+    pub(in crate::engine) fn push_give(&self, to: BlockRef) {
         assert!(!self.has(bit::HELD | bit::GIVES), "somebody else may take the result");
         // SAFETY: the captures of a `Give` are the block, and `GIVES` is set.
         unsafe { self.push_record(&record::GIVES, self.state.last.get(), to, 0) };
@@ -276,7 +318,7 @@ impl Block {
     }
 
     /// Takes it back, if there is one.
-    pub(in crate::engine) fn take_give(&self) -> Option<Rc<Block>> {
+    pub(in crate::engine) fn take_give(&self) -> Option<BlockRef> {
         if !self.has(bit::GIVES) {
             return None;
         }
@@ -344,9 +386,8 @@ impl Drop for Block {
         // Nothing is left in the life of a Deferred: its source fires it, and the loop empties it. What is dropped here
         // was left undone at the end of a thread.
         if self.is_full() {
-            let kind = self.wants();
             // SAFETY: the slot holds what the block wants.
-            never_unwinding(|| unsafe { (kind.drop)(self) });
+            never_unwinding(|| unsafe { (self.wants().drop)(self) });
         }
         while self.drop_first_record() {}
     }

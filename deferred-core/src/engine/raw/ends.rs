@@ -3,46 +3,42 @@
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
-use std::rc::Rc;
 
-use super::block::{Block, Place};
+use super::block::{BlockRef, Place};
 use super::kind::kind;
 use super::record::{End, Forward, Once, Stage, Watch};
 use super::words::{lend, words};
 use crate::engine::{Firing, Left, run};
 use crate::error::{Cancelled, Fault};
 
-/// Says that a type uses its parameters both ways, so that no lifetime in them can be changed: the block knows them as
-/// they were when it was made.
-type Both<T, E> = PhantomData<fn(Result<T, E>) -> Result<T, E>>;
-
 /// The consumer's end of a block, whose last stage gives a `Result<T, E>`.
 ///
 /// Dropping it lets the chain run on.
 pub(crate) struct Chain<T, E: Fault> {
-    block: Rc<Block>,
-    types: Both<T, E>,
+    block: BlockRef,
+    /// It uses them both ways, so that no lifetime in them can be changed: the block knows them as they were.
+    types: PhantomData<*mut (T, E)>,
 }
 
 /// The producer's end of a block, which while unfired wants a `Result<T, E>`.
 ///
 /// Dropping it fires `Abandoned`.
 pub(crate) struct Source<T, E: Fault> {
-    block: Rc<Block>,
-    types: Both<T, E>,
+    block: BlockRef,
+    types: PhantomData<*mut (T, E)>,
 }
 
 impl<T: 'static, E: Fault> Chain<T, E> {
     /// Both ends of a new block.
     #[inline(always)]
     pub(crate) fn pair(made: Place) -> (Self, Source<T, E>) {
-        let block = Block::new(kind::<T, E>(), made, made);
+        let block = BlockRef::new(kind::<T, E>(), made, made);
         (Chain { block: block.clone(), types: PhantomData }, Source { block, types: PhantomData })
     }
 
     /// One whose source has spoken, and that waits for what the loop is to tell it.
     pub(in crate::engine) fn waiting(made: Place, at: Place) -> Self {
-        let block = Block::new(kind::<T, E>(), made, at);
+        let block = BlockRef::new(kind::<T, E>(), made, at);
         block.set_fired();
         block.begin_wait(at);
         Chain { block, types: PhantomData }
@@ -50,7 +46,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
 
     /// Gives a result that is there a block, for what needs one: handles, pauses.
     pub(crate) fn from_ready(result: Result<T, E>, made: Place, last: Place) -> Self {
-        let block = Block::new(kind::<T, E>(), made, last);
+        let block = BlockRef::new(kind::<T, E>(), made, last);
         // SAFETY: new, and of this kind.
         unsafe { block.fire(result) };
         Chain { block, types: PhantomData }
@@ -79,7 +75,7 @@ impl<T: 'static, E: Fault> Chain<T, E> {
     }
 
     /// Adds a stage that takes the result for good.
-    pub(in crate::engine) fn push_end<F>(self, f: F) -> Rc<Block>
+    pub(in crate::engine) fn push_end<F>(self, f: F) -> BlockRef
     where
         F: FnOnce(Result<T, E>) -> Option<Firing> + 'static,
     {
@@ -117,23 +113,21 @@ impl<T: 'static, E: Fault> Chain<T, E> {
 
     /// The block, for which another one is to wait.
     #[inline(always)]
-    pub(in crate::engine) fn into_awaited(self) -> Rc<Block> {
+    pub(in crate::engine) fn into_awaited(self) -> BlockRef {
         let block = self.into_block();
         block.let_go();
         block
     }
 
     #[inline(always)]
-    fn into_block(self) -> Rc<Block> {
+    fn into_block(self) -> BlockRef {
         let chain = ManuallyDrop::new(self);
         // SAFETY: read once, from what is not dropped.
         unsafe { ptr::read(&raw const chain.block) }
     }
-}
 
-impl<T, E: Fault> Chain<T, E> {
     #[inline(always)]
-    pub(in crate::engine) fn block(&self) -> &Rc<Block> {
+    pub(in crate::engine) fn block(&self) -> &BlockRef {
         &self.block
     }
 }
@@ -168,7 +162,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     /// # Panics
     /// If it is fired.
     #[inline(always)]
-    pub(in crate::engine) fn fill(self, result: Result<T, E>) -> Rc<Block> {
+    pub(in crate::engine) fn fill(self, result: Result<T, E>) -> BlockRef {
         assert!(!self.block.is_fired(), "a Deferred is fired once");
         let block = self.into_block();
         // SAFETY: unfired, and this is its source.
@@ -179,12 +173,12 @@ impl<T: 'static, E: Fault> Source<T, E> {
 
 impl<T, E: Fault> Source<T, E> {
     #[inline(always)]
-    pub(in crate::engine) fn block(&self) -> &Rc<Block> {
+    pub(in crate::engine) fn block(&self) -> &BlockRef {
         &self.block
     }
 
     #[inline(always)]
-    pub(in crate::engine) fn into_block(self) -> Rc<Block> {
+    pub(in crate::engine) fn into_block(self) -> BlockRef {
         let source = ManuallyDrop::new(self);
         // SAFETY: read once, from what is not dropped.
         unsafe { ptr::read(&raw const source.block) }

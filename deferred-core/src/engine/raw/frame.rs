@@ -1,7 +1,6 @@
 //! The future of a coroutine, which lies in what others hold too.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,8 +26,6 @@ impl<F: Future> Frame<F> {
 
     /// Drops it, unless this is called from inside it.
     pub(crate) fn discard(self: Pin<&Self>) {
-        if let Ok(mut slot) = self.future.try_borrow_mut() {
-            *slot = None;
-        }
+        let _ = self.future.try_borrow_mut().map(|mut slot| *slot = None);
     }
 }

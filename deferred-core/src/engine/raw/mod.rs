@@ -5,7 +5,7 @@
 //!
 //! - `words`: how a value lies in words;
 //! - `region`: the words of a block, and what is where;
-//! - `block`: the block, and the result in its slot;
+//! - `block`: the block, who holds it, and the result in its slot;
 //! - `kind`: what can be done with a result of a type that is not known;
 //! - `record`: what a block does with its result: stages, the canceller;
 //! - `frame`: a future that stays where it is while others hold it too;
@@ -40,6 +40,6 @@ mod record;
 mod region;
 mod words;
 
-pub(super) use block::{Block, Place, Step};
+pub(super) use block::{Block, BlockRef, Place, Step};
 pub(crate) use ends::{Chain, Source};
 pub(crate) use frame::Frame;

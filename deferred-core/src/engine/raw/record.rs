@@ -2,9 +2,8 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
-use super::block::{Block, Place, Step};
+use super::block::{Block, BlockRef, Place, Step};
 use super::kind::{Kind, kind};
 use super::region::{Head, Record};
 use super::words::{lend, put, take, words};
@@ -18,15 +17,30 @@ pub(super) struct Table {
     /// The result that it takes; of a canceller, the one that it decides on. None of one that takes what the block gives.
     pub(super) wants: Option<&'static Kind>,
     /// Takes the result through a stage. The slot is full, and of the kind it wants.
-    pub(super) run: unsafe fn(&Block, Record) -> Step,
+    pub(super) run: Run,
     /// Calls a canceller: the block is unfired. Says whether that fired it.
-    pub(super) run_canceller: unsafe fn(&Block, Record, &Cancelled) -> bool,
+    pub(super) run_canceller: Cancel,
     /// Takes the record away and drops what it captures.
     pub(super) drop: unsafe fn(&Block, Record),
 }
 
+type Run = unsafe fn(&Block, Record) -> Step;
+type Cancel = unsafe fn(&Block, Record, &Cancelled) -> bool;
+
+impl Table {
+    /// Of one that captures a `C`.
+    const fn stage<C>(wants: Option<&'static Kind>, run: Run) -> Table {
+        Table { words: words::<C>(), wants, run, run_canceller: no_canceller, drop: drop_record::<C> }
+    }
+
+    /// The same, of a canceller.
+    const fn canceller<C>(wants: &'static Kind, run_canceller: Cancel) -> Table {
+        Table { run_canceller, ..Table::stage::<C>(Some(wants), no_stage) }
+    }
+}
+
 /// The words that a `Give` captures.
-pub(super) const GIVE: u32 = words::<Rc<Block>>();
+pub(super) const GIVE: u32 = words::<BlockRef>();
 
 impl Block {
     /// Appends a record. The slot has at least `slot` words then.
@@ -51,16 +65,6 @@ impl Block {
         self.region.pop_first(words::<C>());
         captures
     }
-
-    /// Takes the first record away and gives what it captures, with the result that it takes.
-    ///
-    /// # Safety
-    /// As [`pop_record`](Self::pop_record), and the slot holds an `R`.
-    #[inline(always)]
-    unsafe fn pop_stage<F, R>(&self, record: Record) -> (F, R) {
-        // SAFETY: the caller's promise.
-        unsafe { (self.pop_record(record), self.empty()) }
-    }
 }
 
 unsafe fn drop_record<C>(block: &Block, record: Record) {
@@ -77,8 +81,7 @@ unsafe fn no_canceller(_: &Block, _: Record, _: &Cancelled) -> bool {
 }
 
 /// Of the last stage of a block for which another one waits: a `Give`.
-pub(super) static GIVES: Table =
-    Table { words: GIVE, wants: None, run: give, run_canceller: no_canceller, drop: drop_record::<Rc<Block>> };
+pub(super) static GIVES: Table = Table::stage::<BlockRef>(None, give);
 
 unsafe fn give(block: &Block, _: Record) -> Step {
     let to = block.take_give().expect("this is one");
@@ -94,19 +97,13 @@ impl<T: 'static, E: Fault, U: 'static, D: Fault, F> Stage<T, E, U, D, F>
 where
     F: FnOnce(Result<T, E>) -> Left<U, D>,
 {
-    pub(super) const TABLE: Table = Table {
-        words: words::<F>(),
-        wants: Some(kind::<T, E>()),
-        run: Self::run,
-        run_canceller: no_canceller,
-        drop: drop_record::<F>,
-    };
+    pub(super) const TABLE: Table = Table::stage::<F>(Some(kind::<T, E>()), Self::run);
 
     unsafe fn run(block: &Block, record: Record) -> Step {
         let at = record.head().at;
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the first record is one of this table, and the slot holds what it takes.
-            let (f, result) = unsafe { block.pop_stage::<F, Result<T, E>>(record) };
+            let (f, result) = unsafe { (block.pop_record::<F>(record), block.empty::<Result<T, E>>()) };
             match f(result) {
                 Left::Result(Ok(value)) => {
                     // SAFETY: the slot is empty while its block's stage runs. What is wanted next is what this stage
@@ -140,17 +137,11 @@ where
 pub(super) struct End<T, E, F>(PhantomData<(T, E, F)>);
 
 impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, F> {
-    pub(super) const TABLE: Table = Table {
-        words: words::<F>(),
-        wants: Some(kind::<T, E>()),
-        run: Self::run,
-        run_canceller: no_canceller,
-        drop: drop_record::<F>,
-    };
+    pub(super) const TABLE: Table = Table::stage::<F>(Some(kind::<T, E>()), Self::run);
 
     unsafe fn run(block: &Block, record: Record) -> Step {
         // SAFETY: the first record is one of this table, and the slot holds what it takes.
-        let (f, result) = unsafe { block.pop_stage::<F, Result<T, E>>(record) };
+        let (f, result) = unsafe { (block.pop_record::<F>(record), block.empty::<Result<T, E>>()) };
         block.state.clear_busy();
         Step::Ended(never_unwinding(|| f(result)).and_then(Firing::into_block))
     }
@@ -160,8 +151,7 @@ impl<T: 'static, E: Fault, F: FnOnce(Result<T, E>) -> Option<Firing>> End<T, E, 
 pub(super) struct Watch<F>(PhantomData<F>);
 
 impl<F: FnOnce() -> Option<Firing>> Watch<F> {
-    pub(super) const TABLE: Table =
-        Table { words: words::<F>(), wants: None, run: Self::run, run_canceller: no_canceller, drop: drop_record::<F> };
+    pub(super) const TABLE: Table = Table::stage::<F>(None, Self::run);
 
     unsafe fn run(block: &Block, record: Record) -> Step {
         // SAFETY: the first record is one of this table.
@@ -175,13 +165,7 @@ impl<F: FnOnce() -> Option<Firing>> Watch<F> {
 pub(super) struct Once<T, E, C>(PhantomData<(T, E, C)>);
 
 impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
-    pub(super) const TABLE: Table = Table {
-        words: words::<C>(),
-        wants: Some(kind::<T, E>()),
-        run: no_stage,
-        run_canceller: Self::run,
-        drop: drop_record::<C>,
-    };
+    pub(super) const TABLE: Table = Table::canceller::<C>(kind::<T, E>(), Self::run);
 
     unsafe fn run(block: &Block, record: Record, why: &Cancelled) -> bool {
         block.clear_canceller();
@@ -210,13 +194,7 @@ impl<T: 'static, E: Fault, C: FnOnce() -> Option<Result<T, E>>> Once<T, E, C> {
 pub(super) struct Forward<T, E, C>(PhantomData<(T, E, C)>);
 
 impl<T: 'static, E: Fault, C: Fn(&Cancelled) + Clone> Forward<T, E, C> {
-    pub(super) const TABLE: Table = Table {
-        words: words::<C>(),
-        wants: Some(kind::<T, E>()),
-        run: no_stage,
-        run_canceller: Self::run,
-        drop: drop_record::<C>,
-    };
+    pub(super) const TABLE: Table = Table::canceller::<C>(kind::<T, E>(), Self::run);
 
     unsafe fn run(block: &Block, record: Record, why: &Cancelled) -> bool {
         // SAFETY: the first record is one of this table; the loan ends before foreign code runs.
