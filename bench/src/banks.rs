@@ -49,7 +49,7 @@ fn run(effort: Effort) -> Records {
     let mut banks = read(&String::from_utf8(output.stdout)?)?;
     let ours = banks.remove(OURS).ok_or("the example has not told of the loop")?;
     let record =
-        |(name, value): (String, Value)| Record::once(row(&name), "customers a second", ours.clone(), Some(value));
+        |(name, value): (String, Value)| Record::once(row(&name), "customers per second", ours.clone(), Some(value));
     Ok(banks.into_iter().map(record).collect())
 }
 

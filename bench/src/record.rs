@@ -10,7 +10,7 @@ use crate::bounds::Limit;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Record {
     pub(crate) row: String,
-    /// Of the numbers: what they are of what, such as "ns a callback".
+    /// Of the numbers: what they are of what, such as "ns per callback".
     pub(crate) unit: String,
     pub(crate) ours: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -186,7 +186,7 @@ impl Row {
     pub(crate) fn measure(&self, effort: Effort) -> Record {
         let per = f64::from(self.per);
         let [ours, peer] = samples(&self.ours, &self.peer, per, effort);
-        let unit = format!("ns a {}", self.unit);
+        let unit = format!("ns per {}", self.unit);
         let mut record = Record::paired(self.name, unit, (self.ours.what, &ours), (self.peer.what, &peer));
         record.ours.allocations = Some(self.ours.allocations() / per);
         if let Some(value) = &mut record.peer {
@@ -227,6 +227,6 @@ impl Growth {
             Point { size: size as f64, ours: Spread::of(mine).median, peer: peer.map(|_| Spread::of(theirs).median) }
         });
         let points = points.collect();
-        Record::curve(self.name, &format!("ns a {}", self.unit), what, peers, self.along, points)
+        Record::curve(self.name, &format!("ns per {}", self.unit), what, peers, self.along, points)
     }
 }

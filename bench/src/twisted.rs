@@ -163,7 +163,7 @@ fn run(effort: Effort) -> Records {
     let records = SHAPES
         .iter()
         .zip(&samples)
-        .map(|((row, ..), (ours, peer))| Record::paired(*row, "ns each", ("deferred", ours), ("Twisted", peer)));
+        .map(|((row, ..), (ours, peer))| Record::paired(*row, "ns per run", ("deferred", ours), ("Twisted", peer)));
     Ok(records.collect())
 }
 

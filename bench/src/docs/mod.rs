@@ -47,7 +47,8 @@ mod tests {
     use crate::record::{Record, Value};
 
     fn report() -> Report {
-        let record = Record::once("part/a row", "ns a thing", Value::new("ours", 1.0), Some(Value::new("theirs", 2.0)));
+        let record =
+            Record::once("part/a row", "ns per thing", Value::new("ours", 1.0), Some(Value::new("theirs", 2.0)));
         Report { machine: Machine::this(), records: vec![record] }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn draw(report: &Report, docs: &Path) -> Result<()> {
         curves(
             &docs.join("chain.svg"),
             "callbacks in a chain",
-            "ns a callback",
+            "ns per callback",
             &lines,
             SeriesLabelPosition::UpperRight,
         )?;
@@ -36,7 +36,7 @@ pub(super) fn draw(report: &Report, docs: &Path) -> Result<()> {
         }));
         curves(
             &docs.join("load.svg"),
-            "jobs a second, given in a thousand bursts",
+            "jobs per second, given in a thousand bursts",
             "us from given to called back",
             &all,
             SeriesLabelPosition::UpperLeft,

@@ -164,7 +164,7 @@ fn run(effort: Effort) -> Records {
         for (ours, peer) in pairs() {
             let (Some(mine), Some(theirs)) = (samples.get(ours), samples.get(peer)) else { continue };
             let row = time_row(ours, peer, connections);
-            let mut record = Record::paired(row, "us a request", (ours, &mine.each), (peer, &theirs.each));
+            let mut record = Record::paired(row, "us per request", (ours, &mine.each), (peer, &theirs.each));
             record.ours.more = mine.more();
             if let Some(value) = &mut record.peer {
                 value.more = theirs.more();

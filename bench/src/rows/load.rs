@@ -52,7 +52,9 @@ fn run(effort: Effort) -> Records {
         }
     }
     let records = ROWS.iter().zip(points);
-    Ok(records.map(|((row, _), points)| Record::curve(row, "us a job", OURS, TOKIO, "jobs a second", points)).collect())
+    Ok(records
+        .map(|((row, _), points)| Record::curve(row, "us per job", OURS, TOKIO, "jobs per second", points))
+        .collect())
 }
 
 /// In microseconds.

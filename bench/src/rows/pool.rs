@@ -240,7 +240,7 @@ fn ten_idle() -> Row {
     Row {
         name: "pool/ten jobs for ten idle threads",
         per: 1,
-        unit: "ten jobs of 1 ms",
+        unit: "ten jobs",
         ours: Side::new(OURS, move || {
             let left = Rc::new(Cell::new(IDLE));
             park::run(|reactor| {

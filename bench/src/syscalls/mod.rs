@@ -39,9 +39,14 @@ const ROWS: [Counted; 9] = [
     jobs("syscalls/a pool job, park, one core", "through park", "park", true),
     jobs("syscalls/a pool job, smol", "through smol", "smol", false),
     jobs("syscalls/a pool job, smol, one core", "through smol", "smol", true),
-    turns("syscalls/a tick", "a tick", ("a LoopingCall", "ticks"), "plain-ticks"),
-    turns("syscalls/a byte to oneself", "a byte", ("a coroutine that waits", "bytes"), "plain-bytes"),
-    turns("syscalls/the same with a timeout", "a byte", ("taken back each time", "bytes-timeout"), "plain-bytes"),
+    turns("syscalls/a tick", "calls per tick", ("a LoopingCall", "ticks"), "plain-ticks"),
+    turns("syscalls/a byte to oneself", "calls per byte", ("a coroutine that waits", "bytes"), "plain-bytes"),
+    turns(
+        "syscalls/the same with a timeout",
+        "calls per byte",
+        ("taken back each time", "bytes-timeout"),
+        "plain-bytes",
+    ),
     echoes("syscalls/an echo, Protocol", "Protocol"),
     echoes("syscalls/an echo, coroutines", "coroutines"),
 ];
@@ -49,7 +54,7 @@ const ROWS: [Counted; 9] = [
 const fn jobs(row: &'static str, what: &'static str, name: &'static str, one_core: bool) -> Counted {
     Counted {
         row,
-        unit: "calls a job",
+        unit: "calls per job",
         sides: [(what, What::Jobs(name, one_core)), (TOKIO, What::Jobs("tokio", one_core))],
     }
 }
@@ -64,7 +69,7 @@ const fn turns(
 }
 
 const fn echoes(row: &'static str, name: &'static str) -> Counted {
-    Counted { row, unit: "calls a request", sides: [(name, What::Echo(name)), (SMOL, What::Echo("smol"))] }
+    Counted { row, unit: "calls per request", sides: [(name, What::Echo(name)), (SMOL, What::Echo("smol"))] }
 }
 
 pub(crate) fn group() -> Group {
