@@ -111,6 +111,11 @@ fn run_all(options: &Options) -> Result<(), Box<dyn Error>> {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
+    // Now, so that nobody waits for what cannot be written.
+    let json = options.json.as_ref().map(|path| {
+        fs::File::create(path).map_err(|error| format!("{}: {error}; --json wants a file to write", path.display()))
+    });
+    let json = json.transpose()?;
     let mut passed_on = Vec::new();
     passed_on.extend(options.quick.then_some("--quick"));
     passed_on.extend(options.instructions.then_some("--instructions"));
@@ -146,8 +151,8 @@ fn run_all(options: &Options) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    if let Some(file) = json {
+        serde_json::to_writer_pretty(file, &report)?;
     }
     if options.check && !past.is_empty() {
         let past: Vec<_> = past.into_iter().collect();

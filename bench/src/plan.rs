@@ -68,10 +68,11 @@ pub(crate) fn measure_here(name: &str, effort: Effort, counts: bool) -> ExitCode
     let records = match entry {
         Some(Entry::Row(row)) => {
             let mut record = row.measure(effort);
-            match if counts { instructions::add_to(&mut record, &row) } else { Ok(()) } {
-                Ok(()) => Ok(vec![record]),
-                Err(error) => Err(error),
+            // What was measured stands without.
+            if let Err(error) = if counts { instructions::add_to(&mut record, &row) } else { Ok(()) } {
+                eprintln!("{name}: {error}");
             }
+            Ok(vec![record])
         }
         Some(Entry::Size(size)) => Ok(vec![size.measure()]),
         Some(Entry::Growth(growth)) => Ok(vec![growth.measure(effort)]),

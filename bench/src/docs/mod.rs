@@ -14,11 +14,19 @@ use crate::Report;
 const END: &str = "<!-- end -->";
 
 pub(crate) fn write(report: &Path) -> Result<(), Box<dyn Error>> {
-    let report: Report = serde_json::from_str(&fs::read_to_string(report)?)?;
+    let told = |error: &dyn Error| format!("{}: {error}; --docs wants what --json wrote", report.display());
+    let text = fs::read_to_string(report).map_err(|error| told(&error))?;
+    let report: Report = serde_json::from_str(&text).map_err(|error| told(&error))?;
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let text = docs.join("performance.md");
     fs::write(&text, fill(&fs::read_to_string(&text)?, &report)?)?;
     plots::draw(&report, &docs)
+}
+
+/// Of a table: its kind, and what the names of its rows begin with.
+fn mark(line: &str) -> Option<(&str, &str)> {
+    let mark = line.strip_prefix("<!-- ")?.strip_suffix(" -->")?;
+    Some(mark.split_once(' ').unwrap_or((mark, "")))
 }
 
 /// The text with what is between each pair of marks replaced.
@@ -28,8 +36,7 @@ fn fill(text: &str, report: &Report) -> Result<String, Box<dyn Error>> {
     while let Some(line) = lines.next() {
         filled.push_str(line);
         filled.push('\n');
-        let Some(mark) = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->")) else { continue };
-        let (kind, prefix) = mark.split_once(' ').unwrap_or((mark, ""));
+        let Some((kind, prefix)) = mark(line) else { continue };
         filled.push_str(&tables::table(kind, prefix, report).map_err(|error| format!("{line}: {error}"))?);
         if !lines.any(|line| line == END) {
             return Err(format!("{line} has no {END}").into());
@@ -44,6 +51,7 @@ fn fill(text: &str, report: &Report) -> Result<String, Box<dyn Error>> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
+    use crate::plan;
     use crate::record::{Record, Value};
 
     fn report() -> Report {
@@ -63,6 +71,16 @@ mod tests {
             "{filled}"
         );
         assert_eq!(fill(&filled, &report()).unwrap(), filled);
+    }
+
+    #[test]
+    fn each_row_stands_in_a_table_of_the_documentation() {
+        let text = include_str!("../../../docs/performance.md");
+        let tables: Vec<_> = text.lines().filter(|line| *line != END).filter_map(mark).collect();
+        for row in plan::all().iter().flat_map(plan::Entry::rows) {
+            let stands = tables.iter().any(|(kind, prefix)| *kind != "machine" && row.starts_with(prefix));
+            assert!(stands, "{row}");
+        }
     }
 
     #[test]

@@ -69,13 +69,16 @@ fn rows(records: &[&Record]) -> String {
     text.push_str(&format!("| --- | ---: | ---: | --- | --- |{}\n", " --- |".repeat(columns.len())));
     for record in records {
         let peer = record.peer.as_ref();
-        let what = peer.map_or_else(String::new, |peer| format!("; beside {}", peer.what));
+        // Where the name tells both there is no need to say it again.
+        let told = record.row.contains(&record.ours.what) && peer.is_some_and(|peer| record.row.contains(&peer.what));
+        let beside = peer.map_or_else(String::new, |peer| format!("; beside {}", peer.what));
+        let what = if told { String::new() } else { format!(": {}{beside}", record.ours.what) };
         let ratio = record.ratio.map_or_else(String::new, |ratio| {
             let [least, median, greatest] = [ratio.least, ratio.median, ratio.greatest].map(number);
             if least == greatest { median } else { format!("{median} ({least}..{greatest})") }
         });
         let cells = [
-            format!("**{}**: {}{what}", short(record), record.ours.what),
+            format!("**{}**{what}", short(record)),
             number(record.ours.median),
             peer.map_or_else(String::new, |peer| number(peer.median)),
             ratio,
