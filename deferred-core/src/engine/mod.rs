@@ -15,7 +15,8 @@
 //! stage. A stage that leaves a chain makes its block wait for that chain's (`join`); at its end a block *gives* its
 //! result to the block that waits for it, which runs next.
 //!
-//! What lies where in a block, and all unsafe code, is in `raw`, with rules of its own.
+//! What lies where in a block, and all unsafe code, is in `raw`, with rules of its own. Memory of blocks that are gone waits
+//! for others in `spare`.
 //!
 //! # The rules
 //!
