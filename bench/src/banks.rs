@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::plan::{Group, Records, Unavailable};
 use crate::record::{Record, Value};
-use crate::runner::Effort;
+use crate::sample::Effort;
 use crate::twisted;
 
 /// The example's names of them. The loop is ours.

@@ -4,15 +4,22 @@ use std::env;
 use std::error::Error;
 use std::process::Command;
 
-use crate::plan::{self, Entry, Unavailable};
+use crate::plan::{self, Entry};
 use crate::record::Record;
-use crate::runner::Row;
+use crate::sample::Row;
 
 /// The parts whose rows have one thread and ask nothing of the system: of others the count would say little.
 const COUNTED: [&str; 4] = ["engine/", "coroutine/", "many/", "line/"];
 
 /// How often the operation runs. What the process does besides is in both counts.
 const TIMES: [u64; 2] = [200, 1200];
+
+/// Whether there is what counts.
+pub(crate) fn available() -> Result<(), Box<dyn Error>> {
+    let asked = Command::new("valgrind").arg("--version").output();
+    asked.map_err(|error| format!("valgrind, which counts them, does not run: {error}"))?;
+    Ok(())
+}
 
 /// Adds the instructions of both sides, where they are counted.
 pub(crate) fn add_to(record: &mut Record, row: &Row) -> Result<(), Box<dyn Error>> {
@@ -37,7 +44,7 @@ fn callgrind(name: &str, side: &str, times: u64) -> Result<f64, Box<dyn Error>> 
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
     valgrind.args(["--repeat", name, side, &times.to_string()]);
-    let output = valgrind.output().map_err(|error| Unavailable(format!("valgrind does not run: {error}")))?;
+    let output = valgrind.output()?;
     let told = String::from_utf8_lossy(&output.stderr);
     let collected = told.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
     collected.ok_or_else(|| format!("valgrind did not count: {told}").into())

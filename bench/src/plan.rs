@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::record::Record;
-use crate::runner::{Effort, Growth, Row, Size};
+use crate::sample::{Effort, Growth, Row, Size};
 use crate::{banks, echo, instructions, rows, syscalls, twisted};
 
 pub(crate) type Records = Result<Vec<Record>, Box<dyn Error>>;

@@ -14,7 +14,7 @@ use deferred_core::{Clock, Deferred, Failure, inline_callbacks};
 
 use crate::plan::{Group, Records, Unavailable};
 use crate::record::{Record, Spread};
-use crate::runner::Effort;
+use crate::sample::Effort;
 
 /// Of the row, then of the function in shapes.py.
 type Shape = (&'static str, &'static str, fn());

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use crate::Report;
+use crate::run::Report;
 
 const END: &str = "<!-- end -->";
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use plotters::prelude::*;
 
 use super::tables::thousands;
-use crate::Report;
 use crate::record::{Curve, Record, Value};
+use crate::run::Report;
 
 const OURS: RGBColor = RGBColor(46, 117, 182);
 const PEERS: RGBColor = RGBColor(160, 160, 160);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use crate::Report;
 use crate::record::{self, Record, Value};
+use crate::run::Report;
 
 /// The table of that kind, of the rows whose names begin so.
 pub(super) fn table(kind: &str, prefix: &str, report: &Report) -> Result<String, Box<dyn Error>> {

@@ -13,7 +13,7 @@ use smol::LocalExecutor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 
-use crate::runner::Cores;
+use crate::sample::Cores;
 
 const ANY: &str = "127.0.0.1:0";
 const BUFFER: usize = 4096;

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot::{self, Sender};
 use tokio::task::LocalSet;
 
-use crate::runner::{Row, Side};
+use crate::sample::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![ready(), suspended_once(), suspended_one_at_a_time(), one_after_the_other()]

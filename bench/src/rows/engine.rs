@@ -9,7 +9,7 @@ use deferred_core::{Deferred, Failure, Resolver};
 use futures::channel::oneshot::{self, Receiver};
 use futures::future::{FutureExt, LocalBoxFuture};
 
-use crate::runner::{Row, Side};
+use crate::sample::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::engine::{bare_list, boxed_pending, ours_pending};
 use super::{many, pool, time};
-use crate::runner::{Cores, Growth, Side};
+use crate::sample::{Cores, Growth, Side};
 
 const DECADES: &[u64] = &[1000, 10_000, 100_000];
 

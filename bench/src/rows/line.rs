@@ -6,7 +6,7 @@ use std::rc::Rc;
 use deferred_core::{DeferredLock, DeferredQueue, inline_callbacks};
 use smol::LocalExecutor;
 
-use crate::runner::{Row, Side};
+use crate::sample::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![put_then_get(), get_then_put(), hand_over()]

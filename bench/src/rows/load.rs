@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::pool::{OURS, TOKIO, job, pool, tokio};
 use crate::plan::{Group, Records};
 use crate::record::{Point, Record, Spread};
-use crate::runner::{Cores, Effort};
+use crate::sample::{Cores, Effort};
 
 /// What is told of the times of all jobs.
 const ROWS: [(&str, f64); 2] = [("load/pool, median", 0.5), ("load/pool, 99th percentile", 0.99)];

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::join_all;
 
-use crate::runner::{Row, Side};
+use crate::sample::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![gather_10_000()]

@@ -10,7 +10,7 @@ use deferred_smol::net::{Port, Protocol, Transport, listen_tcp};
 use deferred_smol::{Drive, Failure, Reactor, drive};
 
 use crate::count;
-use crate::runner::Size;
+use crate::sample::Size;
 
 pub(crate) fn sizes() -> Vec<Size> {
     vec![Size { name: "net/an idle connection", ours: ("an echoing Protocol", idle_connection), peer: None }]

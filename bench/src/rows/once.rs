@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use futures::future::{AbortHandle, Abortable, FutureExt};
 
 use super::engine::{add, first_step};
-use crate::runner::{Row, Side};
+use crate::sample::{Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     let beside = |name, peer| Row { name, per: 1, unit: "Deferred", ours: fire_and_take(), peer };

@@ -12,7 +12,7 @@ use deferred_core::{Deferred, LoopingCall, Reactor, park};
 use deferred_threadpool::ThreadPool;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::runner::{Cores, Row, Side};
+use crate::sample::{Cores, Row, Side};
 
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = vec![

@@ -7,7 +7,7 @@ use deferred_core::{Reactor, park};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use crate::runner::{Row, Side};
+use crate::sample::{Row, Side};
 
 const POSTS: u64 = 1_000_000;
 

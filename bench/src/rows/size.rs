@@ -10,7 +10,7 @@ use futures::future::FutureExt;
 
 use super::engine::{add, first_step};
 use crate::count::count;
-use crate::runner::{Size, Weight};
+use crate::sample::{Size, Weight};
 
 pub(crate) fn sizes() -> Vec<Size> {
     let size = |name, ours, peer| Size { name, ours, peer: Some(peer) };

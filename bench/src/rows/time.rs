@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Sleep, sleep};
 
 use crate::count::count;
-use crate::runner::{Row, Side, Size};
+use crate::sample::{Row, Side, Size};
 
 pub(crate) fn rows() -> Vec<Row> {
     const MANY: u64 = 1_000_000;

@@ -12,7 +12,7 @@ use crate::echo;
 use crate::plan::{Group, Records, Unavailable};
 use crate::record::{Record, Value};
 use crate::rows::pool::jobs_in_a_row;
-use crate::runner::Effort;
+use crate::sample::Effort;
 
 /// A row: of which unit, and its two sides.
 struct Counted {
