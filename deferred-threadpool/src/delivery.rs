@@ -7,8 +7,9 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle};
+use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, RemoteResolver};
 
+use crate::error::StopOverdue;
 use crate::home::{Brought, List};
 use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_guarded, guarded};
 use crate::replay::Order;
@@ -58,19 +59,45 @@ pub(crate) fn order(reactor: &Reactor, order: Order<Arrived>) {
     Home::of(reactor).order.replace(Some(order));
 }
 
+/// A Deferred of this reactor for the end of a pool, and what tells it.
+#[track_caller]
+pub(crate) fn ender(reactor: &Reactor) -> (Deferred<()>, Ender) {
+    let (deferred, resolver) = reactor.remote();
+    (deferred, Ender { arrivals: Home::of(reactor).arrivals.clone(), resolver })
+}
+
+/// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
+pub(crate) struct Ender {
+    arrivals: Arc<Arrivals>,
+    resolver: RemoteResolver<()>,
+}
+
+impl Ender {
+    /// It is told behind the jobs of this reactor that have come home before.
+    pub(crate) fn tell(self, ended: Result<(), StopOverdue>) {
+        self.arrivals.bring(Comes::Ended(self.resolver, ended));
+    }
+}
+
+/// What comes to a reactor, one behind the other.
+enum Comes {
+    Job(Key, Arrived),
+    Ended(RemoteResolver<()>, Result<(), StopOverdue>),
+}
+
 /// What the threads see of a reactor.
 struct Arrivals {
-    list: List<(Key, Arrived)>,
+    list: List<Comes>,
     reactor: ReactorHandle,
 }
 
 impl Arrivals {
-    fn bring(&self, key: Key, arrived: Arrived) {
+    fn bring(&self, comes: Comes) {
         step();
-        match self.list.bring((key, arrived)) {
+        match self.list.bring(comes) {
             Brought::Done => {}
             Brought::Post => self.post(),
-            Brought::Closed(arrived) => drop(arrived),
+            Brought::Closed(comes) => drop(comes),
         }
     }
 
@@ -92,11 +119,11 @@ impl Arrivals {
 
 impl Owner for Arrivals {
     fn take_home(&self, key: Key, task: Box<dyn Task>) {
-        self.bring(key, Arrived::Task(task));
+        self.bring(Comes::Job(key, Arrived::Task(task)));
     }
 
     fn give_up(&self, key: Key, why: Failure) {
-        self.bring(key, Arrived::GivenUp(why));
+        self.bring(Comes::Job(key, Arrived::GivenUp(why)));
     }
 }
 
@@ -107,7 +134,7 @@ struct Home {
     /// How many jobs were given.
     made: Cell<u64>,
     /// They are home, and not delivered yet.
-    waiting: RefCell<VecDeque<(Key, Arrived)>>,
+    waiting: RefCell<VecDeque<Comes>>,
     /// For tests.
     order: RefCell<Option<Order<Arrived>>>,
 }
@@ -137,7 +164,18 @@ impl Home {
         }
         drop(waiting);
         for _ in 0..batch {
-            let Some((key, arrived)) = self.waiting.borrow_mut().pop_front() else { break };
+            let Some(comes) = self.waiting.borrow_mut().pop_front() else { break };
+            let (key, arrived) = match comes {
+                Comes::Job(key, arrived) => (key, arrived),
+                Comes::Ended(resolver, Ok(())) => {
+                    resolver.callback(());
+                    continue;
+                }
+                Comes::Ended(resolver, Err(overdue)) => {
+                    resolver.errback(overdue);
+                    continue;
+                }
+            };
             let arrived = match &mut *self.order.borrow_mut() {
                 None => Some(arrived),
                 Some(order) => order.arrives(key, arrived),
@@ -210,6 +248,7 @@ impl Drop for Lives {
         drop(all); // each fires Abandoned
         // One by one: two that panic in one drop would end the program.
         let ordered = order.map(Order::into_arrived).into_iter().flatten();
-        waiting.into_iter().chain(arrived).map(|(_, arrived)| arrived).chain(ordered).for_each(drop_guarded);
+        waiting.into_iter().chain(arrived).for_each(drop_guarded);
+        ordered.for_each(drop_guarded);
     }
 }

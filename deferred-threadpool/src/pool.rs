@@ -279,7 +279,7 @@ impl ThreadPool {
     }
 
     /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred, of the current reactor,
-    /// fires when the last one has. The reactor's thread does not wait.
+    /// fires when the last one has, and the Deferreds of this reactor's jobs have fired. The reactor's thread does not wait.
     ///
     /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Where no thread may run, since the maximum
     /// is 0, those that wait are cancelled.
@@ -316,8 +316,8 @@ impl ThreadPool {
         let cancels = backlog == Backlog::Cancel;
         match Reactor::current() {
             Some(reactor) => {
-                let (deferred, resolver) = reactor.remote();
-                self.owner.workers.stop(cancels, Some(resolver));
+                let (deferred, ender) = delivery::ender(&reactor);
+                self.owner.workers.stop(cancels, Some(ender));
                 deferred
             }
             None => {

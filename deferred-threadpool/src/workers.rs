@@ -18,6 +18,7 @@ use deferred_core::{Abandoned, Cancelled, Failure, RemoteResolver};
 
 use crate::builder::{Config, Hook};
 use crate::crew::{Crew, Sleeper, Summons};
+use crate::delivery::Ender;
 use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
 use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded, guarded};
 use crate::queue::Queue;
@@ -67,9 +68,6 @@ struct Running {
     /// It counts as cancelled already.
     given_up: bool,
 }
-
-/// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
-pub(crate) type Ender = RemoteResolver<()>;
 
 /// Somebody was told that there is room. While this lives the place counts as taken; whoever holds it has come by its end,
 /// or does not come, and then others are told.
@@ -255,7 +253,7 @@ impl Workers {
         if let Some(summons) = later.summons {
             self.answer(summons);
         }
-        later.enders.into_iter().for_each(|ender| ender.callback(()));
+        later.enders.into_iter().for_each(|ender| ender.tell(Ok(())));
         for Asked { resolver, .. } in later.room.into_iter().filter(|asked| asked.is_told) {
             resolver.callback(Told { workers: Arc::downgrade(self) });
         }
@@ -340,7 +338,7 @@ impl Workers {
             owner.give_up(key, Abandoned::new().into());
         }
         let overdue = StopOverdue { running };
-        enders.into_iter().for_each(|ender| ender.errback(overdue.clone()));
+        enders.into_iter().for_each(|ender| ender.tell(Err(overdue.clone())));
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -1,6 +1,6 @@
 //! The end of a pool.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -157,6 +157,26 @@ fn a_deadline_that_passes_gives_up_what_runs_and_cancels_what_waits() {
     until(|| pool.stats().threads == 0);
     assert_eq!((pool.stats().cancelled, pool.stats().done), (2, 0));
     adds_up(&pool.stats());
+}
+
+/// More than one delivery brings, while the end is posted already.
+#[test]
+fn the_end_is_told_behind_every_job_that_came_home_before() {
+    const JOBS: u64 = 1000;
+    let pool = ThreadPool::new(2);
+    let fired = Rc::new(Cell::new(0));
+    let seen = park::run_until(|reactor| {
+        assert!(reactor.batch() < JOBS as usize / 2);
+        for _ in 0..JOBS {
+            let fired = fired.clone();
+            drop(pool.defer_to_thread(|| Ok(())).add_callback(move |()| fired.set(fired.get() + 1)));
+        }
+        let stopped = pool.stop();
+        until(|| pool.stats().threads == 0);
+        let fired = fired.clone();
+        stopped.add_callback(move |()| Ok(fired.get()))
+    });
+    assert_eq!(seen.unwrap(), JOBS);
 }
 
 #[test]
