@@ -8,6 +8,12 @@ use crate::sample::{Cores, Growth, Side};
 
 const DECADES: &[u64] = &[1000, 10_000, 100_000];
 
+fn chain(callbacks: u64) -> Side {
+    Side::new("made, added, fired, taken", move || {
+        black_box(ours_pending(black_box(callbacks)));
+    })
+}
+
 pub(crate) fn all() -> Vec<Growth> {
     vec![
         Growth {
@@ -15,11 +21,7 @@ pub(crate) fn all() -> Vec<Growth> {
             unit: "callback",
             along: "callbacks",
             sizes: &[1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000],
-            ours: |callbacks| {
-                Side::new("made, added, fired, taken", move || {
-                    black_box(ours_pending(black_box(callbacks)));
-                })
-            },
+            ours: chain,
             // Each is polled inside of the next: with many more the stack overflows.
             peer: |callbacks| {
                 (callbacks <= 10_000).then(|| {
@@ -34,11 +36,7 @@ pub(crate) fn all() -> Vec<Growth> {
             unit: "callback",
             along: "callbacks",
             sizes: DECADES,
-            ours: |callbacks| {
-                Side::new("made, added, fired, taken", move || {
-                    black_box(ours_pending(black_box(callbacks)));
-                })
-            },
+            ours: chain,
             peer: |callbacks| {
                 Some(Side::new("a Vec of boxed closures, called", move || {
                     black_box(bare_list(black_box(callbacks)));

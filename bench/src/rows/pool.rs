@@ -21,6 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
         one_at_a_time("pool/one at a time, unpinned", Cores::Any, false),
         one_at_a_time("pool/one at a time, one core, CPU", Cores::One, true),
         one_at_a_time("pool/one at a time, across two, CPU", Cores::Two, true),
+        one_at_a_time("pool/one at a time, unpinned, CPU", Cores::Any, true),
         beside_bare_wakes(),
     ];
     rows.extend(other_peers());
