@@ -60,11 +60,21 @@ impl<T> Default for Level<T> {
 impl<T> Level<T> {
     /// Moves all that is in a slot.
     fn empty(&mut self, slot: usize, to: &mut Vec<Entry<T>>) {
+        let mut entries = self.take(slot);
+        to.append(&mut entries);
+        self.give_back(slot, entries);
+    }
+
+    fn take(&mut self, slot: usize) -> Vec<Entry<T>> {
         self.occupied &= !(1 << slot);
-        let slot = &mut self.slots[slot];
-        to.append(slot);
-        if slot.capacity() > MANY {
-            mem::take(slot);
+        mem::take(&mut self.slots[slot])
+    }
+
+    /// The memory of an emptied slot, unless it is much.
+    fn give_back(&mut self, slot: usize, entries: Vec<Entry<T>>) {
+        debug_assert!(self.slots[slot].is_empty());
+        if entries.capacity() <= MANY {
+            self.slots[slot] = entries;
         }
     }
 
@@ -79,11 +89,13 @@ pub(super) struct Wheel<T> {
     levels: [Level<T>; LEVELS],
     /// Those that are due at `now` or were before, sorted. Some of them may not wait any more.
     due: VecDeque<Entry<T>>,
+    /// Empty between two calls: memory for those that pass.
+    passed: Vec<Entry<T>>,
 }
 
 impl<T> Default for Wheel<T> {
     fn default() -> Self {
-        Wheel { now: 0, levels: Default::default(), due: VecDeque::new() }
+        Wheel { now: 0, levels: Default::default(), due: VecDeque::new(), passed: Vec::new() }
     }
 }
 
@@ -169,7 +181,7 @@ impl<T: Item> Wheel<T> {
         let top = level(now, self.now);
         let reached = digit(now, top);
         self.now = now;
-        let mut passed = Vec::new();
+        let mut passed = mem::take(&mut self.passed);
         for level in &mut self.levels[..top] {
             while let Some(slot) = level.first() {
                 level.empty(slot, &mut passed);
@@ -179,18 +191,22 @@ impl<T: Item> Wheel<T> {
             self.levels[top].empty(slot, &mut passed);
         }
         if self.levels[top].first() == Some(reached) {
-            let mut entries = Vec::new();
-            self.levels[top].empty(reached, &mut entries);
-            for entry in entries {
+            // Those that stay go to lower levels, so the slot's own memory can be walked meanwhile.
+            let mut entries = self.levels[top].take(reached);
+            for entry in entries.drain(..) {
                 if entry.key.0 <= now {
                     passed.push(entry);
                 } else {
                     self.put(entry);
                 }
             }
+            self.levels[top].give_back(reached, entries);
         }
         passed.sort_unstable_by_key(|entry| entry.key);
-        self.due.extend(passed);
+        self.due.extend(passed.drain(..));
+        if passed.capacity() <= MANY {
+            self.passed = passed;
+        }
     }
 
     /// When the first is due; where that would be much to look through, a moment that is not behind it.
