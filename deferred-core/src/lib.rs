@@ -38,8 +38,9 @@
 //! # Depth
 //!
 //! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other fire, are cancelled and
-//! are dropped on a small stack. Your own callbacks may: a callback added to a Deferred that is ready runs inside
-//! `add_callback`, and a [`Resolver`] that you fire inside a callback runs the other Deferred's callbacks there.
+//! are dropped on a small stack, and so do a million waiters who hand a permit on by dropping it. Your own callbacks may:
+//! a callback added to a Deferred that is ready runs inside `add_callback`, and a [`Resolver`] that you fire inside a
+//! callback runs the other Deferred's callbacks there.
 
 #![deny(unsafe_code)]
 

@@ -14,7 +14,7 @@ use super::current;
 use super::wakes::{self, Lent};
 use crate::deferred::Deferred;
 use crate::engine::woken::{self, Woken};
-use crate::engine::{Chain, Firing, Frame, Source, call_soon, inside};
+use crate::engine::{Chain, Firing, Frame, Source, call_soon, never_unwinding, within};
 use crate::error::{Abandoned, Cancelled, Fault, Interrupt, NoReactor, Panicked};
 use crate::reactor::Reactor;
 
@@ -89,15 +89,17 @@ where
         at,
         rare: RefCell::new(None),
     });
-    inside(|| match task.go_on() {
-        Went::Ended(result) => Deferred::ready(result, at, at),
-        Went::Pending => {
-            let (chain, source) = Chain::pair(at);
-            let forward = task.clone();
-            source.set_forwarding(move |why: &Cancelled| forward.cancel(why));
-            task.source.set(Some(source));
-            Deferred::pending(chain)
-        }
+    within(|| {
+        never_unwinding(|| match task.go_on() {
+            Went::Ended(result) => Deferred::ready(result, at, at),
+            Went::Pending => {
+                let (chain, source) = Chain::pair(at);
+                let forward = task.clone();
+                source.set_forwarding(move |why: &Cancelled| forward.cancel(why));
+                task.source.set(Some(source));
+                Deferred::pending(chain)
+            }
+        })
     })
 }
 

@@ -55,7 +55,8 @@ use ready::Ready;
 /// | a `Wait`, which is what `.await` holds | the Deferred is cancelled, and what comes of that counts as handled |
 /// | a `Permit`, a `Pass` of a gate | it is given back |
 ///
-/// What a drop fires while a callback runs comes right after that callback.
+/// What a drop fires while a callback runs comes right after that callback. A callback on a Deferred that is ready runs
+/// inside the call that adds it, so if that is in a callback, what it drops comes right after the outer one.
 ///
 /// # Cancellation
 ///

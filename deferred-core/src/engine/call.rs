@@ -27,7 +27,7 @@ where
     F: FnOnce(Result<T, E>) -> Left<U, D>,
 {
     // A panic, also that of a destructor of what the stage captured or was given, is its error.
-    let left = run::inside(|| match catch(move || f(result)) {
+    let left = run::within(|| match catch(move || f(result)) {
         Left::Result(Ok(value)) => Left::Result(Ok(value)),
         Left::Result(Err(error)) => Left::Result(Err(passed(error, at))),
         Left::Wait(inner) => Left::Wait(inner),
@@ -55,6 +55,11 @@ pub(crate) fn catch<U, D: Fault>(f: impl FnOnce() -> Left<U, D>) -> Left<U, D> {
 pub(super) fn passed<D: Fault>(mut error: D, at: Place) -> D {
     never_unwinding(|| error.passed(at));
     error
+}
+
+/// Drops it. A panic of a destructor is an error.
+pub(crate) fn drop_or_panicked<X>(dropped: X) -> Result<(), Panicked> {
+    catch_unwind(AssertUnwindSafe(|| drop(dropped))).map_err(Panicked::new)
 }
 
 #[cold]

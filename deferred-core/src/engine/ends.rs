@@ -6,7 +6,11 @@ use super::raw::{BlockRef, Chain, Place, Source};
 use super::{Handle, Left, call, never_unwinding, run, settle};
 use crate::error::{Cancelled, Cycle, Fault};
 
-/// A block that has just been fired, for the loop to run. None if it had been fired before.
+/// A block that was fired, for the loop to run. None if it had been fired before.
+///
+/// It is busy until then: its canceller still is its first record, and whoever adds to it, looks at it or cancels it
+/// meanwhile finds it as between two stages.
+#[must_use = "a block that is not run never fires"]
 pub(crate) struct Firing(Option<BlockRef>);
 
 impl<T: 'static, E: Fault> Chain<T, E> {
@@ -83,8 +87,9 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         if self.block().is(source.block()) {
             let block = source.into_block();
             let fired = block.interrupt(Cycle::new().into());
+            let firing = if fired { Firing::new(block) } else { Firing(None) };
             drop(self);
-            Firing(fired.then_some(block)).fire();
+            firing.fire();
         } else {
             self.end(|result| Some(source.firing(result)));
         }
@@ -129,7 +134,9 @@ impl<T: 'static, E: Fault> Source<T, E> {
     #[inline(always)]
     pub(crate) fn fire(self, result: Result<T, E>) {
         if self.is_cancelled() {
-            return run::inside(|| drop(self.firing(result)));
+            let Firing(none) = run::inside(|| self.firing(result));
+            debug_assert!(none.is_none());
+            return;
         }
         run::start_fired(self.fill(result));
     }
@@ -140,7 +147,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
             never_unwinding(|| drop(result));
             return Firing(None);
         }
-        Firing(Some(self.fill(result)))
+        Firing::new(self.fill(result))
     }
 }
 
@@ -153,10 +160,15 @@ impl<T, E: Fault> Source<T, E> {
 }
 
 impl Firing {
-    /// Runs it now, outside the loop.
+    fn new(block: BlockRef) -> Firing {
+        block.state.set_busy();
+        Firing(Some(block))
+    }
+
+    /// Runs it inside this call, unless too many such calls are one inside the other: then after the callback that runs.
     pub(crate) fn fire(self) {
         if let Some(block) = self.0 {
-            run::start_fired(block);
+            run::start_firing(block);
         }
     }
 

@@ -3,12 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::Firing;
 use super::raw::{BlockRef, Step};
 use super::woken::{self, Woken};
+use super::{Firing, never_unwinding};
 use crate::error::{Abandoned, Cancelled, Cycle};
 
 /// One thing for the loop to do.
@@ -25,7 +26,7 @@ enum Job {
     Resume(Pin<Rc<dyn Woken>>),
     /// Does what is to come after what was dropped before it.
     Call(Box<dyn FnOnce() -> Option<Firing>>),
-    /// Runs a block that was fired.
+    /// Runs a block that was fired, and that is busy since.
     Run(BlockRef),
 }
 
@@ -36,23 +37,112 @@ const INSIDE: usize = 1;
 /// What is set in it once something was woken, which runs at the end of the outermost level.
 const WOKEN: usize = 1 << (usize::BITS - 1);
 
+/// How many levels may do what drops have set off, one inside the other. A deeper one leaves it to those outside of it.
+const DEEP: u32 = 16;
+
 thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
     /// What drops have queued, and what levels have left to do: the last ones are those of the innermost. See rule 2.
-    static QUEUED: RefCell<Vec<Job>> = const { RefCell::new(Vec::new()) };
+    ///
+    /// Without a destructor, so that it works for the thread-locals that are destroyed after the others. [`AtThreadEnd`]
+    /// frees its memory.
+    static QUEUED: ManuallyDrop<RefCell<Vec<Job>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
     /// The number of the cancel that a canceller passes on just now.
     static PASSING: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
+/// Frees the memory of the queue when the thread ends, and has it freed after each level from then on.
+struct AtThreadEnd;
+
+impl Drop for AtThreadEnd {
+    fn drop(&mut self) {
+        ENDING.set(true);
+        free_queue();
+    }
+}
+
+#[cold]
+fn free_queue() {
+    QUEUED.with(|queued| {
+        let mut queued = queued.borrow_mut();
+        if queued.is_empty() {
+            *queued = Vec::new();
+        }
+    });
+}
+
+/// A level that runs, from when it is made to when it is dropped, also by a panic: that leaves nothing undone.
+struct Level {
+    outer: usize,
+    /// What its drops have set off is left to the level outside of it, if there is one.
+    joins: bool,
+}
+
+impl Level {
+    #[inline(always)]
+    fn begin(joins: bool) -> Level {
+        Level { outer: LEVEL.replace(INSIDE), joins }
+    }
+}
+
+impl Drop for Level {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let outer = if LEVEL.get() == INSIDE {
+            self.outer
+        } else if self.joins {
+            leave(self.outer)
+        } else {
+            drain(self.outer)
+        };
+        LEVEL.set(outer);
+    }
+}
+
 /// Runs `f` as a callback runs, and then what its drops have set off.
 #[inline(always)]
 pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
-    let outer = LEVEL.replace(INSIDE);
-    let value = f();
-    let outer = if LEVEL.get() == INSIDE { outer } else { drain(outer) };
-    LEVEL.set(outer);
-    value
+    let _level = Level::begin(false);
+    f()
+}
+
+/// Runs `f`, which belongs to the callback that calls this, and leaves what its drops set off to come after that one.
+/// Where no callback runs, it comes after `f`.
+#[inline(always)]
+pub(crate) fn within<R>(f: impl FnOnce() -> R) -> R {
+    let _level = Level::begin(true);
+    f()
+}
+
+/// Runs `f` with nothing around it that it could be too deep in: for a nested loop, which must not leave anything to what
+/// is outside of it.
+pub(crate) fn from_the_top<R>(f: impl FnOnce() -> R) -> R {
+    let _depth = Depth(DEPTH.replace(0));
+    f()
+}
+
+/// Restores the depth when it is dropped.
+struct Depth(u32);
+
+impl Depth {
+    /// One level deeper. None if it is too deep.
+    fn enter() -> Option<Depth> {
+        let outer = DEPTH.get();
+        (outer < DEEP).then(|| {
+            DEPTH.set(outer + 1);
+            Depth(outer)
+        })
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        DEPTH.set(self.0);
+    }
 }
 
 /// Does what is queued with this level. Gives what the level is to be that this one was called in: what was woken waits
@@ -63,21 +153,42 @@ pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
 #[cold]
 extern "C" fn drain(outer: usize) -> usize {
     work(None);
-    if LEVEL.get() == INSIDE {
-        return outer;
-    }
     if outer != OUTSIDE {
-        return outer | WOKEN;
+        return leave(outer);
     }
-    LEVEL.set(INSIDE);
-    woken::run_all();
+    if LEVEL.get() != INSIDE {
+        LEVEL.set(INSIDE);
+        never_unwinding(woken::run_all);
+    }
+    if ENDING.get() {
+        free_queue();
+    }
     OUTSIDE
+}
+
+/// Leaves what is queued with this level to the one that it was called in, `outer`, whose own lies below that.
+#[cold]
+extern "C" fn leave(outer: usize) -> usize {
+    if outer == OUTSIDE {
+        return drain(outer);
+    }
+    let level = LEVEL.get();
+    (outer + (level & !WOKEN) - INSIDE) | level & WOKEN
 }
 
 /// Takes the block, if it has a result that its stages may have, through them.
 pub(super) fn start(block: &BlockRef) {
     if let Some(block) = begin(block.clone()) {
         inside(|| run(block));
+    }
+}
+
+/// Runs what was fired, inside this call; where too many such calls are one inside the other, after the callback that
+/// runs.
+pub(super) fn start_firing(block: BlockRef) {
+    match Depth::enter() {
+        Some(_depth) => inside(|| run(take_up(block))),
+        None => soon(Job::Run(block)),
     }
 }
 
@@ -102,15 +213,17 @@ fn run_fired(block: BlockRef) {
 /// dropped.
 #[inline(always)]
 fn run(mut block: BlockRef) {
-    loop {
-        if LEVEL.get() != INSIDE {
-            return work(Some(block));
+    never_unwinding(|| {
+        loop {
+            if LEVEL.get() != INSIDE {
+                return work(Some(block));
+            }
+            match step(block) {
+                Some(next) => block = next,
+                None => return,
+            }
         }
-        match step(block) {
-            Some(next) => block = next,
-            None => return,
-        }
-    }
+    });
 }
 
 fn new_cancel() -> u64 {
@@ -174,17 +287,22 @@ pub(super) fn abandon_soon(block: &BlockRef) {
 /// Does a job right after the callback that runs; now, where none does. What destructors call.
 #[cold]
 fn soon(job: Job) {
-    let mut job = Some(job);
-    if LEVEL.get() != OUTSIDE {
-        // At the end of a thread its queue is gone: what is dropped then fires at once.
-        let _ = QUEUED.try_with(|queued| {
-            queued.borrow_mut().extend(job.take());
-            LEVEL.set(LEVEL.get() + 1);
-        });
+    if LEVEL.get() == OUTSIDE {
+        return level(job);
     }
-    if let Some(job) = job {
-        level(job);
-    }
+    push(job);
+    LEVEL.set(LEVEL.get() + 1);
+}
+
+fn push(job: Job) {
+    QUEUED.with(|queued| {
+        let mut queued = queued.borrow_mut();
+        if queued.capacity() == 0 {
+            // Has it dropped in the end. Refused where that has begun.
+            let _ = AT_THREAD_END.try_with(|_| ());
+        }
+        queued.push(job);
+    });
 }
 
 /// Does a job now, with all that follows from it.
@@ -194,9 +312,16 @@ fn level(job: Job) {
 
 /// Takes a busy block through its stages, and does all that follows and that is queued with this level.
 #[inline(never)]
-fn work(mut next: Option<BlockRef>) {
+fn work(next: Option<BlockRef>) {
+    never_unwinding(|| match Depth::enter() {
+        Some(_depth) => work_off(next),
+        None => only_run(next),
+    });
+}
+
+fn work_off(mut next: Option<BlockRef>) {
     // What is left to do lies on top of the queue, the next on top. A level that is called from here puts its own above
-    // that, and takes all of it away.
+    // that, and takes all of it away, or counts it as dropped here.
     let mut left = 0;
     loop {
         if LEVEL.get() & !WOKEN != INSIDE {
@@ -207,10 +332,18 @@ fn work(mut next: Option<BlockRef>) {
             None if left == 0 => return,
             None => {
                 left -= 1;
-                let job = QUEUED.try_with(|queued| queued.borrow_mut().pop()).ok().flatten();
+                let job = QUEUED.with(|queued| queued.borrow_mut().pop());
                 job.and_then(perform)
             }
         };
+    }
+}
+
+/// Takes a busy block through its stages and leaves what they drop where it is queued.
+#[cold]
+fn only_run(mut next: Option<BlockRef>) {
+    while let Some(block) = next {
+        next = step(block);
     }
 }
 
@@ -221,14 +354,13 @@ fn collect(next: Option<BlockRef>) -> usize {
     let level = LEVEL.get();
     LEVEL.set(level & WOKEN | INSIDE);
     let dropped = (level & !WOKEN) - INSIDE;
-    let sorted = QUEUED.try_with(|queued| {
+    QUEUED.with(|queued| {
         let mut queued = queued.borrow_mut();
         let from = queued.len() - dropped;
         queued.extend(next.map(Job::Step));
         queued[from..].reverse();
         queued.len() - from
-    });
-    sorted.unwrap_or(0)
+    })
 }
 
 #[cold]
@@ -241,9 +373,9 @@ fn perform(job: Job) -> Option<BlockRef> {
             begin(block)
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
-        Job::Resume(woken) => woken.resume().and_then(Firing::into_block).and_then(fired),
-        Job::Run(block) => fired(block),
-        Job::Call(f) => f().and_then(Firing::into_block).and_then(fired),
+        Job::Resume(woken) => woken.resume().and_then(Firing::into_block).map(take_up),
+        Job::Run(block) => Some(take_up(block)),
+        Job::Call(f) => f().and_then(Firing::into_block).map(take_up),
     }
 }
 
@@ -275,10 +407,10 @@ fn step(block: BlockRef) -> Option<BlockRef> {
         }
         Step::Wait(inner) => join(block, inner),
         Step::Gave(to) => begin(to),
-        Step::Ended(block) => block.and_then(fired),
+        Step::Ended(block) => block.map(take_up),
         // Something may stand behind one that was told too late.
         Step::Told(None) => begin(block),
-        Step::Told(Some(block)) => fired(block),
+        Step::Told(Some(block)) => Some(take_up(block)),
     }
 }
 
@@ -289,6 +421,15 @@ fn fired(block: BlockRef) -> Option<BlockRef> {
         block.drop_canceller();
     }
     begin(block)
+}
+
+/// What is to be done with a block that was fired some time ago, and is busy since.
+#[inline(always)]
+fn take_up(block: BlockRef) -> BlockRef {
+    if block.has_canceller() {
+        block.drop_canceller();
+    }
+    block
 }
 
 /// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{Interrupt, Panicked, Unhandled};
+use super::{Interrupt, Panicked, Unhandled, drop_payload};
 
 type HookHere = Rc<dyn Fn(&Unhandled<'_>)>;
 type HookEverywhere = Arc<dyn Fn(&Unhandled<'_>) + Send + Sync>;
@@ -167,11 +167,20 @@ pub(super) fn tell(unhandled: &Unhandled<'_>) {
 /// Runs what tells of `unhandled`, with the floor raised. A panic of it ends here, and so does one of the captures of a
 /// hook that was removed while it ran.
 fn guarded(unhandled: &Unhandled<'_>, tell: impl FnOnce()) {
-    let outer = FLOOR.replace(Some(NEXT.get()));
+    let outer = Floor(FLOOR.replace(Some(NEXT.get())));
     if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
         complain(unhandled, payload);
     }
-    FLOOR.set(outer);
+    drop(outer);
+}
+
+/// Restores the floor when it is dropped.
+struct Floor(Option<u64>);
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        FLOOR.set(self.0);
+    }
 }
 
 /// What is told where no hook is set. `inside` is whether this thread is telling of another error, in which case it
@@ -238,8 +247,9 @@ fn complain(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
     let panicked = Panicked::new(payload);
     to_standard_error(&format!("deferred: the hook for unhandled errors, or the printing of one, {panicked}"));
     // To print the error may be just what panicked.
-    if let Ok(report) = catch_unwind(AssertUnwindSafe(|| unhandled.to_string())) {
-        to_standard_error(&report);
+    match catch_unwind(AssertUnwindSafe(|| unhandled.to_string())) {
+        Ok(report) => to_standard_error(&report),
+        Err(payload) => drop_payload(payload),
     }
 }
 

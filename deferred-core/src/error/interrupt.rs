@@ -4,6 +4,8 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -409,8 +411,24 @@ impl Panicked {
     /// a `String`.
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        let Panic { message, payload } = *self.0;
-        payload.into_inner().unwrap_or_else(|| Box::new(message.into_owned()))
+        self.take_payload().unwrap_or_else(|| Box::new(self.message().to_owned()))
+    }
+}
+
+/// An error is dropped in places where nothing may panic, so the payload's destructor may not either.
+impl Drop for Panic {
+    fn drop(&mut self) {
+        if let Some(payload) = self.payload.get_mut().take() {
+            drop_payload(payload);
+        }
+    }
+}
+
+/// Drops the payload of a panic. A panic of its destructor ends here, and what that one has thrown is leaked: it might do
+/// the same.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(thrown);
     }
 }
 

@@ -22,6 +22,7 @@ use std::panic::Location;
 pub use failure::{Failure, Trapped};
 pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
 pub(crate) use hook::{closing, to_standard_error};
+pub(crate) use interrupt::drop_payload;
 pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NoReactor, Panicked, TimedOut};
 pub use many::{FailureGroup, FirstError};
 pub use share::Share;

@@ -31,7 +31,8 @@ impl<E: Fault> Permit<E> {
         self.count
     }
 
-    /// Gives them back; the callbacks of whoever gets them run inside this call.
+    /// Gives them back; the callbacks of whoever gets them run inside this call. Where sixteen such calls are one inside
+    /// the other, they run after the callback that calls this, as with a drop.
     pub fn release(mut self) {
         self.permits.give_back(mem::take(&mut self.count));
     }

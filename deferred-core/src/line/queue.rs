@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::waiters::Waiters;
 use crate::deferred::Deferred;
+use crate::engine::run_soon;
 use crate::error::{Cancelled, Failure, Fault, Interrupt};
 
 /// Values that wait for getters, or getters that wait for values: first come, first served.
@@ -219,10 +220,10 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
         Rc::strong_count(&self.queue) <= handles && self.waiting() == 0
     }
 
-    /// Puts a value that was got back to the front.
+    /// Puts a value that was got back to the front, for a drop: a getter has it after the callback that runs.
     pub(super) fn put_back(&self, value: T) {
         match self.queue.getters.first() {
-            Some(((), getter)) => getter.callback(value),
+            Some(((), getter)) => run_soon(getter.source.firing(Ok(value))),
             None => {
                 self.queue.values.borrow_mut().push_front(value);
                 self.queue.count(1, 0);

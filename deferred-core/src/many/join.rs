@@ -6,8 +6,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::deferred::Deferred;
-use crate::engine::{Chain, Firing, Handle, Source, call_soon, inside};
-use crate::error::{Cancelled, Fault};
+use crate::engine::{Chain, Firing, Handle, Source, call_soon, drop_or_panicked, inside, never_unwinding};
+use crate::error::{self, Cancelled, Fault, Interrupt, Panicked};
 
 /// What becomes of many results.
 pub(super) trait Rule<T, E>: 'static {
@@ -45,6 +45,7 @@ struct Join<T, E, R: Rule<T, E>> {
     outcome: Cell<Outcome<R::Value, R::Error>>,
     /// Why those are cancelled that are joined after all was decided.
     late: RefCell<Option<Cancelled>>,
+    at: &'static Location<'static>,
     takes: PhantomData<fn(Result<T, E>)>,
 }
 
@@ -79,6 +80,7 @@ where
         members: RefCell::new(Vec::with_capacity(count)),
         outcome: Cell::new(Outcome::Joining),
         late: RefCell::new(None),
+        at,
         takes: PhantomData,
     });
     for (index, deferred) in deferreds.into_iter().enumerate() {
@@ -116,9 +118,15 @@ impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
     fn arrived(self: &Rc<Self>, index: usize, result: Result<T, E>) -> Option<Firing> {
         let handle = self.members.borrow_mut()[index].take();
         drop(handle);
-        let Decided { result, others } = self.rule.borrow_mut().as_mut()?.arrived(index, result)?;
-        let rule = self.rule.take();
-        drop(rule); // behind the borrow
+        if self.rule.borrow().is_none() {
+            self.came_late(result);
+            return None;
+        }
+        let decided = self.rule.borrow_mut().as_mut().and_then(|rule| rule.arrived(index, result));
+        let Decided { mut result, others } = decided?;
+        if let Err(panicked) = self.drop_rule() {
+            result = self.instead(result, panicked);
+        }
         let cancelled = match others {
             None => false,
             Some(why) => {
@@ -159,11 +167,35 @@ impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
             let why = why.clone();
             call_soon(move || match self.outcome.replace(Outcome::Fired) {
                 Outcome::Source(source) => {
-                    drop(self.rule.take());
-                    Some(source.firing(Err(crate::error::Interrupt::from(why).into())))
+                    let why = self.drop_rule().map_or_else(Interrupt::from, |()| why.into());
+                    Some(source.firing(Err(never_unwinding(|| why.into()))))
                 }
                 _ => None,
             });
+        }
+    }
+
+    /// All is decided: drops what has arrived until then, outside of the borrow.
+    fn drop_rule(&self) -> Result<(), Panicked> {
+        let rule = self.rule.take();
+        drop_or_panicked(rule)
+    }
+
+    /// What arrived before the decision could not be dropped, which takes the place of that.
+    #[cold]
+    fn instead(&self, result: Result<R::Value, R::Error>, panicked: Panicked) -> Result<R::Value, R::Error> {
+        never_unwinding(|| {
+            drop(result);
+            Err(Interrupt::from(panicked).into())
+        })
+    }
+
+    /// One has arrived for which nobody waits any more.
+    fn came_late(&self, result: Result<T, E>) {
+        if let Err(panicked) = drop_or_panicked(result) {
+            let error: E = never_unwinding(|| Interrupt::from(panicked).into());
+            error::report(&error, self.at, self.at);
+            never_unwinding(|| drop(error));
         }
     }
 }

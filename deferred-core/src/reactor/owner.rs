@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use super::turn::guarded;
 use super::{Life, Reactor};
+use crate::engine::inside;
 use crate::error;
 
 /// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives it.
@@ -72,13 +73,16 @@ impl Reactor {
         let kept = core.kept.close();
         let extensions = core.extensions.close();
         let posted = core.posted.take().into_iter().chain(core.inbox.close());
-        for posted in posted {
-            guarded(posted.at, || drop(posted.call));
-        }
-        core.events.close();
-        core.timers.close();
-        drop(kept);
-        drop(extensions);
+        // What the drops fire is fired before this returns, also where a callback has called it.
+        inside(|| {
+            for posted in posted {
+                guarded(posted.at, || drop(posted.call));
+            }
+            core.events.close();
+            core.timers.close();
+            drop(kept);
+            drop(extensions);
+        });
         drop(told);
     }
 }

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::{Left, catch};
+use crate::engine::{Left, call_soon, catch};
 use crate::error::{self, Abandoned, Cancelled, Failure, Share};
 use crate::reactor::Reactor;
 
@@ -266,12 +266,19 @@ fn copy(result: &Result<(), <Failure as Share>::Shared>) -> Result<(), Failure> 
     result.as_ref().copied().map_err(Failure::from_shared)
 }
 
-/// What the reactor keeps of one: dropped, it ends it.
+/// What the reactor keeps of one: dropped, it ends it, after the callback that runs.
 struct AtClose(Rc<Work>);
 
 impl Drop for AtClose {
     fn drop(&mut self) {
-        self.0.end(Err(Abandoned::new().into()));
+        // Claimed by the end itself, there is nothing left to do.
+        if self.0.state.get() != State::Done {
+            let work = self.0.clone();
+            call_soon(move || {
+                work.end(Err(Abandoned::new().into()));
+                None
+            });
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
+use crate::engine::run_soon;
 use crate::error::{self, Failure, Fault};
 use crate::reactor::{DelayedCall, Reactor, later};
 
@@ -249,7 +250,7 @@ impl<E: Fault> LoopingCall<E> {
     /// nothing if it does not run.
     pub fn stop(&self) {
         if let Some(run) = self.looping.end(End::Stopped) {
-            drop(self.looping.reactor.claim::<Done<E>>(run.done));
+            self.looping.fire(run, Ok(()));
         }
     }
 
@@ -381,12 +382,16 @@ impl<E: Fault> Looping<E> {
                 let now = self.reactor.now();
                 self.schedule(run, now);
             }
-            Ok(()) => drop(self.reactor.claim::<Done<E>>(run.done)),
-            Err(error) => {
-                if let Some(mut done) = self.reactor.claim::<Done<E>>(run.done) {
-                    done.fire(Err(error));
-                }
-            }
+            result => self.fire(run, result),
+        }
+    }
+
+    /// Fires the Deferred of a start, in here.
+    fn fire(&self, run: Run, result: Result<(), E>) {
+        let done = self.reactor.claim::<Done<E>>(run.done);
+        let resolver = done.and_then(|mut done| Some((done.looping.clone(), done.resolver.take()?)));
+        if let Some((looping, resolver)) = resolver {
+            resolver.fire(result.map(|()| looping));
         }
     }
 
@@ -401,23 +406,17 @@ impl<E: Fault> Looping<E> {
     }
 }
 
-/// Fires the Deferred of a start; dropped, with the LoopingCall, which has stopped.
+/// Fires the Deferred of a start; dropped by a reactor that closes, with the LoopingCall, which has stopped.
 struct Done<E: Fault> {
     looping: LoopingCall<E>,
     resolver: Option<Resolver<LoopingCall<E>, E>>,
 }
 
-impl<E: Fault> Done<E> {
-    fn fire(&mut self, result: Result<(), E>) {
-        if let Some(resolver) = self.resolver.take() {
-            resolver.fire(result.map(|()| self.looping.clone()));
-        }
-    }
-}
-
 impl<E: Fault> Drop for Done<E> {
     fn drop(&mut self) {
-        self.fire(Ok(()));
+        if let Some(resolver) = self.resolver.take() {
+            run_soon(resolver.source.firing(Ok(self.looping.clone())));
+        }
     }
 }
 

@@ -2,8 +2,13 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
-use deferred_core::{Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, inline_callbacks};
+use deferred_core::{
+    Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Permit, gather, inline_callbacks, maybe_deferred,
+};
+
+use futures::StreamExt as _;
 
 use crate::support::{MANY, on_a_small_stack};
 
@@ -69,5 +74,127 @@ fn a_million_who_wait_for_a_queue_give_up_or_are_closed() {
         assert_eq!(queue.waiting() as u64, MANY / 2);
         queue.close();
         assert!(all.iter().all(Deferred::is_ready));
+    });
+}
+
+/// A way to end a piece of work that holds `permit`, inside a waiter's callback.
+type Ends = fn(Permit) -> Deferred<()>;
+
+const ENDS: [(&str, Ends); 8] = [
+    ("a ready callback", |permit| Deferred::succeed(()).add_callback(move |()| drop(permit))),
+    ("a ready callback in another", |permit| {
+        Deferred::succeed(()).add_callback(move |()| Deferred::succeed(()).map(move |()| drop(permit)))
+    }),
+    ("maybe_deferred and finally", |permit| maybe_deferred(|| Deferred::succeed(())).add_finally(move || drop(permit))),
+    ("a coroutine", |permit| {
+        inline_callbacks(async move {
+            Deferred::succeed(()).await?;
+            drop(permit);
+            Ok(())
+        })
+    }),
+    ("release in a coroutine", |permit| {
+        inline_callbacks(async move {
+            permit.release();
+            Ok(())
+        })
+    }),
+    ("release", |permit| {
+        permit.release();
+        Deferred::succeed(())
+    }),
+    ("gather", |permit| gather([Deferred::succeed(permit)]).map(drop).map_err(Into::into)),
+    ("a Deferred that is fired there", |permit| {
+        let (deferred, resolver) = Deferred::<()>::new();
+        let deferred = deferred.map(move |()| drop(permit));
+        resolver.callback(());
+        deferred
+    }),
+];
+
+#[test]
+fn a_million_permits_are_handed_on_wherever_they_end() {
+    for (name, ends) in ENDS {
+        println!("{name}"); // an overflow says no more
+        on_a_small_stack(move || {
+            let (lock, count) = (DeferredLock::new(), Rc::new(Cell::new(0)));
+            let held = lock.try_acquire().unwrap();
+            for _ in 0..MANY {
+                let count = count.clone();
+                drop(lock.acquire().add_callback(move |permit| {
+                    count.set(count.get() + 1);
+                    ends(permit)
+                }));
+            }
+            drop(held);
+            assert_eq!((count.get(), lock.is_locked()), (MANY, false), "{name}");
+        });
+    }
+}
+
+#[test]
+fn a_million_permits_are_handed_on_inside_of_coroutines() {
+    for (name, ends) in ENDS {
+        println!("{name}"); // an overflow says no more
+        on_a_small_stack(move || {
+            let (lock, count) = (DeferredLock::new(), Rc::new(Cell::new(0)));
+            let held = lock.try_acquire().unwrap();
+            for _ in 0..MANY {
+                let (lock, count) = (lock.clone(), count.clone());
+                drop(inline_callbacks(async move {
+                    let permit = lock.acquire().await?;
+                    count.set(count.get() + 1);
+                    ends(permit).await
+                }));
+            }
+            drop(held);
+            assert_eq!((count.get(), lock.is_locked()), (MANY, false), "{name}");
+        });
+    }
+}
+
+#[test]
+fn a_million_resolvers_and_pauses_fall_one_after_the_other() {
+    on_a_small_stack(|| {
+        let (first, resolver) = Deferred::<()>::new();
+        let (mut held, mut last) = (Some(resolver), first);
+        let count = Rc::new(Cell::new(0));
+        for _ in 0..MANY {
+            let (next, resolver) = Deferred::<()>::new();
+            let (mut paused, fires) = Deferred::<()>::new();
+            let pause = paused.pause();
+            fires.callback(());
+            let count = count.clone();
+            drop(paused.map(move |()| count.set(count.get() + 1)));
+            drop(last.add_errback(move |_| {
+                // Both in a ready callback, inside of this one.
+                Deferred::succeed(()).map(move |()| drop((resolver, pause)))
+            }));
+            last = next;
+        }
+        drop(held.take());
+        assert_eq!(count.get(), MANY);
+        drop(last);
+    });
+}
+
+#[test]
+fn a_million_streams_go_with_a_value_each_of_which_lets_the_next_one_go() {
+    on_a_small_stack(|| {
+        let (mut next, count) = (None, Rc::new(Cell::new(0)));
+        for _ in 0..MANY {
+            let queue = DeferredQueue::<u32>::new();
+            let mut stream = queue.stream();
+            assert!(stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
+            queue.put(1).unwrap();
+            let count = count.clone();
+            drop(queue.get().map(move |_| {
+                count.set(count.get() + 1);
+                drop(next);
+            }));
+            next = Some(stream);
+        }
+        drop(next);
+        assert_eq!(count.get(), MANY);
     });
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod depth;
 mod gate;
+mod handover;
 mod permits;
 mod queue;
 mod stream;

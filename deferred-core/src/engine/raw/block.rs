@@ -102,25 +102,27 @@ impl Drop for BlockRef {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: taken once, here at the end.
-        let mut block = unsafe { ManuallyDrop::take(&mut self.0) };
-        if Rc::get_mut(&mut block).is_some() {
-            // SAFETY: nobody else knows it.
-            unsafe { forget(block) };
+        let block = unsafe { ManuallyDrop::take(&mut self.0) };
+        if Rc::strong_count(&block) == 1 {
+            forget(block);
         }
     }
 }
 
-/// Drops a block, and keeps its memory.
-///
-/// # Safety
-/// Nobody else knows it.
+/// Drops a block of which this is the last `BlockRef`, and keeps its memory, unless somebody still has a `Weak`.
 #[inline(never)]
-unsafe fn forget(block: Rc<Block>) {
-    let place = Rc::into_raw(block);
-    // SAFETY: the caller's promise, so it is dropped once. What is left is memory of the same layout.
-    unsafe {
-        ptr::drop_in_place(place.cast_mut());
-        spare::keep(Rc::from_raw(place.cast()));
+fn forget(block: Rc<Block>) {
+    if block.is_full() || !block.region.is_empty() {
+        block.drop_leftovers();
+    }
+    // Not by `get_mut`: a `&mut Block` would end what the region's pointers are derived from. And asked after foreign code.
+    if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
+        let place = Rc::into_raw(block);
+        // SAFETY: nobody else knows it, so it is dropped once. What is left is memory of the same layout.
+        unsafe {
+            ptr::drop_in_place(place.cast_mut());
+            spare::keep(Rc::from_raw(place.cast()));
+        }
     }
 }
 
@@ -381,10 +383,14 @@ impl Block {
     }
 }
 
-impl Drop for Block {
-    fn drop(&mut self) {
-        // Nothing is left in the life of a Deferred: its source fires it, and the loop empties it. What is dropped here
-        // was left undone at the end of a thread.
+/// The end.
+impl Block {
+    /// Drops what is in it. Nothing is left in the life of a Deferred: its source fires it, and the loop empties it. What is
+    /// dropped here was left undone at the end of a thread.
+    ///
+    /// Not in `Drop for Block`, which has a `&mut Block`: see [`forget`].
+    #[cold]
+    fn drop_leftovers(&self) {
         if self.is_full() {
             // SAFETY: the slot holds what the block wants.
             never_unwinding(|| unsafe { (self.wants().drop)(self) });

@@ -31,8 +31,9 @@
 //!    what it is given onto the stack, and sets the state. A panic of foreign code finds the block as it then is.
 //! 6. *The first record* is a canceller exactly when `CANCELLER` is set; every other one is a stage. *The last record* is a
 //!    `Give` exactly when `GIVES` is set.
-//! 7. *The end of a block.* Who lets go of it when there is no other `BlockRef` and no `Weak` drops what is in it, and then its
-//!    memory is another's. So nobody keeps a pointer to a block beside those.
+//! 7. *The end of a block.* Who lets go of it when there is no other `BlockRef` drops what is in it, through a shared
+//!    reference: a `&mut Block` would end what the region's pointers are derived from. Where there is no `Weak` either, its
+//!    memory is another's then. So nobody keeps a pointer to a block beside those.
 
 mod block;
 mod ends;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::Blocked;
-use crate::error::to_standard_error;
+use crate::error::{drop_payload, to_standard_error};
 
 pub(super) type BlockedHook = Arc<dyn Fn(&Blocked) + Send + Sync>;
 
@@ -43,7 +43,8 @@ pub(super) fn tell(own: Option<&BlockedHook>, blocked: &Blocked) {
         Some(hook) => hook(blocked),
         None => by_default(blocked),
     }));
-    if told.is_err() {
+    if let Err(payload) = told {
+        drop_payload(payload);
         to_standard_error(&format!("deferred: a hook for calls that block the loop panicked; it was told: {blocked}"));
     }
 }

@@ -56,7 +56,7 @@ where
     D: Fault,
     F: FnOnce(Result<T, E>) -> Left<U, D>,
 {
-    match run::inside(|| invoke(f, result, at)) {
+    match run::within(|| invoke(f, result, at)) {
         Left::Wait(inner) => inner.awaited(made, at),
         left => left,
     }

@@ -19,9 +19,10 @@
 //! 1. *The library never recurses.* Whatever the loop has to do next it pushes on its own stack of jobs. Only code of
 //!    the user calls the engine from inside the engine, and each such call is a loop of its own (a *level*) that comes
 //!    to its end before it returns.
-//! 2. *A drop fires later.* What destructors set off inside a level (a resolver dropped unfired, the guard of a pause)
-//!    is queued with that level, and runs right after the callback in which it happened, before the next callback of
-//!    the same Deferred. In the order of the drops, each to its end with what it drops itself.
+//! 2. *A drop fires later.* What destructors set off inside a level (a resolver dropped unfired, the guard of a pause, a
+//!    permit) is queued with that level, and runs right after the callback in which it happened, before the next callback
+//!    of the same Deferred. In the order of the drops, each to its end with what it drops itself. A callback on a result
+//!    that is there belongs to the callback that adds it: what it drops comes after that one.
 //! 3. *One loop at a time is in a block.* It is `busy` then; whoever adds, looks, takes or cancels meanwhile waits, gets
 //!    nothing, or is ignored. A busy block may have its result: it is set aside between two stages.
 //! 4. *State first, foreign code after.* No borrow of a block is held while code of the user runs, and that includes

@@ -54,9 +54,10 @@ pub(super) fn soon(job: Job) {
     }
 }
 
-/// Runs `f` as a callback runs, and then what its drops have set off.
-pub(super) fn inside<R>(f: impl FnOnce() -> R) -> R {
-    level(None, f)
+/// Runs `f`, which belongs to the callback that calls this, and leaves what its drops set off to come after that one.
+/// Where no callback runs, it comes after `f`.
+pub(super) fn within<R>(f: impl FnOnce() -> R) -> R {
+    if QUEUED.try_with(|queued| queued.borrow().is_some()) == Ok(true) { f() } else { level(None, f) }
 }
 
 /// Takes the block, if it has a result that its stages may have, through them.

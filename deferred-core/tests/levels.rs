@@ -1,0 +1,283 @@
+//! After a panic of any code of the user, wherever it ran, the thread works as before: what is dropped fires, hooks are
+//! called, callbacks run in order. Where no callback can take a panic, the process ends with a message.
+
+mod support;
+
+use std::env;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use deferred_core::{
+    Cancelled, Deferred, DeferredLock, Failure, Fault, Interrupt, Panicked, first_completion, gather,
+    gather_cancelling, inline_callbacks, maybe_deferred, on_unhandled, race, set_unhandled_hook, take_unhandled_hook,
+};
+use support::{App, Bomb, Log, quietly, taken};
+
+/// Nothing is left of what ran before: a drop fires at once, and what a callback drops right after it.
+#[track_caller]
+fn works(after: &str) {
+    let log = Log::new();
+    let (watched, resolver) = Deferred::<u32>::new();
+    let watched = log.watch("dropped", watched);
+    drop(resolver);
+    assert_eq!(log.take(), ["dropped Abandoned"], "{after}: what is dropped outside of callbacks fires at once");
+    drop(watched.add_errback(|_| Ok(0)));
+
+    let lock = DeferredLock::new();
+    let permit = lock.try_acquire().unwrap();
+    let next = log.watch("next", lock.acquire().map(drop));
+    let (deferred, resolver) = Deferred::<()>::new();
+    let told = log.clone();
+    let deferred = deferred.map(move |()| {
+        drop(permit);
+        told.add("callback ends");
+    });
+    let deferred = log.watch("behind", deferred);
+    resolver.callback(());
+    assert_eq!(log.take(), ["callback ends", "next ()", "behind ()"], "{after}");
+    drop((next, deferred));
+
+    assert_eq!(taken(inline_callbacks(async { Deferred::succeed(1).await })), "1", "{after}");
+}
+
+/// An error that panics when it is dropped.
+#[derive(Debug)]
+enum Hostile {
+    Armed,
+    Interrupted(Interrupt),
+}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        if matches!(self, Hostile::Armed) {
+            panic!("a hostile error");
+        }
+    }
+}
+
+impl From<Interrupt> for Hostile {
+    fn from(why: Interrupt) -> Self {
+        Hostile::Interrupted(why)
+    }
+}
+
+impl Fault for Hostile {
+    fn interrupt(&self) -> Option<&Interrupt> {
+        match self {
+            Hostile::Armed => None,
+            Hostile::Interrupted(why) => Some(why),
+        }
+    }
+}
+
+/// When a member has its result: before it is joined, then with a block of its own, or later.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Ready,
+    InABlock,
+    Later,
+}
+
+const WHEN: [When; 3] = [When::Ready, When::InABlock, When::Later];
+
+/// Members with these results, and what fires those that are fired later.
+fn members<T: 'static, E: Fault>(when: When, results: Vec<Result<T, E>>) -> (Vec<Deferred<T, E>>, impl FnOnce()) {
+    let mut later: Vec<Box<dyn FnOnce()>> = Vec::new();
+    let members = results
+        .into_iter()
+        .map(|result| match when {
+            When::Ready => Deferred::from(result),
+            When::InABlock => {
+                let (deferred, resolver) = Deferred::typed();
+                resolver.fire(result);
+                deferred
+            }
+            When::Later => {
+                let (deferred, resolver) = Deferred::typed();
+                later.push(Box::new(move || resolver.fire(result)));
+                deferred
+            }
+        })
+        .collect();
+    (members, move || later.into_iter().for_each(|fires| fires()))
+}
+
+fn panicked(error: &impl Fault) -> &str {
+    match error.interrupt() {
+        Some(Interrupt::Panicked(panicked)) => panicked.message(),
+        other => panic!("a panic was expected, and not {other:?}"),
+    }
+}
+
+#[test]
+fn values_that_panic_when_a_gather_lets_go_of_them_are_its_error() {
+    for when in WHEN {
+        for cancels in [false, true] {
+            let results: Vec<Result<_, Interrupt>> =
+                vec![Ok(Some(Bomb("a value"))), Ok(None), Err(Cancelled::new().into())];
+            let (members, fires) = members(when, results);
+            let gathered = if cancels { gather_cancelling(members) } else { gather(members) };
+            fires();
+            let error = gathered.try_take().unwrap().unwrap_err();
+            assert_eq!(panicked(&error), "a value", "{when:?}");
+            works("a gather");
+        }
+    }
+}
+
+#[test]
+fn errors_that_panic_when_a_race_lets_go_of_them_are_its_error() {
+    for when in WHEN {
+        let (members, fires) = members(when, vec![Err(Hostile::Armed), Ok(1)]);
+        let raced = race(members);
+        fires();
+        let error = raced.try_take().unwrap().unwrap_err();
+        assert_eq!(panicked(&error), "a hostile error", "{when:?}");
+        works("a race");
+    }
+}
+
+#[test]
+fn a_late_result_that_panics_is_reported() {
+    for when in WHEN {
+        let log = Log::new();
+        let told = log.clone();
+        let _hook = on_unhandled(move |unhandled| match unhandled.interrupt() {
+            Some(Interrupt::Panicked(panicked)) => told.add(panicked.message()),
+            other => told.add(format!("{other:?}")),
+        });
+        let results: Vec<Result<_, Failure>> = vec![Ok(None), Ok(Some(Bomb("a late value")))];
+        let (members, fires) = members(when, results);
+        let first = first_completion(members);
+        fires();
+        let (index, value) = first.try_take().unwrap().unwrap();
+        assert_eq!((index, value.is_none()), (0, true), "{when:?}");
+        assert_eq!(log.take(), ["a late value"], "{when:?}");
+        works("a late result");
+    }
+}
+
+#[test]
+fn a_cancelled_race_whose_stored_error_panics_when_it_is_dropped_fires() {
+    // One that does not answer a cancel.
+    let (waits, _resolver) = Deferred::<u32, Hostile>::with_forwarding_canceller(|_| ());
+    let raced = race([Deferred::from(Err(Hostile::Armed)), waits]);
+    raced.cancel();
+    let error = raced.try_take().unwrap().unwrap_err();
+    assert_eq!(panicked(&error), "a hostile error");
+    works("a cancelled race");
+}
+
+/// A payload that panics when it is dropped.
+fn throw() {
+    panic_any(Bomb("the payload"))
+}
+
+#[test]
+fn a_hook_whose_payload_panics_when_it_is_dropped_leaves_the_hooks_as_they_were() {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    set_unhandled_hook(|unhandled| {
+        if unhandled.downcast_ref::<App>().is_some() {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let fail = || drop(Deferred::<()>::fail(App(1)));
+    {
+        let _hook = on_unhandled(|_| throw());
+        let reported = catch_unwind(AssertUnwindSafe(fail));
+        assert!(reported.is_ok(), "a panic of a hook ends there");
+    }
+    fail();
+    assert_eq!(CALLS.load(Ordering::SeqCst), 1, "the hook of the process is called again");
+    take_unhandled_hook();
+    works("a hook");
+}
+
+#[test]
+fn callbacks_whose_payload_panics_when_it_is_dropped_are_errors_like_others() {
+    let _quiet = quietly();
+    for stage in 0..4 {
+        let deferred = match stage {
+            0 => Deferred::succeed(()).map(|()| throw()),
+            1 => maybe_deferred(throw),
+            2 => inline_callbacks(async {
+                throw();
+                Ok(())
+            }),
+            _ => {
+                let (deferred, resolver) = Deferred::new();
+                let deferred = deferred.map(|()| throw());
+                resolver.callback(());
+                deferred
+            }
+        };
+        let failure = deferred.try_take().unwrap().unwrap_err();
+        let payload = failure.downcast_ref::<Panicked>().unwrap().take_payload().unwrap();
+        mem::forget(payload);
+        works("a payload");
+    }
+}
+
+#[test]
+fn a_panic_that_a_coroutine_catches_around_a_nested_one_leaves_no_level() {
+    let outer = inline_callbacks(async {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let _inner = Deferred::succeed(Bomb("a value that nobody takes"));
+        }));
+        assert!(caught.is_err());
+        Ok(1)
+    });
+    assert_eq!(taken(outer), "1");
+    works("a coroutine that catches");
+}
+
+/// Set for the process that is to end.
+const ENDS: &str = "DEFERRED_TEST_ENDS";
+
+/// An error type that cannot be made of what the library says.
+#[derive(Debug)]
+struct NotFromUs;
+
+impl From<Interrupt> for NotFromUs {
+    fn from(_: Interrupt) -> Self {
+        panic!("no conversion")
+    }
+}
+
+impl Fault for NotFromUs {}
+
+/// Programs that end the process.
+const PROGRAMS: [(&str, fn()); 6] = [
+    ("a resolver that is dropped", || drop(Deferred::<u32, NotFromUs>::typed())),
+    ("a callback", || drop(Deferred::<u32, NotFromUs>::from(Ok(1)).map(|_| panic!("a callback")))),
+    ("a coroutine", || drop(Deferred::<u32, NotFromUs>::from_coroutine(async { panic!("a body") }))),
+    ("a coroutine without a reactor", || drop(Deferred::<u32, NotFromUs>::from_coroutine(std::future::pending()))),
+    ("the end of a chain", || {
+        let (deferred, resolver) = Deferred::new();
+        drop(deferred);
+        resolver.callback(Bomb("nobody takes it"));
+    }),
+    ("a coroutine with a payload", || {
+        drop(Deferred::<u32, NotFromUs>::from_coroutine(async { panic_any(Bomb("the payload")) }))
+    }),
+];
+
+#[test]
+fn where_no_callback_can_take_a_panic_the_process_ends_and_says_why() {
+    if let Ok(program) = env::var(ENDS) {
+        PROGRAMS[program.parse::<usize>().unwrap()].1();
+        return;
+    }
+    for (index, (name, _)) in PROGRAMS.iter().enumerate() {
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "where_no_callback_can_take_a_panic_the_process_ends_and_says_why", "--nocapture"])
+            .env(ENDS, index.to_string())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{name} went on:\n{said}");
+        assert!(said.contains("panicked where no callback can take the panic; aborting"), "{name} said:\n{said}");
+    }
+}
