@@ -14,8 +14,9 @@
 //! coroutine, inside the call that fired; where the coroutine ends by that, the loop goes on with the Deferred of the
 //! coroutine. So a million coroutines that wait for each other unwind in one loop.
 //!
-//! A future that is no Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it queues, and the end of
-//! the outermost engine call, or a turn of the reactor, polls; from another thread it is posted to the reactor.
+//! A future that is no Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it queues: in a turn of a
+//! reactor, for the batch of that turn or the next one; elsewhere, for the end of the outermost engine call, or of the next
+//! call where the coroutine has no reactor. From another thread it is posted to the reactor.
 
 mod awaited;
 mod current;

@@ -207,7 +207,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
         }
         let key = wakes::new_key();
         if let Some(reactor) = &self.reactor {
-            let kept = reactor.keep(AtClose(key), None).ok_or_else(Abandoned::new)?;
+            let kept = reactor.keep(AtClose(self.clone()), None).ok_or_else(Abandoned::new)?;
             self.rare().kept = Some(kept);
         }
         self.rare().key = Some(key);
@@ -313,12 +313,10 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Coroutine
 }
 
 /// What a reactor keeps of a coroutine that a waker may wake: dropped, it ends it.
-struct AtClose(u64);
+struct AtClose(Pin<Rc<dyn Coroutine>>);
 
 impl Drop for AtClose {
     fn drop(&mut self) {
-        if let Some(coroutine) = wakes::find(self.0) {
-            coroutine.abandon();
-        }
+        self.0.clone().abandon();
     }
 }

@@ -28,9 +28,20 @@ thread_local! {
     static THREAD: u64 = unique();
     static KEYS: Cell<u64> = const { Cell::new(0) };
     /// Those that a waker may wake, by key.
-    static REACHABLE: RefCell<BTreeMap<u64, Pin<Rc<dyn Coroutine>>>> = const { RefCell::new(BTreeMap::new()) };
+    static REACHABLE: Reachable = const { Reachable(RefCell::new(BTreeMap::new())) };
     /// For coroutines without a reactor.
     static SPARE: Spare = const { Spare::new() };
+}
+
+struct Reachable(RefCell<BTreeMap<u64, Pin<Rc<dyn Coroutine>>>>);
+
+/// The thread ends, and nobody wakes them any more.
+impl Drop for Reachable {
+    fn drop(&mut self) {
+        for coroutine in self.0.take().into_values() {
+            coroutine.abandon();
+        }
+    }
 }
 
 /// What a coroutine is known by on its thread.
@@ -43,16 +54,16 @@ pub(super) fn new_key() -> u64 {
 
 /// Lets wakers reach it until it is [`forgotten`](forget).
 pub(super) fn remember(key: u64, coroutine: Pin<Rc<dyn Coroutine>>) {
-    let _ = REACHABLE.try_with(|reachable| reachable.borrow_mut().insert(key, coroutine));
+    let _ = REACHABLE.try_with(|reachable| reachable.0.borrow_mut().insert(key, coroutine));
 }
 
 pub(super) fn forget(key: u64) {
-    let forgotten = REACHABLE.try_with(|reachable| reachable.borrow_mut().remove(&key));
+    let forgotten = REACHABLE.try_with(|reachable| reachable.0.borrow_mut().remove(&key));
     drop(forgotten); // behind the borrow
 }
 
 pub(super) fn find(key: u64) -> Option<Pin<Rc<dyn Coroutine>>> {
-    REACHABLE.try_with(|reachable| reachable.borrow().get(&key).cloned()).ok().flatten()
+    REACHABLE.try_with(|reachable| reachable.0.borrow().get(&key).cloned()).ok().flatten()
 }
 
 /// On its own thread.

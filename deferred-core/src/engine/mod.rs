@@ -52,7 +52,7 @@ pub(crate) use call::{Left, catch, drop_or_panicked, settle};
 pub(crate) use ends::Firing;
 pub(crate) use handle::Handle;
 pub(crate) use raw::{Chain, Frame, Source};
-pub(crate) use run::{call_soon, from_the_top, inside, run_soon, within};
+pub(crate) use run::{call_soon, inside, run_soon, within};
 
 /// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
 struct Bomb;

@@ -34,7 +34,8 @@ enum Job {
 const OUTSIDE: usize = 0;
 /// What it is in a level in which no drop has queued anything. Each job that waits makes it one more.
 const INSIDE: usize = 1;
-/// What is set in it once something was woken, which runs at the end of the outermost level.
+/// What is set in it once something was woken, which runs at the end of the outermost level: of the next one, where it is
+/// set outside.
 const WOKEN: usize = 1 << (usize::BITS - 1);
 
 /// How many levels may do what drops have set off, one inside the other. A deeper one leaves it to those outside of it.
@@ -48,6 +49,7 @@ thread_local! {
     /// frees its memory.
     static QUEUED: ManuallyDrop<RefCell<Vec<Job>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
+    /// It is destroyed.
     static ENDING: Cell<bool> = const { Cell::new(false) };
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
@@ -55,24 +57,38 @@ thread_local! {
     static PASSING: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Frees the memory of the queue when the thread ends, and has it freed after each level from then on.
+/// Runs what waits for a level, and frees the memory of the queues, when the thread ends. From then on they are freed
+/// after each level.
 struct AtThreadEnd;
 
 impl Drop for AtThreadEnd {
     fn drop(&mut self) {
+        inside(|| ());
         ENDING.set(true);
-        free_queue();
+        free_queues();
     }
 }
 
+/// The thread-locals of this thread are being destroyed.
+pub(super) fn thread_ends() -> bool {
+    ENDING.get()
+}
+
+/// Has the queues freed in the end.
+pub(super) fn free_at_thread_end() {
+    // Refused where that has begun.
+    let _ = AT_THREAD_END.try_with(|_| ());
+}
+
 #[cold]
-fn free_queue() {
+fn free_queues() {
     QUEUED.with(|queued| {
         let mut queued = queued.borrow_mut();
         if queued.is_empty() {
             *queued = Vec::new();
         }
     });
+    woken::free();
 }
 
 /// A level that runs, from when it is made to when it is dropped, also by a panic: that leaves nothing undone.
@@ -92,7 +108,8 @@ impl Level {
 impl Drop for Level {
     #[inline(always)]
     fn drop(&mut self) {
-        let outer = if LEVEL.get() == INSIDE {
+        // The upper bit of the outer one may be set: see `WOKEN`.
+        let outer = if LEVEL.get() == INSIDE && self.outer < WOKEN {
             self.outer
         } else if self.joins {
             leave(self.outer)
@@ -120,7 +137,7 @@ pub(crate) fn within<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` with nothing around it that it could be too deep in: for a nested loop, which must not leave anything to what
 /// is outside of it.
-pub(crate) fn from_the_top<R>(f: impl FnOnce() -> R) -> R {
+pub(super) fn from_the_top<R>(f: impl FnOnce() -> R) -> R {
     let _depth = Depth(DEPTH.replace(0));
     f()
 }
@@ -153,15 +170,15 @@ impl Drop for Depth {
 #[cold]
 extern "C" fn drain(outer: usize) -> usize {
     work(None);
-    if outer != OUTSIDE {
+    if outer & !WOKEN != OUTSIDE {
         return leave(outer);
     }
-    if LEVEL.get() != INSIDE {
+    if (LEVEL.get() | outer) & WOKEN != 0 {
         LEVEL.set(INSIDE);
         never_unwinding(woken::run_all);
     }
     if ENDING.get() {
-        free_queue();
+        free_queues();
     }
     OUTSIDE
 }
@@ -169,7 +186,7 @@ extern "C" fn drain(outer: usize) -> usize {
 /// Leaves what is queued with this level to the one that it was called in, `outer`, whose own lies below that.
 #[cold]
 extern "C" fn leave(outer: usize) -> usize {
-    if outer == OUTSIDE {
+    if outer & !WOKEN == OUTSIDE {
         return drain(outer);
     }
     let level = LEVEL.get();
@@ -261,13 +278,12 @@ pub(super) fn resume(woken: Pin<Rc<dyn Woken>>) {
     level(Job::Resume(woken));
 }
 
-/// Has what was woken run at the end of the outermost level. Says whether there is a level.
-pub(super) fn note_woken() -> bool {
+/// Has what was woken run at the end of the outermost level; where there is none, of the next one if `next` says so.
+pub(super) fn note_woken(next: bool) {
     let level = LEVEL.get();
-    if level != OUTSIDE {
+    if next || level != OUTSIDE {
         LEVEL.set(level | WOKEN);
     }
-    level != OUTSIDE
 }
 
 pub(super) fn unpause_now(block: BlockRef) {
@@ -287,7 +303,7 @@ pub(super) fn abandon_soon(block: &BlockRef) {
 /// Does a job right after the callback that runs; now, where none does. What destructors call.
 #[cold]
 fn soon(job: Job) {
-    if LEVEL.get() == OUTSIDE {
+    if LEVEL.get() & !WOKEN == OUTSIDE {
         return level(job);
     }
     push(job);
@@ -298,8 +314,7 @@ fn push(job: Job) {
     QUEUED.with(|queued| {
         let mut queued = queued.borrow_mut();
         if queued.capacity() == 0 {
-            // Has it dropped in the end. Refused where that has begun.
-            let _ = AT_THREAD_END.try_with(|_| ());
+            free_at_thread_end();
         }
         queued.push(job);
     });

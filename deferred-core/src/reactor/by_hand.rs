@@ -43,16 +43,28 @@ impl Reactor {
         if let Time::ByHand(now) = &self.core.time {
             now.set(later(now.get(), by));
         }
-        let _entered = self.enter();
-        let mut left = ENOUGH;
-        self.run_all_posted(&mut left);
-        while self.is_running() {
-            let Some(timer) = self.core.timers.pop_due(self.core.timers.moment(self.now()), u64::MAX) else { break };
-            counted(&mut left);
-            timer.run();
+        woken::in_turn(|| {
+            let _entered = self.enter();
+            let mut left = ENOUGH;
+            self.run_all_posted(&mut left);
+            while self.is_running() {
+                let Some(timer) = self.core.timers.pop_due(self.core.timers.moment(self.now()), u64::MAX) else {
+                    break;
+                };
+                counted(&mut left);
+                timer.run();
+                self.run_woken(&mut left);
+            }
+            self.run_all_posted(&mut left);
+            self.shut_down_if_stopping();
+        });
+    }
+
+    /// Between two calls, as at the end of a turn that a call is.
+    fn run_woken(&self, left: &mut u32) {
+        while self.is_running() && woken::run_batch(usize::MAX, |_| ()) > 0 {
+            counted(left);
         }
-        self.run_all_posted(&mut left);
-        self.shut_down_if_stopping();
     }
 
     /// What was posted, and coroutines that were woken.

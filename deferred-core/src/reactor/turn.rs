@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{CallKind, Life, Reactor};
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
-use crate::engine::{from_the_top, woken};
+use crate::engine::woken;
 use crate::error::Failure;
 
 /// What the driver does after a [`Reactor::turn`].
@@ -38,7 +38,7 @@ impl Reactor {
     ///
     /// While it runs, this is [`Reactor::current`].
     pub fn turn(&self, waker: &Waker) -> Turn {
-        from_the_top(|| self.turn_here(waker))
+        woken::in_turn(|| self.turn_here(waker))
     }
 
     fn turn_here(&self, waker: &Waker) -> Turn {

@@ -73,7 +73,8 @@ impl Clock {
     /// ```
     pub fn advance_in_steps(&self, by: Duration) {
         let end = later(self.now(), by);
-        while let Some(due) = self.reactor.next_due().filter(|due| *due <= end) {
+        // Once the reactor has stopped, what is due stays due.
+        while let Some(due) = self.reactor.next_due().filter(|due| *due <= end && self.is_running()) {
             self.advance(due.saturating_duration_since(self.now()));
         }
         self.advance(end.saturating_duration_since(self.now()));

@@ -1,14 +1,14 @@
 //! Wakers that are kept, cloned and dropped at all times.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use deferred_core::{Reactor, Turn};
+use deferred_core::{Deferred, Reactor, Turn, inline_callbacks};
 
-use crate::support::{Log, seen, taken};
+use crate::support::{Log, quietly, seen, taken};
 
 /// A future that keeps its waker here, and is ready once `ready` says so.
 fn kept(wakers: &Rc<RefCell<Vec<Waker>>>, ready: impl Fn() -> bool + 'static) -> Pin<Box<dyn Future<Output = ()>>> {
@@ -129,4 +129,41 @@ fn a_waker_that_is_dropped_last_and_one_that_is_never_woken() {
     drop(reactor);
     assert_eq!(taken(deferred), "Abandoned");
     drop(wakers);
+}
+
+#[test]
+fn without_a_reactor_the_next_call_of_the_library_polls_what_was_woken_outside_of_it() {
+    type Call = fn();
+    let calls: [(&str, Call); 5] = [
+        ("a ready callback", || drop(Deferred::succeed(()).map(|()| ()))),
+        ("a resolver that fires", || {
+            let (deferred, resolver) = Deferred::<()>::new();
+            let deferred = deferred.map(|()| ());
+            resolver.callback(());
+            drop(deferred);
+        }),
+        ("a resolver that is dropped", || drop(Deferred::<()>::new().0.add_errback(|_| Ok(())))),
+        ("a coroutine", || drop(inline_callbacks(async { Ok(()) }))),
+        ("a cancel", || Deferred::<()>::new().0.cancel()),
+    ];
+    for (name, call) in calls {
+        let log = Log::new();
+        let _quiet = quietly();
+        let wakers = Rc::default();
+        let (set, ready) = flag();
+        let (future, (waits, _resolver)) = (kept(&wakers, ready), Deferred::<()>::new());
+        let deferred = log.watch(
+            "ended",
+            inline_callbacks(async move {
+                futures::future::select(future, waits.into_future()).await;
+                Ok(())
+            }),
+        );
+        set.set(true);
+        wakers.take().into_iter().for_each(Waker::wake);
+        assert!(log.take().is_empty(), "a wake never polls");
+        call();
+        assert_eq!(log.take(), ["ended ()"], "{name}");
+        drop(deferred);
+    }
 }

@@ -1,13 +1,17 @@
 //! What a turn runs, and in which order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::IntoFuture;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::{Log, on_another_thread, turn};
-use deferred_core::{Failure, LoopingCall, Panicked, Reactor, ReactorHandle, Turn, on_unhandled};
+use deferred_core::{
+    Deferred, Failure, LoopingCall, Panicked, Reactor, ReactorHandle, Turn, inline_callbacks, on_unhandled,
+};
 
 #[test]
 fn a_turn_runs_the_start_then_posts_then_timers() {
@@ -216,4 +220,80 @@ fn the_trail_of_a_call_that_fails_names_places_of_the_user_only() {
     for place in trails.iter().flatten() {
         assert!(place.contains(file!()), "{trails:?}");
     }
+}
+
+/// Wakes itself at each poll, which it counts, until it is told to end.
+async fn wakes_itself(polls: Rc<Cell<u32>>, ends: Rc<Cell<bool>>) -> Result<(), Failure> {
+    std::future::poll_fn(|context| {
+        polls.set(polls.get() + 1);
+        context.waker().wake_by_ref();
+        if ends.get() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+#[test]
+fn coroutines_that_wake_themselves_take_a_batch_a_turn_whatever_else_runs() {
+    for batch in [256, 1000] {
+        let reactor = Reactor::new();
+        reactor.set_batch(batch);
+        let (polls, ends) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let entered = reactor.enter();
+        let pending: Vec<_> = (0..1000)
+            .map(|_| {
+                let (fires, resolver) = Deferred::<()>::new();
+                let coroutine = wakes_itself(polls.clone(), ends.clone());
+                let both =
+                    inline_callbacks(async move { futures::try_join!(coroutine, fires.into_future()).map(drop) });
+                (both, resolver)
+            })
+            .collect();
+        drop(entered);
+        let log = Log::default();
+        for _ in 0..4 {
+            for _ in 0..256 {
+                reactor.call_later(Duration::ZERO, log.adds("timer"));
+                reactor.handle().call_from_thread(|| Deferred::succeed(()).map(|()| ())).unwrap();
+            }
+            let before = polls.get();
+            assert_eq!(turn(&reactor), Turn::Again);
+            assert!(polls.get() - before <= batch as u32, "{} polls in one turn", polls.get() - before);
+            assert!(polls.get() > before);
+            assert_eq!(log.take().len(), 256);
+        }
+        ends.set(true);
+        pending.into_iter().for_each(|(both, resolver)| {
+            resolver.callback(());
+            drop(both);
+        });
+        while turn(&reactor) == Turn::Again {}
+    }
+}
+
+#[test]
+fn what_a_timer_wakes_runs_in_the_next_turn_at_once() {
+    let reactor = Reactor::new();
+    let log = Log::default();
+    let waker = Rc::new(RefCell::new(None::<Waker>));
+    let (keeps, told, woken) = (waker.clone(), log.clone(), Rc::new(Cell::new(false)));
+    let ready = woken.clone();
+    let deferred = reactor.ensure_deferred(std::future::poll_fn(move |context| {
+        if ready.get() {
+            told.add("polled");
+            return Poll::Ready(Ok(()));
+        }
+        keeps.replace(Some(context.waker().clone()));
+        Poll::Pending
+    }));
+    let told = log.clone();
+    reactor.call_later(Duration::ZERO, move || {
+        woken.set(true);
+        waker.take().unwrap().wake();
+        told.add("timer ends");
+    });
+    assert_eq!(turn(&reactor), Turn::Again);
+    assert_eq!(log.take(), ["timer ends"]);
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    assert_eq!(log.take(), ["polled"]);
+    assert!(deferred.is_ready());
 }

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use deferred_core::{Clock, Deferred, Reactor};
+use deferred_core::{Clock, Deferred, Phase, Reactor, SystemEvent};
 
 use crate::secs;
 use crate::support::{App, Log, unhandled_into};
@@ -111,4 +111,37 @@ fn in_steps_each_call_sees_the_moment_for_which_it_was_made() {
     assert_eq!(clock.now() - begun, secs(6));
     clock.advance_in_steps(secs(1));
     assert_eq!(log.take(), ["then 7s"]);
+}
+
+#[test]
+fn in_steps_a_stop_ends_it_and_the_time_goes_on_to_the_end() {
+    for closes in [false, true] {
+        let (clock, log) = (Clock::new(), Log::new());
+        let begun = clock.now();
+        let (stopper, seen) = (clock.clone(), log.clone());
+        clock.call_later(secs(1), move || if closes { stopper.close() } else { stopper.stop() });
+        clock.call_later(secs(2), move || seen.add("too late"));
+        clock.advance_in_steps(secs(3));
+        assert!(!clock.is_running());
+        assert_eq!(clock.now() - begun, secs(3));
+        clock.advance_in_steps(secs(3));
+        assert!(log.take().is_empty());
+    }
+}
+
+#[test]
+fn in_steps_a_shutdown_that_waits_for_a_timer_has_it() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let sleeps = clock.clone();
+    clock.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || sleeps.sleep(secs(2)));
+    let seen = log.clone();
+    clock.add_system_event_trigger(Phase::During, SystemEvent::Shutdown, move || seen.add("stopped"));
+    let stopper = clock.clone();
+    clock.call_later(secs(1), move || stopper.stop());
+    clock.call_later(secs(9), || ());
+    clock.advance_in_steps(secs(2));
+    assert!(clock.is_running() && log.take().is_empty());
+    clock.advance_in_steps(secs(8));
+    assert!(!clock.is_running());
+    assert_eq!(log.take(), ["stopped"]);
 }

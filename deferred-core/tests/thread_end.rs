@@ -1,0 +1,311 @@
+//! The end of a thread whose locals hold Deferreds, in each order of destruction: locals that are older than the
+//! library's are destroyed after them, younger ones before. What is dropped then fires, is reported, and returns.
+
+mod support;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::mpsc::{self, Sender};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use deferred_core::{
+    CancelHandle, Clock, Cooperator, Deferred, DeferredLock, DeferredQueue, Failure, Fault, Gate, Interrupt,
+    LoopingCall, Reactor, Resolver, at_most, gather, inline_callbacks, on_unhandled, race, scope,
+};
+use support::{quietly, told};
+
+thread_local! {
+    static HELD: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Uses what the library keeps for a thread.
+fn use_the_library() {
+    let (deferred, resolver) = Deferred::<()>::new();
+    drop(Deferred::succeed(()).map(move |()| drop(resolver)));
+    drop(deferred.add_errback(|_| Ok(())));
+    let _hook = quietly();
+    let owner = Reactor::new();
+    let _entered = owner.enter();
+    drop(inline_callbacks(async {
+        let mut polled = false;
+        poll_fn(move |context| {
+            context.waker().wake_by_ref();
+            let ready = std::mem::replace(&mut polled, true);
+            if ready { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Ok(())
+    }));
+}
+
+/// Runs it in a thread whose local it fills, and returns what was said until the thread has ended.
+fn said(older: bool, fill: impl FnOnce(Sender<String>) -> Vec<Box<dyn Any>> + Send + 'static) -> Vec<String> {
+    let (says, said) = mpsc::channel();
+    let thread = thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        if older {
+            HELD.with(|_| ());
+            use_the_library();
+        } else {
+            use_the_library();
+            HELD.with(|_| ());
+        }
+        let held = fill(says);
+        HELD.with(|local| local.replace(held));
+    });
+    thread.unwrap().join().unwrap();
+    said.try_iter().collect()
+}
+
+/// Says what comes of it.
+fn tell<T: std::fmt::Debug + 'static>(says: &Sender<String>, name: &'static str, deferred: Deferred<T>) {
+    let says = says.clone();
+    drop(
+        deferred.add_both(move |result| says.send(format!("{name} {}", told(result.as_ref()))).map_err(Failure::from)),
+    );
+}
+
+fn held(value: impl Any) -> Vec<Box<dyn Any>> {
+    vec![Box::new(value)]
+}
+
+/// Calls a function when it is dropped.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0.take().unwrap()();
+    }
+}
+
+fn on_drop(f: impl FnOnce() + 'static) -> Vec<Box<dyn Any>> {
+    held(OnDrop(Some(f)))
+}
+
+/// One that never fires by itself.
+fn pending() -> Deferred<u32> {
+    let (deferred, resolver) = Deferred::new();
+    std::mem::forget(resolver);
+    deferred
+}
+
+#[test]
+fn a_resolver_fires() {
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let (deferred, resolver) = Deferred::<u32>::new();
+            tell(&says, "it is", deferred);
+            held(resolver)
+        });
+        assert_eq!(lines, ["it is Abandoned"], "older: {older}");
+    }
+}
+
+#[test]
+fn what_combines_deferreds_is_cancelled() {
+    type Combines = fn() -> Deferred<()>;
+    let combines: [(&str, Combines); 7] = [
+        ("gather", || gather([pending(), pending()]).map_err(Into::into).map(drop)),
+        ("race", || race([pending(), pending()]).map_err(Into::into).map(drop)),
+        ("at_most", || at_most(2).map([1, 2, 3], |_| pending()).map_err(Into::into).map(drop)),
+        ("scope", || {
+            scope(|scope| {
+                scope.add(pending());
+                pending()
+            })
+            .map(drop)
+        }),
+        ("share", || pending().share().observe().map(drop)),
+        ("a coroutine", || {
+            inline_callbacks(async {
+                pending().await?;
+                Ok(())
+            })
+        }),
+        ("run", || DeferredLock::new().run(pending).map(drop)),
+    ];
+    for older in [false, true] {
+        for (name, combines) in combines {
+            let lines = said(older, move |says| {
+                let mut combined = combines();
+                let handle: CancelHandle = combined.cancel_handle();
+                drop(combined.add_errback(move |failure| {
+                    let cancelled = matches!(failure.interrupt(), Some(Interrupt::Cancelled(_)));
+                    Ok(says.send(format!("{name} was cancelled: {cancelled}"))?)
+                }));
+                on_drop(move || handle.cancel())
+            });
+            assert_eq!(lines, [format!("{name} was cancelled: true")], "older: {older}");
+        }
+    }
+}
+
+#[test]
+fn a_race_is_won() {
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let (wins, resolver) = Deferred::<u32>::new();
+            let told = says.clone();
+            let (loses, never) = Deferred::with_canceller(move || {
+                told.send("cancels the other".into()).unwrap();
+                None
+            });
+            std::mem::forget(never);
+            tell(&says, "race", race([loses, wins]).map_err(Into::into));
+            on_drop(move || resolver.callback(7))
+        });
+        assert_eq!(lines, ["cancels the other", "race (1, 7)"], "older: {older}");
+    }
+}
+
+#[test]
+fn permits_passes_and_values_are_handed_on() {
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let lock = DeferredLock::new();
+            let permit = lock.try_acquire().unwrap();
+            tell(&says, "permit", lock.acquire().map(drop));
+            let gate = Gate::new();
+            let pass = gate.enter().unwrap();
+            tell(&says, "gate", gate.close());
+            let queue = DeferredQueue::<u32>::new();
+            let mut stream = queue.stream();
+            {
+                let mut next = pin!(futures::StreamExt::next(&mut stream));
+                assert!(next.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending());
+            }
+            queue.put(3).unwrap();
+            tell(&says, "value", queue.get());
+            vec![Box::new(permit), Box::new(pass), Box::new(stream)]
+        });
+        assert_eq!(lines, ["permit ()", "gate ()", "value 3"], "older: {older}");
+    }
+}
+
+#[test]
+fn resolvers_inside_each_other_need_no_stack() {
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let (mut deferred, outermost) = Deferred::<u32>::new();
+            let mut resolver: Resolver<u32>;
+            for _ in 0..100_000 {
+                let next;
+                (next, resolver) = Deferred::new();
+                drop(deferred.add_errback(move |failure| {
+                    let _resolver = resolver;
+                    Err(failure)
+                }));
+                deferred = next;
+            }
+            tell(&says, "the last is", deferred);
+            vec![Box::new(quietly()), Box::new(outermost)]
+        });
+        assert_eq!(lines, ["the last is Abandoned"], "older: {older}");
+    }
+}
+
+#[test]
+fn a_reactor_closes_and_what_waits_for_it_ends() {
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let owner = Reactor::new();
+            let entered = owner.enter();
+            let (remote, resolver) = owner.remote::<u32>();
+            std::mem::forget(resolver);
+            tell(&says, "remote", remote);
+            let kept = RefCell::new(None);
+            tell(&says, "a coroutine with a waker", {
+                inline_callbacks(poll_fn(move |context| {
+                    kept.replace(Some(context.waker().clone()));
+                    Poll::<Result<(), Failure>>::Pending
+                }))
+            });
+            let inner = owner.sleep(Duration::from_secs(60));
+            tell(&says, "a coroutine that sleeps", inline_callbacks(async move { inner.await }));
+            let looping = LoopingCall::new(&owner, || ());
+            tell(&says, "looping", looping.start_later(Duration::from_secs(60)).map(drop));
+            let cooperator = Cooperator::new(&owner);
+            tell(&says, "cooperator", cooperator.coiterate(std::iter::repeat_with(|| Ok(()))));
+            drop(entered);
+            held(owner)
+        });
+        let mut sorted = lines.clone();
+        sorted.sort();
+        assert_eq!(
+            sorted,
+            [
+                "a coroutine that sleeps Abandoned",
+                "a coroutine with a waker Abandoned",
+                "cooperator Abandoned",
+                "looping ()",
+                "remote Abandoned"
+            ],
+            "older: {older}, {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_clock_does_the_same() {
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let clock = Clock::new();
+            tell(&says, "sleep", clock.sleep(Duration::from_secs(1)));
+            held(clock)
+        });
+        assert_eq!(lines, ["sleep Abandoned"], "older: {older}");
+    }
+}
+
+/// Waits for a Deferred, and for a waker that is kept where the test finds it.
+async fn waits_for_both(deferred: Deferred<u32>, kept: Sender<Waker>) -> Result<u32, Failure> {
+    let mut wait = pin!(deferred.into_future());
+    let mut woken = false;
+    poll_fn(move |context| {
+        if let Poll::Ready(result) = wait.as_mut().poll(context) {
+            return Poll::Ready(result);
+        }
+        if std::mem::replace(&mut woken, true) {
+            return Poll::Ready(Ok(1));
+        }
+        kept.send(context.waker().clone()).unwrap();
+        Poll::Pending
+    })
+    .await
+}
+
+#[test]
+fn a_coroutine_without_a_reactor_that_a_waker_may_wake_ends() {
+    for older in [false, true] {
+        for wakes in [false, true] {
+            let lines = said(older, move |says| {
+                let (keeps, kept) = mpsc::channel();
+                tell(&says, "it is", inline_callbacks(waits_for_both(pending(), keeps)));
+                let waker = kept.recv().unwrap();
+                on_drop(move || {
+                    if wakes {
+                        waker.wake()
+                    }
+                })
+            });
+            // Where the thread's coroutines are gone before it is woken, that has ended it.
+            assert!(lines == ["it is 1"] || lines == ["it is Abandoned"], "older: {older}, {lines:?}");
+            assert!(wakes || lines == ["it is Abandoned"]);
+        }
+    }
+}
+
+#[test]
+fn an_error_that_nobody_handles_is_reported() {
+    let lines = said(true, |says| {
+        let hook = on_unhandled(move |unhandled| says.send(format!("hook: {:?}", unhandled.error())).unwrap());
+        let (deferred, resolver) = Deferred::<u32>::new();
+        drop(deferred);
+        // The guard is the last: a hook of this thread hears of it for as long as the thread has hooks.
+        vec![Box::new(resolver), Box::new(hook)]
+    });
+    assert!(lines.len() <= 1, "{lines:?}");
+}
