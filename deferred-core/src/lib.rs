@@ -50,9 +50,12 @@ mod engine;
 mod error;
 mod line;
 mod many;
+mod numbered;
 mod reactor;
 pub mod testing;
 mod time;
+#[cfg(doctest)]
+mod variance;
 
 pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};

@@ -1,6 +1,13 @@
 //! How the cost of one changes with how many there are: a flat line has slope 0.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::hint::black_box;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use deferred_core::{Clock, Phase, Reactor, SystemEvent, on_unhandled};
 
 use super::engine::{bare_list, boxed_pending, ours_pending};
 use super::{many, pool, time};
@@ -11,6 +18,55 @@ const DECADES: &[u64] = &[1000, 10_000, 100_000];
 fn chain(callbacks: u64) -> Side {
     Side::new("made, added, fired, taken", move || {
         black_box(ours_pending(black_box(callbacks)));
+    })
+}
+
+fn triggers(count: u64) -> Side {
+    Side::new("added, removed in the order in which they came", move || {
+        let reactor = Reactor::new();
+        let triggers: Vec<_> =
+            (0..count).map(|_| reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, || ())).collect();
+        triggers.iter().for_each(|trigger| trigger.remove().expect("the loop has not ended"));
+    })
+}
+
+/// All are due when a call puts each off by nothing, behind the others.
+fn overdue(count: u64) -> Side {
+    Side::new("put off by nothing in a call", move || {
+        let clock = Clock::new();
+        let timers = Rc::new(Cell::new(Vec::new()));
+        let all = timers.clone();
+        clock.call_later(Duration::ZERO, move || {
+            all.take().iter().for_each(|timer: &deferred_core::DelayedCall| {
+                timer.delay(Duration::ZERO).expect("it is pending");
+            });
+        });
+        timers.set((1..=count).map(|nanos| clock.call_later(Duration::from_nanos(nanos), || ())).collect());
+        clock.advance(Duration::from_secs(1));
+    })
+}
+
+fn hooks(count: u64) -> Side {
+    Side::new("set, dropped in the order in which they came", move || {
+        let guards: Vec<_> = (0..count).map(|_| on_unhandled(|_| ())).collect();
+        guards.into_iter().for_each(drop);
+    })
+}
+
+/// Each wakes itself at each of its first ten polls.
+fn wakes(count: u64) -> Side {
+    const POLLS: u32 = 10;
+    Side::new("started, polled ten times", move || {
+        let reactor = Reactor::new();
+        for _ in 0..count {
+            let mut polls = 0;
+            drop(reactor.ensure_deferred(poll_fn(move |context| {
+                polls += 1;
+                context.waker().wake_by_ref();
+                if polls > POLLS { Poll::Ready(Ok(())) } else { Poll::Pending }
+            })));
+        }
+        while reactor.turn(Waker::noop()) == deferred_core::Turn::Again {}
     })
 }
 
@@ -75,5 +131,14 @@ pub(crate) fn all() -> Vec<Growth> {
             ours: |jobs| pool::ours_of(jobs, Cores::Any),
             peer: |jobs| Some(pool::tokios_of(jobs, Cores::Any)),
         },
+        alone("growth/triggers removed", "trigger", "triggers", triggers),
+        alone("growth/overdue timers put off", "timer", "due", overdue),
+        alone("growth/hooks dropped", "hook", "hooks", hooks),
+        alone("growth/coroutines that wake themselves", "coroutine", "coroutines", wakes),
     ]
+}
+
+/// No operation on many may cost more than n log n.
+fn alone(name: &'static str, unit: &'static str, along: &'static str, ours: fn(u64) -> Side) -> Growth {
+    Growth { name, unit, along, sizes: DECADES, ours, peer: |_| None }
 }

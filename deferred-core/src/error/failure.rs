@@ -9,7 +9,8 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::many::{interrupt_inside, unwrap_whole};
+use super::many::unwrap_whole;
+use super::nested::{Nested, drop_flat, interrupt_inside, source_inside, write_inside};
 use super::{Fault, Interrupt, Trail};
 
 /// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told otherwise.
@@ -51,11 +52,33 @@ use super::{Fault, Interrupt, Trail};
 pub struct Failure(Box<Inner>);
 
 struct Inner {
-    held: Held,
+    held: Flat,
     trail: Trail,
 }
 
-enum Held {
+/// Drops what it holds without recursion: that may be errors inside each other.
+struct Flat(Option<Held>);
+
+impl Flat {
+    fn get(&self) -> &Held {
+        self.0.as_ref().expect("it is taken only when this goes")
+    }
+
+    fn into_held(mut self) -> Held {
+        self.0.take().expect("it is taken only when this goes")
+    }
+}
+
+impl Drop for Flat {
+    fn drop(&mut self) {
+        match self.0.take() {
+            None | Some(Held::Interrupt(_)) => {} // which sees to what is inside it
+            Some(held) => drop_flat(Nested::Held(held)),
+        }
+    }
+}
+
+pub(super) enum Held {
     /// Not in a box of its own, so that an interrupt costs one allocation.
     Interrupt(Interrupt),
     Other {
@@ -77,7 +100,7 @@ impl Held {
     fn original(&self) -> &Held {
         let mut held = self;
         while let Held::Shared(shared) = held {
-            held = &shared.0.held;
+            held = shared.0.held.get();
         }
         held
     }
@@ -85,7 +108,7 @@ impl Held {
     /// The original, if nobody else has it.
     fn original_mut(&mut self) -> Option<&mut Held> {
         match self {
-            Held::Shared(shared) => Arc::get_mut(shared)?.0.held.original_mut(),
+            Held::Shared(shared) => Arc::get_mut(shared)?.0.held.0.as_mut()?.original_mut(),
             held => Some(held),
         }
     }
@@ -94,7 +117,7 @@ impl Held {
     fn into_original(self) -> Result<Held, Held> {
         match self {
             Held::Shared(shared) => match Arc::try_unwrap(shared) {
-                Ok(SharedFailure(inner)) => inner.held.into_original(),
+                Ok(SharedFailure(inner)) => inner.held.into_held().into_original(),
                 Err(shared) => Err(Held::Shared(shared)),
             },
             held => Ok(held),
@@ -105,7 +128,7 @@ impl Held {
 /// For a box of errors that is made of a failure which others share.
 impl fmt::Display for SharedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.held.original() {
+        match self.0.held.get().original() {
             Held::Interrupt(interrupt) => write!(f, "{interrupt}"),
             Held::Other { error, .. } => write!(f, "{error}"),
             Held::Shared(_) => Ok(()),
@@ -115,7 +138,7 @@ impl fmt::Display for SharedFailure {
 
 impl fmt::Debug for SharedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.held.original() {
+        match self.0.held.get().original() {
             Held::Interrupt(interrupt) => write!(f, "{interrupt:?}"),
             Held::Other { error, .. } => write!(f, "{error:?}"),
             Held::Shared(_) => Ok(()),
@@ -125,7 +148,7 @@ impl fmt::Debug for SharedFailure {
 
 impl Error for SharedFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self.0.held.original() {
+        match self.0.held.get().original() {
             Held::Interrupt(interrupt) => interrupt.source(),
             Held::Other { error, .. } => error.source(),
             Held::Shared(_) => None,
@@ -177,23 +200,30 @@ impl Failure {
     }
 
     fn holding(held: Held) -> Failure {
-        Failure(Box::new(Inner { held, trail: Trail::new() }))
+        Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new() }))
     }
 
     /// What it holds, be it shared or not.
-    fn held(&self) -> &Held {
-        self.0.held.original()
+    pub(super) fn held(&self) -> &Held {
+        self.0.held.get().original()
     }
 
     pub(super) fn into_arc(self) -> Arc<SharedFailure> {
-        match self.0.held {
-            Held::Shared(shared) if self.0.trail.total() == shared.0.trail.total() => shared,
-            held => Arc::new(SharedFailure(Inner { held, trail: self.0.trail })),
-        }
+        let Inner { held, trail } = *self.0;
+        let held = match held.into_held() {
+            Held::Shared(shared) if trail.total() == shared.0.trail.total() => return shared,
+            // Shared again, it holds the original and not what held that.
+            Held::Shared(shared) => match shared.0.held.get() {
+                Held::Shared(original) => Held::Shared(original.clone()),
+                _ => Held::Shared(shared),
+            },
+            held => held,
+        };
+        Arc::new(SharedFailure(Inner { held: Flat(Some(held)), trail }))
     }
 
     pub(super) fn from_arc(shared: &Arc<SharedFailure>) -> Failure {
-        Failure(Box::new(Inner { held: Held::Shared(shared.clone()), trail: shared.0.trail.clone() }))
+        Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail: shared.0.trail.clone() }))
     }
 
     /// Gives the error if it is an `X`, and otherwise the failure back, so that `?` in an errback lets it go on.
@@ -254,10 +284,10 @@ impl Failure {
             return Err(self);
         }
         let Inner { held, trail } = *self.0;
-        match held.into_original() {
+        match held.into_held().into_original() {
             Ok(Held::Interrupt(interrupt)) => Ok(interrupt.narrow().expect("it was looked for")),
             Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("it was looked for")),
-            Ok(held @ Held::Shared(_)) | Err(held) => Err(Failure(Box::new(Inner { held, trail }))),
+            Ok(held @ Held::Shared(_)) | Err(held) => Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail }))),
         }
     }
 
@@ -274,7 +304,7 @@ impl Failure {
     /// The error, if it is an `X` that no other observer shares, to change it.
     #[must_use]
     pub fn downcast_mut<X: Error + 'static>(&mut self) -> Option<&mut X> {
-        match self.0.held.original_mut()? {
+        match self.0.held.0.as_mut()?.original_mut()? {
             Held::Interrupt(interrupt) => interrupt.get_mut(),
             Held::Other { error, .. } => error.downcast_mut(),
             Held::Shared(_) => None,
@@ -303,7 +333,7 @@ impl Failure {
     /// The cause of the error, if it names one.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error().source()
+        source_inside(self)
     }
 
     /// The places that the error passed since it became a `Failure`.
@@ -336,7 +366,8 @@ impl Failure {
 /// ```
 pub struct Trapped<X> {
     failure: Failure,
-    error: PhantomData<fn() -> X>,
+    /// Both ways: the failure holds just this type.
+    error: PhantomData<fn(X) -> X>,
 }
 
 impl<X: Error + 'static> Trapped<X> {
@@ -378,11 +409,7 @@ impl<X: Error + 'static> fmt::Display for Trapped<X> {
 
 impl Fault for Failure {
     fn interrupt(&self) -> Option<&Interrupt> {
-        match self.held() {
-            Held::Interrupt(interrupt) => Some(interrupt),
-            Held::Other { error, .. } => interrupt_inside(&**error),
-            Held::Shared(_) => None,
-        }
+        interrupt_inside(self)
     }
 
     #[inline]
@@ -416,7 +443,7 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
 /// The error itself, without the trail.
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     fn from(failure: Failure) -> Self {
-        match failure.0.held.into_original() {
+        match failure.0.held.into_held().into_original() {
             Ok(Held::Interrupt(interrupt)) => interrupt.into_inner(),
             Ok(Held::Other { error, .. }) => error,
             Ok(Held::Shared(shared)) | Err(Held::Shared(shared)) => Box::new(shared),
@@ -442,7 +469,7 @@ impl From<Failure> for Box<dyn Error> {
 /// The message of the error; with `{:#}` its causes too, as in `reading the settings: no such file`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() { write_texts(self.error(), f) } else { write!(f, "{}", self.error()) }
+        if f.alternate() { write_texts(self.error(), f) } else { write_inside(self, 0, f) }
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::{Interrupt, Panicked, Unhandled, drop_payload};
+use crate::numbered::Numbered;
 
 type HookHere = Rc<dyn Fn(&Unhandled<'_>)>;
 type HookEverywhere = Arc<dyn Fn(&Unhandled<'_>) + Send + Sync>;
@@ -27,7 +28,7 @@ static EVERYWHERE: RwLock<Option<HookEverywhere>> = RwLock::new(None);
 
 thread_local! {
     /// The hooks of this thread, by ascending number.
-    static HERE: RefCell<Vec<(u64, HookHere)>> = const { RefCell::new(Vec::new()) };
+    static HERE: RefCell<Numbered<HookHere>> = const { RefCell::new(Numbered::new()) };
     /// The number of the next hook of this thread. This and `FLOOR` have no destructor, so they outlive `HERE`.
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Set while this thread tells somebody: hooks below this number are not told.
@@ -116,7 +117,7 @@ pub fn on_unhandled(hook: impl Fn(&Unhandled<'_>) + 'static) -> HookGuard {
     let number = NEXT.replace(NEXT.get() + 1);
     let hook: HookHere = Rc::new(hook);
     // If the thread is ending, the closure that would add the hook is dropped, and the hook with it.
-    let _ = HERE.try_with(move |here| here.borrow_mut().push((number, hook)));
+    let _ = HERE.try_with(move |here| here.borrow_mut().push(number, hook));
     HookGuard { number, this_thread: PhantomData }
 }
 
@@ -130,11 +131,7 @@ pub struct HookGuard {
 
 impl Drop for HookGuard {
     fn drop(&mut self) {
-        let removed = HERE.try_with(|here| {
-            let mut here = here.borrow_mut();
-            let index = here.iter().rposition(|(number, _)| *number == self.number)?;
-            Some(here.remove(index))
-        });
+        let removed = HERE.try_with(|here| here.borrow_mut().remove(self.number));
         // What it captures is dropped here, behind the borrow.
         drop(removed);
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Fault;
+use super::nested::{Nested, drop_flat};
 
 /// What the library itself fails a Deferred with.
 ///
@@ -199,6 +200,15 @@ impl Cancelled {
     }
 }
 
+/// Without recursion, since a reason may be a cancel for a reason, and so on.
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        if let Some(reason) = self.reason.take() {
+            drop_flat(Nested::Reason(reason));
+        }
+    }
+}
+
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("cancelled")
@@ -208,7 +218,14 @@ impl fmt::Display for Cancelled {
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Some(reason) => f.debug_struct("Cancelled").field("reason", reason).finish(),
+            // That of a cancel for the reason of another cancel, and so on, is the first.
+            Some(reason) => {
+                let mut first = reason;
+                while let Some(inner) = first.downcast_ref::<Cancelled>().and_then(|inner| inner.reason.as_ref()) {
+                    first = inner;
+                }
+                f.debug_struct("Cancelled").field("reason", first).finish()
+            }
             None => f.write_str("Cancelled"),
         }
     }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 
+use super::nested::{is_too_deep, write_inside};
 use super::{Failure, Fault, Interrupt, Trail};
 
 /// The first error among many Deferreds: what [`gather`](crate::gather) fails with.
@@ -66,7 +67,7 @@ impl<E: Fault> fmt::Display for FirstError<E> {
         if let Some(index) = self.index {
             write!(f, "number {index} failed: ")?;
         }
-        Text(&self.error).fmt(f)
+        write_member(&self.error, 1, f)
     }
 }
 
@@ -139,30 +140,37 @@ impl<E: Fault> Fault for FailureGroup<E> {
     }
 }
 
-impl<E: Fault> fmt::Display for FailureGroup<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E: Fault> FailureGroup<E> {
+    /// Prints it inside so many others.
+    pub(super) fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_whole {
-            return Text(&self.errors[0]).fmt(f);
+            return write_member(&self.errors[0], depth, f);
         }
         write!(f, "all {} failed", self.errors.len())?;
+        if is_too_deep(depth) {
+            return Ok(());
+        }
         for (n, error) in self.errors.iter().enumerate() {
-            write!(f, "{} {}", if n > 0 { ";" } else { ":" }, Text(error))?;
+            f.write_str(if n > 0 { "; " } else { ": " })?;
+            write_member(error, depth + 1, f)?;
         }
         Ok(())
     }
 }
 
+impl<E: Fault> fmt::Display for FailureGroup<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(0, f)
+    }
+}
+
 impl<E: Fault> Error for FailureGroup<E> {}
 
-/// An error in one line: of a [`Failure`] its message.
-struct Text<'a, E>(&'a E);
-
-impl<E: Fault> fmt::Display for Text<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0 as &dyn Any).downcast_ref::<Failure>() {
-            Some(failure) => write!(f, "{failure}"),
-            None => write!(f, "{:?}", self.0),
-        }
+/// An error in one line, inside so many others: of a [`Failure`] its message.
+fn write_member<E: Fault>(error: &E, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match (error as &dyn Any).downcast_ref::<Failure>() {
+        Some(failure) => write_inside(failure, depth, f),
+        None => write!(f, "{error:?}"),
     }
 }
 
@@ -180,12 +188,4 @@ pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
         }
     }
     Err(slot.take().expect("only what was recognised is taken"))
-}
-
-/// The interrupt that an error tells of which a failure holds.
-pub(super) fn interrupt_inside<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a Interrupt> {
-    if let Some(first) = error.downcast_ref::<FirstError<Failure>>() {
-        return first.interrupt();
-    }
-    error.downcast_ref::<FailureGroup<Failure>>()?.interrupt()
 }

@@ -12,6 +12,7 @@ mod failure;
 mod hook;
 mod interrupt;
 mod many;
+mod nested;
 mod share;
 mod trail;
 mod unhandled;

@@ -1,17 +1,21 @@
 //! Which reactor is this thread's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
 use std::rc::Rc;
 
 use super::Reactor;
+use crate::numbered::Numbered;
 
 thread_local! {
     /// Those that are turned or entered, the innermost last.
-    static ENTERED: RefCell<Vec<Reactor>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Numbered<Reactor>> = const { RefCell::new(Numbered::new()) };
+    /// How many there were.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// `None` while the thread ends and its locals are gone.
-fn with<R>(f: impl FnOnce(&mut Vec<Reactor>) -> R) -> Option<R> {
+fn with<R>(f: impl FnOnce(&mut Numbered<Reactor>) -> R) -> Option<R> {
     ENTERED.try_with(|entered| f(&mut entered.borrow_mut())).ok()
 }
 
@@ -32,20 +36,21 @@ impl Reactor {
     /// ```
     #[must_use]
     pub fn current() -> Option<Reactor> {
-        with(|entered| entered.last().cloned()).flatten()
+        with(|entered| entered.last().map(|(_, last)| last.clone())).flatten()
     }
 
     /// [`enter`](Self::enter), where that makes a difference.
     pub(crate) fn enter_unless_current(&self) -> Option<Entered> {
-        let is_current = with(|entered| entered.last().is_some_and(|last| Rc::ptr_eq(&last.core, &self.core)));
+        let is_current = with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core)));
         if is_current == Some(true) { None } else { Some(self.enter()) }
     }
 
     /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that runs outside of a
     /// turn.
     pub fn enter(&self) -> Entered {
-        with(|entered| entered.push(self.clone()));
-        Entered { reactor: self.clone() }
+        let number = COUNT.replace(COUNT.get() + 1);
+        with(|entered| entered.push(number, self.clone()));
+        Entered { number, this_thread: PhantomData }
     }
 }
 
@@ -53,16 +58,14 @@ impl Reactor {
 #[derive(Debug)]
 #[must_use = "dropping it ends the reactor's being current"]
 pub struct Entered {
-    reactor: Reactor,
+    number: u64,
+    this_thread: PhantomData<*const ()>,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // Looked for, since guards need not be dropped in the reverse order.
-        let left = with(|entered| {
-            let innermost = entered.iter().rposition(|entered| Rc::ptr_eq(&entered.core, &self.reactor.core));
-            innermost.map(|index| entered.remove(index))
-        });
+        // By number, since guards need not be dropped in the reverse order.
+        let left = with(|entered| entered.remove(self.number));
         drop(left); // behind the borrow
     }
 }

@@ -1,7 +1,7 @@
 //! The two events of a loop, its startup and its shutdown: who is called at each, in which order, and who is waited for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
@@ -13,6 +13,7 @@ use super::turn::guarded;
 use super::{CallKind, Life, Reactor, later};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{self, Failure};
+use crate::numbered::Numbered;
 
 /// What [`Reactor::add_system_event_trigger`] can be called at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub enum Phase {
 type Call = Box<dyn FnOnce() -> Deferred<()>>;
 
 struct Trigger {
+    number: u64,
     state: Cell<Result<(), Inactive>>,
     call: Cell<Option<Call>>,
     at: &'static Location<'static>,
@@ -54,7 +56,9 @@ impl Trigger {
 
 /// One event, with those that are to be called, by phase.
 struct Event {
-    triggers: [RefCell<VecDeque<Rc<Trigger>>>; 3],
+    triggers: [RefCell<Numbered<Rc<Trigger>>>; 3],
+    /// How many were added.
+    added: Cell<u64>,
     progress: Cell<Progress>,
     /// Those of [`Phase::Before`] that have not fired, by the order in which they were called.
     waits: RefCell<BTreeMap<u64, (CancelHandle, &'static Location<'static>)>>,
@@ -77,6 +81,7 @@ impl Event {
     fn new() -> Event {
         Event {
             triggers: Default::default(),
+            added: Cell::new(0),
             progress: Cell::new(Progress::Ahead),
             waits: RefCell::default(),
             waited: Cell::new(0),
@@ -93,7 +98,7 @@ impl Event {
     }
 
     fn next(&self, phase: Phase) -> Option<Rc<Trigger>> {
-        self.triggers[phase as usize].borrow_mut().pop_front()
+        self.triggers[phase as usize].borrow_mut().pop()
     }
 
     /// It does not come any more, or has: what is left is dropped.
@@ -101,7 +106,7 @@ impl Event {
         self.progress.set(Progress::Past);
         drop(self.waits.take());
         for phase in &self.triggers {
-            for trigger in phase.take() {
+            for trigger in phase.take().into_entries() {
                 guarded(trigger.at, || drop(trigger.end(how)));
             }
         }
@@ -181,13 +186,14 @@ impl Reactor {
     ) -> SystemEventTrigger {
         let at = Location::caller();
         let call: Call = Box::new(move || maybe_deferred_at(at, call).without_value(at));
-        let trigger = Rc::new(Trigger { state: Cell::new(Ok(())), call: Cell::new(Some(call)), at });
         let of = self.core.events.of(event);
+        let number = of.added.replace(of.added.get() + 1);
+        let trigger = Rc::new(Trigger { number, state: Cell::new(Ok(())), call: Cell::new(Some(call)), at });
         if of.has_passed(phase) {
             let how = if self.is_closed() { Inactive::ReactorClosed } else { Inactive::TooLate };
             guarded(at, || drop(trigger.end(how)));
         } else {
-            of.triggers[phase as usize].borrow_mut().push_back(trigger.clone());
+            of.triggers[phase as usize].borrow_mut().push(number, trigger.clone());
             if phase == Phase::Before && of.progress.get() == Progress::Waiting {
                 self.call_those_before(event);
             }
@@ -348,7 +354,8 @@ impl SystemEventTrigger {
     pub fn remove(&self) -> Result<(), Inactive> {
         self.trigger.state.get()?;
         let event = self.reactor.core.events.of(self.event);
-        event.triggers[self.phase as usize].borrow_mut().retain(|trigger| !Rc::ptr_eq(trigger, &self.trigger));
+        let removed = event.triggers[self.phase as usize].borrow_mut().remove(self.trigger.number);
+        drop(removed); // it lives: this holds it
         drop(self.trigger.end(Inactive::AlreadyCancelled));
         Ok(())
     }

@@ -89,7 +89,8 @@ pub struct RemoteResolver<T: Send + 'static, E: Fault + Send = Failure> {
     key: Option<u64>,
     cancelled: Arc<AtomicBool>,
     at: &'static Location<'static>,
-    takes: PhantomData<fn(Result<T, E>)>,
+    /// Both ways: the key is used with the types that it was made for.
+    takes: PhantomData<fn(Result<T, E>) -> Result<T, E>>,
 }
 
 impl<T: Send + 'static, E: Fault + Send> RemoteResolver<T, E> {

@@ -94,7 +94,8 @@ struct Ends<T: Send + 'static, E: Fault> {
     /// By which the reactor keeps the [`Fed`].
     key: Option<u64>,
     at: &'static Location<'static>,
-    feeds: PhantomData<fn(E)>,
+    /// Both ways: the key is used with the types that it was made for.
+    feeds: PhantomData<fn(E) -> E>,
 }
 
 struct Shared<T> {

@@ -10,7 +10,7 @@
 //! slot that it comes into is dealt out to the levels below; that happens to one entry ten times at most.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
 /// When it is due, and its number, which tells those of one moment apart.
@@ -89,13 +89,15 @@ pub(super) struct Wheel<T> {
     levels: [Level<T>; LEVELS],
     /// Those that are due at `now` or were before, sorted. Some of them may not wait any more.
     due: VecDeque<Entry<T>>,
+    /// Those that were due when they came, and not in the order of the others.
+    late: BTreeMap<Key, T>,
     /// Empty between two calls: memory for those that pass.
     passed: Vec<Entry<T>>,
 }
 
 impl<T> Default for Wheel<T> {
     fn default() -> Self {
-        Wheel { now: 0, levels: Default::default(), due: VecDeque::new(), passed: Vec::new() }
+        Wheel { now: 0, levels: Default::default(), due: VecDeque::new(), late: BTreeMap::new(), passed: Vec::new() }
     }
 }
 
@@ -112,15 +114,12 @@ fn level(one: u64, other: u64) -> usize {
 
 impl<T: Item> Wheel<T> {
     pub(super) fn insert(&mut self, key: Key, item: T) {
-        let entry = Entry { key, item };
         if key.0 > self.now {
-            return self.put(entry);
-        }
-        if self.due.back().is_none_or(|last| last.key < key) {
-            self.due.push_back(entry);
+            self.put(Entry { key, item });
+        } else if self.due.back().is_none_or(|last| last.key < key) {
+            self.due.push_back(Entry { key, item });
         } else {
-            let index = self.due.partition_point(|other| other.key < key);
-            self.due.insert(index, entry);
+            self.late.insert(key, item);
         }
     }
 
@@ -138,11 +137,11 @@ impl<T: Item> Wheel<T> {
         entries.push(entry);
     }
 
-    /// Takes back what was inserted with this key, and does not wait for it any more. None if that is due already: it
-    /// stays, and is passed over.
+    /// Takes back what was inserted with this key, and does not wait for it any more. None if that is due already and came
+    /// in order: it stays, and is passed over.
     pub(super) fn remove(&mut self, key: Key, place: Place) -> Option<T> {
         if key.0 <= self.now {
-            return None;
+            return self.late.remove(&key);
         }
         let level = &mut self.levels[usize::from(place.level)];
         let entries = &mut level.slots[usize::from(place.slot)];
@@ -159,19 +158,23 @@ impl<T: Item> Wheel<T> {
     /// The first, if it is due at `now` and has a number below `made`.
     pub(super) fn pop(&mut self, now: u64, made: u64) -> Option<T> {
         self.advance(now);
-        self.pass_over();
-        let (due, number) = self.due.front()?.key;
+        let (due, number) = self.first_due()?;
         if due > now || number >= made {
             return None;
+        }
+        if self.late.first_key_value().is_some_and(|(key, _)| *key == (due, number)) {
+            return self.late.pop_first().map(|(_, item)| item);
         }
         self.due.pop_front().map(|entry| entry.item)
     }
 
-    /// Drops those in front that do not wait any more.
-    fn pass_over(&mut self) {
+    /// The first of those that are due; drops those in front of it that do not wait any more.
+    fn first_due(&mut self) -> Option<Key> {
         while self.due.front().is_some_and(|entry| !entry.item.waits_for(entry.key)) {
             self.due.pop_front();
         }
+        let (due, late) = (self.due.front().map(|entry| entry.key), self.late.first_key_value().map(|(key, _)| *key));
+        due.into_iter().chain(late).min()
     }
 
     fn advance(&mut self, now: u64) {
@@ -211,9 +214,8 @@ impl<T: Item> Wheel<T> {
 
     /// When the first is due; where that would be much to look through, a moment that is not behind it.
     pub(super) fn next(&mut self) -> Option<u64> {
-        self.pass_over();
-        if let Some(entry) = self.due.front() {
-            return Some(entry.key.0);
+        if let Some((due, _)) = self.first_due() {
+            return Some(due);
         }
         let number = self.levels.iter().position(|level| level.occupied != 0)?;
         let slot = self.levels[number].first()?;
@@ -229,7 +231,8 @@ impl<T: Item> Wheel<T> {
     /// All that waits, in order; the wheel is empty then.
     pub(super) fn take(&mut self) -> Vec<T> {
         let due = mem::take(&mut self.due).into_iter().filter(|entry| entry.item.waits_for(entry.key));
-        let mut entries: Vec<_> = due.collect();
+        let late = mem::take(&mut self.late).into_iter().map(|(key, item)| Entry { key, item });
+        let mut entries: Vec<_> = due.chain(late).collect();
         for level in &mut self.levels {
             level.occupied = 0;
             entries.extend(mem::take(&mut level.slots).into_iter().flatten());
@@ -241,9 +244,11 @@ impl<T: Item> Wheel<T> {
     /// All that waits, in order.
     pub(super) fn all(&self) -> Vec<&T> {
         let due = self.due.iter().filter(|entry| entry.item.waits_for(entry.key));
-        let mut entries: Vec<_> = due.chain(self.levels.iter().flat_map(|level| &level.slots).flatten()).collect();
-        entries.sort_unstable_by_key(|entry| entry.key);
-        entries.into_iter().map(|entry| &entry.item).collect()
+        let rest = self.levels.iter().flat_map(|level| &level.slots).flatten();
+        let mut entries: Vec<_> = due.chain(rest).map(|entry| (entry.key, &entry.item)).collect();
+        entries.extend(self.late.iter().map(|(key, item)| (*key, item)));
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        entries.into_iter().map(|(_, item)| item).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! A million at once, and many inside each other.
 
-use deferred_core::{Deferred, Failure, deferred_list, gather, race};
+use deferred_core::{Cancelled, Deferred, Failure, Fault as _, at_most, deferred_list, gather, on_unhandled, race};
 
-use crate::support::{MANY, on_a_small_stack, taken};
+use crate::support::{Log, MANY, on_a_small_stack, taken};
 
 #[test]
 fn a_gather_of_a_million_fires_and_is_cancelled() {
@@ -46,4 +46,81 @@ fn a_million_gathers_and_races_inside_each_other_fire_and_are_cancelled() {
             }
         }
     });
+}
+
+/// Wraps an error once more.
+type Wraps = fn(Deferred<u64>) -> Deferred<u64>;
+
+#[derive(Debug)]
+struct Wrapped(#[expect(dead_code, reason = "it is only held")] Failure);
+
+impl std::fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("wrapped")
+    }
+}
+
+impl std::error::Error for Wrapped {}
+
+const WRAPS: [(&str, Wraps); 8] = [
+    ("gather", |deferred| gather([deferred]).map(|values| values[0]).map_err(Failure::from)),
+    ("race", |deferred| race([deferred]).map(|(_, value)| value).map_err(Failure::from)),
+    ("race of two", |deferred| {
+        race([deferred, Deferred::fail(Cancelled::new())]).map(|(_, value)| value).map_err(Failure::from)
+    }),
+    ("at_most", |deferred| {
+        at_most(1).map([deferred], |deferred| deferred).map(|values| values[0]).map_err(Failure::from)
+    }),
+    ("a reason", |deferred| deferred.map_err(|failure| Cancelled::because(failure).into())),
+    ("a shared one", |deferred| deferred.share().observe()),
+    ("an error of the user", |deferred| deferred.map_err(|failure| Wrapped(failure).into())),
+    ("gather and race", |deferred| {
+        let first = gather([deferred]).map(|values| values[0]).map_err(Failure::from);
+        race([first]).map(|(_, value)| value).map_err(|group| Cancelled::because(group).into())
+    }),
+];
+
+#[test]
+fn a_million_errors_inside_each_other_are_looked_at_told_and_dropped() {
+    for (name, wraps) in WRAPS {
+        println!("{name}"); // an overflow says no more
+        on_a_small_stack(move || {
+            let log = Log::new();
+            let lines = log.clone();
+            let _hook = on_unhandled(move |unhandled| {
+                lines.add(format!("{:.20} {:?}", unhandled.to_string(), unhandled.interrupt().is_some()));
+                assert!(!format!("{:?}", unhandled.error()).is_empty());
+            });
+            for looks in [false, true] {
+                let mut deferred = Deferred::fail(Cancelled::new());
+                for _ in 0..MANY {
+                    deferred = wraps(deferred);
+                }
+                if looks {
+                    let failure = deferred.try_take().unwrap().unwrap_err();
+                    assert_eq!(failure.interrupt().is_some(), name != "an error of the user");
+                    assert!(failure.to_string().len() < 10_000, "{name}: {} bytes", failure.to_string().len());
+                    assert!(format!("{failure:#}").len() < 10_000, "{name}");
+                    assert!(format!("{failure:?}").len() < 10_000, "{name}");
+                    let _ = (failure.source().is_some(), failure.check::<Cancelled>());
+                    let error: Box<dyn std::error::Error> = failure.into();
+                    assert!(format!("{error:?}").len() < 10_000, "{name}");
+                }
+            }
+            assert_eq!(log.take().len(), 1);
+        });
+    }
+}
+
+#[test]
+fn an_error_of_many_members_inside_each_other_is_told_in_a_bounded_text() {
+    let mut failure = Failure::from(Cancelled::new());
+    for _ in 0..30 {
+        let members =
+            [Deferred::<u32>::fail(failure), Deferred::fail(Cancelled::new()), Deferred::fail(Cancelled::new())];
+        failure = race(members).try_take().unwrap().unwrap_err().into();
+    }
+    assert!(failure.to_string().starts_with("all 3 failed: all 3 failed: "), "{failure}");
+    assert!(failure.to_string().len() < 1000, "{failure}");
+    assert!(failure.interrupt().is_some());
 }

@@ -1,0 +1,46 @@
+//! Doc tests: every handle is invariant in what it carries, so that no coercion changes the type that the other end, or a
+//! key of the reactor, was made with. Two function types that coerce to each other one way or the other show it.
+
+macro_rules! invariant {
+    ($($name:ident = $handle:literal)*) => {$(
+        #[doc = concat!("```\n", include_str!("variance.in"), "type H<X> = ", $handle, ";\n",
+            "fn same(handle: H<Wide>) -> H<Wide> { handle }\n```\n")]
+        #[doc = concat!("```compile_fail,E0308\n", include_str!("variance.in"), "type H<X> = ", $handle, ";\n",
+            "fn narrower(handle: H<Wide>) -> H<Narrow> { handle }\n```\n")]
+        #[doc = concat!("```compile_fail,E0308\n", include_str!("variance.in"), "type H<X> = ", $handle, ";\n",
+            "fn wider(handle: H<Narrow>) -> H<Wide> { handle }\n```\n")]
+        pub struct $name;
+    )*};
+}
+
+invariant! {
+    DeferredValue = "Deferred<X>"
+    DeferredError = "Deferred<(), Error<X>>"
+    ResolverValue = "Resolver<X>"
+    ResolverError = "Resolver<(), Error<X>>"
+    WaitValue = "Wait<X>"
+    WaitError = "Wait<(), Error<X>>"
+    SharedValue = "Shared<X>"
+    PermitError = "Permit<Error<X>>"
+    LockError = "DeferredLock<Error<X>>"
+    SemaphoreError = "DeferredSemaphore<Error<X>>"
+    GateError = "Gate<Error<X>>"
+    PassError = "Pass<Error<X>>"
+    QueueValue = "DeferredQueue<X>"
+    QueueError = "DeferredQueue<(), Error<X>>"
+    StreamValue = "QueueStream<X>"
+    SinkValue = "QueueSink<X>"
+    ScopeError = "Scope<Error<X>>"
+    OutcomeValue = "Outcome<X>"
+    OutcomeError = "Outcome<(), Error<X>>"
+    RemoteResolverValue = "RemoteResolver<X>"
+    RemoteResolverError = "RemoteResolver<(), Error<X>>"
+    RemoteSenderValue = "RemoteSender<X>"
+    RemoteSenderError = "RemoteSender<(), Error<X>>"
+    RemoteValue = "Remote<X>"
+    RemoteError = "Remote<(), Error<X>>"
+    CompleterValue = "Completer<X>"
+    CompleterError = "Completer<(), Error<X>>"
+    LoopingCallError = "LoopingCall<Error<X>>"
+    TrappedError = "Trapped<Error<X>>"
+}
