@@ -9,10 +9,12 @@ use std::future::Future;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use count::live_bytes;
 use deferred_core::{
-    CancelHandle, Deferred, Failure, Fault, Interrupt, Pause, Resolver, inline_callbacks, maybe_deferred,
+    CancelHandle, Clock, Cooperator, Deferred, DeferredLock, DeferredQueue, Failure, Fault, Gate, Interrupt, Pause,
+    Resolver, inline_callbacks, maybe_deferred,
 };
 use support::{App, quietly};
 
@@ -423,4 +425,49 @@ fn an_await_that_suspends_allocates_nothing_beyond_the_deferred() {
     assert_eq!(deferred.try_take().unwrap().unwrap(), 100);
     // The first was made before, and is released when the second is there already.
     assert_eq!(count, 1, "each Deferred takes the memory of the one before the last");
+}
+
+/// Makes a Deferred that waits for something that stays.
+type Waits = Box<dyn Fn() -> Deferred<()>>;
+
+#[test]
+fn those_that_were_cancelled_leave_nothing_behind() {
+    let _quiet = quietly();
+    let clock = Clock::new();
+    let gate = Gate::new();
+    let _pass = gate.enter().unwrap();
+    let lock = DeferredLock::new();
+    let _permit = lock.try_acquire().unwrap();
+    let queue = DeferredQueue::<u32>::with_limits(Some(0), None);
+    let getters = DeferredQueue::<u32>::new();
+    let cooperator = Cooperator::new(&clock);
+    let task = cooperator.cooperate([Deferred::<()>::new().0]);
+    let (source, _resolver) = Deferred::<u32>::new();
+    let shared = source.share();
+    let keeps = shared.observe();
+    let reactor = clock.clone();
+    let waits: [(&str, Waits); 8] = [
+        ("Gate::close", Box::new(move || gate.close())),
+        ("DeferredLock::acquire", Box::new(move || lock.acquire().map(drop))),
+        ("DeferredQueue::put_wait", Box::new(move || queue.put_wait(1))),
+        ("DeferredQueue::get", Box::new(move || getters.get().map(drop))),
+        ("CooperativeTask::when_done", Box::new(move || task.when_done())),
+        ("Shared::observe", Box::new(move || shared.observe().map(drop))),
+        ("Reactor::sleep", Box::new(move || reactor.sleep(Duration::from_secs(60)))),
+        ("a coroutine", Box::new(|| inline_callbacks(std::future::pending()).map_err(|failure: Failure| failure))),
+    ];
+    for (name, wait) in waits {
+        let round = || {
+            let waiting: Vec<_> = (0..1000).map(|_| wait()).collect();
+            waiting.iter().for_each(Deferred::cancel);
+        };
+        round();
+        let before = live_bytes();
+        for _ in 0..5 {
+            round();
+        }
+        let more = live_bytes() - before;
+        assert!(more < 5000, "{name}: {more} bytes are left of 5000 that were cancelled");
+    }
+    drop(keeps);
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Wake, Waker};
 
 use super::task::Coroutine;
@@ -156,7 +156,12 @@ impl Lent {
     /// Somebody has a clone.
     #[inline(always)]
     pub(super) fn is_kept(&self) -> bool {
-        Arc::strong_count(&self.wakes) > 2
+        if Arc::strong_count(&self.wakes) > 2 {
+            return true;
+        }
+        // ORDERING: a thread that has dropped its clone may have woken it before, which is seen by `is_woken` then.
+        fence(Ordering::Acquire);
+        false
     }
 
     /// It was woken since the poll has begun.

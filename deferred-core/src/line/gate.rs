@@ -1,12 +1,13 @@
 //! What lets work in until it is closed, and then waits for what is inside.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
+use super::waiters::Waiters;
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{Left, run_soon};
 use crate::error::{Cancelled, Failure, Fault, Interrupt};
 
@@ -39,14 +40,7 @@ struct Inside<E: Fault> {
     count: Cell<usize>,
     closed: Cell<bool>,
     /// Who waits until it is empty.
-    waiting: RefCell<Vec<Resolver<(), E>>>,
-}
-
-impl<E: Fault> Inside<E> {
-    /// All who wait for its being empty, if it is.
-    fn drained(&self) -> Vec<Resolver<(), E>> {
-        if self.closed.get() && self.count.get() == 0 { self.waiting.take() } else { Vec::new() }
-    }
+    waiting: Waiters<(), (), E>,
 }
 
 impl Gate {
@@ -67,7 +61,7 @@ impl<E: Fault> Gate<E> {
     /// [`new`](Gate::new) for an error type of your own.
     #[must_use]
     pub fn typed() -> Gate<E> {
-        let gate = Inside { count: Cell::new(0), closed: Cell::new(false), waiting: RefCell::default() };
+        let gate = Inside { count: Cell::new(0), closed: Cell::new(false), waiting: Waiters::new() };
         Gate { gate: Rc::new(gate) }
     }
 
@@ -118,9 +112,7 @@ impl<E: Fault> Gate<E> {
         if self.gate.count.get() == 0 {
             return Deferred::ready(Ok(()), at, at);
         }
-        let (deferred, resolver) = Deferred::typed_at(at);
-        self.gate.waiting.borrow_mut().push(resolver);
-        deferred
+        self.gate.waiting.wait((), &self.gate, |gate| &gate.waiting, |_| (), at)
     }
 
     /// Whether it was closed.
@@ -157,8 +149,10 @@ pub struct Pass<E: Fault = Failure> {
 impl<E: Fault> Drop for Pass<E> {
     fn drop(&mut self) {
         self.gate.count.set(self.gate.count.get() - 1);
-        for resolver in self.gate.drained() {
-            run_soon(resolver.source.firing(Ok(())));
+        if self.gate.closed.get() && self.gate.count.get() == 0 {
+            while let Some(((), resolver)) = self.gate.waiting.first() {
+                run_soon(resolver.source.firing(Ok(())));
+            }
         }
     }
 }

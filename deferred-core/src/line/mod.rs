@@ -20,3 +20,4 @@ pub(crate) use queue::Feeder;
 pub use queue::{DeferredQueue, Overflow, QueueClosed, QueueOverflow, QueueUnderflow};
 pub use semaphore::DeferredSemaphore;
 pub use stream::{QueueSink, QueueStream};
+pub(crate) use waiters::Waiters;

@@ -12,19 +12,19 @@ use crate::numbered::Numbered;
 type Waiter<W, T, E> = (W, Resolver<T, E>);
 
 /// A line of waiters, each with something that says what it waits for.
-pub(super) struct Waiters<W, T, E: Fault> {
+pub(crate) struct Waiters<W, T, E: Fault> {
     line: RefCell<Numbered<Waiter<W, T, E>>>,
     /// How many have come.
     came: Cell<u64>,
 }
 
 impl<W: 'static, T: 'static, E: Fault> Waiters<W, T, E> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Waiters { line: RefCell::default(), came: Cell::new(0) }
     }
 
     /// Puts somebody at the end of the line that `waiters` finds. A cancel takes him out again, and then calls `left`.
-    pub(super) fn wait<O: 'static>(
+    pub(crate) fn wait<O: 'static>(
         &self,
         want: W,
         owner: &Rc<O>,
@@ -52,7 +52,7 @@ impl<W: 'static, T: 'static, E: Fault> Waiters<W, T, E> {
         if fits(&line.first()?.0) { line.pop() } else { None }
     }
 
-    pub(super) fn first(&self) -> Option<Waiter<W, T, E>> {
+    pub(crate) fn first(&self) -> Option<Waiter<W, T, E>> {
         self.first_if(|_| true)
     }
 

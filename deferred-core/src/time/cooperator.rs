@@ -8,9 +8,10 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
+use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{Left, call_soon, catch};
 use crate::error::{self, Abandoned, Cancelled, Failure, Share};
+use crate::line::Waiters;
 use crate::reactor::Reactor;
 
 /// Runs many iterators in turn, one step each, for a slice of time in each turn of the reactor: for work that would hold
@@ -63,7 +64,7 @@ struct Work {
     /// Somebody has its error, or will.
     watched: Cell<bool>,
     at: &'static Location<'static>,
-    watchers: RefCell<Vec<Resolver<()>>>,
+    watchers: Waiters<(), (), Failure>,
     /// By which the reactor keeps the [`AtClose`].
     kept: Cell<Option<u64>>,
 }
@@ -133,7 +134,7 @@ impl Cooperator {
             result: RefCell::new(None),
             watched: Cell::new(false),
             at,
-            watchers: RefCell::default(),
+            watchers: Waiters::new(),
             kept: Cell::new(None),
         });
         work.kept.set(self.inner.reactor.keep(AtClose(work.clone()), None));
@@ -159,14 +160,7 @@ impl Cooperator {
         I: IntoIterator<Item: IntoDeferred<Failure>, IntoIter: 'static>,
     {
         let at = Location::caller();
-        let task = self.cooperate(work);
-        let stops = task.clone();
-        let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
-            stops.work.end(Err(Cancelled::new().into()));
-            None
-        });
-        task.watch(resolver);
-        deferred
+        self.cooperate(work).watch(at, |work| work.end(Err(Cancelled::new().into())))
     }
 }
 
@@ -248,7 +242,7 @@ impl Work {
         if let (Some(key), Some(cooperator)) = (self.kept.take(), self.cooperator.upgrade()) {
             drop(cooperator.reactor.claim::<AtClose>(key));
         }
-        for watcher in self.watchers.take() {
+        while let Some(((), watcher)) = self.watchers.first() {
             watcher.fire(copy(&result));
         }
     }
@@ -348,17 +342,17 @@ impl CooperativeTask {
     /// Fires [`Cancelled`]. The work goes on.
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
-        let (deferred, resolver) = Deferred::typed_at(Location::caller());
-        self.watch(resolver);
-        deferred
+        self.watch(Location::caller(), |_| ())
     }
 
-    fn watch(&self, resolver: Resolver<()>) {
-        self.work.watched.set(true);
-        let done = self.work.result.borrow().clone();
+    /// A Deferred that fires when it is done. If that is cancelled, `left` is called.
+    fn watch(&self, at: &'static Location<'static>, left: impl FnOnce(&Rc<Work>) + 'static) -> Deferred<()> {
+        let work = &self.work;
+        work.watched.set(true);
+        let done = work.result.borrow().as_ref().map(copy);
         match done {
-            Some(result) => resolver.fire(copy(&result)),
-            None => self.work.watchers.borrow_mut().push(resolver),
+            Some(result) => Deferred::ready(result, at, at),
+            None => work.watchers.wait((), work, |work| &work.watchers, left, at),
         }
     }
 

@@ -98,7 +98,8 @@ impl Backoff {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let random = (self.random >> 11) as f64 / (1_u64 << 53) as f64;
-        Some(wait.mul_f64(1.0 - self.jitter * random))
+        // The longest one is too long for a number with a point, which rounds it up.
+        Some(Duration::try_from_secs_f64(wait.as_secs_f64() * (1.0 - self.jitter * random)).unwrap_or(wait))
     }
 }
 

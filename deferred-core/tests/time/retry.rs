@@ -110,3 +110,20 @@ fn a_hundred_thousand_attempts_need_no_stack() {
     clock.advance_in_steps(secs(1000));
     assert_eq!(taken(result), "100000");
 }
+
+#[test]
+fn a_backoff_of_any_length_waits() {
+    for first in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
+        for factor in [1.0, 1e300, f64::INFINITY] {
+            for jitter in [0.0, 1e-300, 0.5, 1.0] {
+                let clock = Clock::new();
+                let backoff = Backoff::new(first).at_most(Duration::MAX).factor(factor).jitter(jitter).attempts(3);
+                let result = clock.retry(backoff, |attempt| Err::<(), _>(App(attempt).into()));
+                for _ in 0..3 {
+                    clock.advance(secs(60 * 60 * 24 * 365 * 600)); // longer than nanoseconds can be counted
+                }
+                assert_eq!(taken(result), "App(2)", "{first:?}, {factor}, {jitter}");
+            }
+        }
+    }
+}
