@@ -58,10 +58,11 @@ mod time;
 mod variance;
 
 pub use coroutine::{Wait, inline_callbacks};
-pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
+pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until, try_deferred};
 pub use error::{
-    Abandoned, Cancelled, Cycle, Failure, FailureGroup, Fault, FirstError, HookGuard, Interrupt, NoReactor, Panicked,
-    Share, TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+    Abandoned, Cancelled, Cycle, Failure, FailureGroup, Fault, FirstError, HookGuard, Interrupt, NestedDeferred,
+    NoReactor, Panicked, Share, TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook,
+    take_unhandled_hook,
 };
 pub use line::{
     DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, NotHeld, Overflow, Pass, Permit, QueueClosed,

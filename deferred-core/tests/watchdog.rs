@@ -78,8 +78,9 @@ fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_end
             resolver.callback(());
         });
         lines.set((trigger_line, timer_line, woken_line));
-        times
-    });
+        Ok::<_, std::convert::Infallible>(times)
+    })
+    .unwrap();
     let (trigger_line, timer_line, woken_line) = line.get();
     let reports = reports.take();
     let kind_and_line = |name: &str| {
@@ -118,8 +119,9 @@ fn reports_are_limited_and_the_others_are_counted() {
         }
         let stopper = reactor.clone();
         reactor.call_later(Duration::ZERO, move || stopper.stop());
-        times
-    });
+        Ok::<_, std::convert::Infallible>(times)
+    })
+    .unwrap();
     let reports: Vec<_> = told.iter().collect();
     assert_eq!(reports.iter().map(Blocked::has_ended).collect::<Vec<_>>(), [false, true]);
     assert!(times.blocked() >= 3);

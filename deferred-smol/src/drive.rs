@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use deferred_core::driver::MainResult;
 use deferred_core::{Deferred, Failure, Fault, IntoDeferred, Reactor, ReactorOwner, Turn, driver};
 use smol::Timer;
 
@@ -12,17 +13,44 @@ use smol::Timer;
 const TURNS: usize = 4;
 
 /// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is stopped, and closes it.
-/// Returns what `main` returned.
+/// Returns what `main` returned: at once and without driving, if that is an error. So a program whose port is taken ends
+/// with that.
+///
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for whole programs. One that
+/// has an executor of its own has that poll [`drive`].
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then.
-pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
+/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its Deferreds cannot fire
+/// before this one has ended.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::TcpListener;
+/// use deferred_smol::Failure;
+/// use deferred_smol::net::{Protocol, Transport, listen_tcp};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         transport.write(data);
+///         Ok(())
+///     }
+/// }
+///
+/// let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+/// // On a free port it would serve until Ctrl-C.
+/// let refused = deferred_smol::run(|reactor| listen_tcp(reactor, taken.local_addr().unwrap(), |_| Echo));
+/// assert!(refused.is_err());
+/// ```
+pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_here, main)
 }
 
 /// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until the Deferred that `main`
-/// returned has its result, closes it, and returns the result.
+/// returned has its result, closes it, and returns the result. Signals stop the loop, as with [`run`].
 ///
 /// # Errors
 ///
@@ -31,7 +59,7 @@ pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then.
+/// As [`run`].
 ///
 /// # Examples
 ///

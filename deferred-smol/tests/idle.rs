@@ -1,6 +1,7 @@
 //! A loop with nothing to do sleeps, and so does its watchdog: counted in how often the system puts each thread to sleep.
 #![cfg(target_os = "linux")]
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
@@ -49,8 +50,8 @@ fn nobody_wakes_while_there_is_nothing_to_do() {
     let (ready, loops) = mpsc::channel();
     let (first, second) = (ready.clone(), ready);
     let threads = [
-        thread::spawn(move || drop(park::run(|reactor| set_up(reactor, &first)))),
-        thread::spawn(move || drop(deferred_smol::run(|reactor| set_up(reactor, &second)))),
+        thread::spawn(move || drop(park::run(|reactor| Ok::<_, Infallible>(set_up(reactor, &first))))),
+        thread::spawn(move || drop(deferred_smol::run(|reactor| Ok::<_, Infallible>(set_up(reactor, &second))))),
     ];
     let (mut watched, handles): (Vec<_>, Vec<_>) = loops.iter().take(2).unzip();
     // In each of them something runs first.

@@ -70,8 +70,9 @@ fn the_end_of_the_reactor_drops_it_and_abandons_who_waits() {
         let waits = spawn(for_ever(dropped.clone()));
         let stopper = reactor.clone();
         reactor.call_later(5 * MS, move || stopper.stop());
-        waits
-    });
+        Ok::<_, Failure>(waits)
+    })
+    .unwrap();
     assert!(waits.try_take().unwrap().unwrap_err().check::<Abandoned>());
     while !dropped.load(Ordering::SeqCst) {
         thread::yield_now();

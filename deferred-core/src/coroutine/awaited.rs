@@ -16,9 +16,21 @@ pub(super) struct Awaited {
     /// How many waits have begun.
     begun: Cell<u64>,
     count: Cell<usize>,
+    /// The block of the coroutine's own Deferred, once it has one; 0 before.
+    own: Cell<usize>,
 }
 
 impl Awaited {
+    pub(super) fn set_own(&self, id: usize) {
+        self.own.set(id);
+    }
+
+    /// Whether this is the Deferred of the coroutine itself, which it would wait for forever.
+    #[inline(always)]
+    pub(super) fn is_own(&self, id: usize) -> bool {
+        self.own.get() == id
+    }
+
     /// The number of a wait that begins now. The first is 1.
     #[inline(always)]
     pub(super) fn begin(&self) -> u64 {

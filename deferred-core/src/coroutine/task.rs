@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::awaited::Awaited;
 use super::current;
 use super::wakes::{self, Lent};
-use crate::deferred::Deferred;
+use crate::deferred::{Deferred, refuse_nested};
 use crate::engine::woken::{self, Woken};
 use crate::engine::{Chain, Firing, Frame, Source, call_soon, never_unwinding, within};
 use crate::error::{Abandoned, Cancelled, Fault, Interrupt, NoReactor, Panicked};
@@ -96,6 +96,7 @@ where
                 let (chain, source) = Chain::pair(at);
                 let forward = task.clone();
                 source.set_forwarding(move |why: &Cancelled| forward.cancel(why));
+                task.awaited.set_own(source.id());
                 task.source.set(Some(source));
                 Deferred::pending(chain)
             }
@@ -120,7 +121,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
         let result = loop {
             self.again.set(false);
             match self.poll(&lent) {
-                Poll::Ready(result) => break result,
+                Poll::Ready(result) => break refuse_nested(result),
                 Poll::Pending if self.again.get() => {}
                 Poll::Pending if self.waits_for_deferreds_only(&lent) => {
                     self.stage.set(Stage::Suspended);

@@ -15,7 +15,7 @@ use super::current;
 use super::task::Coroutine;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Handle};
-use crate::error::{Cancelled, Failure, Fault};
+use crate::error::{Cancelled, Cycle, Failure, Fault, Interrupt};
 
 /// A [`Deferred`] that is being waited for; `.await` makes it, and `into_future` for `join!` and `select!`.
 ///
@@ -139,7 +139,12 @@ impl<T: 'static, E: Fault> Wait<T, E> {
             None => first_watch(chain, context.waker()),
             Some(watched) => watch_again(chain, watched, context.waker()),
         };
-        self.watched = ManuallyDrop::new(Some(watched));
+        if watched.is_none() {
+            // Its own chain goes on: what comes of it, nobody has.
+            drop(self.deferred.take());
+            return Poll::Ready(Err(passed_error(Interrupt::from(Cycle::new()).into(), self.at)));
+        }
+        self.watched = ManuallyDrop::new(watched);
         Poll::Pending
     }
 
@@ -194,19 +199,25 @@ fn passed_error<E: Fault>(mut error: E, at: &'static Location<'static>) -> E {
 
 /// The result is not there, and this is the first who waits for it.
 #[inline(always)]
-fn first_watch<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Watched {
+fn first_watch<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
     let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
     let Some(coroutine) = polls else { return watch_by_poller(chain, waker) };
+    if coroutine.awaited().is_own(chain.id()) {
+        return None;
+    }
     let number = coroutine.awaited().begin();
     let told = coroutine.clone();
     let handle = chain.watch(move || if told.awaited().end(number) { told.resume() } else { None });
     coroutine.awaited().add(number, handle);
-    Watched::Direct(coroutine, number)
+    Some(Watched::Direct(coroutine, number))
 }
 
 /// One record for whoever will have polled last.
 #[cold]
-fn watch_by_poller<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Watched {
+fn watch_by_poller<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
+    if is_own(chain) {
+        return None;
+    }
     let poller = Rc::new(RefCell::new(Poller::default()));
     let told = poller.clone();
     let handle = chain.watch(move || {
@@ -221,7 +232,12 @@ fn watch_by_poller<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker)
         }
     });
     set_poller(&poller, waker, handle);
-    Watched::Last(poller)
+    Some(Watched::Last(poller))
+}
+
+/// Whether it is the Deferred of the coroutine that polls.
+fn is_own<T: 'static, E: Fault>(chain: &Chain<T, E>) -> bool {
+    current::coroutine().is_some_and(|coroutine| coroutine.awaited().is_own(chain.id()))
 }
 
 fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: Handle) {
@@ -236,21 +252,26 @@ fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: Handle) {
 
 /// It is polled again, perhaps by somebody else.
 #[cold]
-fn watch_again<T: 'static, E: Fault>(chain: &mut Chain<T, E>, watched: Watched, waker: &Waker) -> Watched {
+fn watch_again<T: 'static, E: Fault>(chain: &mut Chain<T, E>, watched: Watched, waker: &Waker) -> Option<Watched> {
     let (polls, direct) = (current::coroutine(), current::is_polled_with(waker));
     match &watched {
         Watched::Direct(coroutine, number) => {
             if direct && polls.is_some_and(|polls| is_same(&polls, coroutine)) {
-                return watched;
+                return Some(watched);
             }
             coroutine.awaited().end(*number);
             watch_by_poller(chain, waker)
         }
         Watched::Last(poller) => {
-            if !poller.borrow().is(polls.as_ref(), waker, direct) {
+            let same = poller.borrow().is(polls.as_ref(), waker, direct);
+            if !same && is_own(chain) {
+                poller.replace(Poller::default()).end_wait();
+                return None;
+            }
+            if !same {
                 set_poller(poller, waker, chain.awaited_handle());
             }
-            watched
+            Some(watched)
         }
     }
 }

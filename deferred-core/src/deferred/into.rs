@@ -1,15 +1,18 @@
 //! What callbacks may return.
 
+use std::any::type_name;
+
 use super::Deferred;
-use crate::error::Fault;
+use crate::error::{Fault, Interrupt, NestedDeferred};
 
 /// What a callback may return: a [`Result`], a [`Deferred`] that is waited for, or `()` for success without a value.
 ///
 /// A callback that decides between them at run time returns a Deferred; `Deferred::from(result)` costs nothing. For a
 /// plain value there is [`map`](Deferred::map).
 ///
-/// A Deferred inside an `Ok` is a value like any other, for which nobody waits. So a callback that begins with `?` and
-/// ends with a Deferred is a coroutine: [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
+/// `Ok(deferred)` is refused with [`NestedDeferred`](crate::NestedDeferred): nobody would wait for that Deferred. A callback
+/// that begins with `?` and ends with a Deferred does it inside of [`try_deferred`](crate::try_deferred), or is a
+/// coroutine: [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
 ///
 /// # Examples
 ///
@@ -33,6 +36,7 @@ use crate::error::Fault;
     message = "a callback cannot return `{Self}` here",
     label = "return a `Result<_, {E}>`, a `Deferred<_, {E}>` or `()`",
     note = "for a plain value wrap it in `Ok(..)`, or use `map`, which takes plain values",
+    note = "a Deferred is returned as it is, without `Ok(..)`; after `?` use `try_deferred`",
     note = "an error of another type is converted with `?`, or the whole chain with `map_err`"
 )]
 pub trait IntoDeferred<E: Fault> {
@@ -49,7 +53,7 @@ impl<T: 'static, E: Fault> IntoDeferred<E> for Result<T, E> {
     #[inline(always)]
     #[track_caller]
     fn into_deferred(self) -> Deferred<T, E> {
-        Deferred::from(self)
+        Deferred::from(refuse_nested(self))
     }
 }
 
@@ -69,5 +73,36 @@ impl<E: Fault> IntoDeferred<E> for () {
     #[track_caller]
     fn into_deferred(self) -> Deferred<(), E> {
         Deferred::from(Ok(()))
+    }
+}
+
+/// Whether `T` is a Deferred. Its name is a constant, so nothing is left of this in a program.
+#[inline(always)]
+fn is_deferred<T>() -> bool {
+    type_name::<T>().starts_with("deferred_core::deferred::Deferred<")
+}
+
+/// The error of a Deferred inside an `Ok`.
+#[inline(always)]
+pub(crate) fn refuse_nested<T, E: Fault>(result: Result<T, E>) -> Result<T, E> {
+    if is_deferred::<T>() { result.and_then(refused) } else { result }
+}
+
+#[cold]
+fn refused<T, E: Fault>(nested: T) -> Result<T, E> {
+    drop(nested);
+    Err(Interrupt::from(NestedDeferred::new()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    #[test]
+    fn a_deferred_is_known_by_its_name() {
+        assert!(is_deferred::<Deferred<u32>>() && is_deferred::<Deferred<(), Interrupt>>());
+        assert!(!is_deferred::<Option<Deferred<u32>>>() && !is_deferred::<(Deferred<u32>,)>());
+        assert!(!is_deferred::<u32>() && !is_deferred::<Failure>());
     }
 }

@@ -1,5 +1,7 @@
 //! How a Deferred is made.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -136,6 +138,34 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 }
 
+impl Deferred<Infallible> {
+    /// Creates a Deferred that fires only by a cancel. For programs that serve until they are stopped, and for tests.
+    ///
+    /// It keeps its memory until it is cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Cancelled, Deferred};
+    ///
+    /// let never = Deferred::never();
+    /// never.cancel();
+    /// assert!(never.try_take().unwrap().unwrap_err().check::<Cancelled>());
+    /// ```
+    #[doc(alias = "pending")]
+    #[track_caller]
+    pub fn never() -> Deferred<Infallible> {
+        let held = Rc::new(Cell::new(None));
+        let keeps = held.clone();
+        let (never, resolver) = Self::typed_with_canceller_at(Location::caller(), move || {
+            drop(keeps.take());
+            None
+        });
+        held.set(Some(resolver));
+        never
+    }
+}
+
 /// One that has this result. It needs no memory.
 impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
     #[inline(always)]
@@ -166,6 +196,35 @@ impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
 #[track_caller]
 pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
     maybe_deferred_at(Location::caller(), f)
+}
+
+/// Calls a function that fails by `?` before it has a Deferred, and makes one Deferred of both.
+///
+/// A panic is an error too. For what awaits more than one Deferred there is
+/// [`inline_callbacks`](crate::inline_callbacks).
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Deferred, try_deferred};
+///
+/// fn load(id: u32) -> Deferred<String> {
+///     Deferred::succeed(format!("page {id}"))
+/// }
+///
+/// let page = Deferred::succeed("12").add_callback(|text| {
+///     try_deferred(|| {
+///         let id = text.parse()?;
+///         Ok(load(id))
+///     })
+/// });
+/// assert_eq!(page.try_take().unwrap().unwrap(), "page 12");
+/// ```
+#[doc(alias = "maybeDeferred")]
+#[track_caller]
+pub fn try_deferred<T: 'static, E: Fault>(f: impl FnOnce() -> Result<Deferred<T, E>, E>) -> Deferred<T, E> {
+    let at = Location::caller();
+    maybe_deferred_at(at, || f().unwrap_or_else(|error| Deferred::ready(Err(error), at, at)))
 }
 
 /// [`maybe_deferred`] for a function that was given at `at`, with any error type.

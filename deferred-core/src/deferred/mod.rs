@@ -21,8 +21,9 @@ use std::panic::Location;
 
 pub use handle::{CancelHandle, Pause};
 pub use into::IntoDeferred;
-pub use make::maybe_deferred;
+pub(crate) use into::refuse_nested;
 pub(crate) use make::maybe_deferred_at;
+pub use make::{maybe_deferred, try_deferred};
 pub use repeat::repeat_until;
 pub use resolver::Resolver;
 

@@ -116,6 +116,12 @@ impl<T: 'static, E: Fault> Chain<T, E> {
         self.take_out()
     }
 
+    /// Tells this block from all others, for as long as it lives.
+    #[inline(always)]
+    pub(crate) fn id(&self) -> usize {
+        self.block().id()
+    }
+
     pub(crate) fn made(&self) -> Place {
         self.block().state.made
     }
@@ -152,6 +158,11 @@ impl<T: 'static, E: Fault> Source<T, E> {
 }
 
 impl<T, E: Fault> Source<T, E> {
+    /// That of its [`Chain`], as long as this lives.
+    pub(crate) fn id(&self) -> usize {
+        self.block().id()
+    }
+
     /// It was cancelled before it was fired.
     #[inline(always)]
     pub(crate) fn is_cancelled(&self) -> bool {

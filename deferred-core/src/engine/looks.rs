@@ -36,4 +36,10 @@ impl BlockRef {
     pub(super) fn is(&self, other: &BlockRef) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
+
+    /// Tells it from all others, for as long as it lives.
+    #[inline(always)]
+    pub(super) fn id(&self) -> usize {
+        Rc::as_ptr(&self.0).addr()
+    }
 }

@@ -69,6 +69,11 @@ pub(crate) fn in_turn<R>(f: impl FnOnce() -> R) -> R {
     run::from_the_top(f)
 }
 
+/// Whether a turn runs on this thread.
+pub(crate) fn in_a_turn() -> bool {
+    IN_TURN.get()
+}
+
 /// Whether there is something for a turn to do.
 pub(crate) fn is_waiting() -> bool {
     with(|queues| !queues.patient.is_empty() || !queues.homeless.is_empty())

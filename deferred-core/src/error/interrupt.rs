@@ -43,6 +43,8 @@ pub enum Interrupt {
     Panicked(Panicked),
     /// A callback returned the Deferred that it belongs to.
     Cycle(Cycle),
+    /// A callback or a coroutine returned a Deferred inside an `Ok`, for which nobody waits.
+    NestedDeferred(NestedDeferred),
     /// What was asked for needs a reactor, and there is none.
     NoReactor(NoReactor),
 }
@@ -56,6 +58,7 @@ macro_rules! each {
             Interrupt::Abandoned($error) => $result,
             Interrupt::Panicked($error) => $result,
             Interrupt::Cycle($error) => $result,
+            Interrupt::NestedDeferred($error) => $result,
             Interrupt::NoReactor($error) => $result,
         }
     };
@@ -71,6 +74,7 @@ impl Interrupt {
             .or_else(|| moved::<_, Abandoned>(slot).map(Interrupt::Abandoned))
             .or_else(|| moved::<_, Panicked>(slot).map(Interrupt::Panicked))
             .or_else(|| moved::<_, Cycle>(slot).map(Interrupt::Cycle))
+            .or_else(|| moved::<_, NestedDeferred>(slot).map(Interrupt::NestedDeferred))
             .or_else(|| moved::<_, NoReactor>(slot).map(Interrupt::NoReactor))
             .ok_or_else(|| slot.take().expect("what was not recognised was not moved"))
     }
@@ -87,6 +91,7 @@ impl Interrupt {
             .or_else(|error| error.downcast().map(|error| Interrupt::Abandoned(*error)))
             .or_else(|error| error.downcast().map(|error| Interrupt::Panicked(*error)))
             .or_else(|error| error.downcast().map(|error| Interrupt::Cycle(*error)))
+            .or_else(|error| error.downcast().map(|error| Interrupt::NestedDeferred(*error)))
             .or_else(|error| error.downcast().map(|error| Interrupt::NoReactor(*error)))
     }
 
@@ -345,6 +350,31 @@ impl fmt::Display for Cycle {
 
 impl Error for Cycle {}
 
+/// A callback, a coroutine or the body of `react` returned `Ok(deferred)`: a value for which nobody waits, so that what it
+/// stands for would be lost without a word.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct NestedDeferred;
+
+impl NestedDeferred {
+    /// The error itself.
+    #[must_use]
+    pub const fn new() -> NestedDeferred {
+        NestedDeferred
+    }
+}
+
+impl fmt::Display for NestedDeferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "nested deferred: `Ok(deferred)` was returned, and nothing waits for that Deferred; return the Deferred \
+             itself, after `?` by `try_deferred`, or end a coroutine with `Ok(deferred.await?)`",
+        )
+    }
+}
+
+impl Error for NestedDeferred {}
+
 /// What was asked for needs a reactor, and this thread has none.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -473,7 +503,7 @@ macro_rules! into_interrupt {
     )*};
 }
 
-into_interrupt!(Cancelled TimedOut Abandoned Panicked Cycle NoReactor);
+into_interrupt!(Cancelled TimedOut Abandoned Panicked Cycle NestedDeferred NoReactor);
 
 #[cfg(test)]
 mod tests {

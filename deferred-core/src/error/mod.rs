@@ -24,7 +24,7 @@ pub use failure::{Failure, Trapped};
 pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
 pub(crate) use hook::{closing, to_standard_error};
 pub(crate) use interrupt::drop_payload;
-pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NoReactor, Panicked, TimedOut};
+pub use interrupt::{Abandoned, Cancelled, Cycle, Interrupt, NestedDeferred, NoReactor, Panicked, TimedOut};
 pub use many::{FailureGroup, FirstError};
 pub use share::Share;
 pub use trail::Trail;

@@ -41,8 +41,11 @@ impl Reactor {
 
     /// [`enter`](Self::enter), where that makes a difference.
     pub(crate) fn enter_unless_current(&self) -> Option<Entered> {
-        let is_current = with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core)));
-        if is_current == Some(true) { None } else { Some(self.enter()) }
+        if self.is_current() { None } else { Some(self.enter()) }
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core))).unwrap_or(false)
     }
 
     /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that runs outside of a

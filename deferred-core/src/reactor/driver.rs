@@ -57,6 +57,7 @@
 //! A driver that is a future gives the turn the waker that it was polled with, and is pending where this one sleeps;
 //! `deferred-smol` is one. [`park`](super::park) is one that blocks.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
@@ -65,24 +66,107 @@ use super::{Life, Reactor, ReactorOwner};
 #[cfg(doc)]
 use super::{Turn, park};
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred};
+use crate::engine::woken;
 use crate::error::{Failure, Fault};
 
-/// Makes a reactor, calls `main` with it, and has `drive` drive it until it is stopped. Returns what `main` returned.
+/// Makes a reactor, calls `main` with it, and has `drive` drive it until it is stopped. Returns what `main` returned: at
+/// once and without driving, if that is an error.
+///
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for whole programs.
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then.
-pub fn run<R>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> R {
-    let reactor = Reactor::new();
+/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its Deferreds cannot fire
+/// before this one has ended.
+pub fn run<R: MainResult>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> R {
+    run_any(drive, main, R::has_failed)
+}
+
+fn run_any<R>(
+    drive: impl FnOnce(ReactorOwner),
+    main: impl FnOnce(&Reactor) -> R,
+    has_failed: impl FnOnce(&R) -> bool,
+) -> R {
+    let _only = OnlyLoop::begin();
+    let reactor = new_for_a_program();
     let entered = reactor.enter();
     let value = main(&reactor);
     drop(entered);
-    drive(reactor);
+    if !has_failed(&value) {
+        drive(reactor);
+    }
     value
 }
 
+fn new_for_a_program() -> ReactorOwner {
+    let reactor = Reactor::new();
+    // Where that cannot be, a signal ends the program as it would have without.
+    #[cfg(feature = "signals")]
+    let _ = reactor.stop_on_signals();
+    reactor
+}
+
+/// A loop that runs on this thread, and no other one inside it.
+struct OnlyLoop(());
+
+thread_local! {
+    static RUNS: Cell<bool> = const { Cell::new(false) };
+}
+
+const INSIDE: &str = "a loop was to be run inside another one of the same thread, whose Deferreds could not fire before \
+                      this one has ended: return the Deferred or await it, or run this loop on a thread of its own";
+
+/// For a driver that blocks its thread.
+///
+/// # Panics
+///
+/// In a turn of another reactor.
+pub(super) fn refuse_inside_another(reactor: &Reactor) {
+    assert!(!woken::in_a_turn() || reactor.is_current(), "{INSIDE}");
+}
+
+impl OnlyLoop {
+    fn begin() -> OnlyLoop {
+        assert!(!RUNS.get() && !woken::in_a_turn(), "{INSIDE}");
+        RUNS.set(true);
+        OnlyLoop(())
+    }
+}
+
+impl Drop for OnlyLoop {
+    fn drop(&mut self) {
+        RUNS.set(false);
+    }
+}
+
+/// What the `main` of [`run`] may return: `()`, or a [`Result`], whose error ends the program before the loop begins.
+///
+/// Any other value stands in an `Ok`. For a Deferred that the loop is to run for, there is [`run_until`].
+#[diagnostic::on_unimplemented(
+    message = "`run` does not know whether `{Self}` is a failure",
+    label = "return `()` or a `Result`",
+    note = "to run the loop until a `Deferred` has its result, use `run_until` or `react`",
+    note = "to return another value, wrap it in `Ok(..)`"
+)]
+pub trait MainResult {
+    /// Whether it is an error, so that there is nothing to run the loop for.
+    fn has_failed(&self) -> bool;
+}
+
+impl MainResult for () {
+    fn has_failed(&self) -> bool {
+        false
+    }
+}
+
+impl<T, E> MainResult for Result<T, E> {
+    fn has_failed(&self) -> bool {
+        self.is_err()
+    }
+}
+
 /// Makes a reactor, calls `main` with it, and has `drive` drive it until the Deferred that `main` returned has its
-/// result, which it returns.
+/// result, which it returns. Signals, as for [`run`].
 ///
 /// # Errors
 ///
@@ -91,12 +175,12 @@ pub fn run<R>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then.
+/// As [`run`].
 pub fn run_until<T: 'static, E: Fault>(
     drive: impl FnOnce(ReactorOwner),
     main: impl FnOnce(&Reactor) -> Deferred<T, E>,
 ) -> Result<T, E> {
-    run(drive, |reactor| reactor.stop_after(main(reactor))).take()
+    run_any(drive, |reactor| reactor.stop_after(main(reactor)), |_| false).take()
 }
 
 /// Runs a program: makes a reactor, calls `main` with it, has `drive` drive it until what `main` returned is done, and
@@ -104,10 +188,8 @@ pub fn run_until<T: 'static, E: Fault>(
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     // Not through `run`: a closure would not know the place of the caller.
-    let reactor = Reactor::new();
-    // Where that cannot be, a signal ends the program as it would have without.
-    #[cfg(feature = "signals")]
-    let _ = reactor.stop_on_signals();
+    let _only = OnlyLoop::begin();
+    let reactor = new_for_a_program();
     let entered = reactor.enter();
     let outcome = reactor.stop_after(maybe_deferred(|| main(&reactor)));
     drop(entered);

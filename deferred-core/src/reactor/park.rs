@@ -21,23 +21,27 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use super::driver::{self, NotRestartable};
+use super::driver::{self, MainResult, NotRestartable};
 use super::{Reactor, ReactorOwner, Turn};
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{Failure, Fault};
 
 /// Makes a reactor, calls `main` with it, drives it on this thread until it is stopped, and closes it. Returns what
-/// `main` returned.
+/// `main` returned: at once and without driving, if that is an error.
+///
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for whole programs. One that
+/// embeds a reactor [drives](drive) it.
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then.
-pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
+/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its Deferreds cannot fire
+/// before this one has ended.
+pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_owned, main)
 }
 
 /// Makes a reactor, calls `main` with it, drives it on this thread until the Deferred that `main` returned has its
-/// result, closes it, and returns the result.
+/// result, closes it, and returns the result. Signals stop the loop, as with [`run`].
 ///
 /// # Errors
 ///
@@ -46,7 +50,7 @@ pub fn run<R>(main: impl FnOnce(&Reactor) -> R) -> R {
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then.
+/// As [`run`].
 pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
     driver::run_until(drive_owned, main)
 }
@@ -95,7 +99,13 @@ fn drive_owned(reactor: ReactorOwner) {
 /// # Errors
 ///
 /// If its loop has ended already: a reactor runs once.
+///
+/// # Panics
+///
+/// Inside a turn of another reactor of this thread, whose Deferreds could not fire before this loop has ended. Inside one
+/// of the same reactor it is a loop inside the loop, as a dialog has.
 pub fn drive(reactor: &Reactor) -> Result<(), NotRestartable> {
+    driver::refuse_inside_another(reactor);
     reactor.ensure_runnable()?;
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::future::IntoFuture;
 use std::rc::Rc;
 
-use deferred_core::{CancelHandle, Cancelled, Deferred, Reactor, inline_callbacks};
+use deferred_core::{CancelHandle, Cancelled, Deferred, Failure, Reactor, inline_callbacks};
 use futures::{join, select_biased};
 
-use crate::support::{App, Log, cancellable, quietly, seen, taken, told, unhandled_into};
+use crate::support::{App, Log, cancellable, quietly, seen, shelf, taken, told, told_failure, unhandled_into};
 
 #[test]
 fn a_cancel_goes_to_what_it_waits_for_and_comes_back_as_that_error() {
@@ -249,4 +249,57 @@ fn a_cancel_of_a_paused_coroutine_goes_to_what_it_waits_for() {
     assert_eq!(seen(&mut deferred), "pending");
     pause.unpause();
     assert_eq!(taken(deferred), "Cancelled");
+}
+
+#[test]
+fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
+    type Awaits = fn(Deferred<u32>) -> std::pin::Pin<Box<dyn Future<Output = Result<u32, Failure>>>>;
+    let ways: [(&str, Awaits); 3] = [
+        ("plainly", |own| Box::pin(async { own.await })),
+        ("beside another", |own| {
+            Box::pin(async {
+                futures::try_join!(own.into_future(), Deferred::<u32>::new().0.into_future()).map(|both| both.0)
+            })
+        }),
+        ("inside a future that is polled again", |own| {
+            Box::pin(async {
+                let mut own = Some(Box::pin(own.into_future()));
+                std::future::poll_fn(move |context| own.as_mut().expect("polled once").as_mut().poll(context)).await
+            })
+        }),
+    ];
+    for (name, awaits) in ways {
+        let log = Log::new();
+        let _quiet = quietly();
+        let (own, waits) = (shelf::<u32>(), Deferred::<()>::new());
+        let (takes, told) = (own.clone(), log.clone());
+        let (first, resolver) = waits;
+        let deferred = inline_callbacks(async move {
+            first.await?;
+            let own = takes.take().expect("it was put there");
+            let result = awaits(own).await;
+            told.add(result.as_ref().map_or_else(told_failure, u32::to_string));
+            result
+        });
+        own.replace(Some(deferred));
+        resolver.callback(());
+        assert_eq!(log.take(), ["Cycle"], "{name}");
+    }
+}
+
+#[test]
+fn one_that_awaits_its_own_deferred_is_reported_where_the_error_goes_out() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let own = shelf::<u32>();
+    let (first, resolver) = Deferred::<()>::new();
+    let takes = own.clone();
+    let deferred = inline_callbacks(async move {
+        first.await?;
+        let own = takes.take().expect("it was put there");
+        own.await
+    });
+    own.replace(Some(deferred));
+    resolver.callback(());
+    assert_eq!(log.take(), ["unhandled Cycle"]);
 }

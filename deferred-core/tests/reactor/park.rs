@@ -1,6 +1,7 @@
 //! The driver for a bare thread.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,9 +22,9 @@ fn run_returns_what_main_returned_when_the_loop_has_stopped() {
             seen.add("stopping");
             stopper.stop();
         });
-        7
+        Ok::<_, Infallible>(7)
     });
-    assert_eq!(value, 7);
+    assert_eq!(value, Ok(7));
     assert_eq!(log.take(), ["stopping"]);
     assert!(Reactor::current().is_none());
 }
@@ -51,7 +52,7 @@ fn run_until_ends_with_abandoned_if_the_reactor_is_stopped_first() {
 fn a_main_that_panics_closes_the_reactor() {
     let handle = Cell::new(None);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        park::run(|reactor| {
+        park::run(|reactor| -> () {
             handle.set(Some(reactor.handle()));
             panic!("main");
         })
@@ -66,9 +67,9 @@ fn threads_that_post_against_a_stop_lose_no_call() {
     for round in 0..200 {
         let ran = Arc::new(AtomicUsize::new(0));
         let dropped = Arc::new(());
-        let posters: Vec<thread::JoinHandle<usize>> = park::run(|reactor| {
+        let posters: Result<Vec<thread::JoinHandle<usize>>, Infallible> = park::run(|reactor| {
             reactor.set_batch(1 + round % 5);
-            (0..3)
+            let posters = (0..3)
                 .map(|poster| {
                     let (handle, ran, held) = (reactor.handle(), ran.clone(), dropped.clone());
                     thread::spawn(move || {
@@ -84,9 +85,10 @@ fn threads_that_post_against_a_stop_lose_no_call() {
                         accepted
                     })
                 })
-                .collect()
+                .collect();
+            Ok(posters)
         });
-        let accepted: usize = posters.into_iter().map(|poster| poster.join().unwrap()).sum();
+        let accepted: usize = posters.unwrap().into_iter().map(|poster| poster.join().unwrap()).sum();
         assert!(ran.load(Ordering::SeqCst) <= accepted);
         assert!(ran.load(Ordering::SeqCst) > round / 4);
         assert_eq!(Arc::strong_count(&dropped), 1);
@@ -143,4 +145,65 @@ fn react_gives_the_exit_code_and_reports_the_error() {
     assert_eq!(code(park::react(|_| Err::<(), _>(Failure::msg("no")))), failure);
     assert_eq!(code(park::react(|_| -> () { panic!("ouch") })), failure);
     assert_eq!(reports.take(), [("no".into(), line), ("panicked: ouch".into(), line + 1)]);
+}
+
+#[test]
+fn a_loop_inside_another_one_is_refused_in_a_callback_and_in_main() {
+    fn refused(f: impl FnOnce()) -> bool {
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        panic.is_err_and(|payload| {
+            payload.downcast_ref::<String>().is_some_and(|text| text.contains("on a thread of its own"))
+        })
+    }
+    let tries: [fn() -> bool; 4] = [
+        || refused(|| park::run(|reactor| reactor.stop())),
+        || refused(|| drop(park::run_until(|_| Deferred::succeed(())))),
+        || refused(|| _ = park::react(|_| Ok(()))),
+        || refused(|| drop(park::drive(&Reactor::new()))),
+    ];
+    for (number, inner) in tries.into_iter().enumerate() {
+        let seen = park::run_until(|reactor| {
+            // A loop that is driven by hand is that of a dialog, also in main.
+            assert!(number == 3 || inner(), "in main");
+            let (deferred, resolver) = Deferred::<bool>::new();
+            reactor.call_later(Duration::ZERO, move || resolver.callback(inner()));
+            deferred
+        });
+        assert!(seen.unwrap(), "number {number}, in a callback");
+    }
+    // And afterwards the thread may run another one.
+    assert!(park::run_until(|_| Deferred::succeed(())).is_ok());
+    assert!(
+        park::run_until(|reactor| {
+            let nested = reactor.clone();
+            let (deferred, resolver) = Deferred::<()>::new();
+            reactor.call_later(Duration::ZERO, move || {
+                nested.stop();
+                resolver.callback(park::drive(&nested).unwrap());
+            });
+            deferred
+        })
+        .is_ok()
+    );
+}
+
+#[test]
+fn a_main_that_fails_ends_it_before_the_loop_and_is_the_result() {
+    let log = Log::default();
+    let seen = log.clone();
+    let result = park::run(move |reactor| {
+        reactor.call_when_running(seen.adds("the loop runs"));
+        let port: u16 = "taken".parse()?;
+        Ok::<_, std::num::ParseIntError>(port)
+    });
+    assert!(result.is_err());
+    assert!(log.take().is_empty());
+    let failed = park::run_until(|_| {
+        deferred_core::try_deferred(|| {
+            let port: u16 = "taken".parse()?;
+            assert_eq!(port, 0);
+            Ok(Deferred::never())
+        })
+    });
+    assert!(failed.is_err());
 }

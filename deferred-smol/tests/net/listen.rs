@@ -145,8 +145,9 @@ fn the_shutdown_of_the_loop_waits_for_the_port() {
             ends.shut_down(LONG).map(|_| ())
         });
         drop(has(&port, 1, reactor).map(move |()| stopper.stop()));
-        reads
-    });
+        Ok::<_, std::io::Error>(reads)
+    })
+    .unwrap();
     assert_eq!(reads.join().unwrap(), b"goodbye");
 }
 

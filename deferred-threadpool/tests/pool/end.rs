@@ -1,6 +1,7 @@
 //! The end of a reactor whose jobs are still out.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -57,8 +58,9 @@ fn a_job_that_waits_longer_than_its_reactor_never_runs() {
             drop(deferred.add_both(move |result| ends.borrow_mut().push(result.unwrap_err().check::<Abandoned>())));
         }
         reactor.stop();
-        release
-    });
+        Ok::<_, Infallible>(release)
+    })
+    .unwrap();
     assert_eq!(ended.take(), [true, true]);
     release.send(()).unwrap();
     // The only thread comes to this job when it is done with those two.

@@ -11,6 +11,8 @@ mod deferred;
 mod engine;
 #[path = "../../../deferred-core/src/error/mod.rs"]
 mod error;
+#[path = "../../../deferred-core/src/numbered.rs"]
+mod numbered;
 
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
