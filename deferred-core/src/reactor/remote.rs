@@ -90,7 +90,7 @@ pub struct RemoteResolver<T: Send + 'static, E: Fault + Send = Failure> {
     cancelled: Arc<AtomicBool>,
     at: &'static Location<'static>,
     /// Both ways: the key is used with the types that it was made for.
-    takes: PhantomData<fn(Result<T, E>) -> Result<T, E>>,
+    takes: PhantomData<fn(T, E) -> (T, E)>,
 }
 
 impl<T: Send + 'static, E: Fault + Send> RemoteResolver<T, E> {

@@ -159,7 +159,7 @@ fn a_loop_inside_another_one_is_refused_in_a_callback_and_in_main() {
         || refused(|| park::run(|reactor| reactor.stop())),
         || refused(|| drop(park::run_until(|_| Deferred::succeed(())))),
         || refused(|| _ = park::react(|_| Ok(()))),
-        || refused(|| drop(park::drive(&Reactor::new()))),
+        || refused(|| _ = park::drive(&Reactor::new())),
     ];
     for (number, inner) in tries.into_iter().enumerate() {
         let seen = park::run_until(|reactor| {
@@ -179,7 +179,8 @@ fn a_loop_inside_another_one_is_refused_in_a_callback_and_in_main() {
             let (deferred, resolver) = Deferred::<()>::new();
             reactor.call_later(Duration::ZERO, move || {
                 nested.stop();
-                resolver.callback(park::drive(&nested).unwrap());
+                park::drive(&nested).unwrap();
+                resolver.callback(());
             });
             deferred
         })
