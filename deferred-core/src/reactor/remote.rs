@@ -78,6 +78,8 @@ impl Reactor {
     }
 }
 
+type Both<T, E> = fn(T, E) -> (T, E);
+
 /// Fires one Deferred of a reactor from any thread: made by [`Reactor::remote`].
 ///
 /// The callbacks run on the reactor's thread, in a turn. Dropped unfired, it fires [`Abandoned`](crate::Abandoned)
@@ -90,7 +92,7 @@ pub struct RemoteResolver<T: Send + 'static, E: Fault + Send = Failure> {
     cancelled: Arc<AtomicBool>,
     at: &'static Location<'static>,
     /// Both ways: the key is used with the types that it was made for.
-    takes: PhantomData<fn(T, E) -> (T, E)>,
+    takes: PhantomData<Both<T, E>>,
 }
 
 impl<T: Send + 'static, E: Fault + Send> RemoteResolver<T, E> {
