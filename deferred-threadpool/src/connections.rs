@@ -46,6 +46,9 @@ use crate::pool::{Backlog, ThreadPool};
 ///     fn rollback(&self, connection: &mut Connection) -> Result<(), Failure> {
 ///         Ok(connection.execute_batch("ROLLBACK")?)
 ///     }
+///     fn in_transaction(&self, connection: &mut Connection) -> Option<bool> {
+///         Some(!connection.is_autocommit())
+///     }
 /// }
 ///
 /// # let file = std::env::temp_dir().join(format!("deferred-doc-{}.db", std::process::id()));
@@ -89,7 +92,7 @@ pub trait Manager: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// It cannot. The job fails with this. Unless it is implemented: [`NoTransactions`].
+    /// It cannot. The job fails with this, and the connection is closed. Unless it is implemented: [`NoTransactions`].
     fn begin(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
@@ -114,6 +117,17 @@ pub trait Manager: Send + Sync + 'static {
     fn rollback(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
+    }
+
+    /// Whether a transaction is open, if that is known. [`ConnectionPool::with`] asks when its closure has ended: one that is
+    /// open is committed then, or rolled back.
+    ///
+    /// For a database that takes a `COMMIT` and a `ROLLBACK` outside of transactions, `Some(true)` may stand for "perhaps".
+    /// Unless this is implemented, it is not known: after an error the connection is closed, and after success it is used
+    /// again as it is.
+    fn in_transaction(&self, connection: &mut Self::Connection) -> Option<bool> {
+        let _ = connection;
+        None
     }
 
     /// Hears that a rollback has failed, of which no Deferred tells. It is printed to standard error unless this is
@@ -183,15 +197,16 @@ impl<M: Manager> ConnectionPool<M> {
         ConnectionPool { manager: Arc::new(manager), pool: threads.at_thread_end(close).build() }
     }
 
-    /// Runs `f` with a connection, in its thread, outside of any transaction but those that `f` begins itself, and has to
-    /// end.
+    /// Runs `f` with a connection, in its thread. A transaction that `f` has begun and left open is committed if it returns a
+    /// value, and rolled back if it returns an error, as far as [`Manager::in_transaction`] can tell.
     ///
     /// Twisted's `runWithConnection`.
     ///
     /// # Errors
     ///
-    /// Those of `f` and of [`Manager::open`], and otherwise as [`ThreadPool::defer_to_thread`]. A connection is closed
-    /// when `f` has panicked in its use.
+    /// Those of `f`, of [`Manager::open`] and of the commit, and otherwise as [`ThreadPool::defer_to_thread`]. A connection
+    /// whose state is not known then is closed: after a panic, after an error where it is not known whether a transaction
+    /// is open, and after a rollback that has failed.
     ///
     /// # Cancellation
     ///
@@ -202,7 +217,7 @@ impl<M: Manager> ConnectionPool<M> {
         f: impl FnOnce(&mut M::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         let manager = self.manager.clone();
-        self.pool.defer_to_thread(move || lend(&*manager, |connection| plain(connection, f)))
+        self.pool.defer_to_thread(move || lend(&*manager, |connection| plain(&*manager, connection, f)))
     }
 
     /// Runs `f` in a transaction: committed if `f` returns a value, rolled back if it returns an error, panics, or was
@@ -281,10 +296,21 @@ fn take<M: Manager>(manager: &M) -> Result<Box<M::Connection>, Failure> {
     Ok(Box::new(manager.open()?))
 }
 
-/// Outside of transactions a panic leaves a connection in a state that nobody knows.
-fn plain<C, T>(connection: &mut C, f: impl FnOnce(&mut C) -> Result<T, Failure>) -> Used<T> {
-    let result = panic::catch_unwind(AssertUnwindSafe(|| f(connection)));
-    Used { keep: result.is_ok(), result }
+fn plain<M: Manager, T>(
+    manager: &M,
+    connection: &mut M::Connection,
+    f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
+) -> Used<T> {
+    let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
+        Ok(result) => result,
+        // It leaves a connection in a state that nobody knows.
+        panicked => return Used { result: panicked, keep: false },
+    };
+    match manager.in_transaction(connection) {
+        Some(true) => end(manager, connection, Ok(result)),
+        Some(false) => Used { result: Ok(result), keep: true },
+        None => Used { keep: result.is_ok(), result: Ok(result) },
+    }
 }
 
 fn transact<M: Manager, T>(
@@ -294,10 +320,23 @@ fn transact<M: Manager, T>(
     f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
 ) -> Used<T> {
     if let Err(error) = manager.begin(connection) {
-        return Used { result: Ok(Err(error)), keep: true };
+        // It may be broken, or in a transaction that something has left open.
+        return Used { result: Ok(Err(error)), keep: false };
     }
-    let first = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
+    let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
         Ok(Ok(_)) if job.is_cancelled() => Ok(Err(Cancelled::new().into())),
+        result => result,
+    };
+    end(manager, connection, result)
+}
+
+/// Commits a value, and rolls an error back.
+fn end<M: Manager, T>(
+    manager: &M,
+    connection: &mut M::Connection,
+    result: thread::Result<Result<T, Failure>>,
+) -> Used<T> {
+    let first = match result {
         Ok(Ok(value)) => match manager.commit(connection) {
             Ok(()) => return Used { result: Ok(Ok(value)), keep: true },
             Err(error) => Ok(Err(error)),

@@ -1,7 +1,7 @@
 //! The reactor's end: who waits for which job, and the results that come home.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, Remote
 
 use crate::error::StopOverdue;
 use crate::home::{Brought, List};
-use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_guarded, guarded};
+use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_guarded, drop_refused, guarded};
 use crate::replay::Order;
 use crate::shelf::{self, Arrived, Out, Shelves, TakenOut, Waiting};
 use crate::sync::step;
@@ -25,7 +25,7 @@ where
     T: Send + 'static,
 {
     if reactor.is_closed() {
-        return Deferred::fail(Abandoned::new());
+        return Deferred::fail(drop_refused(call, Abandoned::because("its reactor is closed").into()));
     }
     let at = Location::caller();
     let home = Home::of(reactor);
@@ -34,8 +34,7 @@ where
     match workers.submit(Box::new(Work::Call(call)), Slip::new(at, home.arrivals.clone(), key)) {
         Err((task, why)) => {
             shelf.cede(key);
-            drop(task);
-            Deferred::fail(why)
+            Deferred::fail(drop_refused(task, why))
         }
         Ok(number) => {
             let cancels = home.clone();
@@ -137,14 +136,29 @@ struct Home {
     waiting: RefCell<VecDeque<Comes>>,
     /// For tests.
     order: RefCell<Option<Order<Arrived>>>,
+    /// With it: the ends of pools that are told behind results that wait for their turn.
+    ends: RefCell<Vec<End>>,
+}
+
+/// The end of a pool, and the jobs of this reactor that came home before.
+struct End {
+    behind: BTreeSet<Key>,
+    resolver: RemoteResolver<()>,
+    ended: Result<(), StopOverdue>,
 }
 
 impl Home {
     fn of(reactor: &Reactor) -> Rc<Home> {
         let make = || {
             let arrivals = Arc::new(Arrivals { list: List::new(), reactor: reactor.handle() });
-            let (waiting, order) = (RefCell::default(), RefCell::default());
-            Lives(Rc::new(Home { arrivals, shelves: Shelves::default(), made: Cell::new(0), waiting, order }))
+            Lives(Rc::new(Home {
+                arrivals,
+                shelves: Shelves::default(),
+                made: Cell::new(0),
+                waiting: RefCell::default(),
+                order: RefCell::default(),
+                ends: RefCell::default(),
+            }))
         };
         reactor.extension(make).0.clone()
     }
@@ -167,12 +181,10 @@ impl Home {
             let Some(comes) = self.waiting.borrow_mut().pop_front() else { break };
             let (key, arrived) = match comes {
                 Comes::Job(key, arrived) => (key, arrived),
-                Comes::Ended(resolver, Ok(())) => {
-                    resolver.callback(());
-                    continue;
-                }
-                Comes::Ended(resolver, Err(overdue)) => {
-                    resolver.errback(overdue);
+                Comes::Ended(resolver, ended) => {
+                    let behind = self.order.borrow().as_ref().map(Order::arrived).unwrap_or_default();
+                    self.ends.borrow_mut().push(End { behind, resolver, ended });
+                    self.tell_ends(None);
                     continue;
                 }
             };
@@ -199,7 +211,27 @@ impl Home {
         let drawn = self.order.borrow_mut().as_mut().and_then(Order::next);
         if let Some((key, arrived)) = drawn {
             self.deliver_one(reactor, key, arrived);
+            self.tell_ends(Some(key));
             self.post_draw();
+        }
+    }
+
+    /// This job is delivered or cancelled: tells the ends that have no other before them.
+    fn tell_ends(&self, gone: Option<Key>) {
+        let told: Vec<End> = {
+            let mut ends = self.ends.borrow_mut();
+            if let Some(gone) = gone {
+                ends.iter_mut().for_each(|end| _ = end.behind.remove(&gone));
+            }
+            let (told, left) = mem::take(&mut *ends).into_iter().partition(|end| end.behind.is_empty());
+            *ends = left;
+            told
+        };
+        for End { resolver, ended, .. } in told {
+            match ended {
+                Ok(()) => resolver.callback(()),
+                Err(overdue) => resolver.errback(overdue),
+            }
         }
     }
 
@@ -225,6 +257,7 @@ impl Home {
         let gone = self.shelves.get(key).and_then(|shelf| shelf.take_out(key));
         if let Some(TakenOut { out, resolver }) = gone {
             let arrived = self.order.borrow_mut().as_mut().and_then(|order| order.is_gone(key));
+            self.tell_ends(Some(key));
             self.post_draw();
             // Behind all else: these drop what is the user's, and may panic.
             out.workers.cancel(out.number);

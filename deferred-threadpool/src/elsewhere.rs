@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use deferred_core::{Completer, Failure, Remote};
 use parking_lot::Mutex;
 
-use crate::job::{Job, Key, Owner, Slip, Task, Work};
+use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_refused};
 use crate::workers::Workers;
 
 /// Gives the job to the pool, and a Remote for its result.
@@ -30,8 +30,7 @@ where
     match workers.submit(Box::new(Work::Call(call)), slip) {
         Ok(given) => number.store(given, Ordering::Relaxed),
         Err((task, why)) => {
-            drop(task);
-            waits.fire(Err(why));
+            waits.fire(Err(drop_refused(task, why)));
         }
     }
     remote

@@ -138,6 +138,14 @@ where
     }
 }
 
+/// Drops the closure of a job that is refused. A panic of that is the error instead.
+pub(crate) fn drop_refused<X>(closure: X, why: Failure) -> Failure {
+    match panic::catch_unwind(AssertUnwindSafe(|| drop(closure))) {
+        Ok(()) => why,
+        Err(payload) => Panicked::new(payload).into(),
+    }
+}
+
 /// Drops what came from a user.
 pub(crate) fn drop_guarded<X>(value: X) {
     guarded(|| drop(value));
@@ -146,5 +154,7 @@ pub(crate) fn drop_guarded<X>(value: X) {
 /// Runs code of a user where its panic has nowhere to go and must not take a thread, or the end of a loop, with it; the
 /// panic's own message was printed.
 pub(crate) fn guarded(f: impl FnOnce()) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(f));
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
+        drop(Panicked::new(payload)); // whose payload may panic too
+    }
 }

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deferred_core::{Deferred, Failure, NoReactor, Reactor, Remote};
+use deferred_core::{Deferred, Failure, Fault, Interrupt, NoReactor, Reactor, Remote};
 
 use crate::builder::{Builder, Config};
 use crate::delivery;
 use crate::elsewhere;
-use crate::job::Job;
+use crate::job::{Job, drop_refused};
 use crate::stats::Stats;
 use crate::workers::{Told, Workers};
 
@@ -126,7 +126,7 @@ impl ThreadPool {
     ) -> Deferred<T> {
         match Reactor::current() {
             Some(reactor) => self.defer_to_thread_on(&reactor, f),
-            None => Deferred::fail(NoReactor::new()),
+            None => without_reactor(f),
         }
     }
 
@@ -177,7 +177,7 @@ impl ThreadPool {
     ) -> Deferred<T> {
         match Reactor::current() {
             Some(reactor) => delivery::submit(&self.owner.workers, &reactor, f),
-            None => Deferred::fail(NoReactor::new()),
+            None => without_reactor(f),
         }
     }
 
@@ -213,7 +213,7 @@ impl ThreadPool {
     /// Twisted's `callInThread`. Otherwise as [`defer_to_thread`](Self::defer_to_thread).
     #[track_caller]
     pub fn call_in_thread<T: Send + 'static>(&self, f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
-        drop(self.defer_to_thread(f));
+        nobody_waits(self.defer_to_thread(without_value(f)));
     }
 
     /// A Deferred, of the current reactor, that fires when the queue has room for a job: see
@@ -410,7 +410,7 @@ impl fmt::Debug for ThreadPool {
 pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Deferred<T> {
     match Reactor::current() {
         Some(reactor) => ThreadPool::of(&reactor).defer_to_thread_on(&reactor, f),
-        None => Deferred::fail(NoReactor::new()),
+        None => without_reactor(f),
     }
 }
 
@@ -432,7 +432,28 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
 /// ```
 #[track_caller]
 pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
-    drop(defer_to_thread(f));
+    nobody_waits(defer_to_thread(without_value(f)));
+}
+
+/// The job, which drops its value in its thread.
+fn without_value<T>(
+    f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> impl FnOnce() -> Result<(), Failure> + Send + 'static {
+    move || f().map(drop)
+}
+
+/// Lets a job be. What it fails with is reported, but not that nobody was to wait for it any more.
+#[track_caller]
+fn nobody_waits(job: Deferred<()>) {
+    drop(job.add_errback(|failure| match failure.interrupt() {
+        Some(Interrupt::Abandoned(_) | Interrupt::Cancelled(_)) => Ok(()),
+        _ => Err(failure),
+    }));
+}
+
+#[track_caller]
+fn without_reactor<T: 'static>(closure: impl Sized) -> Deferred<T> {
+    Deferred::fail(drop_refused(closure, NoReactor::new().into()))
 }
 
 /// Runs these calls in one job of the default pool of the current reactor, one after the other. The first that fails ends

@@ -50,6 +50,10 @@ struct State {
     told: usize,
     /// Who waits for the end of the last thread.
     enders: Vec<Ender>,
+    /// Who has waited past a deadline.
+    overdue: Vec<(Ender, StopOverdue)>,
+    /// How many calls have taken jobs out that will not run, and have not sent all of them home. No end is told before.
+    sending: usize,
 }
 
 /// A thread's place among the others.
@@ -98,8 +102,8 @@ struct Later {
     summons: Option<Summons>,
     /// They have a place in the queue.
     room: Vec<Asked>,
-    /// The last thread has ended.
-    enders: Vec<Ender>,
+    /// The last thread has ended, or they have waited too long.
+    enders: Vec<(Ender, Result<(), StopOverdue>)>,
     /// Somebody is to look whether the pool is stuck.
     watch: bool,
 }
@@ -126,8 +130,16 @@ impl State {
     }
 
     /// Who is to be told of the end, now.
-    fn ended(&mut self) -> Vec<Ender> {
-        if self.stopped && self.crew.threads() == 0 { mem::take(&mut self.enders) } else { Vec::new() }
+    fn ended(&mut self) -> Vec<(Ender, Result<(), StopOverdue>)> {
+        if self.sending > 0 {
+            return Vec::new();
+        }
+        let overdue = mem::take(&mut self.overdue).into_iter().map(|(ender, overdue)| (ender, Err(overdue)));
+        let mut ended: Vec<_> = overdue.collect();
+        if self.stopped && self.crew.threads() == 0 {
+            ended.extend(mem::take(&mut self.enders).into_iter().map(|ender| (ender, Ok(()))));
+        }
+        ended
     }
 
     /// Jobs wait, each thread is busy, and nobody looks on. From now on somebody does.
@@ -140,8 +152,9 @@ impl State {
         std::iter::from_fn(|| self.queue.pop()).collect()
     }
 
-    /// What waits, and will never run, counts as cancelled.
+    /// What waits, and will never run, counts as cancelled. It is to be [sent home](Workers::send_home).
     fn cancel_queue(&mut self) -> Vec<Entry> {
+        self.sending += 1;
         let gone = self.take_queue();
         self.counts.cancelled += gone.len() as u64;
         gone
@@ -166,6 +179,8 @@ impl Workers {
             room: VecDeque::new(),
             told: 0,
             enders: Vec::new(),
+            overdue: Vec::new(),
+            sending: 0,
         };
         Arc::new(Workers { config, state: Mutex::new(state), waiting: AtomicUsize::new(0) })
     }
@@ -253,7 +268,7 @@ impl Workers {
         if let Some(summons) = later.summons {
             self.answer(summons);
         }
-        later.enders.into_iter().for_each(|ender| ender.tell(Ok(())));
+        later.enders.into_iter().for_each(|(ender, ended)| ender.tell(ended));
         for Asked { resolver, .. } in later.room.into_iter().filter(|asked| asked.is_told) {
             resolver.callback(Told { workers: Arc::downgrade(self) });
         }
@@ -297,14 +312,14 @@ impl Workers {
         let told = state.crew.adjust(min, max);
         let waiting = state.queue.len();
         let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
-        let gone = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };
+        let gone = (state.stopped && max == 0).then(|| state.cancel_queue());
         later.room = state.room(self.config.queue_limit);
         later.enders = state.ended();
         later.watch = state.is_unwatched();
         drop(state);
         told.iter().for_each(|sleeper| sleeper.unpark());
-        stopped_for(gone);
         self.see_to(later);
+        self.send_home(gone, stopped, || ());
     }
 
     /// No more jobs. Those that wait are run, or cancelled; then each thread ends, and `ender` is told.
@@ -312,7 +327,7 @@ impl Workers {
         let mut state = self.lock();
         state.stopped = true;
         // With a maximum of 0 nobody would ever run them.
-        let gone = if cancels || state.crew.max() == 0 { state.cancel_queue() } else { Vec::new() };
+        let gone = (cancels || state.crew.max() == 0).then(|| state.cancel_queue());
         self.note_waiting(&state);
         let room = mem::take(&mut state.room);
         let sleepers = state.crew.wake_all();
@@ -321,24 +336,42 @@ impl Workers {
         drop(state);
         sleepers.iter().for_each(|sleeper| sleeper.unpark());
         room.into_iter().for_each(|resolver| resolver.errback(PoolStopped::default()));
-        stopped_for(gone);
         self.see_to(later);
+        self.send_home(gone, stopped, || ());
     }
 
     /// The deadline of a stop has passed: what waits is cancelled, what runs is given up.
     pub(crate) fn stop_overdue(self: &Arc<Self>) {
         let mut state = self.lock();
         let gone = state.cancel_queue();
-        let running = state.running();
+        let overdue = StopOverdue { running: state.running() };
         let owners = state.give_up(|_| true);
         let enders = mem::take(&mut state.enders);
+        state.overdue.extend(enders.into_iter().map(|ender| (ender, overdue.clone())));
         drop(state);
-        stopped_for(gone);
-        for (owner, key) in owners {
-            owner.give_up(key, Abandoned::new().into());
+        self.send_home(Some(gone), stopped, || {
+            for (owner, key) in owners {
+                let why = "its pool was stopped, and it ran on past the deadline; let a long job look at \
+                               `Job::is_cancelled`";
+                guarded(|| owner.give_up(key, Abandoned::because(why).into()));
+            }
+        });
+    }
+
+    /// Sends jobs home that were taken out and will not run, then what `more` does; and tells the end that was held up by
+    /// that.
+    fn send_home(self: &Arc<Self>, jobs: Option<Vec<Entry>>, why: impl Fn() -> Failure, more: impl FnOnce()) {
+        let Some(jobs) = jobs else { return };
+        for job in jobs {
+            step();
+            guarded(|| job.refuse(why()));
         }
-        let overdue = StopOverdue { running };
-        enders.into_iter().for_each(|ender| ender.tell(Err(overdue.clone())));
+        more();
+        let mut state = self.lock();
+        state.sending -= 1;
+        let enders = state.ended();
+        drop(state);
+        self.see_to(Later { enders, ..Later::default() });
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -367,17 +400,20 @@ impl Workers {
         let mut state = self.lock();
         let waiting = state.queue.len();
         let instead = state.crew.start_failed(waiting);
-        let refused = if state.crew.threads() == 0 { state.take_queue() } else { Vec::new() };
-        state.counts.refused += refused.len() as u64;
+        let refused = (state.crew.threads() == 0).then(|| {
+            state.sending += 1;
+            state.take_queue()
+        });
+        state.counts.refused += refused.as_ref().map_or(0, Vec::len) as u64;
         self.note_waiting(&state);
         let later = Later { room: state.room(self.config.queue_limit), enders: state.ended(), ..Later::default() };
         drop(state);
         if let Some(sleeper) = instead {
             sleeper.unpark();
         }
-        let why = NoThread::new(error);
-        refused.into_iter().for_each(|entry| entry.refuse(why.clone().into()));
         self.see_to(later);
+        let why = NoThread::new(error);
+        self.send_home(refused, || why.clone().into(), || ());
     }
 
     /// What a thread of the pool does.
@@ -562,13 +598,9 @@ fn take_home(slip: Slip, task: Box<dyn Task>) {
     guarded(|| slip.owner.take_home(slip.key, task));
 }
 
-/// These jobs will not run, since the pool was stopped.
-fn stopped_for(jobs: Vec<Entry>) {
-    if jobs.is_empty() {
-        return;
-    }
-    let why = Cancelled::because("the pool was stopped");
-    jobs.into_iter().for_each(|job| job.refuse(why.clone().into()));
+/// Why a job will not run.
+fn stopped() -> Failure {
+    Cancelled::because("the pool was stopped").into()
 }
 
 fn call_hook(hook: Option<&Hook>) {

@@ -303,24 +303,50 @@ impl Error for TimedOut {}
 ///
 /// It is made so that a producer that dies is an error and never a hang. To be rid of it, fire the resolver on every
 /// path, with an error where there is no value.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Abandoned;
+#[derive(Clone, Default)]
+pub struct Abandoned {
+    why: Option<&'static str>,
+}
 
 impl Abandoned {
-    /// Abandoned.
+    /// Creates the error of a resolver that was dropped, or of a reactor that was closed.
     #[must_use]
     pub const fn new() -> Abandoned {
-        Abandoned
+        Abandoned { why: None }
+    }
+
+    /// Creates the error of something else that was given up, and says what: for libraries whose users write no resolver.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = deferred_core::Abandoned::because("the lookup ran on past its deadline");
+    /// assert_eq!(error.to_string(), "abandoned: the lookup ran on past its deadline");
+    /// ```
+    #[must_use]
+    pub const fn because(why: &'static str) -> Abandoned {
+        Abandoned { why: Some(why) }
     }
 }
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = self.why {
+            return write!(f, "abandoned: {why}");
+        }
         f.write_str(
             "abandoned: the resolver of this Deferred was dropped without firing it, or its reactor has ended; \
              fire it on every path, with an error where there is no value",
         )
+    }
+}
+
+impl fmt::Debug for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            Some(why) => f.debug_struct("Abandoned").field("why", &why).finish(),
+            None => f.write_str("Abandoned"),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ struct Logs {
     log: Arc<Mutex<Vec<String>>>,
     opened: Arc<AtomicUsize>,
     fails: Arc<Mutex<Vec<&'static str>>>,
+    /// Whether a transaction is open.
+    open: Arc<Mutex<Option<bool>>>,
 }
 
 /// Not Send: it must not leave its thread.
@@ -79,6 +81,10 @@ impl Manager for Logs {
 
     fn rollback(&self, connection: &mut Logged) -> Result<(), Failure> {
         self.say("rollback", connection.number)
+    }
+
+    fn in_transaction(&self, _: &mut Logged) -> Option<bool> {
+        *self.open.lock()
     }
 
     fn rollback_failed(&self, error: &Failure) {
@@ -168,7 +174,34 @@ fn the_first_error_wins_and_that_of_the_rollback_is_told_apart() {
 
     logs.fail(&["begin"]);
     assert_eq!(run(|| pool.transaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().to_string(), "no begin");
-    assert_eq!(logs.take(), ["check 3", "begin 3"]);
+    assert_eq!(logs.take(), ["check 3", "begin 3", "close 3"]);
+}
+
+#[test]
+fn what_with_leaves_open_is_committed_or_rolled_back_as_far_as_that_is_known() {
+    for (open, fails, expected) in [
+        (Some(true), false, vec!["open 1", "commit 1"]),
+        (Some(true), true, vec!["open 1", "rollback 1"]),
+        (Some(false), false, vec!["open 1"]),
+        (Some(false), true, vec!["open 1"]),
+        (None, false, vec!["open 1"]),
+        (None, true, vec!["open 1", "close 1"]),
+    ] {
+        let (pool, logs) = one();
+        *logs.open.lock() = open;
+        let result = run(|| pool.with(move |_| if fails { Err(Failure::msg("mine")) } else { Ok(()) }));
+        assert_eq!(result.is_err(), fails);
+        assert_eq!(logs.take(), expected, "{open:?}, {fails}");
+    }
+
+    let (pool, logs) = one();
+    *logs.open.lock() = Some(true);
+    logs.fail(&["commit"]);
+    assert_eq!(run(|| pool.with(|_| Ok(()))).unwrap_err().to_string(), "no commit");
+    assert_eq!(logs.take(), ["open 1", "commit 1", "rollback 1"]);
+    logs.fail(&["rollback"]);
+    assert_eq!(run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine")))).unwrap_err().to_string(), "mine");
+    assert_eq!(logs.take(), ["check 1", "rollback 1", "told: no rollback", "close 1"]);
 }
 
 #[test]

@@ -12,7 +12,8 @@ use deferred_threadpool::{
 };
 use rusqlite::Connection;
 
-struct Sqlite(PathBuf);
+/// A file, and whether it is known if a transaction is open.
+struct Sqlite(PathBuf, bool);
 
 impl Manager for Sqlite {
     type Connection = Connection;
@@ -40,6 +41,10 @@ impl Manager for Sqlite {
     fn rollback(&self, connection: &mut Connection) -> Result<(), Failure> {
         Ok(connection.execute_batch("ROLLBACK")?)
     }
+
+    fn in_transaction(&self, connection: &mut Connection) -> Option<bool> {
+        self.1.then(|| !connection.is_autocommit())
+    }
 }
 
 /// A database of its own, which is deleted.
@@ -53,7 +58,14 @@ impl File {
     }
 
     fn pool(&self, threads: usize) -> ConnectionPool<Sqlite> {
-        ConnectionPool::with_threads(Sqlite(self.0.clone()), ThreadPool::builder().max_threads(threads).name("db"))
+        self.pool_that(true, threads)
+    }
+}
+
+impl File {
+    fn pool_that(&self, knows: bool, threads: usize) -> ConnectionPool<Sqlite> {
+        let manager = Sqlite(self.0.clone(), knows);
+        ConnectionPool::with_threads(manager, ThreadPool::builder().max_threads(threads).name("db"))
     }
 }
 
@@ -147,7 +159,7 @@ const DIES: &str = "DEFERRED_TEST_DIES_WITH";
 #[test]
 fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed() {
     if let Some(path) = env::var_os(DIES) {
-        let pool = ConnectionPool::new(Sqlite(path.into()));
+        let pool = ConnectionPool::new(Sqlite(path.into(), true));
         let _ = park::run_until(|_| {
             pool.transaction(|connection| -> Result<(), _> {
                 connection.execute("UPDATE accounts SET money = money + 5", ())?;
@@ -171,4 +183,48 @@ fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed(
         });
         assert_eq!(sums.unwrap(), [ACCOUNTS * EACH; 2]);
     }
+}
+
+#[test]
+fn a_statement_that_fails_between_begin_and_commit_leaves_the_next_job_a_clean_connection() {
+    for knows in [false, true] {
+        let file = File::new();
+        let pool = file.pool_that(knows, 1);
+        park::run_until(|_| open_accounts(&pool)).unwrap();
+        let fails = park::run_until(|_| {
+            pool.with(|connection| {
+                connection.execute_batch("BEGIN")?;
+                connection.execute("UPDATE accounts SET money = money + 1", ())?;
+                connection.execute("INSERT INTO nowhere VALUES (1)", ())?;
+                Ok(connection.execute_batch("COMMIT")?)
+            })
+        });
+        assert!(fails.unwrap_err().to_string().contains("nowhere"));
+        let late = park::run_until(|_| pool.transaction(|connection| pay(connection, 1, 2, 10)));
+        assert!(late.is_ok(), "{late:?}");
+        park::run_until(|_| {
+            pool.with(|connection| Ok(connection.execute("INSERT INTO accounts VALUES (100, 7)", ())?))
+        })
+        .unwrap();
+        park::run_until(|_| pool.stop_by(Backlog::Run)).unwrap();
+        // On disk, and nothing of the failed one.
+        let others = file.pool(1);
+        assert_eq!(park::run_until(|_| total(&others)).unwrap(), ACCOUNTS * EACH + 7);
+    }
+}
+
+#[test]
+fn a_transaction_that_with_leaves_open_is_committed() {
+    let file = File::new();
+    let pool = file.pool(1);
+    park::run_until(|_| open_accounts(&pool)).unwrap();
+    park::run_until(|_| {
+        pool.with(|connection| {
+            connection.execute_batch("BEGIN")?;
+            Ok(connection.execute("INSERT INTO accounts VALUES (100, 7)", ())?)
+        })
+    })
+    .unwrap();
+    let others = file.pool(1);
+    assert_eq!(park::run_until(|_| total(&others)).unwrap(), ACCOUNTS * EACH + 7);
 }

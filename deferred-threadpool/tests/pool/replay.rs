@@ -126,3 +126,36 @@ fn a_closure_whose_destructor_panics_when_it_is_cancelled_leaves_the_order_whole
         .unwrap();
     }
 }
+
+#[test]
+fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
+    for seed in 0..60 {
+        let (pool, other) = (ThreadPool::new(4), ThreadPool::new(1));
+        let log = Rc::new(RefCell::new(Vec::new()));
+        park::run_until(|reactor| {
+            order_completions(reactor, seed);
+            let (held, release) = crate::hold(&other);
+            for number in 0..5 {
+                let log = log.clone();
+                let job = pool.defer_to_thread(move || Ok(number));
+                if number == 4 {
+                    // One that is cancelled does not hold up the end.
+                    reactor.call_later(Duration::from_millis(1), move || job.cancel());
+                } else {
+                    drop(job.map(move |number| log.borrow_mut().push(number)));
+                }
+            }
+            let log = log.clone();
+            let end = pool.stop().map(move |()| log.borrow_mut().push(99));
+            // Drawn or not: one of another pool that is out for long.
+            drop(held);
+            reactor.call_later(Duration::from_millis(5), move || _ = release.send(()));
+            end
+        })
+        .unwrap();
+        let mut log = log.take();
+        assert_eq!(log.pop(), Some(99), "seed {seed}");
+        log.sort_unstable();
+        assert_eq!(log, [0, 1, 2, 3], "seed {seed}");
+    }
+}

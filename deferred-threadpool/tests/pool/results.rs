@@ -1,12 +1,15 @@
 //! What becomes of a result, and in which thread.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, Barrier};
+use std::rc::Rc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use deferred_threadpool::{
-    Abandoned, Failure, NoReactor, Panicked, Reactor, ThreadPool, call_multiple_in_thread, defer_to_thread,
+    Abandoned, Backlog, Failure, NoReactor, Panicked, Reactor, ThreadPool, call_multiple_in_thread, defer_to_thread,
     on_unhandled, park,
 };
 
@@ -116,13 +119,13 @@ fn one_pool_serves_reactors_on_many_threads() {
 
 #[test]
 fn a_closure_is_dropped_in_its_thread_as_soon_as_it_has_returned() {
-    struct Says(std::sync::mpsc::Sender<thread::ThreadId>);
+    struct Says(mpsc::Sender<thread::ThreadId>);
     impl Drop for Says {
         fn drop(&mut self) {
             self.0.send(thread::current().id()).unwrap();
         }
     }
-    let (sender, dropped) = std::sync::mpsc::channel();
+    let (sender, dropped) = mpsc::channel();
     let says = Says(sender);
     let pool = ThreadPool::new(1);
     let job = park::run_until(|_| {
@@ -138,7 +141,7 @@ fn a_closure_is_dropped_in_its_thread_as_soon_as_it_has_returned() {
 
 #[test]
 fn several_calls_are_one_job_and_the_first_that_fails_ends_it() {
-    let (sender, ran) = std::sync::mpsc::channel();
+    let (sender, ran) = mpsc::channel();
     let errors = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let told = errors.clone();
     let _hook = on_unhandled(move |unhandled| told.lock().push(unhandled.to_string()));
@@ -188,7 +191,7 @@ fn a_turn_inside_a_callback_delivers_the_others() {
     let pool = ThreadPool::new(1);
     let results = all(|reactor| {
         let (first, second) = (pool.defer_to_thread(|| Ok(1)), pool.defer_to_thread(|| Ok(2)));
-        let there = std::rc::Rc::new(std::cell::Cell::new(0));
+        let there = Rc::new(Cell::new(0));
         let (sees, reactor) = (there.clone(), reactor.clone());
         let second = second.add_callback(move |two| {
             there.set(two);
@@ -201,7 +204,7 @@ fn a_turn_inside_a_callback_delivers_the_others() {
             }
             Ok(one)
         });
-        thread::sleep(std::time::Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
         vec![first, second]
     });
     assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2, 1]);
@@ -217,4 +220,98 @@ fn more_results_than_a_turn_takes_all_come() {
         });
         assert_eq!(results.into_iter().map(Result::unwrap).sum::<i32>(), (0..1000).sum());
     }
+}
+
+/// Panics when it is dropped, in the thread that it says.
+struct PanicsOnDrop(mpsc::Sender<String>);
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        self.0.send(thread::current().name().unwrap_or_default().to_owned()).unwrap();
+        panic!("a hostile value");
+    }
+}
+
+#[test]
+fn a_value_that_nobody_wants_is_dropped_in_its_thread_whatever_its_destructor_does() {
+    let (dropped_in, names) = mpsc::channel();
+    let messages = Rc::new(RefCell::new(Vec::new()));
+    let told = messages.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        told.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panicked| panicked.message().to_owned()));
+    });
+    let pool = ThreadPool::builder().name("drops-here").build();
+    park::run_until(|_| {
+        pool.call_in_thread(move || Ok(PanicsOnDrop(dropped_in)));
+        pool.stop()
+    })
+    .unwrap();
+    assert!(names.recv_timeout(LIMIT).unwrap().starts_with("drops-here"));
+    assert_eq!(messages.take(), [Some("a hostile value".to_owned())]);
+    assert_eq!(pool.stats().panicked, 1);
+}
+
+#[test]
+fn a_closure_that_panics_when_it_is_refused_is_an_error_of_the_deferred() {
+    let refusing: [(&str, fn() -> ThreadPool); 2] = [
+        ("a stopped pool", || {
+            let pool = ThreadPool::new(1);
+            drop(park::run_until(|_| pool.stop()));
+            pool
+        }),
+        ("a full queue", || {
+            let pool = ThreadPool::builder().min_threads(0).max_threads(0).queue_limit(0).build();
+            pool
+        }),
+    ];
+    for (name, make) in refusing {
+        let (dropped_in, _names) = mpsc::channel();
+        let hostile = |sender: &mpsc::Sender<String>| {
+            let value = PanicsOnDrop(sender.clone());
+            move || {
+                let _value = &value;
+                Ok(())
+            }
+        };
+        let pool = make();
+        let on_the_loop = park::run_until(|_| pool.defer_to_thread(hostile(&dropped_in)));
+        assert_eq!(on_the_loop.unwrap_err().downcast_ref::<Panicked>().unwrap().message(), "a hostile value", "{name}");
+        let call = hostile(&dropped_in);
+        let elsewhere = pool.submit(move |_| call()).wait();
+        assert!(elsewhere.unwrap_err().check::<Panicked>(), "{name}");
+        let closed = {
+            let reactor = Reactor::new();
+            reactor.close();
+            pool.defer_to_thread_on(&reactor, hostile(&dropped_in))
+        };
+        assert!(closed.try_take().unwrap().unwrap_err().check::<Panicked>(), "{name}");
+        let without = pool.defer_to_thread(hostile(&dropped_in));
+        assert!(without.try_take().unwrap().unwrap_err().check::<Panicked>(), "{name}");
+        let shared = defer_to_thread(hostile(&dropped_in));
+        assert!(shared.try_take().unwrap().unwrap_err().check::<Panicked>(), "{name}");
+    }
+}
+
+#[test]
+fn a_job_that_nobody_waits_for_and_that_outlives_its_loop_is_no_error_of_anybody() {
+    let count = Rc::new(Cell::new(0));
+    let told = count.clone();
+    let _hook = on_unhandled(move |_| told.set(told.get() + 1));
+    let pool = ThreadPool::new(1);
+    let (release, released) = mpsc::channel::<()>();
+    park::run(|reactor| {
+        pool.call_in_thread(move || Ok(released.recv_timeout(LIMIT)?));
+        reactor.stop();
+    });
+    drop(park::run_until(|_| pool.stop_within(Backlog::Cancel, Duration::ZERO)));
+    drop(release);
+    assert_eq!(count.get(), 0);
+    // An error of the call itself is.
+    let pool = ThreadPool::new(1);
+    park::run_until(|_| {
+        pool.call_in_thread(|| Err::<(), _>(Failure::msg("its own")));
+        pool.stop()
+    })
+    .unwrap();
+    assert_eq!(count.get(), 1);
 }

@@ -210,3 +210,86 @@ fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter() {
     assert!(remote.wait().unwrap_err().check::<Abandoned>());
     until(|| pool.stats().threads == 0);
 }
+
+/// Takes its time to go.
+struct SlowToDrop;
+
+impl Drop for SlowToDrop {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_end_is_told_behind_the_jobs_that_another_thread_is_cancelling() {
+    type Stops = fn(&ThreadPool);
+    // Whoever sees that no thread is left, while the backlog of the other stop is on its way home.
+    let others: [(&str, Stops); 4] = [
+        ("stop", |pool| drop(pool.submit(|_| Ok(())))),
+        ("a second stop", |pool| drop(pool.stop())),
+        ("a resize", |pool| pool.adjust_pool_size(0, 0)),
+        ("the last clone", |pool| drop(pool.clone())),
+    ];
+    for (name, other) in others {
+        let pool = ThreadPool::builder().min_threads(0).max_threads(0).build();
+        let log = Rc::new(RefCell::new(Vec::new()));
+        park::run_until(|_| {
+            let log_of = |what: &'static str| {
+                let log = log.clone();
+                move |_| {
+                    log.borrow_mut().push(what);
+                    Ok(())
+                }
+            };
+            for _ in 0..3 {
+                let slow = SlowToDrop;
+                drop(pool.defer_to_thread(move || Ok(drop(slow))).add_both(log_of("job")));
+            }
+            let (begins, begun) = mpsc::channel();
+            let stopper = pool.clone();
+            let cancelling = std::thread::spawn(move || {
+                begins.send(()).unwrap();
+                drop(stopper.stop_by(Backlog::Cancel));
+            });
+            begun.recv_timeout(LIMIT).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+            let end = pool.stop().add_both(log_of("end"));
+            other(&pool);
+            end.add_both(move |result| {
+                cancelling.join().unwrap();
+                result
+            })
+        })
+        .unwrap();
+        assert_eq!(log.take(), ["job", "job", "job", "end"], "{name}");
+    }
+}
+
+#[test]
+fn at_a_deadline_the_end_is_told_behind_what_it_cancels_and_gives_up() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let pool = ThreadPool::new(1);
+    let release = Rc::new(Cell::new(None));
+    park::run_until(|_| {
+        let tells = |what: &'static str| {
+            let log = log.clone();
+            move |result: Result<(), Failure>| {
+                log.borrow_mut().push(format!("{what}: {}", result.unwrap_err()));
+                Ok(())
+            }
+        };
+        let (holding, released) = hold(&pool);
+        release.set(Some(released));
+        drop(holding.add_both(tells("held")));
+        drop(pool.defer_to_thread(|| Ok(())).add_both(tells("queued")));
+        pool.stop_within(Backlog::Run, Duration::from_millis(10)).add_both(tells("end"))
+    })
+    .unwrap();
+    release.take().unwrap().send(()).unwrap();
+    let log = log.take();
+    assert_eq!(log.len(), 3);
+    assert!(log[0].starts_with("queued: cancelled"), "{log:?}");
+    assert!(log[1].starts_with("held: abandoned") && log[1].contains("deadline"), "{log:?}");
+    assert!(!log[1].contains("resolver"), "nobody wrote one: {log:?}");
+    assert!(log[2].starts_with("end: "), "{log:?}");
+}
