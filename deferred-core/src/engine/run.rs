@@ -204,7 +204,11 @@ pub(super) fn start(block: &BlockRef) {
 /// runs.
 pub(super) fn start_firing(block: BlockRef) {
     match Depth::enter() {
-        Some(_depth) => inside(|| run(take_up(block))),
+        Some(_depth) => inside(|| {
+            if let Some(block) = take_up(block) {
+                run(block);
+            }
+        }),
         None => soon(Job::Run(block)),
     }
 }
@@ -388,9 +392,9 @@ fn perform(job: Job) -> Option<BlockRef> {
             begin(block)
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
-        Job::Resume(woken) => woken.resume().and_then(Firing::into_block).map(take_up),
-        Job::Run(block) => Some(take_up(block)),
-        Job::Call(f) => f().and_then(Firing::into_block).map(take_up),
+        Job::Resume(woken) => woken.resume().and_then(Firing::into_block).and_then(take_up),
+        Job::Run(block) => take_up(block),
+        Job::Call(f) => f().and_then(Firing::into_block).and_then(take_up),
     }
 }
 
@@ -422,10 +426,10 @@ fn step(block: BlockRef) -> Option<BlockRef> {
         }
         Step::Wait(inner) => join(block, inner),
         Step::Gave(to) => begin(to),
-        Step::Ended(block) => block.map(take_up),
+        Step::Ended(block) => block.and_then(take_up),
         // Something may stand behind one that was told too late.
         Step::Told(None) => begin(block),
-        Step::Told(Some(block)) => Some(take_up(block)),
+        Step::Told(Some(block)) => take_up(block),
     }
 }
 
@@ -440,11 +444,16 @@ fn fired(block: BlockRef) -> Option<BlockRef> {
 
 /// What is to be done with a block that was fired some time ago, and is busy since.
 #[inline(always)]
-fn take_up(block: BlockRef) -> BlockRef {
+fn take_up(block: BlockRef) -> Option<BlockRef> {
     if block.has_canceller() {
         block.drop_canceller();
     }
-    block
+    // Whoever ends a pause finds it as it is: not busy.
+    if block.state.is_paused() {
+        block.state.clear_busy();
+        return None;
+    }
+    Some(block)
 }
 
 /// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
