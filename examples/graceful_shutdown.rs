@@ -133,8 +133,6 @@ fn main() -> ExitCode {
         if !forever() {
             return clients(reactor.clone(), port, story);
         }
-        let (until_ctrl_c, resolver) = Deferred::new();
-        std::mem::forget(resolver);
-        until_ctrl_c
+        Deferred::never().map(|never| match never {}) // until Ctrl-C
     })
 }

@@ -19,7 +19,14 @@ struct Program {
 
 impl Program {
     fn start(name: &str) -> Program {
-        let mut child = Command::new(env::current_exe().unwrap())
+        Program::start_by("exec \"$@\"", name)
+    }
+
+    /// By a line of a shell, which is given the program.
+    fn start_by(line: &str, name: &str) -> Program {
+        let mut child = Command::new("sh")
+            .args(["-c", line, "sh"])
+            .arg(env::current_exe().unwrap())
             .args(["--exact", "the_programs", "--nocapture", "--quiet"])
             .env(PROGRAM, name)
             .env("RUST_BACKTRACE", "0")
@@ -96,6 +103,22 @@ fn the_programs() {
                 std::thread::park_timeout(Duration::from_secs(60));
             }
         }
+        "run" => {
+            park::run(|reactor| drop(for_ever(reactor)));
+            println!("over");
+            process::ExitCode::SUCCESS
+        }
+        "run_until" => {
+            assert!(park::run_until(for_ever).is_err());
+            println!("over");
+            process::ExitCode::SUCCESS
+        }
+        "driven" => {
+            let reactor = Reactor::new();
+            drop(for_ever(&reactor));
+            park::drive(&reactor).unwrap();
+            unreachable!("it ends by the signal");
+        }
         "cancelled" => park::react(|_| Deferred::<()>::fail(Interrupt::from(Cancelled::new()))),
         "done" => park::react(|reactor| reactor.sleep(Duration::ZERO)),
         _ => panic!("no such program: {name}"),
@@ -114,6 +137,37 @@ fn react_stops_through_the_shutdown() {
         let (status, errors) = program.end();
         assert_eq!(status.code(), Some(0), "{errors}");
     }
+}
+
+#[test]
+fn run_and_run_until_stop_through_the_shutdown_too_and_a_loop_that_is_driven_does_not() {
+    for name in ["run", "run_until"] {
+        let mut program = Program::start(name);
+        program.says("running");
+        program.signal("-TERM");
+        program.says("shutdown");
+        program.says("over");
+        assert_eq!(program.end().0.code(), Some(0), "{name}");
+    }
+    let mut program = Program::start("driven");
+    program.says("running");
+    program.signal("-TERM");
+    assert_eq!(program.end().0.signal(), Some(15));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_was_ignored_when_the_process_began_stays_ignored() {
+    let mut program = Program::start_by("trap '' INT; exec \"$@\"", "react");
+    program.says("running");
+    for _ in 0..3 {
+        program.signal("-INT");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    assert!(program.child.try_wait().unwrap().is_none(), "it goes on");
+    program.signal("-TERM");
+    program.says("shutdown");
+    assert_eq!(program.end().0.code(), Some(0));
 }
 
 #[test]

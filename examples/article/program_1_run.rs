@@ -7,7 +7,7 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
-//! | Ctrl-C | `reactor.stop_on_signals()`; `react` listens by itself |
+//! | Ctrl-C | `run` and `react` listen by themselves; a loop inside a program of your own asks by `reactor.stop_on_signals()` |
 //!
 //! It ends by itself after two seconds, with `--forever` at Ctrl-C.
 

@@ -50,12 +50,11 @@ fn main() -> ExitCode {
             closed.map(move |aborted| story.say(format_args!("everyone is gone, {aborted} without a goodbye")))
         });
 
-        let (done, resolver) = reactor.remote();
         if forever() {
-            std::mem::forget(resolver); // until Ctrl-C
-        } else {
-            clients = Some(thread::spawn(move || load::run(address, resolver, story)));
+            return Deferred::never().map(|never| match never {}); // until Ctrl-C
         }
+        let (done, resolver) = reactor.remote();
+        clients = Some(thread::spawn(move || load::run(address, resolver, story)));
         done
     });
     match clients.map(thread::JoinHandle::join) {

@@ -11,13 +11,8 @@ pub fn forever() -> bool {
 }
 
 /// Runs `main` on a loop that ends by itself after that time, or with `--forever` at Ctrl-C; that ends it in any case.
-///
-/// # Panics
-///
-/// If it cannot hear of Ctrl-C.
 pub fn run_for(time: Duration, main: impl FnOnce(&Reactor)) {
     run(|reactor| {
-        reactor.stop_on_signals().expect("signals can be listened to");
         if !forever() {
             let stopper = reactor.clone();
             reactor.call_later(time, move || stopper.stop());

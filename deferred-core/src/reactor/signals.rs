@@ -13,6 +13,9 @@ impl Reactor {
     /// one that comes when no reactor listens any more: by the signal, as if nobody had ever listened. A signal stops all
     /// reactors that listen.
     ///
+    /// A signal that the process ignores since it began, as one that was started by `nohup` or in the background of a
+    /// script may, goes on being ignored. (This is known on Linux only.)
+    ///
     /// The first call starts a thread, which waits for signals as long as the process lives. Handlers that the process
     /// has already are called too. One that is to survive the signal, also when no reactor listens, should not call this
     /// but have its own handler call [`ReactorHandle::stop`](crate::ReactorHandle::stop).
@@ -73,7 +76,7 @@ mod listen {
     pub(super) fn add(reactor: &Reactor) -> io::Result<()> {
         let mut listeners = LISTENERS.lock();
         if !listeners.heard {
-            let mut signals = Signals::new([SIGINT, SIGTERM])?;
+            let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)))?;
             let wait = move || signals.forever().for_each(tell);
             thread::Builder::new().name("deferred-signals".into()).spawn(wait)?;
             listeners.heard = true;
@@ -81,6 +84,13 @@ mod listen {
         listeners.reactors.retain(|(reactor, _)| !reactor.is_closed());
         listeners.reactors.push((reactor.handle(), 0));
         Ok(())
+    }
+
+    /// Whether the process ignores it, as far as the system tells.
+    fn is_ignored(signal: i32) -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+        mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
     }
 
     fn tell(signal: i32) {

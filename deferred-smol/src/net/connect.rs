@@ -1,5 +1,6 @@
 //! Who makes connections.
 
+use std::fmt;
 use std::io;
 use std::net::TcpStream;
 #[cfg(unix)]
@@ -15,7 +16,7 @@ use smol::net::{AsyncToSocketAddrs, resolve};
 
 use super::connection;
 use super::socket::Socket;
-use super::{Protocol, Transport};
+use super::{Protocol, Transport, naming};
 
 /// Connects to a TCP address, for example `"example.org:80"`, whose name is looked up in a thread of smol's; several addresses
 /// are tried one after the other. When the connection is there, `protocol` hears of it, and the Deferred fires.
@@ -25,7 +26,7 @@ use super::{Protocol, Transport};
 /// # Errors
 ///
 /// [`TimedOut`](deferred_core::TimedOut), if there is no connection after `timeout`, of everything together. The error of the
-/// last address that was tried.
+/// last address that was tried, with that address in its text.
 ///
 /// # Cancellation
 ///
@@ -62,17 +63,19 @@ use super::{Protocol, Transport};
 #[must_use = "the error is in the Deferred"]
 pub fn connect_tcp<P: Protocol>(
     reactor: &Reactor,
-    address: impl AsyncToSocketAddrs + 'static,
+    address: impl AsyncToSocketAddrs + fmt::Debug + 'static,
     timeout: Duration,
     protocol: P,
 ) -> Deferred<Transport> {
     let (at, kept) = (Location::caller(), reactor.clone());
     let connects = reactor.ensure_deferred_at(at, async move {
-        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in resolve(address).await? {
+        let name = format!("{address:?}");
+        let resolved = resolve(address).await.map_err(|error| naming("look up", &name, error))?;
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, format!("the name {name} has no address"));
+        for address in resolved {
             match Async::<TcpStream>::connect(address).await {
                 Ok(socket) => return Ok(connection::start(&kept, Socket::Tcp(socket), protocol, at, |_| None)),
-                Err(error) => failed = error,
+                Err(error) => failed = naming("connect to", &address.to_string(), error),
             }
         }
         Err(failed.into())
@@ -102,7 +105,9 @@ pub fn connect_unix<P: Protocol>(
 ) -> Deferred<Transport> {
     let (at, kept) = (Location::caller(), reactor.clone());
     let connects = reactor.ensure_deferred_at(at, async move {
-        let socket = Async::<UnixStream>::connect(path).await?;
+        let name = format!("{:?}", path.as_ref());
+        let connected = Async::<UnixStream>::connect(path).await;
+        let socket = connected.map_err(|error| naming("connect to", &name, error))?;
         Ok(connection::start(&kept, Socket::Unix(socket), protocol, at, |_| None))
     });
     connects.add_timeout(timeout, reactor)

@@ -1,16 +1,18 @@
 //! What looks after a connection: reads, sends, and calls the protocol.
 
+use std::any::type_name;
+use std::future::ready;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deferred_core::{Deferred, Failure, Panicked, Reactor};
+use deferred_core::{Failure, Panicked, Reactor};
 
 use super::listen::Guest;
 use super::socket::Socket;
-use super::{ConnectionLost, Protocol, Transport, tell_unless_ended};
+use super::{ConnectionLost, Protocol, ProtocolFailed, Transport, tell_unless_ended};
 
 /// How often it reads or pulls at most before the others have their turn.
 const ROUNDS: usize = 8;
@@ -29,6 +31,8 @@ pub(super) struct Connection<P: Protocol> {
     /// The peer sends nothing more.
     ended: bool,
     over: bool,
+    /// Where the program listens, or has connected.
+    at: &'static Location<'static>,
     /// Its entry in the list of its port.
     guest: Option<Guest>,
 }
@@ -55,14 +59,14 @@ pub(super) fn start<P: Protocol>(
         blocked: false,
         ended: false,
         over: false,
+        at,
     };
-    // The error of a callback is told; that of the coroutine is the end of the loop, of which the protocol has heard.
-    let over = reactor.ensure_deferred_at(at, connection);
-    drop(over.add_callback(|failed| failed.map_or(Ok(()), Err)).add_errback(tell_unless_ended));
+    // Its error is the end of the loop, of which the protocol has heard.
+    drop(reactor.ensure_deferred_at(at, connection).add_errback(tell_unless_ended));
     transport
 }
 
-/// Calls a callback of the protocol.
+/// Calls a callback of the protocol, or of a producer.
 fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => Ok(()),
@@ -71,14 +75,8 @@ fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionL
     }
 }
 
-/// Nobody handles this.
-fn tell(failure: Failure) {
-    drop(Deferred::<()>::fail(failure));
-}
-
 impl<P: Protocol> Future for Connection<P> {
-    /// With the error of a callback, if one has failed.
-    type Output = Result<Option<Failure>, Failure>;
+    type Output = Result<(), Failure>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -86,7 +84,10 @@ impl<P: Protocol> Future for Connection<P> {
         this.transport.inner.polling.set(true);
         let why = this.look_after(context);
         this.transport.inner.polling.set(false);
-        why.map(|why| Ok(this.finish(why.unwrap_or_else(|why| why))))
+        why.map(|why| {
+            this.finish(why.unwrap_or_else(|why| why));
+            Ok(())
+        })
     }
 }
 
@@ -196,7 +197,10 @@ impl<P: Protocol> Connection<P> {
     fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
         let inner = &self.transport.inner;
         if !inner.set_finished() {
-            let told = inner.socket.borrow().as_ref().map_or(Ok(()), Socket::finish);
+            let told = match &*inner.socket.borrow() {
+                Some(socket) => socket.finish().map_err(|error| socket.reason(error)),
+                None => Ok(()),
+            };
             if let Err(error) = told {
                 return Poll::Ready(ConnectionLost::Io(error));
             }
@@ -228,8 +232,8 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
-    /// It is over: everyone is told. Gives the first error of a callback.
-    fn finish(&mut self, why: ConnectionLost) -> Option<Failure> {
+    /// It is over: everyone is told. The errors of callbacks are reported, since nobody can handle them.
+    fn finish(&mut self, why: ConnectionLost) {
         self.over = true;
         let mut over = self.transport.inner.close();
         let told = guarded(|| {
@@ -242,13 +246,17 @@ impl<P: Protocol> Connection<P> {
         });
         drop(self.guest.take());
         over.tell();
-        let mut errors = [Err(why), told, lost].into_iter().filter_map(|result| match result {
-            Err(ConnectionLost::Failed(failure)) => Some(failure),
-            _ => None,
-        });
-        let first = errors.next();
-        errors.for_each(tell);
-        first
+        for result in [Err(why), told, lost] {
+            if let Err(ConnectionLost::Failed(failure)) = result {
+                self.report(failure);
+            }
+        }
+    }
+
+    fn report(&self, failure: Failure) {
+        let failed = ProtocolFailed { protocol: type_name::<P>(), failure };
+        // A coroutine that has failed is reported with the place where the program has made it, and no other one.
+        drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed.into()))));
     }
 }
 
@@ -256,7 +264,7 @@ impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.over {
             // The reactor was closed.
-            self.finish(ConnectionLost::LoopEnded).into_iter().for_each(tell);
+            self.finish(ConnectionLost::LoopEnded);
         }
     }
 }

@@ -19,7 +19,7 @@ use smol::{Async, Timer};
 
 use super::connection;
 use super::socket::Socket;
-use super::{Protocol, Transport, tell_unless_ended};
+use super::{Protocol, Transport, named, tell_unless_ended};
 
 /// How many connections are taken at once before the others have their turn.
 const AT_ONCE: usize = 64;
@@ -36,7 +36,7 @@ const BREATH: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 ///
-/// If the address is not one, or is taken.
+/// If the address is not one, or is taken, with the address in the text; if the reactor is closed.
 ///
 /// # Examples
 ///
@@ -62,17 +62,19 @@ const BREATH: Duration = Duration::from_millis(100);
 #[track_caller]
 pub fn listen_tcp<P: Protocol>(
     reactor: &Reactor,
-    address: impl ToSocketAddrs,
+    address: impl ToSocketAddrs + fmt::Debug,
     factory: impl FnMut(SocketAddr) -> P + 'static,
 ) -> io::Result<Port> {
-    listen_on_tcp(reactor, TcpListener::bind(address)?, factory)
+    refuse_closed(reactor)?;
+    let listener = named("listen on", &address, || TcpListener::bind(&address))?;
+    listen_on_tcp(reactor, listener, factory)
 }
 
 /// [`listen_tcp`] on a socket that listens already, for example one that was inherited, or has options of its own.
 ///
 /// # Errors
 ///
-/// If the system does not let it be watched.
+/// If the system does not let it be watched; if the reactor is closed.
 #[track_caller]
 pub fn listen_on_tcp<P: Protocol>(
     reactor: &Reactor,
@@ -80,6 +82,7 @@ pub fn listen_on_tcp<P: Protocol>(
     mut factory: impl FnMut(SocketAddr) -> P + 'static,
 ) -> io::Result<Port> {
     let at = Location::caller();
+    refuse_closed(reactor)?;
     let address = listener.local_addr().ok();
     let listener = Async::new(listener)?;
     Ok(Port::open(reactor, address, at, async move |state: &Rc<State>| {
@@ -95,7 +98,7 @@ pub fn listen_on_tcp<P: Protocol>(
 ///
 /// # Errors
 ///
-/// If something is at `path`, or cannot be made there.
+/// If something is at `path`, or cannot be made there, with the path in the text; if the reactor is closed.
 #[cfg(unix)]
 #[track_caller]
 pub fn listen_unix<P: Protocol>(
@@ -104,7 +107,9 @@ pub fn listen_unix<P: Protocol>(
     mut factory: impl FnMut() -> P + 'static,
 ) -> io::Result<Port> {
     let at = Location::caller();
-    let listener = Async::new(UnixListener::bind(path)?)?;
+    refuse_closed(reactor)?;
+    let path = path.as_ref();
+    let listener = Async::new(named("listen on", &path, || UnixListener::bind(path))?)?;
     Ok(Port::open(reactor, None, at, async move |state: &Rc<State>| {
         let (socket, _) = listener.accept().await?;
         state.start(Socket::Unix(socket), &mut factory);
@@ -124,6 +129,8 @@ struct State {
     reactor: Reactor,
     address: Option<SocketAddr>,
     at: &'static Location<'static>,
+    /// Looked at after each connection, since the coroutine may be the one that stops it.
+    listens: Cell<bool>,
     accepts: RefCell<Option<CancelHandle>>,
     connections: RefCell<BTreeMap<u64, Transport>>,
     next: Cell<u64>,
@@ -141,6 +148,7 @@ impl Port {
             reactor: reactor.clone(),
             address,
             at,
+            listens: Cell::new(true),
             accepts: RefCell::default(),
             connections: RefCell::default(),
             next: Cell::new(0),
@@ -148,7 +156,11 @@ impl Port {
         let kept = state.clone();
         let mut accepts = reactor.ensure_deferred_at(at, async move {
             for accepted in 1.. {
-                match accept(&kept).await {
+                let result = accept(&kept).await;
+                if !kept.listens.get() {
+                    break;
+                }
+                match result {
                     Ok(()) if accepted % AT_ONCE == 0 => yield_now().await,
                     Ok(()) => {}
                     Err(error) if is_one_connections(&error) => {}
@@ -174,6 +186,7 @@ impl Port {
     ///
     /// Twisted's `stopListening`.
     pub fn stop_listening(&self) {
+        self.state.listens.set(false);
         let accepts = self.state.accepts.take();
         if let Some(accepts) = accepts {
             accepts.cancel();
@@ -249,6 +262,11 @@ impl Port {
             aborted.get()
         })
     }
+}
+
+/// Nobody would ever accept.
+fn refuse_closed(reactor: &Reactor) -> io::Result<()> {
+    if reactor.is_closed() { Err(io::Error::other("the reactor is closed: nothing would be accepted")) } else { Ok(()) }
 }
 
 /// It is the error of a connection that is gone again, not of the socket that listens.

@@ -80,10 +80,23 @@ pub use lines::{LineProtocol, Lines};
 pub use listen::listen_unix;
 pub use listen::{Port, listen_on_tcp, listen_tcp};
 pub use producer::Producer;
-pub use protocol::{ConnectionLost, Protocol};
+pub use protocol::{ConnectionLost, Protocol, ProtocolFailed};
 pub use transport::{NotConnected, Transport};
 
+use std::fmt;
+use std::io;
+
 use deferred_core::{Failure, Fault, Interrupt};
+
+/// Does something with an address or a path, whose error names that.
+fn named<T>(what: &str, place: &impl fmt::Debug, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    f().map_err(|error| naming(what, &format!("{place:?}"), error))
+}
+
+/// The system's error, with what it is about. The kind stays.
+fn naming(what: &str, place: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {place}: {error}"))
+}
 
 /// Lets an error go on to be told, unless it is that of a coroutine of ours that was cancelled or whose loop has ended.
 fn tell_unless_ended(failure: Failure) -> Result<(), Failure> {

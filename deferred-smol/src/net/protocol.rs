@@ -104,6 +104,8 @@ pub enum ConnectionLost {
     CloseTimedOut(Duration),
     /// Nothing has arrived for so long: [`set_idle_timeout`](Transport::set_idle_timeout).
     Idle(Duration),
+    /// The time of [`set_timeout`](Transport::set_timeout) is over.
+    TimedOut(Duration),
     /// The system says so, for example that the peer has reset the connection. Twisted's `ConnectionLost`.
     Io(io::Error),
     /// A callback of the protocol, with this error.
@@ -126,6 +128,7 @@ impl fmt::Display for ConnectionLost {
                 write!(f, "the connection was to be closed, and the peer has not read the rest within {timeout:?}")
             }
             ConnectionLost::Idle(timeout) => write!(f, "nothing has arrived for {timeout:?}"),
+            ConnectionLost::TimedOut(timeout) => write!(f, "the timeout of {timeout:?} is over"),
             ConnectionLost::Io(error) => write!(f, "the connection is broken: {error}"),
             ConnectionLost::Failed(failure) => write!(f, "a callback has failed: {failure}"),
             ConnectionLost::LoopEnded => f.write_str("the loop has ended"),
@@ -140,5 +143,39 @@ impl Error for ConnectionLost {
             ConnectionLost::Failed(failure) => failure.source(),
             _ => None,
         }
+    }
+}
+
+/// A callback of a [`Protocol`], or of a producer of its connection, has failed or panicked; the connection was lost, and
+/// this is what is reported.
+#[derive(Debug)]
+pub struct ProtocolFailed {
+    pub(super) protocol: &'static str,
+    pub(super) failure: Failure,
+}
+
+impl ProtocolFailed {
+    /// The type of the protocol.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        self.protocol
+    }
+
+    /// The error of the callback.
+    #[must_use]
+    pub fn failure(&self) -> &Failure {
+        &self.failure
+    }
+}
+
+impl fmt::Display for ProtocolFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a callback of the protocol {} failed: {}", self.protocol, self.failure)
+    }
+}
+
+impl Error for ProtocolFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failure.source()
     }
 }

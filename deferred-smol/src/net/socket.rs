@@ -52,6 +52,15 @@ impl Socket {
         each!(self, socket => socket.get_ref().shutdown(Shutdown::Write))
     }
 
+    /// What an error of a connected socket means. The system says "not connected" of one that the peer has reset.
+    pub(super) fn reason(&self, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::NotConnected {
+            return error;
+        }
+        let kept = each!(self, socket => socket.get_ref().take_error());
+        kept.ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
         self.tcp()?.peer_addr()
     }

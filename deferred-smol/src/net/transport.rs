@@ -45,6 +45,8 @@ pub(super) struct Inner {
     pub(super) resumed: Cell<bool>,
     /// Something has changed since the connection was looked after.
     pub(super) dirty: Cell<bool>,
+    /// More than `high` has waited to be sent, and since then never less than a quarter of that.
+    full: Cell<bool>,
     /// It is looked after just now.
     pub(super) polling: Cell<bool>,
     /// From so many bytes on a producer is paused.
@@ -76,6 +78,7 @@ pub(super) struct Rare {
     end: Option<ConnectionLost>,
     alarm: Option<DelayedCall>,
     idle: Option<Idle>,
+    timeout: Option<(Duration, DelayedCall)>,
 }
 
 /// How long nothing may arrive.
@@ -96,6 +99,7 @@ impl Transport {
             paused: Cell::new(false),
             resumed: Cell::new(false),
             dirty: Cell::new(false),
+            full: Cell::new(false),
             polling: Cell::new(false),
             high: Cell::new(HIGH_WATER),
             limit: Cell::new(WRITE_LIMIT),
@@ -125,6 +129,9 @@ impl Transport {
         outgoing.push(data, || inner.buffers.spare());
         let full = outgoing.len() > inner.high.get();
         drop(outgoing);
+        if full {
+            inner.full.set(true);
+        }
         inner.touch();
         if let Some(registered) = inner.registered() {
             registered.wrote(full);
@@ -137,8 +144,9 @@ impl Transport {
         self.inner.outgoing.borrow().len()
     }
 
-    /// Fires when so little waits to be sent that a producer would be resumed; at once, if that is so now. For a coroutine
-    /// that writes much: write, then await this.
+    /// Fires when a producer would not be paused, or would be resumed: at once, as long as no more waits to be sent than
+    /// [`set_high_water`](Self::set_high_water) says, and after that when only a quarter of it is left. For a coroutine that
+    /// writes much: write, then await this.
     ///
     /// asyncio's `drain`.
     ///
@@ -170,7 +178,7 @@ impl Transport {
         if self.inner.stage.get() == Stage::Over {
             return Deferred::fail(NotConnected(()));
         }
-        if self.unsent() <= self.inner.low() {
+        if !self.inner.full.get() {
             return Deferred::succeed(());
         }
         let (deferred, resolver) = Deferred::new();
@@ -295,7 +303,8 @@ impl Transport {
     /// [paused](Self::pause_producing) the peer is not counted as silent, nor when the connection is to end; one that has
     /// ended its own side is.
     ///
-    /// Twisted's `TimeoutMixin`.
+    /// A peer that sends a byte now and then is never silent. A deadline for a whole message is
+    /// [`set_timeout`](Self::set_timeout).
     pub fn set_idle_timeout(&self, timeout: Option<Duration>) {
         if self.inner.stage.get() == Stage::Over {
             return;
@@ -307,6 +316,36 @@ impl Transport {
         });
         if let Some(before) = std::mem::replace(&mut self.inner.rare().idle, idle) {
             let _ = before.alarm.cancel();
+        }
+    }
+
+    /// Loses the connection after `timeout`, as [`TimedOut`](ConnectionLost::TimedOut), whatever arrives meanwhile, unless
+    /// [`reset_timeout`](Self::reset_timeout) puts that off; `None`, with which a connection begins, takes it back. Counted
+    /// from now. A protocol resets it when it has a whole message, so that a peer which sends slowly gains nothing.
+    ///
+    /// Twisted's `TimeoutMixin.setTimeout`.
+    #[doc(alias = "TimeoutMixin")]
+    #[doc(alias = "setTimeout")]
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        if self.inner.stage.get() == Stage::Over {
+            return;
+        }
+        let timeout = timeout.map(|timeout| {
+            let inner = self.inner.clone();
+            (timeout, self.inner.reactor.call_later(timeout, move || inner.end(ConnectionLost::TimedOut(timeout))))
+        });
+        if let Some((_, before)) = std::mem::replace(&mut self.inner.rare().timeout, timeout) {
+            let _ = before.cancel();
+        }
+    }
+
+    /// Begins the time of [`set_timeout`](Self::set_timeout) anew. Does nothing if there is none.
+    ///
+    /// Twisted's `TimeoutMixin.resetTimeout`.
+    #[doc(alias = "resetTimeout")]
+    pub fn reset_timeout(&self) {
+        if let Some(Rare { timeout: Some((timeout, alarm)), .. }) = self.inner.rare.borrow().as_deref() {
+            let _ = alarm.reset(*timeout);
         }
     }
 
@@ -445,13 +484,14 @@ impl Inner {
 
     /// Something was sent: whoever waited for that goes on.
     pub(super) fn relieve(&self) {
-        if self.rare.borrow().is_none() {
+        if self.rare.borrow().is_none() && !self.full.get() {
             return;
         }
         let unsent = self.outgoing.borrow().len();
         if unsent > self.low() {
             return;
         }
+        self.full.set(false);
         let drained = std::mem::take(&mut self.rare().drained);
         drained.into_iter().for_each(|resolver| resolver.callback(()));
         if let Some(registered) = self.registered() {
@@ -482,7 +522,8 @@ impl Over {
     /// What comes before the protocol hears of it.
     pub(super) fn stop_producing(&mut self) {
         let Some(rare) = &mut self.0 else { return };
-        for alarm in rare.alarm.take().into_iter().chain(rare.idle.take().map(|idle| idle.alarm)) {
+        let (idle, timeout) = (rare.idle.take().map(|idle| idle.alarm), rare.timeout.take().map(|(_, alarm)| alarm));
+        for alarm in rare.alarm.take().into_iter().chain(idle).chain(timeout) {
             let _ = alarm.cancel(); // or it has run
         }
         if let Some(registered) = rare.producer.take() {

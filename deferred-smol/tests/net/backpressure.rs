@@ -254,7 +254,7 @@ fn a_coroutine_writes_much_and_waits_for_the_drain() {
                 drop(inline_callbacks(async move {
                     for n in 0..PIECES {
                         transport.write(&[n as u8; 50_000]);
-                        assert!(transport.unsent() <= 64 * 1024 / 4 + 50_000);
+                        assert!(transport.unsent() <= 64 * 1024 + 50_000);
                         transport.drained().await?;
                     }
                     transport.lose_connection();
@@ -392,4 +392,31 @@ fn a_producer_that_panics_loses_the_connection_and_is_told() {
     .unwrap();
     assert_eq!(log.take(), ["made", "lost: a callback has failed: panicked: no more"]);
     assert_eq!(told.borrow().len(), 1, "{told:?}");
+}
+
+#[test]
+fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
+    let states = Rc::new(RefCell::new(Vec::new()));
+    let seen = states.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(move |transport| {
+            transport.set_high_water(40_000);
+            for bytes in [15_000, 25_000, 1] {
+                transport.write(&vec![0; bytes]);
+                seen.borrow_mut().push(transport.drained().is_ready());
+            }
+            let (waits, more) = (transport.drained(), transport.clone());
+            waits.add_callback(move |()| {
+                assert!(more.unsent() <= 10_000);
+                more.write(&[0; 39_000]);
+                seen.borrow_mut().push(more.drained().is_ready());
+                more.abort();
+                Ok(())
+            })
+        })
+    })
+    .unwrap();
+    assert_eq!(states.take(), [true, true, false, true]);
 }

@@ -259,3 +259,42 @@ fn a_connection_that_is_to_end_is_not_idle_while_its_peer_reads() {
     assert_eq!(received, LENGTH);
     assert_eq!(log, ["made", "lost: the connection was closed"]);
 }
+
+#[test]
+fn a_timeout_is_put_off_by_the_protocol_and_by_no_byte_of_the_peer() {
+    let (log, ()) = one(
+        |transport, reactor| {
+            transport.set_timeout(Some(60 * MS));
+            let resets = transport.clone();
+            reactor.call_later(30 * MS, move || resets.reset_timeout());
+        },
+        |mut stream| {
+            let begun = std::time::Instant::now();
+            while stream.write_all(b"x").is_ok() && begun.elapsed() < LONG {
+                thread::sleep(5 * MS);
+            }
+            assert!(begun.elapsed() >= 90 * MS, "it was put off once");
+        },
+    );
+    assert_eq!(log.last().unwrap(), "lost: the timeout of 60ms is over");
+    assert!(log.iter().filter(|line| line.starts_with("data")).count() > 1, "{log:?}");
+}
+
+#[test]
+fn a_timeout_that_is_taken_back_and_that_of_a_connection_that_is_over_do_nothing() {
+    let (log, ()) = one(
+        |transport, reactor| {
+            transport.set_timeout(Some(10 * MS));
+            transport.set_timeout(None);
+            transport.reset_timeout();
+            let later = transport.clone();
+            reactor.call_later(40 * MS, move || {
+                later.set_timeout(Some(60 * MS));
+                later.lose_connection();
+                later.reset_timeout();
+            });
+        },
+        |stream| drop(read_all(stream)),
+    );
+    assert_eq!(log, ["made", "lost: the connection was closed"]);
+}

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use deferred_smol::net::{Protocol, Transport, connect_tcp};
+use deferred_smol::net::{Protocol, ProtocolFailed, Transport, connect_tcp};
 use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
@@ -200,6 +200,8 @@ fn the_error_and_the_panic_of_a_callback_lose_the_connection_and_are_told_once()
             let told = told.borrow();
             assert_eq!(told.len(), 1, "{told:?}");
             assert!(told[0].contains("ouch") && told[0].contains("tests/net/main.rs"), "{told:?}");
+            assert!(told[0].contains("the protocol net::Says<"), "{told:?}");
+            assert!(!told[0].contains("deferred-smol/src") && !told[0].contains("deferred-core/src"), "{told:?}");
         }
     }
 }
@@ -223,7 +225,9 @@ fn a_panic_at_the_end_is_told_and_whoever_waits_for_that_goes_on() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let tells = told.clone();
     let _hook = on_unhandled(move |unhandled| {
-        tells.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
+        let failed = unhandled.downcast_ref::<ProtocolFailed>().expect("that is what is reported");
+        assert!(failed.protocol().ends_with("Rude"));
+        tells.borrow_mut().push(failed.failure().downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
     });
     run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Rude);
@@ -433,4 +437,48 @@ fn the_addresses_of_both_ends_are_known_until_it_is_over() {
         })
     })
     .unwrap();
+}
+
+#[test]
+fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
+    for round in 0..40 {
+        let log = Log::default();
+        let noted = log.clone();
+        run_until(|reactor| {
+            let (ended, resolver) = deferred_smol::Deferred::new();
+            let resolver = Rc::new(Cell::new(Some(resolver)));
+            let (_, address) = listen(reactor, move |_| {
+                let resolver = resolver.take().unwrap();
+                let made = move |transport: &Transport| {
+                    drop(transport.closed().map(move |()| resolver.callback(())));
+                    transport.write(b"unread");
+                    Ok(())
+                };
+                // By a read, by a write, or by the end of this side.
+                says(&noted, made, move |transport, _| {
+                    std::thread::sleep(2 * MS); // the reset is there
+                    match round % 4 {
+                        0 => {}
+                        1 => transport.write(b"more"),
+                        2 => transport.lose_connection(),
+                        _ => {
+                            transport.write(&pattern(100_000));
+                            transport.lose_connection();
+                        }
+                    }
+                    Ok(())
+                })
+            });
+            client(address, |mut stream| {
+                stream.write_all(b"x").unwrap();
+                std::thread::sleep(MS);
+                // Closed with something unread, which resets it.
+            });
+            ended
+        })
+        .unwrap();
+        let last = log.take().pop().unwrap();
+        assert!(!last.contains("NotConnected"), "round {round}: {last}");
+        assert!(last.contains("ConnectionReset") || last.contains("BrokenPipe"), "round {round}: {last}");
+    }
 }

@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;
 
-use deferred_smol::net::{Port, listen_on_tcp, listen_tcp};
-use deferred_smol::{Deferred, Phase, SystemEvent, on_unhandled, run, run_until, smol, spawn};
+use deferred_smol::net::{Port, Transport, listen_on_tcp, listen_tcp, listen_unix};
+use deferred_smol::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, smol, spawn};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
 
 /// Fires when the port has so many connections.
-fn has(port: &Port, connections: usize, reactor: &deferred_smol::Reactor) -> Deferred<()> {
+fn has(port: &Port, connections: usize, reactor: &Reactor) -> Deferred<()> {
     let (port, reactor) = (port.clone(), reactor.clone());
     deferred_smol::inline_callbacks(async move {
         while port.len() != connections {
@@ -175,4 +175,70 @@ fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
     assert_eq!(echoed.unwrap(), b"and now?");
     assert_eq!(told.borrow().len(), 1);
     assert!(told.borrow()[0].contains("no protocol today"));
+}
+
+#[test]
+fn an_error_names_the_address_or_the_path() {
+    run(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let taken = listen_tcp(reactor, address, |_| Echo).unwrap_err();
+        assert!(taken.to_string().contains(&address.to_string()) && taken.kind() == ErrorKind::AddrInUse, "{taken}");
+        let unknown = listen_tcp(reactor, "no address", |_| Echo).unwrap_err();
+        assert!(unknown.to_string().contains("\"no address\""), "{unknown}");
+        let path = std::env::temp_dir().join("deferred-no-such-folder").join("socket");
+        let missing = listen_unix(reactor, &path, || Echo).unwrap_err();
+        assert!(missing.to_string().contains("deferred-no-such-folder"), "{missing}");
+        reactor.stop();
+    });
+}
+
+#[test]
+fn a_closed_reactor_accepts_nothing_and_says_so() {
+    let reactor = Reactor::new();
+    reactor.close();
+    let path = std::env::temp_dir().join(format!("deferred-closed-{}", std::process::id()));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for refused in [
+        listen_tcp(&reactor, "127.0.0.1:0", |_| Echo),
+        listen_on_tcp(&reactor, listener, |_| Echo),
+        listen_unix(&reactor, &path, || Echo),
+    ] {
+        assert!(refused.unwrap_err().to_string().contains("the reactor is closed"));
+    }
+    assert!(!path.exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
+    for shuts_down in [false, true] {
+        let made = Rc::new(Cell::new(0));
+        let left = run_until(|reactor| {
+            let (ended, resolver) = Deferred::new();
+            let (kept, resolver) = (Rc::new(RefCell::new(None::<Port>)), Rc::new(Cell::new(Some(resolver))));
+            let (counts, stops) = (made.clone(), kept.clone());
+            let (port, address) = listen(reactor, move |_| {
+                let (counts, stops, resolver) = (counts.clone(), stops.clone(), resolver.clone());
+                let made = move |transport: &Transport| {
+                    counts.set(counts.get() + 1);
+                    let port = stops.borrow().clone().expect("no client has come before");
+                    let Some(resolver) = resolver.take() else { return Ok(()) };
+                    if shuts_down {
+                        let down = port.shut_down(LONG);
+                        down.map(move |_| port.len()).chain_deferred(resolver);
+                    } else {
+                        port.stop_listening();
+                        transport.abort();
+                        transport.closed().map(move |()| port.len()).chain_deferred(resolver);
+                    }
+                    Ok(())
+                };
+                says(&Log::default(), made, |_, _| Ok(()))
+            });
+            kept.replace(Some(port));
+            // All of them wait when the loop begins.
+            let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+            ended.add_finally(move || drop(clients))
+        });
+        assert_eq!((made.get(), left.unwrap()), (1, 0), "shuts down: {shuts_down}");
+    }
 }

@@ -253,16 +253,14 @@ fn a_value_that_nobody_wants_is_dropped_in_its_thread_whatever_its_destructor_do
 
 #[test]
 fn a_closure_that_panics_when_it_is_refused_is_an_error_of_the_deferred() {
-    let refusing: [(&str, fn() -> ThreadPool); 2] = [
+    type Makes = fn() -> ThreadPool;
+    let refusing: [(&str, Makes); 2] = [
         ("a stopped pool", || {
             let pool = ThreadPool::new(1);
             drop(park::run_until(|_| pool.stop()));
             pool
         }),
-        ("a full queue", || {
-            let pool = ThreadPool::builder().min_threads(0).max_threads(0).queue_limit(0).build();
-            pool
-        }),
+        ("a full queue", || ThreadPool::builder().min_threads(0).max_threads(0).queue_limit(0).build()),
     ];
     for (name, make) in refusing {
         let (dropped_in, _names) = mpsc::channel();

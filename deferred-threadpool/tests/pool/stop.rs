@@ -243,7 +243,11 @@ fn the_end_is_told_behind_the_jobs_that_another_thread_is_cancelling() {
             };
             for _ in 0..3 {
                 let slow = SlowToDrop;
-                drop(pool.defer_to_thread(move || Ok(drop(slow))).add_both(log_of("job")));
+                let job = move || {
+                    drop(slow);
+                    Ok(())
+                };
+                drop(pool.defer_to_thread(job).add_both(log_of("job")));
             }
             let (begins, begun) = mpsc::channel();
             let stopper = pool.clone();
