@@ -15,7 +15,7 @@ use super::socket::Socket;
 use super::{ConnectionLost, Protocol, ProtocolFailed, Transport, tell_unless_ended};
 
 /// How often it reads or pulls at most before the others have their turn.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 2;
 /// How long the peer has to end its side once ours has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
