@@ -1,0 +1,308 @@
+//! What a program works on: places for each kind of thing.
+//!
+//! Nothing is borrowed while the library is called. What callbacks capture knows the world weakly.
+//!
+//! Deferreds that wait for each other in a circle wait forever, by right. So each has a *level*, and waits only for those
+//! of lower ones: a Deferred that is made takes the next level, and a coroutine, a scope and the like, which take theirs
+//! before what they wait for is made, one of those above [`HIGH`].
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+
+use deferred_core::{
+    CancelHandle, Clock, CooperativeTask, Cooperator, Deferred, DeferredQueue, DeferredSemaphore, DelayedCall, Failure,
+    Gate, HookGuard, LoopingCall, Pass, Pause, Permit, QueueStream, Resolver, Scope, Shared, Wait,
+};
+
+use crate::ledger::{Bomb, Ledger, Value};
+use crate::program::{Body, End, Hold, Node, SLOTS, Stage, Style};
+
+const HIGH: u64 = 1 << 32;
+/// How deep bodies may call each other: a callback on a ready Deferred runs inside the call that adds it.
+const DEPTH: u32 = 24;
+
+/// Something with a level.
+pub(crate) struct Leveled<X> {
+    pub(crate) level: u64,
+    pub(crate) it: X,
+}
+
+pub(crate) struct Slots<X>([Cell<Option<X>>; SLOTS]);
+
+impl<X> Slots<X> {
+    fn new() -> Self {
+        Slots([const { Cell::new(None) }; SLOTS])
+    }
+
+    pub(crate) fn take(&self, slot: usize) -> Option<X> {
+        self.0[slot].take()
+    }
+
+    /// What was there is dropped.
+    pub(crate) fn put(&self, slot: usize, thing: X) {
+        drop(self.0[slot].replace(Some(thing)));
+    }
+
+    /// Calls `f` with what is there, which is out meanwhile.
+    pub(crate) fn with(&self, slot: usize, f: impl FnOnce(&mut X)) {
+        if let Some(mut thing) = self.take(slot) {
+            f(&mut thing);
+            if let Some(newer) = self.0[slot].replace(Some(thing)) {
+                // Put there meanwhile.
+                drop(self.0[slot].replace(Some(newer)));
+            }
+        }
+    }
+
+    fn clear(&self) {
+        self.0.iter().for_each(|slot| drop(slot.take()));
+    }
+}
+
+pub(crate) type Resolving = (Leveled<Resolver<Value>>, bool);
+
+pub(crate) struct World {
+    pub(crate) style: Style,
+    pub(crate) ledger: Rc<Ledger>,
+    without: Rc<HashSet<usize>>,
+    pub(crate) fuel: Cell<u32>,
+    pub(crate) depth: Cell<u32>,
+    next: Cell<u64>,
+    pub(crate) clock: Clock,
+    pub(crate) cooperator: Cooperator,
+    pub(crate) locks: [DeferredSemaphore; 2],
+    pub(crate) queues: [DeferredQueue<Value>; 3],
+    pub(crate) gate: Gate,
+    /// One for each Deferred, where all are to end.
+    handles: RefCell<Vec<CancelHandle>>,
+    pub(crate) deferreds: Slots<Leveled<Deferred<Value>>>,
+    /// And whether its canceller forces nothing, so that only it ends its Deferred.
+    pub(crate) resolvers: Slots<Resolving>,
+    pub(crate) cancels: Slots<CancelHandle>,
+    pub(crate) pauses: Slots<Pause>,
+    pub(crate) waits: Slots<Wait<Value>>,
+    pub(crate) permits: Slots<Permit>,
+    pub(crate) passes: Slots<Pass>,
+    pub(crate) shared: Slots<Leveled<Shared<Value>>>,
+    pub(crate) scopes: Slots<Leveled<Scope>>,
+    pub(crate) streams: Slots<QueueStream<Value>>,
+    pub(crate) calls: Slots<DelayedCall>,
+    pub(crate) loops: Slots<LoopingCall>,
+    pub(crate) tasks: Slots<Leveled<CooperativeTask>>,
+    pub(crate) wakers: Slots<Waker>,
+    pub(crate) hooks: Slots<HookGuard>,
+}
+
+impl World {
+    pub(crate) fn new(style: Style, without: Rc<HashSet<usize>>) -> Rc<World> {
+        let clock = Clock::new();
+        Rc::new(World {
+            style,
+            ledger: Rc::default(),
+            without,
+            fuel: Cell::new(1500),
+            depth: Cell::new(0),
+            next: Cell::new(1),
+            cooperator: Cooperator::new(&clock),
+            clock,
+            locks: [1, 3].map(DeferredSemaphore::new),
+            queues: [
+                DeferredQueue::new(),
+                DeferredQueue::with_limits(Some(1), None),
+                DeferredQueue::with_limits(Some(0), Some(1)),
+            ],
+            gate: Gate::new(),
+            handles: RefCell::default(),
+            deferreds: Slots::new(),
+            resolvers: Slots::new(),
+            cancels: Slots::new(),
+            pauses: Slots::new(),
+            waits: Slots::new(),
+            permits: Slots::new(),
+            passes: Slots::new(),
+            shared: Slots::new(),
+            scopes: Slots::new(),
+            streams: Slots::new(),
+            calls: Slots::new(),
+            loops: Slots::new(),
+            tasks: Slots::new(),
+            wakers: Slots::new(),
+            hooks: Slots::new(),
+        })
+    }
+
+    pub(crate) fn low(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    pub(crate) fn high(&self) -> u64 {
+        HIGH + self.low()
+    }
+
+    /// That of something which waits for these.
+    pub(crate) fn above(&self, levels: impl IntoIterator<Item = u64>) -> u64 {
+        if levels.into_iter().any(|level| level >= HIGH) { self.high() } else { self.low() }
+    }
+
+    /// Puts a new Deferred into a slot.
+    pub(crate) fn put(&self, slot: usize, level: u64, mut deferred: Deferred<Value>) {
+        if self.style.ends {
+            self.handles.borrow_mut().push(deferred.cancel_handle());
+        }
+        // Some have no such stage.
+        if level % 3 > 0 {
+            let ledger = self.ledger.clone();
+            ledger.made(level);
+            deferred = deferred.add_both(move |result| {
+                ledger.ended(level);
+                result
+            });
+        }
+        self.deferreds.put(slot, Leveled { level, it: deferred });
+    }
+
+    /// What is in the slot, if one of this level may wait for it.
+    pub(crate) fn below(&self, slot: usize, level: u64) -> Option<Deferred<Value>> {
+        let found = self.deferreds.take(slot)?;
+        if found.level < level {
+            return Some(found.it);
+        }
+        self.deferreds.put(slot, found);
+        None
+    }
+
+    pub(crate) fn cancel(&self, slot: usize) {
+        self.deferreds.with(slot, |deferred| deferred.it.cancel());
+    }
+
+    /// Does what a callback does, for a Deferred of this level.
+    pub(crate) fn perform(self: &Rc<Self>, stage: &Stage, level: u64) -> Deferred<Value> {
+        self.run(&stage.body);
+        self.end(stage.end, level)
+    }
+
+    /// The same, and lets go of what the callback holds: before its result is made, which a panic of that would leak.
+    pub(crate) fn perform_holding(self: &Rc<Self>, stage: &Stage, level: u64, held: Held) -> Deferred<Value> {
+        self.run(&stage.body);
+        drop(held);
+        self.end(stage.end, level)
+    }
+
+    pub(crate) fn end(&self, end: End, level: u64) -> Deferred<Value> {
+        match end {
+            End::Value => Deferred::succeed(self.ledger.value()),
+            End::Error => Deferred::fail(Failure::msg("of the program")),
+            End::Panic => panic!("of the program"),
+            End::Slot(slot) => self.below(slot, level).unwrap_or_else(|| Deferred::succeed(self.ledger.value())),
+        }
+    }
+
+    pub(crate) fn run(self: &Rc<Self>, body: &Body) {
+        if self.depth.get() >= DEPTH {
+            return;
+        }
+        let depth = Depth(&self.depth);
+        depth.0.set(depth.0.get() + 1);
+        body.iter().for_each(|node| self.run_one(node));
+    }
+
+    pub(crate) fn run_one(self: &Rc<Self>, node: &Node) {
+        let Some(left) = self.fuel.get().checked_sub(1) else { return };
+        self.fuel.set(left);
+        if !self.without.contains(&node.number) {
+            self.play(&node.op);
+        }
+    }
+
+    /// What a stage captures.
+    pub(crate) fn held(self: &Rc<Self>, stage: &Stage) -> Held {
+        let thing: Option<Box<dyn Any>> = match stage.holds {
+            Hold::Nothing => None,
+            Hold::Resolver(slot) => match self.resolvers.take(slot) {
+                // It may be held by what waits for it.
+                Some(forwarding @ (_, true)) => {
+                    self.resolvers.put(slot, forwarding);
+                    None
+                }
+                found => found.map(|found| Box::new(found) as Box<dyn Any>),
+            },
+            Hold::Permit(slot) => self.permits.take(slot).map(|found| Box::new(found) as Box<dyn Any>),
+            Hold::Pass(slot) => self.passes.take(slot).map(|found| Box::new(found) as Box<dyn Any>),
+            Hold::Cancels(slot) => Some(Box::new(CancelsOnDrop(Rc::downgrade(self), slot))),
+        };
+        Held { _value: self.ledger.value(), _thing: thing, _bomb: stage.bomb.then(|| Bomb) }
+    }
+
+    /// Lets go of everything. Bodies do nothing any more.
+    pub(crate) fn finish(&self) {
+        self.fuel.set(0);
+        self.clear();
+        if self.style.ends {
+            let before = self.handles.take();
+            before.iter().for_each(CancelHandle::cancel);
+            self.clock.close();
+            before.iter().for_each(CancelHandle::cancel);
+        } else {
+            self.clock.close();
+        }
+        // What ran meanwhile has left permits and the like.
+        self.clear();
+        self.deferreds.clear();
+        self.clear();
+        if self.style.ends {
+            for lock in &self.locks {
+                if (lock.available(), lock.waiting()) != (lock.limit(), 0) {
+                    self.ledger.problem(format!("permits are lost: {lock:?}"));
+                }
+            }
+            if self.gate.count() > 0 {
+                self.ledger.problem(format!("a pass is lost: {:?}", self.gate));
+            }
+        }
+    }
+
+    fn clear(&self) {
+        self.hooks.clear();
+        self.pauses.clear();
+        self.waits.clear();
+        self.permits.clear();
+        self.passes.clear();
+        self.resolvers.clear();
+        self.streams.clear();
+        self.shared.clear();
+        self.scopes.clear();
+        self.calls.clear();
+        self.loops.clear();
+        self.tasks.clear();
+        self.wakers.clear();
+        self.cancels.clear();
+    }
+}
+
+struct Depth<'a>(&'a Cell<u32>);
+
+impl Drop for Depth<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Dropped in this order.
+pub(crate) struct Held {
+    _value: Value,
+    _thing: Option<Box<dyn Any>>,
+    _bomb: Option<Bomb>,
+}
+
+struct CancelsOnDrop(Weak<World>, usize);
+
+impl Drop for CancelsOnDrop {
+    fn drop(&mut self) {
+        if let Some(world) = self.0.upgrade() {
+            world.cancel(self.1);
+        }
+    }
+}
