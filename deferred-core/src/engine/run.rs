@@ -135,10 +135,18 @@ pub(crate) fn within<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Runs `f` with nothing around it that it could be too deep in: for a nested loop, which must not leave anything to what
-/// is outside of it.
+/// Runs `f` as if no callback ran: for a nested loop, which must not leave anything to what is outside of it, since that
+/// goes on only after the loop.
 pub(super) fn from_the_top<R>(f: impl FnOnce() -> R) -> R {
+    /// The level outside, which gets what was woken meanwhile.
+    struct Outer(usize);
+    impl Drop for Outer {
+        fn drop(&mut self) {
+            LEVEL.set(self.0 | LEVEL.get() & WOKEN);
+        }
+    }
     let _depth = Depth(DEPTH.replace(0));
+    let _outer = Outer(LEVEL.replace(OUTSIDE));
     f()
 }
 

@@ -63,6 +63,10 @@ pub(crate) fn in_turn<R>(f: impl FnOnce() -> R) -> R {
     impl Drop for Restore {
         fn drop(&mut self) {
             IN_TURN.set(self.0);
+            // Perhaps there is no other turn. Those of a reactor end with it.
+            if !self.0 && with(|queues| !queues.homeless.is_empty()) {
+                run::note_woken(true);
+            }
         }
     }
     let _outer = Restore(IN_TURN.replace(true));

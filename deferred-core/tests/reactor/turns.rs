@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::{Log, on_another_thread, turn};
 use deferred_core::{
-    Deferred, Failure, LoopingCall, Panicked, Reactor, ReactorHandle, Turn, inline_callbacks, on_unhandled,
+    Clock, Deferred, DeferredLock, Failure, LoopingCall, Panicked, Reactor, ReactorHandle, Turn, inline_callbacks,
+    on_unhandled, park,
 };
 
 #[test]
@@ -296,4 +297,69 @@ fn what_a_timer_wakes_runs_in_the_next_turn_at_once() {
     assert_eq!(turn(&reactor), Turn::Sleep(None));
     assert_eq!(log.take(), ["polled"]);
     assert!(deferred.is_ready());
+}
+
+#[test]
+fn what_is_dropped_in_a_loop_inside_a_callback_fires_in_that_loop() {
+    let reactor = Reactor::new();
+    let dialog = reactor.clone();
+    let log = Log::default();
+    let told = log.clone();
+    reactor.call_later(Duration::ZERO, move || {
+        let (answer, resolver) = Deferred::<()>::new();
+        let (answered, stops) = (told.clone(), dialog.clone());
+        drop(answer.add_errback(move |_| {
+            answered.add("answered");
+            stops.stop();
+            Ok(())
+        }));
+        let lock = DeferredLock::new();
+        let permit = lock.try_acquire().unwrap();
+        drop(lock.acquire().map({
+            let told = told.clone();
+            move |_| told.add("served")
+        }));
+        dialog.call_later(Duration::ZERO, move || drop((permit, resolver)));
+        park::drive(&dialog).unwrap();
+        told.add("the dialog has ended");
+    });
+    park::drive(&reactor).unwrap();
+    assert_eq!(log.take(), ["served", "answered", "the dialog has ended"]);
+
+    let clock = Rc::new(Clock::new());
+    let (inner, told) = (Rc::downgrade(&clock), log.clone());
+    clock.call_later(Duration::ZERO, move || {
+        let inner = inner.upgrade().unwrap();
+        let (deferred, resolver) = Deferred::<()>::new();
+        let abandoned = told.clone();
+        drop(deferred.add_errback(move |_| {
+            abandoned.add("abandoned");
+            Ok(())
+        }));
+        inner.call_later(Duration::from_secs(1), move || drop(resolver));
+        inner.advance(Duration::from_secs(1));
+        told.add("callback ends");
+    });
+    clock.advance(Duration::ZERO);
+    assert_eq!(log.take(), ["abandoned", "callback ends"]);
+}
+
+#[test]
+fn a_coroutine_without_a_reactor_that_is_woken_in_the_last_turn_is_polled_by_the_next_call() {
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let coroutine = inline_callbacks(async move {
+        let mut all = futures::stream::FuturesUnordered::new();
+        all.push(deferred.into_future());
+        futures::StreamExt::next(&mut all).await.expect("one")
+    });
+    let reactor = Reactor::new();
+    let stops = reactor.clone();
+    reactor.call_later(Duration::ZERO, move || {
+        resolver.callback(1);
+        stops.stop();
+    });
+    assert_eq!(turn(&reactor), Turn::Stopped);
+    drop(reactor);
+    drop(Deferred::succeed(()).map(|()| ()));
+    assert!(coroutine.is_ready());
 }
