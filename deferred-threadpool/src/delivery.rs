@@ -108,11 +108,7 @@ impl Arrivals {
     fn call(&self, what: fn(&Home, &Reactor)) {
         step();
         // Refused by a closed reactor, which empties the list.
-        let _ = self.reactor.call_from_thread(move || {
-            if let Some(reactor) = Reactor::current() {
-                what(&Home::of(&reactor), &reactor);
-            }
-        });
+        let _ = self.reactor.call_from_thread_with(move |reactor| what(&Home::of(reactor), reactor));
     }
 }
 

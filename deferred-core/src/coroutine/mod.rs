@@ -100,6 +100,14 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn from_coroutine(coroutine: impl Future<Output = Result<T, E>> + 'static) -> Deferred<T, E> {
         task::start(coroutine, Location::caller())
     }
+
+    /// [`from_coroutine`](Deferred::from_coroutine) for one that is made at `at`.
+    pub(crate) fn from_coroutine_at(
+        at: &'static Location<'static>,
+        coroutine: impl Future<Output = Result<T, E>> + 'static,
+    ) -> Deferred<T, E> {
+        task::start(coroutine, at)
+    }
 }
 
 impl Reactor {

@@ -193,6 +193,10 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Failure {
+        let error = match error.downcast::<Arc<SharedFailure>>() {
+            Ok(shared) => return Failure::from_arc(&shared),
+            Err(error) => error,
+        };
         Failure::holding(
             Interrupt::recognise_boxed(error)
                 .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Interrupt),

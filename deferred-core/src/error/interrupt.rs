@@ -4,8 +4,6 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -488,7 +486,6 @@ impl Panicked {
     }
 }
 
-/// An error is dropped in places where nothing may panic, so the payload's destructor may not either.
 impl Drop for Panic {
     fn drop(&mut self) {
         if let Some(payload) = self.payload.get_mut().take() {
@@ -497,12 +494,9 @@ impl Drop for Panic {
     }
 }
 
-/// Drops the payload of a panic. A panic of its destructor ends here, and what that one has thrown is leaked: it might do
-/// the same.
+/// Drops the payload of a panic, which may be an error that holds one. A panic of its destructor ends here.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
-    if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(thrown);
-    }
+    drop_flat(Nested::Payload(payload));
 }
 
 impl fmt::Display for Panicked {

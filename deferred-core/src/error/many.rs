@@ -4,7 +4,9 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
+use super::failure::SharedFailure;
 use super::nested::{is_too_deep, write_inside};
 use super::{Failure, Fault, Interrupt, Trail};
 
@@ -181,6 +183,11 @@ pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
     if let Some(first) = any.downcast_mut::<Option<FirstError<Failure>>>() {
         if let Some(FirstError { error, .. }) = first.take_if(|first| first.index.is_none()) {
             return Ok(error);
+        }
+    } else if let Some(shared) = any.downcast_ref::<Option<Arc<SharedFailure>>>() {
+        // Such a box was made of a failure that others hold too.
+        if let Some(shared) = shared {
+            return Ok(Failure::from_arc(shared));
         }
     } else if let Some(group) = any.downcast_mut::<Option<FailureGroup<Failure>>>() {
         if let Some(failure) = group.take_if(|group| group.is_whole).and_then(|group| group.errors.into_iter().next()) {

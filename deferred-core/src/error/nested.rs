@@ -1,9 +1,11 @@
 //! Errors inside errors, however deep: dropped, looked through and printed without recursion.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::mem::{self, ManuallyDrop};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::failure::Held;
@@ -13,10 +15,27 @@ use super::{Failure, FailureGroup, FirstError, Interrupt};
 const PRINTED: usize = 8;
 
 /// What an error holds, with whatever errors that holds.
-#[expect(dead_code, reason = "it is only dropped")]
 pub(super) enum Nested {
     Held(Held),
     Reason(Arc<dyn Error + Send + Sync>),
+    /// Of a panic.
+    Payload(Box<dyn Any + Send>),
+}
+
+impl Nested {
+    fn drop_here(self) {
+        match self {
+            Nested::Held(held) => drop(held),
+            Nested::Reason(reason) => drop(reason),
+            // An error is dropped in places where nothing may panic, so the payload's destructor may not either. What that
+            // has thrown is leaked: it might do the same.
+            Nested::Payload(payload) => {
+                if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                    mem::forget(thrown);
+                }
+            }
+        }
+    }
 }
 
 thread_local! {
@@ -32,7 +51,7 @@ pub(super) fn drop_flat(nested: Nested) {
         return;
     }
     let _rest = Rest;
-    drop(nested);
+    nested.drop_here();
 }
 
 /// Dropped, also by the panic of a destructor, it drops what is left.
@@ -42,7 +61,7 @@ impl Drop for Rest {
     fn drop(&mut self) {
         while let Some(next) = LEFT.with(|left| left.borrow_mut().pop()) {
             let rest = Rest;
-            drop(next);
+            next.drop_here();
             mem::forget(rest);
         }
         LEFT.with(|left| left.replace(Vec::new()));

@@ -12,7 +12,7 @@ use futures_core::Stream;
 
 use crate::coroutine::Wait;
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::{Firing, Handle};
+use crate::engine::{Firing, Handle, inside, run_soon};
 use crate::error::{Cancelled, Failure, FirstError};
 
 /// Calls a function for each of many items, at most `limit` at a time: `at_most(4).map(urls, fetch)`.
@@ -138,7 +138,7 @@ impl AtMost {
         R: IntoDeferred<Failure>,
         F: FnMut(S::Item) -> R + 'static,
     {
-        Deferred::from_coroutine(async move {
+        let coroutine = async move {
             let mut feed = Feed { stream: Box::pin(stream), ended: false, limit: self.limit, calls: Calls::new(at) };
             let mut values = Vec::new();
             let mut begun = 0;
@@ -160,7 +160,9 @@ impl AtMost {
                 values.sort_unstable_by_key(|(index, _)| *index);
             }
             Ok(values.into_iter().map(|(_, value)| value).collect())
-        })
+        };
+        // Those that run are cancelled before this returns, if one has failed at once.
+        inside(|| Deferred::from_coroutine_at(at, coroutine))
     }
 }
 
@@ -259,12 +261,21 @@ impl<T: 'static> Calls<T> {
         Pin::new(waiting).poll(context).map(|_| ())
     }
 
-    /// Cancels all that run.
+    /// Cancels all that run, after this.
     fn cancel(&self, why: &Cancelled) {
         if let Some(waiting) = self.shared.waiting.take() {
-            waiting.callback(());
+            run_soon(waiting.source.firing(Ok(())));
         }
         self.shared.each(|call| call.cancel_soon(why));
+    }
+}
+
+/// The end, also by a panic of the items: none runs on.
+impl<T: 'static> Drop for Calls<T> {
+    fn drop(&mut self) {
+        if self.running() > 0 {
+            self.cancel(&Cancelled::because("its `map` has ended"));
+        }
     }
 }
 

@@ -52,16 +52,26 @@ macro_rules! tuple {
             type Values = ($($name,)+);
 
             fn gather(self, at: &'static Location<'static>) -> Deferred<Self::Values, FirstError<E>> {
-                // Each leaves its value in its place, and the end takes them all.
+                // Each leaves its value in its place, and the end takes them all, or drops them if one has failed. What
+                // comes later is dropped at once.
                 let values = Rc::new(($(Cell::new(None::<$name>),)+));
+                let over = Rc::new(Cell::new(false));
                 let members = [$({
-                    let values = values.clone();
+                    let (values, over) = (values.clone(), over.clone());
                     self.$index.then_at(at, move |result| {
-                        Left::Result(result.map(|value| values.$index.set(Some(value))))
+                        Left::Result(result.map(|value| {
+                            if over.get() {
+                                drop(value);
+                            } else {
+                                values.$index.set(Some(value));
+                            }
+                        }))
                     })
                 }),+];
                 gather_at(members, at).then_at(at, move |result| {
-                    Left::Result(result.map(|_| ($(values.$index.take().expect("all have succeeded"),)+)))
+                    over.set(true);
+                    let values = ($(values.$index.take(),)+);
+                    Left::Result(result.map(|_| ($(values.$index.expect("all have succeeded"),)+)))
                 })
             }
         }

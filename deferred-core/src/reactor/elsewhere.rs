@@ -68,8 +68,8 @@ fn link<T: Send + 'static, E: Fault + Send>(
     let posts = reactor.handle();
     let was_given_up = given_up.call(move || {
         // Refused by a reactor that is closed, which has ended the wait.
-        let _ = posts.call_from_thread(move || {
-            if let Some(link) = Reactor::current().and_then(|reactor| reactor.claim::<Link<T, E>>(key)) {
+        let _ = posts.call_from_thread_with(move |reactor| {
+            if let Some(link) = reactor.claim::<Link<T, E>>(key) {
                 link.handle.cancel();
             }
         });
@@ -138,10 +138,10 @@ impl ReactorHandle {
             return Err(OnTheLoop.into());
         }
         let (remote, completer) = Remote::of(self.clone());
-        let posted = self.call_from_thread(move || {
+        let posted = self.call_from_thread_with(move |reactor| {
             // Who has given up before it began does not want it at all.
-            if let (false, Some(reactor)) = (completer.is_cancelled(), Reactor::current()) {
-                link(maybe_deferred_at(at, call), completer, &reactor);
+            if !completer.is_cancelled() {
+                link(maybe_deferred_at(at, call), completer, reactor);
             }
         });
         drop(posted); // a refused call says by its completer that it never comes

@@ -57,6 +57,21 @@ impl ReactorHandle {
         self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
     }
 
+    /// Like [`call_from_thread`](Self::call_from_thread), but gives `call` the reactor. [`Reactor::current`] is another one if
+    /// a call before it has [entered](Reactor::enter) that and kept the guard.
+    ///
+    /// # Errors
+    ///
+    /// If the reactor is closed, with the call.
+    #[track_caller]
+    pub fn call_from_thread_with<F, R>(&self, call: F) -> Result<(), Closed<F>>
+    where
+        F: FnOnce(&Reactor) -> R + Send + 'static,
+        R: IntoDeferred<Failure>,
+    {
+        self.inbox.post(Box::new(WithReactor(call)), Location::caller()).map_err(|call| Closed(call.0))
+    }
+
     /// Whether this is the reactor's thread.
     pub(super) fn is_on_its_thread(&self) -> bool {
         self.inbox.home() == thread::current().id()
@@ -93,6 +108,18 @@ where
 {
     fn call(self: Box<Self>, _: &Reactor, at: &'static Location<'static>) -> Deferred<()> {
         (self.0)().into_deferred().without_value(at)
+    }
+}
+
+struct WithReactor<F>(F);
+
+impl<F, R> Call for WithReactor<F>
+where
+    F: FnOnce(&Reactor) -> R + Send,
+    R: IntoDeferred<Failure>,
+{
+    fn call(self: Box<Self>, reactor: &Reactor, at: &'static Location<'static>) -> Deferred<()> {
+        (self.0)(reactor).into_deferred().without_value(at)
     }
 }
 

@@ -251,12 +251,11 @@ impl<T: Send + 'static, E: Fault> Ends<T, E> {
 
 fn post<T: Send + 'static, E: Fault>(reactor: &ReactorHandle, key: u64, shared: Arc<Shared<T>>) -> bool {
     let next = reactor.clone();
-    reactor.call_from_thread(move || take_out::<T, E>(&next, key, &shared)).is_ok()
+    reactor.call_from_thread_with(move |reactor| take_out::<T, E>(reactor, &next, key, &shared)).is_ok()
 }
 
 /// Moves values into the queue.
-fn take_out<T: Send + 'static, E: Fault>(handle: &ReactorHandle, key: u64, shared: &Arc<Shared<T>>) {
-    let Some(reactor) = Reactor::current() else { return };
+fn take_out<T: Send + 'static, E: Fault>(reactor: &Reactor, handle: &ReactorHandle, key: u64, shared: &Arc<Shared<T>>) {
     let Some(queue) = reactor.look::<Fed<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
     for _ in 0..BATCH {
         // Closed here, or left with the reactor's handle and this one.

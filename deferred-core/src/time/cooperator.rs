@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
-use crate::engine::{Left, call_soon, catch};
+use crate::engine::{Left, call_soon, catch, drop_or_panicked};
 use crate::error::{self, Abandoned, Cancelled, Failure, Share};
 use crate::line::Waiters;
 use crate::reactor::Reactor;
@@ -54,7 +54,8 @@ struct Inner {
 
 /// One iterator.
 struct Work {
-    cooperator: Weak<Inner>,
+    /// Until it is done: then nobody is held in a circle.
+    cooperator: RefCell<Option<Rc<Inner>>>,
     step: RefCell<Option<Step>>,
     pauses: Cell<u32>,
     state: Cell<State>,
@@ -126,7 +127,7 @@ impl Cooperator {
             }
         };
         let work = Rc::new(Work {
-            cooperator: Rc::downgrade(&self.inner),
+            cooperator: RefCell::new(Some(self.inner.clone())),
             step: RefCell::new(Some(Box::new(step))),
             pauses: Cell::new(0),
             state: Cell::new(State::Paused),
@@ -185,6 +186,10 @@ impl Inner {
         loop {
             let next = self.ready.borrow_mut().pop_front();
             let Some(work) = next else { return };
+            // For a turn inside of the step, which goes on with the others.
+            if !self.ready.borrow().is_empty() {
+                self.schedule();
+            }
             // One that was paused or stopped meanwhile is not to run.
             if work.state.get() == State::Ready {
                 work.step(&self);
@@ -232,14 +237,16 @@ impl Work {
         if self.state.replace(State::Done) == State::Done {
             return;
         }
-        let result = result.map_err(Failure::into_shared);
+        // A panic of the iterator's destructor is the error of work that has not failed.
+        let step = self.step.take();
+        let dropped = drop_or_panicked(step).map_err(Failure::from);
+        let result = result.and(dropped).map_err(Failure::into_shared);
         self.result.replace(Some(result.clone()));
-        let (step, waits) = (self.step.take(), self.waits.take());
-        drop(step);
+        let (waits, cooperator) = (self.waits.take(), self.cooperator.take());
         if let Some(waits) = waits {
             waits.cancel();
         }
-        if let (Some(key), Some(cooperator)) = (self.kept.take(), self.cooperator.upgrade()) {
+        if let (Some(key), Some(cooperator)) = (self.kept.take(), cooperator) {
             drop(cooperator.reactor.claim::<AtClose>(key));
         }
         while let Some(((), watcher)) = self.watchers.first() {
@@ -308,9 +315,9 @@ impl CooperativeTask {
         let left = work.pauses.get().checked_sub(1).ok_or(TaskFinished::NotPaused)?;
         work.pauses.set(left);
         if left == 0 && work.state.get() == State::Paused {
-            match work.cooperator.upgrade() {
-                Some(cooperator) => cooperator.make_ready(work.clone()),
-                None => work.end(Err(Abandoned::new().into())),
+            let cooperator = work.cooperator.borrow().clone();
+            if let Some(cooperator) = cooperator {
+                cooperator.make_ready(work.clone());
             }
         }
         Ok(())

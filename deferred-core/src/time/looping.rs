@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::run_soon;
+use crate::engine::{never_unwinding, run_soon};
 use crate::error::{self, Failure, Fault};
 use crate::reactor::{DelayedCall, Reactor, later};
 
@@ -369,14 +369,20 @@ impl<E: Fault> Looping<E> {
     }
 
     fn called(self: Rc<Self>, result: Result<(), E>) {
-        let State::Calling { run, end, .. } = self.state.replace(State::Idle) else { return };
+        let (at, end) = match &*self.state.borrow() {
+            State::Calling { run, end, .. } => (run.at, *end),
+            State::Idle | State::Waiting { .. } => return,
+        };
         let result = match result {
+            // The call is not over while that is told: a hook may stop it.
             Err(error) if end == End::No && self.keeps_going.get() => {
-                error::report(&error, run.at, run.at);
+                error::report(&error, at, at);
+                never_unwinding(|| drop(error));
                 Ok(())
             }
             result => result,
         };
+        let State::Calling { run, end, .. } = self.state.replace(State::Idle) else { return };
         match result {
             Ok(()) if end == End::No => {
                 let now = self.reactor.now();

@@ -62,7 +62,20 @@ impl std::fmt::Display for Wrapped {
 
 impl std::error::Error for Wrapped {}
 
-const WRAPS: [(&str, Wraps); 8] = [
+const WRAPS: [(&str, Wraps); 10] = [
+    ("thrown on", |deferred| {
+        deferred.add_errback(|failure| -> Result<u64, Failure> { std::panic::resume_unwind(Box::new(failure)) })
+    }),
+    ("a box of a shared one", |deferred| {
+        let shared = deferred.share();
+        let (one, other) = (shared.observe(), shared.observe());
+        one.map_err(move |failure| {
+            // Held by the other one too, so that the box holds what is shared.
+            let boxed = Failure::from_boxed(failure.into());
+            drop(other.add_errback(|_| Ok(0)));
+            boxed
+        })
+    }),
     ("gather", |deferred| gather([deferred]).map(|values| values[0]).map_err(Failure::from)),
     ("race", |deferred| race([deferred]).map(|(_, value)| value).map_err(Failure::from)),
     ("race of two", |deferred| {
@@ -98,7 +111,7 @@ fn a_million_errors_inside_each_other_are_looked_at_told_and_dropped() {
                 }
                 if looks {
                     let failure = deferred.try_take().unwrap().unwrap_err();
-                    assert_eq!(failure.interrupt().is_some(), name != "an error of the user");
+                    assert_eq!(failure.interrupt().is_some(), name != "an error of the user", "{name}");
                     assert!(failure.to_string().len() < 10_000, "{name}: {} bytes", failure.to_string().len());
                     assert!(format!("{failure:#}").len() < 10_000, "{name}");
                     assert!(format!("{failure:?}").len() < 10_000, "{name}");

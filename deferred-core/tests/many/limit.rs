@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, at_most};
 
-use crate::support::{App, Log, quietly, seen, unhandled_into};
+use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 
 /// Calls that wait until they are fired here.
 #[derive(Clone, Default)]
@@ -190,4 +190,48 @@ fn a_cancel_while_it_only_waits_for_the_stream_drops_that() {
 #[should_panic(expected = "with a limit of 0 nothing would ever run")]
 fn a_limit_of_zero_is_refused() {
     let _ = at_most(0);
+}
+
+#[test]
+fn those_that_run_are_cancelled_when_the_items_panic_and_before_one_that_fails_at_once_is_seen() {
+    type Starts = fn(Rc<RefCell<Vec<Resolver<u32>>>>) -> Deferred<()>;
+    let starts: [(&str, Starts); 2] = [
+        ("the items panic", |calls| {
+            let items = (0..2).map(|n| if n == 1 { panic!("items") } else { n });
+            let all = at_most(3).map(items, move |_| {
+                let (deferred, resolver) = Deferred::<u32>::new();
+                calls.borrow_mut().push(resolver);
+                deferred
+            });
+            all.map_err(Failure::from).map(drop)
+        }),
+        ("a call fails", |calls| {
+            let all = at_most(2).map(0..2, move |n| {
+                if n == 1 {
+                    return Deferred::fail(App(1));
+                }
+                let (deferred, resolver) = Deferred::<u32>::new();
+                calls.borrow_mut().push(resolver);
+                deferred
+            });
+            all.map_err(Failure::from).map(drop)
+        }),
+    ];
+    for (name, start) in starts {
+        for inside in [false, true] {
+            let calls = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
+            let (given, seen) = (calls.clone(), calls.clone());
+            let look = move |all: Deferred<()>| {
+                assert!(all.is_ready(), "{name}");
+                assert!(seen.borrow()[0].is_cancelled(), "{name}, in a callback: {inside}");
+                drop(all.add_errback(|_| Ok(())));
+            };
+            if inside {
+                let looked = Deferred::succeed(()).map(move |()| look(start(given)));
+                assert_eq!(taken(looked), "()");
+            } else {
+                look(start(given));
+            }
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Several of different types.
 
-use deferred_core::{Cancelled, Deferred, Failure, gather_tuple};
+use std::rc::Rc;
+
+use deferred_core::{Cancelled, Deferred, DeferredLock, Failure, gather_tuple};
 
 use crate::support::{App, seen};
 
@@ -37,4 +39,19 @@ fn a_cancel_reaches_all() {
     all.cancel();
     assert!(one_resolver.is_cancelled() && other_resolver.is_cancelled());
     assert!(all.try_take().unwrap().unwrap_err().error.check::<Cancelled>());
+}
+
+#[test]
+fn one_that_fails_lets_go_of_what_has_come_and_of_what_comes_later() {
+    let lock = DeferredLock::new();
+    let (slow, later) = Deferred::<Rc<()>>::new();
+    let (fails, resolver) = Deferred::<u32>::new();
+    let all = gather_tuple((lock.acquire(), fails, slow));
+    assert!(lock.is_locked());
+    resolver.errback(App(1));
+    assert!(all.is_ready() && !lock.is_locked());
+    let value = Rc::new(());
+    later.callback(value.clone());
+    assert_eq!(Rc::strong_count(&value), 1);
+    assert!(all.try_take().is_ok_and(|result| result.is_err()));
 }

@@ -1,11 +1,12 @@
 //! Values from other threads, into a queue of the loop.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deferred_core::{Cancelled, DeferredQueue, Failure, Overflow, Reactor, Turn, inline_callbacks, park};
+use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, Overflow, Reactor, Turn, inline_callbacks, park};
 
 use crate::turn;
 
@@ -240,4 +241,24 @@ fn a_stream_of_what_other_threads_send() {
 #[should_panic(expected = "with a limit of 0 nothing could ever be sent")]
 fn a_limit_of_zero_is_refused() {
     let _ = Reactor::new().remote_queue::<u32>(Some(0));
+}
+
+#[test]
+fn another_reactor_that_a_call_has_entered_and_kept_gets_none_of_the_values() {
+    let (first, second) = (Reactor::new(), Reactor::new());
+    let (queue, sender) = first.remote_queue::<u32>(None);
+    let (others, _sender) = second.remote_queue::<u32>(None);
+    let kept = Rc::new(std::cell::Cell::new(None));
+    let (keeps, enters) = (kept.clone(), second.clone());
+    first.call_when_running(move || keeps.set(Some(enters.enter())));
+    sender.send(7).unwrap();
+    let (waits, resolver) = Deferred::<u32>::new();
+    let remote = waits.into_remote(&first);
+    drop(remote);
+    for _ in 0..3 {
+        let _ = turn(&first);
+    }
+    assert_eq!((queue.try_get(), others.try_get()), (Some(7), None));
+    assert!(resolver.is_cancelled());
+    drop(kept.take());
 }

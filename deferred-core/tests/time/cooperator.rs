@@ -9,7 +9,7 @@ use deferred_core::{
     park,
 };
 
-use crate::support::{App, Log, seen, taken, unhandled_into};
+use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 
 fn logging(log: &Log, name: &'static str, count: u32) -> impl Iterator<Item = ()> + use<> {
     let log = log.clone();
@@ -178,4 +178,76 @@ fn closing_the_reactor_abandons_it_ready_paused_or_waiting() {
     assert!(resolver.is_cancelled());
     let late = cooperator.coiterate([()]);
     assert_eq!(taken(late), "Abandoned");
+}
+
+#[test]
+fn a_paused_task_is_resumed_also_when_nobody_has_its_cooperator() {
+    let clock = Clock::new();
+    let steps = Rc::new(Cell::new(0));
+    let counts = steps.clone();
+    let task = Cooperator::new(&clock).cooperate((0..3).map(move |_| counts.set(counts.get() + 1)));
+    task.pause().unwrap();
+    clock.advance(Duration::ZERO);
+    let done = task.when_done();
+    task.resume().unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!((steps.get(), taken(done).as_str()), (3, "()"));
+}
+
+#[test]
+fn an_iterator_whose_destructor_panics_is_that_error_and_the_others_go_on() {
+    struct Items(u32);
+    impl Iterator for Items {
+        type Item = ();
+        fn next(&mut self) -> Option<()> {
+            self.0 = self.0.checked_sub(1)?;
+            Some(())
+        }
+    }
+    impl Drop for Items {
+        fn drop(&mut self) {
+            panic!("of the iterator");
+        }
+    }
+    for ends in ["by itself", "stopped", "closed"] {
+        let _quiet = quietly();
+        let clock = Clock::new();
+        let cooperator = Cooperator::new(&clock);
+        let bad = cooperator.cooperate(Items(if ends == "by itself" { 0 } else { u32::MAX }));
+        let (steps, done) = (Rc::new(Cell::new(0)), bad.when_done());
+        let counts = steps.clone();
+        let good = cooperator.coiterate((0..3).map(move |_| counts.set(counts.get() + 1)));
+        match ends {
+            "by itself" => {}
+            "stopped" => bad.stop().unwrap(),
+            _ => clock.close(),
+        }
+        if ends == "closed" {
+            assert_eq!((taken(done).as_str(), taken(good).as_str()), ("Abandoned", "Abandoned"));
+            continue;
+        }
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((steps.get(), taken(good).as_str()), (3, "()"), "{ends}");
+        let done = done.try_take().unwrap().unwrap_err();
+        assert_eq!(done.check::<deferred_core::Panicked>(), ends == "by itself", "{ends}: {done}");
+    }
+}
+
+#[test]
+fn a_turn_inside_a_step_goes_on_with_the_others() {
+    let reactor = Reactor::new();
+    let cooperator = Cooperator::new(&reactor);
+    let (ran, seen) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    let (turns, looks, sees) = (reactor.clone(), ran.clone(), seen.clone());
+    drop(cooperator.coiterate((0..1).map(move |_| {
+        for _ in 0..10 {
+            let _ = turns.turn(std::task::Waker::noop());
+        }
+        sees.set(looks.get());
+    })));
+    drop(cooperator.coiterate((0..1).map(move |_| ran.set(true))));
+    for _ in 0..3 {
+        let _ = reactor.turn(std::task::Waker::noop());
+    }
+    assert!(seen.get());
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use deferred_core::{Clock, Deferred, LoopingCall, Reactor, Resolver, Turn};
+use deferred_core::{Clock, Deferred, Failure, LoopingCall, Reactor, Resolver, Turn};
 
 use crate::support::{App, Log, quietly, taken};
 use crate::{millis, secs};
@@ -361,4 +361,26 @@ fn one_that_keeps_going_reports_each_error_and_goes_on_until_it_is_stopped() {
     assert_eq!(log.take(), ["unhandled App(1)"]);
     call.stop();
     assert!(done.try_take().unwrap().is_ok());
+}
+
+#[test]
+fn a_hook_that_is_told_of_an_error_of_one_that_keeps_going_may_stop_it_and_sees_it_run() {
+    let clock = Clock::new();
+    let calls = Rc::new(Cell::new(0));
+    let counts = calls.clone();
+    let ticking = LoopingCall::new(&clock, move || {
+        counts.set(counts.get() + 1);
+        Err::<(), _>(Failure::msg("each time"))
+    })
+    .keep_going();
+    let (stops, seen) = (ticking.clone(), Rc::new(Cell::new(None)));
+    let sees = seen.clone();
+    let _hook = deferred_core::on_unhandled(move |_| {
+        sees.set(Some(stops.is_running()));
+        stops.stop();
+    });
+    let done = ticking.start(secs(1));
+    clock.advance(secs(3));
+    assert_eq!((calls.get(), seen.get(), ticking.is_running()), (1, Some(true), false));
+    assert!(done.is_ready());
 }
