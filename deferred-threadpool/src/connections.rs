@@ -275,7 +275,9 @@ struct Used<T> {
 /// A job with this thread's connection.
 fn lend<M: Manager, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T>) -> Result<T, Failure> {
     let mut connection = take(manager)?;
-    let Used { result, keep } = f(&mut connection);
+    // A panic of the manager's: the connection is gone then, whatever its destructor does.
+    let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut connection)));
+    let Used { result, keep } = used.unwrap_or_else(|payload| Used { result: Err(payload), keep: false });
     if keep {
         OPEN.set(Some(connection));
     } else {
@@ -288,10 +290,14 @@ fn lend<M: Manager, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T
 /// it is gone.
 fn take<M: Manager>(manager: &M) -> Result<Box<M::Connection>, Failure> {
     if let Some(Ok(mut connection)) = OPEN.take().map(|open| open.downcast::<M::Connection>()) {
-        if manager.check(&mut connection).is_ok() {
+        let checked = panic::catch_unwind(AssertUnwindSafe(|| manager.check(&mut connection)));
+        if let Ok(Ok(())) = checked {
             return Ok(connection);
         }
         drop_guarded(connection);
+        if let Err(payload) = checked {
+            panic::resume_unwind(payload);
+        }
     }
     Ok(Box::new(manager.open()?))
 }
@@ -319,9 +325,18 @@ fn transact<M: Manager, T>(
     job: &Job<'_>,
     f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
 ) -> Used<T> {
+    if job.is_cancelled() {
+        drop_guarded(f);
+        return Used { result: Ok(Err(Cancelled::new().into())), keep: true };
+    }
     if let Err(error) = manager.begin(connection) {
         // It may be broken, or in a transaction that something has left open.
         return Used { result: Ok(Err(error)), keep: false };
+    }
+    // To begin may have taken its time.
+    if job.is_cancelled() {
+        drop_guarded(f);
+        return end(manager, connection, Ok(Err(Cancelled::new().into())));
     }
     let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
         Ok(Ok(_)) if job.is_cancelled() => Ok(Err(Cancelled::new().into())),

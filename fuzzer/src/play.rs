@@ -327,8 +327,8 @@ impl World {
             Op::DropPermit(slot) => drop(self.permits.take(*slot)),
             Op::RunLocked(lock, stage, slot) => {
                 let level = self.high();
-                let mut performs = self.performing(stage, level);
-                self.put(*slot, level, self.locks[lock % 2].run(move || performs()));
+                let performs = self.performing(stage, level);
+                self.put(*slot, level, self.locks[lock % 2].run(performs));
             }
             _ => {}
         }
@@ -379,8 +379,8 @@ impl World {
             }
             Op::RunInGate(stage, slot) => {
                 let level = self.high();
-                let mut performs = self.performing(stage, level);
-                self.put(*slot, level, self.gate.run(move || performs()));
+                let performs = self.performing(stage, level);
+                self.put(*slot, level, self.gate.run(performs));
             }
             _ => {}
         }
@@ -413,8 +413,8 @@ impl World {
         let clock = &self.clock;
         match op {
             Op::CallLater(time, stage, slot) => {
-                let mut performs = self.performing(stage, u64::MAX);
-                self.calls.put(*slot, clock.call_later(millis(*time), move || performs()));
+                let performs = self.performing(stage, u64::MAX);
+                self.calls.put(*slot, clock.call_later(millis(*time), performs));
             }
             Op::CancelCall(slot) => self.calls.with(*slot, |call| _ = call.cancel()),
             Op::DelayCall(slot, time) => self.calls.with(*slot, |call| _ = call.delay(millis(*time))),

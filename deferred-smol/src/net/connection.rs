@@ -106,6 +106,11 @@ impl<P: Protocol> Connection<P> {
             }
             self.send(context)?;
             if inner.is_to_finish() {
+                // It may be what a callback in there has asked for. From here on it is to be woken for what comes.
+                inner.dirty.set(false);
+                if let Some(why) = inner.take_end() {
+                    return Poll::Ready(Ok(why));
+                }
                 return self.end(context).map(Ok);
             }
             if self.transport.is_closing() {

@@ -113,7 +113,7 @@ impl<L: LineProtocol> Lines<L> {
             searched = 0;
             let (line, rest) = match end {
                 Some(end) => (&data[..end], &data[end + 1..]),
-                None if data.len() <= self.max_length + 1 => return Ok(data), // with the \r that is to come off
+                None if data.len() <= self.max_length.saturating_add(1) => return Ok(data), // with the \r that is to come off
                 None => (data, &data[data.len()..]),
             };
             data = rest;

@@ -281,6 +281,9 @@ impl State {
             Ok(protocol) => protocol,
             Err(payload) => return drop(Deferred::<()>::fail(Panicked::new(payload))), // which tells it
         };
+        if !self.listens.get() {
+            return; // the factory has stopped it, and counts on that
+        }
         let number = self.next.get();
         self.next.set(number + 1);
         connection::start(&self.reactor, socket, protocol, self.at, |transport| {

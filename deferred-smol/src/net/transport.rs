@@ -237,6 +237,7 @@ impl Transport {
     /// Reads again.
     pub fn resume_producing(&self) {
         if self.inner.paused.replace(false) {
+            self.inner.heard(); // from here on it may be silent
             self.inner.resumed.set(true);
             self.inner.touch();
         }
@@ -494,7 +495,9 @@ impl Inner {
         self.full.set(false);
         let drained = std::mem::take(&mut self.rare().drained);
         drained.into_iter().for_each(|resolver| resolver.callback(()));
-        if let Some(registered) = self.registered() {
+        // Those may have written.
+        let unsent = self.outgoing.borrow().len();
+        if let Some(registered) = self.registered().filter(|_| unsent <= self.low()) {
             registered.resume(unsent == 0);
         }
     }

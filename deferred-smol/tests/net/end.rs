@@ -298,3 +298,48 @@ fn a_timeout_that_is_taken_back_and_that_of_a_connection_that_is_over_do_nothing
     );
     assert_eq!(log, ["made", "lost: the connection was closed"]);
 }
+
+#[test]
+fn a_connection_that_is_lost_in_its_own_drained_callback_ends_though_the_peer_keeps_its_side_open() {
+    for aborts in [false, true] {
+        let (held, holds) = mpsc::channel();
+        let (log, ()) = one(
+            move |transport, _| {
+                transport.write(&pattern(100_000));
+                let ends = transport.clone();
+                drop(transport.drained().map(move |()| {
+                    ends.lose_connection();
+                    if aborts {
+                        let later = ends.clone();
+                        ends.reactor().call_later(20 * MS, move || later.abort());
+                    }
+                }));
+            },
+            move |mut stream| {
+                let _ = stream.read_to_end(&mut Vec::new());
+                held.send(stream).unwrap(); // open
+            },
+        );
+        let expected = if aborts { "lost: the connection was aborted" } else { "lost: the connection was closed" };
+        assert_eq!(log, ["made", expected]);
+        drop(holds);
+    }
+}
+
+#[test]
+fn the_time_in_which_reading_is_paused_is_not_silence() {
+    let (log, ()) = one(
+        |transport, reactor| {
+            transport.set_idle_timeout(Some(200 * MS));
+            transport.pause_producing();
+            let resumes = transport.clone();
+            reactor.call_later(180 * MS, move || resumes.resume_producing());
+        },
+        |mut stream| {
+            thread::sleep(300 * MS); // 120 ms of silence
+            let _ = stream.write_all(b"x");
+            let _ = stream.read(&mut [0]);
+        },
+    );
+    assert_eq!(log, ["made", "data x", "lost: nothing has arrived for 200ms"]);
+}

@@ -242,3 +242,31 @@ fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
         assert_eq!((made.get(), left.unwrap()), (1, 0), "shuts down: {shuts_down}");
     }
 }
+
+#[test]
+fn a_port_that_is_shut_down_in_its_factory_does_not_start_that_connection() {
+    let made = Rc::new(Cell::new(0));
+    let counts = made.clone();
+    let left = run_until(move |reactor| {
+        let (ended, resolver) = Deferred::new();
+        let (kept, resolver) = (Rc::new(RefCell::new(None::<Port>)), Cell::new(Some(resolver)));
+        let stops = kept.clone();
+        let (port, address) = listen(reactor, move |_| {
+            let port = stops.borrow().clone().expect("no client has come before");
+            if let Some(resolver) = resolver.take() {
+                let down = port.shut_down(LONG);
+                down.map(move |_| port.len()).chain_deferred(resolver);
+            }
+            let counts = counts.clone();
+            let made = move |_: &Transport| {
+                counts.set(counts.get() + 1);
+                Ok(())
+            };
+            says(&Log::default(), made, |_, _| Ok(()))
+        });
+        kept.replace(Some(port));
+        let client = TcpStream::connect(address).unwrap();
+        ended.add_finally(move || drop(client))
+    });
+    assert_eq!((left.unwrap(), made.get()), (0, 0));
+}

@@ -19,6 +19,8 @@ struct Logs {
     log: Arc<Mutex<Vec<String>>>,
     opened: Arc<AtomicUsize>,
     fails: Arc<Mutex<Vec<&'static str>>>,
+    /// What waits, says so, and goes on when it is told to.
+    held: Arc<Mutex<Option<Held>>>,
     /// Whether a transaction is open.
     open: Arc<Mutex<Option<bool>>>,
 }
@@ -28,6 +30,7 @@ struct Logged {
     number: usize,
     log: Arc<Mutex<Vec<String>>>,
     thread: thread::ThreadId,
+    fails: Arc<Mutex<Vec<&'static str>>>,
     _stays: Rc<()>,
 }
 
@@ -35,11 +38,25 @@ impl Drop for Logged {
     fn drop(&mut self) {
         assert_eq!(thread::current().id(), self.thread);
         self.log.lock().push(format!("close {}", self.number));
+        assert!(!self.fails.lock().contains(&"close panics"), "close panics");
     }
 }
 
+type Held = (&'static str, mpsc::Sender<()>, mpsc::Receiver<()>);
+
 impl Logs {
+    fn hold(&self, what: &'static str) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((reaches, reached), (goes_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        *self.held.lock() = Some((what, reaches, may_go_on));
+        (reached, goes_on)
+    }
+
     fn say(&self, what: &'static str, number: usize) -> Result<(), Failure> {
+        let held = self.held.lock().take_if(|(held, ..)| *held == what);
+        if let Some((_, reaches, may_go_on)) = held {
+            reaches.send(()).unwrap();
+            may_go_on.recv_timeout(LIMIT).unwrap();
+        }
         assert!(!self.fails(&format!("{what} panics")), "{what} panics");
         self.log.lock().push(format!("{what} {number}"));
         if self.fails(what) { Err(Failure::msg(format!("no {what}"))) } else { Ok(()) }
@@ -64,7 +81,8 @@ impl Manager for Logs {
     fn open(&self) -> Result<Logged, Failure> {
         let number = 1 + self.opened.fetch_add(1, Ordering::SeqCst);
         self.say("open", number)?;
-        Ok(Logged { number, log: self.log.clone(), thread: thread::current().id(), _stays: Rc::new(()) })
+        let (log, fails) = (self.log.clone(), self.fails.clone());
+        Ok(Logged { number, log, thread: thread::current().id(), fails, _stays: Rc::new(()) })
     }
 
     fn check(&self, connection: &mut Logged) -> Result<(), Failure> {
@@ -284,4 +302,40 @@ fn without_transactions_that_is_said() {
     let pool = ConnectionPool::new(Plain);
     assert_eq!(run(|| pool.with(|seven| Ok(*seven))).unwrap(), 7);
     assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
+}
+
+#[test]
+fn a_transaction_that_is_cancelled_before_its_closure_begins_never_calls_it() {
+    for slow in ["open", "begin"] {
+        let (pool, logs) = one();
+        let (reached, goes_on) = logs.hold(slow);
+        let called = Arc::new(AtomicUsize::new(0));
+        let counts = called.clone();
+        run(|| {
+            let transaction = pool.transaction(move |_| Ok(counts.fetch_add(1, Ordering::SeqCst)));
+            reached.recv_timeout(LIMIT).unwrap();
+            transaction.cancel();
+            goes_on.send(()).unwrap();
+            pool.with(|_| Ok(()))
+        })
+        .unwrap();
+        assert_eq!(called.load(Ordering::SeqCst), 0, "{slow}");
+        let expected: &[&str] =
+            if slow == "open" { &["open 1", "check 1"] } else { &["open 1", "begin 1", "rollback 1", "check 1"] };
+        assert_eq!(logs.take(), expected, "{slow}");
+    }
+}
+
+#[test]
+fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_no_harm() {
+    for what in ["begin panics", "commit panics", "check panics"] {
+        let (pool, logs) = one();
+        if what == "check panics" {
+            run(|| pool.with(|_| Ok(()))).unwrap();
+        }
+        logs.fail(&[what, "close panics"]);
+        assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<Panicked>(), "{what}");
+        logs.fail(&[]);
+        assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+    }
 }
