@@ -54,8 +54,14 @@ where
 }
 
 /// Lets the results of this reactor's jobs arrive in this order.
-pub(crate) fn order(reactor: &Reactor, order: Order<Arrived>) {
-    Home::of(reactor).order.replace(Some(order));
+pub(crate) fn order(reactor: &Reactor, seed: u64) {
+    let home = Home::of(reactor);
+    let mut order = home.order.borrow_mut();
+    match &mut *order {
+        // What has arrived waits for its turn still.
+        Some(order) => order.reseed(seed),
+        None => *order = Some(Order::new(seed)),
+    }
 }
 
 /// A Deferred of this reactor for the end of a pool, and what tells it.

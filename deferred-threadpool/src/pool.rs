@@ -467,3 +467,23 @@ pub fn call_multiple_in_thread<F: FnOnce() -> Result<(), Failure> + Send + 'stat
     let calls: Vec<F> = calls.into_iter().collect();
     call_in_thread(move || calls.into_iter().try_for_each(|call| call()));
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_give_up_waiting_for_room_leave_the_line() {
+        let pool = ThreadPool::builder().min_threads(0).max_threads(0).queue_limit(0).build();
+        let reactor = Reactor::new();
+        let _entered = reactor.enter();
+        let stays = pool.room();
+        for _ in 0..10_000 {
+            let waits = pool.room();
+            waits.cancel();
+            drop(waits.add_errback(|_| Ok(())));
+        }
+        assert!(pool.owner.workers.line() < 200, "{}", pool.owner.workers.line());
+        assert!(!stays.is_ready());
+    }
+}

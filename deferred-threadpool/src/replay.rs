@@ -50,7 +50,7 @@ use crate::job::Key;
 /// assert!(lost.iter().all(|seed| counted(*seed) == 1)); // and seen again
 /// ```
 pub fn order_completions(reactor: &Reactor, seed: u64) {
-    delivery::order(reactor, Order::new(seed));
+    delivery::order(reactor, seed);
 }
 
 /// Who is out, who has arrived, and whose turn it is.
@@ -63,8 +63,13 @@ pub(crate) struct Order<X> {
 }
 
 impl<X> Order<X> {
-    fn new(seed: u64) -> Order<X> {
+    pub(crate) fn new(seed: u64) -> Order<X> {
         Order { random: seed, out: Vec::new(), drawn: None, arrived: BTreeMap::new() }
+    }
+
+    /// Those that are out are drawn by another seed.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        self.random = seed;
     }
 
     /// A job was given.

@@ -26,6 +26,9 @@ use crate::stats::{Counts, RunningJob, Stats};
 use crate::stuck::{self, Stuck, StuckPool};
 use crate::sync::{Mutex, MutexGuard, current, step};
 
+/// The least length of the line for room at which it is swept.
+const SWEEP: usize = 64;
+
 pub(crate) struct Workers {
     pub(crate) config: Config,
     state: Mutex<State>,
@@ -46,6 +49,8 @@ struct State {
     watched: bool,
     /// Who waits for a place in the queue.
     room: VecDeque<RemoteResolver<Told>>,
+    /// When it has become that long, those who wait no more are taken out.
+    sweep: usize,
     /// Who was told that there is one, and may come for it.
     told: usize,
     /// Who waits for the end of the last thread.
@@ -129,6 +134,17 @@ impl State {
         room
     }
 
+    /// Those who wait for room no more, once they may be the half.
+    fn sweep(&mut self) -> VecDeque<RemoteResolver<Told>> {
+        if self.room.len() < self.sweep {
+            return VecDeque::new();
+        }
+        let (gone, waiting) = mem::take(&mut self.room).into_iter().partition(RemoteResolver::is_cancelled);
+        self.room = waiting;
+        self.sweep = SWEEP.max(self.room.len() * 2);
+        gone
+    }
+
     /// Who is to be told of the end, now.
     fn ended(&mut self) -> Vec<(Ender, Result<(), StopOverdue>)> {
         if self.sending > 0 {
@@ -177,6 +193,7 @@ impl Workers {
             stopped: false,
             watched: false,
             room: VecDeque::new(),
+            sweep: SWEEP,
             told: 0,
             enders: Vec::new(),
             overdue: Vec::new(),
@@ -303,8 +320,15 @@ impl Workers {
         }
         state.room.push_back(resolver);
         let room = state.room(self.config.queue_limit);
+        let gone = state.sweep();
         drop(state);
+        drop(gone); // which tells their reactors
         self.see_to(Later { room, ..Later::default() });
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn line(&self) -> usize {
+        self.lock().room.len()
     }
 
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::deferred::{Deferred, Resolver};
 use crate::engine::{Firing, Handle, Left, call_soon, catch};
-use crate::error::{self, Cancelled, Failure, Fault, Share};
+use crate::error::{self, Cancelled, Failure, Fault, Interrupt, Share};
 
 impl<T: 'static, E: Share> Deferred<T, E> {
     /// Shares the result among many: each [`observe`](Shared::observe) gives a Deferred that has a copy of it.
@@ -35,6 +35,7 @@ impl<T: 'static, E: Share> Deferred<T, E> {
         let state = Rc::new(State {
             result: OnceCell::new(),
             observed: Cell::new(false),
+            left: Cell::new(false),
             observers: RefCell::default(),
             came: Cell::new(0),
             source: RefCell::new(None),
@@ -87,8 +88,10 @@ pub struct Shared<T: 'static, E: Share = Failure> {
 
 struct State<T: 'static, E: Share> {
     result: OnceCell<Result<T, E::Shared>>,
-    /// Somebody has the result, or waits for it.
+    /// Somebody has the result.
     observed: Cell<bool>,
+    /// Somebody waited for it, and has cancelled.
+    left: Cell<bool>,
     observers: RefCell<BTreeMap<u64, Observer<T, E>>>,
     came: Cell<u64>,
     /// What cancels the Deferred that is shared.
@@ -117,8 +120,8 @@ impl<T: Clone + 'static, E: Share> Shared<T, E> {
     pub fn observe(&self) -> Deferred<T, E> {
         let at = Location::caller();
         let state = &self.state;
-        state.observed.set(true);
         if state.result.get().is_some() {
+            state.observed.set(true);
             return Deferred::ready(copy(state), at, at);
         }
         let number = state.came.replace(state.came.get() + 1);
@@ -179,6 +182,7 @@ impl<T: 'static, E: Share> State<T, E> {
 
     /// An observer has cancelled.
     fn leave(&self, number: u64) {
+        self.left.set(true);
         let gone = self.observers.borrow_mut().remove(&number);
         drop(gone); // behind the borrow
         if self.observers.borrow().is_empty() {
@@ -192,6 +196,9 @@ impl<T: 'static, E: Share> State<T, E> {
 
 impl<T: 'static, E: Share> Observer<T, E> {
     fn fire(self, state: &State<T, E>) -> Firing {
+        if !self.resolver.is_cancelled() {
+            state.observed.set(true);
+        }
         self.resolver.source.firing((self.copy)(state))
     }
 }
@@ -199,7 +206,11 @@ impl<T: 'static, E: Share> Observer<T, E> {
 impl<T: 'static, E: Share> Drop for State<T, E> {
     fn drop(&mut self) {
         if let (Some(Err(error)), false) = (self.result.get(), self.observed.get()) {
-            error::report(&E::from_shared(error), self.at, self.at);
+            let error = E::from_shared(error);
+            // That of the cancel which those who left have caused, they know.
+            if !(self.left.get() && matches!(error.interrupt(), Some(Interrupt::Cancelled(_)))) {
+                error::report(&error, self.at, self.at);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use deferred_core::{Deferred, Interrupt};
+use deferred_core::{Deferred, Failure, Interrupt};
 
 use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 
@@ -179,4 +179,20 @@ fn cancelling_all_observers_of_a_source_that_ignores_it_leaves_it_running() {
     shared.observe().cancel();
     resolver.callback(1);
     assert_eq!(taken(shared.observe()), "1");
+}
+
+#[test]
+fn an_error_that_comes_when_all_have_cancelled_is_reported_unless_it_is_their_cancel() {
+    for (decides, expected) in [(true, vec!["unhandled App(1)"]), (false, vec![])] {
+        let log = Log::new();
+        let _hook = unhandled_into(&log);
+        let (source, _resolver) = Deferred::<u32>::with_canceller(move || decides.then(|| Err(Failure::from(App(1)))));
+        let shared = source.share();
+        let observer = shared.observe();
+        observer.cancel();
+        assert_eq!(taken(observer), "Cancelled");
+        assert!(shared.is_ready());
+        drop(shared);
+        assert_eq!(log.take(), expected);
+    }
 }

@@ -159,3 +159,26 @@ fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
         assert_eq!(log, [0, 1, 2, 3], "seed {seed}");
     }
 }
+
+#[test]
+fn another_seed_in_the_middle_loses_no_result() {
+    let pool = ThreadPool::new(4);
+    let ended = Rc::new(RefCell::new(Vec::new()));
+    park::run_until(|reactor| {
+        order_completions(reactor, 0);
+        let (slow, release) = crate::hold(&pool);
+        for number in 0..3 {
+            let ended = ended.clone();
+            drop(pool.defer_to_thread(move || Ok(number)).map(move |number| ended.borrow_mut().push(number)));
+        }
+        let again = reactor.clone();
+        reactor.call_later(Duration::from_millis(20), move || {
+            order_completions(&again, 99);
+            release.send(()).unwrap();
+        });
+        drop(slow);
+        pool.stop()
+    })
+    .unwrap();
+    assert_eq!(ended.take().len(), 3);
+}
