@@ -73,7 +73,8 @@ impl<E: Fault> DeferredLock<E> {
         self.permits.try_acquire(1)
     }
 
-    /// Gives back a permit that was [detached](Permit::detach); the callbacks of whoever gets it run inside this call.
+    /// Gives back a permit that was [detached](Permit::detach); the callbacks of whoever gets it run inside this call,
+    /// as with [`Permit::release`].
     ///
     /// Twisted's `release`.
     ///

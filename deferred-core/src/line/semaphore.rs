@@ -202,7 +202,7 @@ impl<E: Fault> DeferredSemaphore<E> {
     }
 
     /// Gives back `count` permits that were [detached](Permit::detach); the callbacks of whoever gets them run inside this
-    /// call.
+    /// call, as with [`Permit::release`].
     ///
     /// It asks only whether so many are held, not by whom. Twisted's `release`.
     ///
