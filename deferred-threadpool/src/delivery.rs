@@ -277,7 +277,8 @@ impl Drop for Lives {
         let arrived = self.0.arrivals.list.close();
         let (waiting, order) = (self.0.waiting.take(), self.0.order.take());
         let all = self.0.shelves.take_all();
-        for TakenOut { out, .. } in &all {
+        // The last ones first: a thread whose job is told so would begin one that waits behind it.
+        for TakenOut { out, .. } in all.iter().rev() {
             guarded(|| out.workers.cancel(out.number)); // which drops the closure
         }
         drop(all); // each fires Abandoned
