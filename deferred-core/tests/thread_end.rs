@@ -7,6 +7,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::task::{Poll, Waker};
 use std::thread;
@@ -14,9 +15,9 @@ use std::time::Duration;
 
 use deferred_core::{
     CancelHandle, Clock, Cooperator, Deferred, DeferredLock, DeferredQueue, Failure, Fault, Gate, Interrupt,
-    LoopingCall, Reactor, Resolver, at_most, gather, inline_callbacks, on_unhandled, race, scope,
+    LoopingCall, Reactor, Resolver, at_most, gather, inline_callbacks, on_unhandled, race, scope, set_unhandled_hook,
 };
-use support::{quietly, told};
+use support::{App, quietly, told};
 
 thread_local! {
     static HELD: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
@@ -299,13 +300,21 @@ fn a_coroutine_without_a_reactor_that_a_waker_may_wake_ends() {
 }
 
 #[test]
-fn an_error_that_nobody_handles_is_reported() {
-    let lines = said(true, |says| {
-        let hook = on_unhandled(move |unhandled| says.send(format!("hook: {:?}", unhandled.error())).unwrap());
-        let (deferred, resolver) = Deferred::<u32>::new();
-        drop(deferred);
-        // The guard is the last: a hook of this thread hears of it for as long as the thread has hooks.
-        vec![Box::new(resolver), Box::new(hook)]
+fn an_error_that_is_not_handled_is_reported_to_the_hook_of_the_thread_or_of_the_process() {
+    static REPORTED: AtomicU32 = AtomicU32::new(0);
+    set_unhandled_hook(|unhandled| {
+        if unhandled.downcast_ref::<App>() == Some(&App(77)) {
+            REPORTED.fetch_add(1, Ordering::SeqCst);
+        }
     });
-    assert!(lines.len() <= 1, "{lines:?}");
+    for older in [false, true] {
+        let lines = said(older, |says| {
+            let hook = on_unhandled(move |_| says.send("the hook of the thread".into()).unwrap());
+            let (deferred, resolver) = Deferred::<u32>::new();
+            drop(deferred.add_errback(|_| Err(App(77).into())));
+            vec![Box::new(resolver), Box::new(hook)]
+        });
+        // Where the hooks of the thread are destroyed first, the one of the process is called.
+        assert_eq!((lines.len(), REPORTED.load(Ordering::SeqCst)), if older { (0, 1) } else { (1, 0) });
+    }
 }

@@ -167,8 +167,8 @@ pub(crate) struct Style {
     /// Everything is cancelled and closed in the end, so that everything must end.
     pub(crate) ends: bool,
     pub(crate) panics: bool,
-    /// Permits come back by drops only, and nothing is paused: then who comes first is served first.
-    pub(crate) in_order: bool,
+    /// Permits come back by drops only, and nothing is paused.
+    plain: bool,
     time: bool,
     coroutines: bool,
 }
@@ -184,7 +184,7 @@ pub(crate) fn generate(rng: &mut Rng) -> Program {
     let style = Style {
         ends: rng.u8(..4) > 0,
         panics: rng.bool(),
-        in_order: rng.u8(..4) == 0,
+        plain: rng.u8(..4) == 0,
         time: rng.bool(),
         coroutines: rng.bool(),
     };
@@ -266,7 +266,7 @@ impl Maker<'_> {
                 8 => Step::Yield,
                 9 => Step::KeepWaker(self.slot()),
                 10 | 11 => Step::Get(self.slot()),
-                _ => Step::Locked(self.slot(), self.body(depth), !self.style.in_order && self.rng.bool()),
+                _ => Step::Locked(self.slot(), self.body(depth), !self.style.plain && self.rng.bool()),
             })
             .collect()
     }
@@ -321,7 +321,7 @@ impl Maker<'_> {
             15 => Op::Take(self.slot()),
             16 => Op::Peek(self.slot()),
             17 => Op::Drop(self.slot()),
-            _ if self.style.in_order => Op::Drop(self.slot()),
+            _ if self.style.plain => Op::Drop(self.slot()),
             _ => match self.rng.u8(..3) {
                 0 => Op::Pause(self.slot()),
                 1 => Op::Unpause(self.slot()),
@@ -378,7 +378,7 @@ impl Maker<'_> {
         match self.rng.u8(..24) {
             0..=4 => Op::Acquire(self.slot(), 1 + self.rng.usize(..3), self.stage(depth), self.slot()),
             5 => Op::TryAcquire(self.slot(), self.slot()),
-            6 if !self.style.in_order => Op::Release(self.slot()),
+            6 if !self.style.plain => Op::Release(self.slot()),
             6..=8 => Op::DropPermit(self.slot()),
             9..=10 => Op::RunLocked(self.slot(), self.stage(depth), self.slot()),
             11..=12 => Op::Put(self.slot()),

@@ -140,7 +140,7 @@ impl<T: 'static, E: Fault> Wait<T, E> {
             Some(watched) => watch_again(chain, watched, context.waker()),
         };
         if watched.is_none() {
-            // Its own chain goes on: what comes of it, nobody has.
+            // The coroutine's chain goes on; its result has no owner any more.
             drop(self.deferred.take());
             return Poll::Ready(Err(passed_error(Interrupt::from(Cycle::new()).into(), self.at)));
         }

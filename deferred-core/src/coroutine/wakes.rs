@@ -35,7 +35,7 @@ thread_local! {
 
 struct Reachable(RefCell<BTreeMap<u64, Pin<Rc<dyn Coroutine>>>>);
 
-/// The thread ends, and nobody wakes them any more.
+/// Abandons the coroutines: no waker can reach them once the thread ends.
 impl Drop for Reachable {
     fn drop(&mut self) {
         for coroutine in self.0.take().into_values() {

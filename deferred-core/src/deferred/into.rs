@@ -10,7 +10,7 @@ use crate::error::{Fault, Interrupt, NestedDeferred};
 /// A callback that decides between them at run time returns a Deferred; `Deferred::from(result)` costs nothing. For a
 /// plain value there is [`map`](Deferred::map).
 ///
-/// `Ok(deferred)` is refused with [`NestedDeferred`](crate::NestedDeferred): nobody would wait for that Deferred. A callback
+/// `Ok(deferred)` is refused with [`NestedDeferred`](crate::NestedDeferred), since nothing would wait for that Deferred. A callback
 /// that begins with `?` and ends with a Deferred does it inside of [`try_deferred`](crate::try_deferred), or is a
 /// coroutine: [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
 ///

@@ -8,8 +8,8 @@ use crate::error::{Cancelled, Cycle, Fault};
 
 /// A block that was fired, for the loop to run. None if it had been fired before.
 ///
-/// It is busy until then: its canceller still is its first record, and whoever adds to it, looks at it or cancels it
-/// meanwhile finds it as between two stages.
+/// The block is busy until then, since its canceller still is its first record. Adding to it, looking at it and
+/// cancelling it work as between two stages.
 #[must_use = "a block that is not run never fires"]
 pub(crate) struct Firing(Option<BlockRef>);
 
