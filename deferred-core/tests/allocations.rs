@@ -308,8 +308,8 @@ fn what_is_held_is_as_small_as_it_can_be() {
     assert_eq!(size_of::<CancelHandle>(), WORD);
     assert_eq!(size_of::<Pause>(), WORD);
     assert_eq!(size_of::<Deferred<()>>(), 4 * WORD, "the result and two places");
-    assert_eq!(size_of::<Deferred<u64>>(), 4 * WORD, "the result and two places");
-    assert_eq!(size_of::<Deferred<[u64; 8]>>(), 11 * WORD, "the result and two places");
+    assert_eq!(size_of::<Deferred<usize>>(), 4 * WORD, "the result and two places");
+    assert_eq!(size_of::<Deferred<[usize; 8]>>(), 11 * WORD, "the result and two places");
     const fn crosses_threads<T: Send + Sync>() {}
     crosses_threads::<Failure>();
 }
