@@ -1,0 +1,242 @@
+//! What a loop does: whatever its random numbers say, until it ends in one of several ways.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deferred_smol::net::{Port, connect_tcp};
+use deferred_smol::{
+    CancelHandle, Deferred, Failure, Reactor, gather, gather_cancelling, inline_callbacks, race,
+};
+use deferred_threadpool::{Backlog, ThreadPool};
+use fastrand::Rng;
+
+use crate::jobs::job;
+use crate::ledger::Ledger;
+use crate::peers::Peer;
+
+pub(crate) struct Actor {
+    pub(crate) ledger: Arc<Ledger>,
+    reactor: Reactor,
+    random: RefCell<Rng>,
+    pools: Vec<ThreadPool>,
+    addresses: [SocketAddr; 2],
+    /// What may be cancelled.
+    handles: RefCell<Vec<CancelHandle>>,
+    budget: RefCell<u32>,
+}
+
+impl Actor {
+    pub(crate) fn new(
+        ledger: &Arc<Ledger>,
+        reactor: &Reactor,
+        mut random: Rng,
+        pools: &[ThreadPool],
+        addresses: [SocketAddr; 2],
+    ) -> Rc<Actor> {
+        let (pools, budget) = (pools.to_vec(), RefCell::new(random.u32(10..200)));
+        let (ledger, reactor, random) = (ledger.clone(), reactor.clone(), RefCell::new(random));
+        Rc::new(Actor { ledger, reactor, random, pools, addresses, handles: RefCell::default(), budget })
+    }
+
+    pub(crate) fn below(&self, limit: u32) -> u32 {
+        self.random.borrow_mut().u32(..limit)
+    }
+
+    pub(crate) fn fork(&self) -> Rng {
+        self.random.borrow_mut().fork()
+    }
+
+    fn soon(&self) -> Duration {
+        Duration::from_micros(u64::from(self.below(3000)))
+    }
+
+    /// One of those that several loops use, or the reactor's own.
+    pub(crate) fn pool(&self) -> ThreadPool {
+        let number = self.below(self.pools.len() as u32 + 1) as usize;
+        self.pools.get(number).cloned().unwrap_or_else(|| ThreadPool::of(&self.reactor))
+    }
+
+    /// [Watches](Ledger::watch) it; it may be cancelled later, or has a timeout.
+    pub(crate) fn watch_some<T: 'static>(&self, what: &'static str, deferred: Deferred<T>) -> Deferred<()> {
+        let mut deferred = match self.below(6) {
+            0 => deferred.add_timeout(self.soon(), &self.reactor),
+            _ => deferred,
+        };
+        if self.below(3) == 0 {
+            self.handles.borrow_mut().push(deferred.cancel_handle());
+        }
+        self.ledger.watch(what, deferred)
+    }
+
+    fn submit(&self) -> Deferred<()> {
+        let pool = self.pool();
+        let job = || job(&self.ledger, self.fork());
+        match self.below(8) {
+            0 => {
+                // The result goes through a Remote, as if there were no loop.
+                let remote = pool.submit(job());
+                self.watch_some("remote job", inline_callbacks(remote))
+            }
+            1 => {
+                let (room, job) = (pool.room(), job());
+                self.watch_some("job with room", room.add_callback(move |()| pool.defer_to_thread_with(job)))
+            }
+            2 => {
+                // The job's thread fires it, if it ever gets there.
+                let (deferred, resolver) = self.reactor.remote();
+                let random = self.fork();
+                pool.call_in_thread(move || {
+                    let mut random = random;
+                    crate::jobs::pause(&mut random);
+                    resolver.callback(());
+                    Ok(())
+                });
+                self.watch_some("fired by a job", deferred)
+            }
+            _ => self.watch_some("job", pool.defer_to_thread_with(job())),
+        }
+    }
+
+    /// A job that feeds a queue, and a coroutine that empties it.
+    fn feed(&self) -> Deferred<()> {
+        let limit = (self.below(2) == 0).then(|| 1 + self.below(3) as usize);
+        let (queue, sender) = self.reactor.remote_queue(limit);
+        let (ledger, count) = (self.ledger.clone(), self.below(20));
+        self.pool().call_in_thread(move || {
+            for _ in 0..count {
+                // Refused when the loop has ended.
+                if sender.send_blocking(ledger.token("sent")).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        let token = self.ledger.token("coroutine");
+        let got = inline_callbacks(async move {
+            let _token = token;
+            while queue.get().await.is_ok() {}
+            Ok(())
+        });
+        self.watch_some("consumer", got)
+    }
+
+    fn connect(self: &Rc<Self>) -> Deferred<()> {
+        let address = self.addresses[self.below(2) as usize];
+        let timeout = Duration::from_micros(u64::from(self.below(20_000)));
+        let connected = connect_tcp(&self.reactor, address, timeout, Peer::new(self, true));
+        let ledger = self.ledger.clone();
+        let closed = connected.add_callback(move |transport| ledger.watch("closed", transport.closed()));
+        self.watch_some("connection", closed)
+    }
+
+    fn several(&self) -> Deferred<()> {
+        let jobs = (0..self.below(6)).map(|_| self.submit()).collect::<Vec<_>>();
+        match self.below(3) {
+            0 => self.watch_some("gather", gather(jobs).map_err(Failure::from)),
+            1 => self.watch_some("gather_cancelling", gather_cancelling(jobs).map_err(Failure::from)),
+            _ => self.watch_some("race", race(jobs).map_err(Failure::from)),
+        }
+    }
+
+    fn stop_pool(&self) -> Deferred<()> {
+        let pool = self.pool();
+        let backlog = if self.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
+        let stopped = match self.below(3) {
+            0 => pool.stop(),
+            1 => pool.stop_by(backlog),
+            _ => pool.stop_within(backlog, self.soon()),
+        };
+        self.watch_some("stop of a pool", stopped)
+    }
+
+    fn coroutine(self: &Rc<Self>) -> Deferred<()> {
+        let (actor, token) = (self.clone(), self.ledger.token("coroutine"));
+        let runs = inline_callbacks(async move {
+            let _token = token;
+            for _ in 0..actor.below(5) {
+                actor.submit().await?;
+                actor.reactor.sleep(actor.soon()).await?;
+                actor.act();
+            }
+            Ok(())
+        });
+        self.watch_some("coroutine's end", runs)
+    }
+
+    /// Does one thing, and perhaps more later.
+    pub(crate) fn act(self: &Rc<Self>) {
+        if *self.budget.borrow() == 0 {
+            return;
+        }
+        *self.budget.borrow_mut() -= 1;
+        match self.below(64) {
+            0..12 => drop(self.submit()),
+            12..20 => drop(self.connect()),
+            20..24 => drop(self.several()),
+            24..28 => drop(self.feed()),
+            28..32 => drop(self.coroutine()),
+            32..36 => {
+                let handle = {
+                    let mut handles = self.handles.borrow_mut();
+                    let number = self.below(handles.len() as u32 + 1) as usize;
+                    (number < handles.len()).then(|| handles.swap_remove(number))
+                };
+                if let Some(handle) = handle {
+                    handle.cancel();
+                }
+            }
+            36 => self.pool().adjust_pool_size(self.below(3) as usize, self.below(5) as usize),
+            37 if self.below(4) == 0 => drop(self.stop_pool()),
+            38 => {
+                // From another thread, which may come too late.
+                let handle = self.reactor.handle();
+                let (token, late) = (self.ledger.token("call from a thread"), self.below(2) == 0);
+                self.pool().call_in_thread(move || {
+                    if late {
+                        std::thread::sleep(Duration::from_micros(300));
+                    }
+                    let _ = handle.call_from_thread(move || drop(token));
+                    Ok(())
+                });
+            }
+            39 => {
+                let asks = self.reactor.handle();
+                let asked = self.pool().defer_to_thread(move || {
+                    asks.blocking_call_from_thread_timeout(Duration::from_millis(2), || Ok::<_, Failure>(7))
+                });
+                drop(self.watch_some("job that asks the loop", asked));
+            }
+            40 => drop(self.watch_some("sleep", self.reactor.sleep(self.soon()))),
+            _ => {}
+        }
+        for _ in 0..self.below(4) {
+            let actor = self.clone();
+            let _ = self.reactor.call_later(self.soon(), move || actor.act());
+        }
+    }
+
+    /// Ends the loop, in one way or another.
+    pub(crate) fn end(self: &Rc<Self>, port: &Port, may_wait: bool) {
+        let stops = self.reactor.clone();
+        let stop = move || stops.stop();
+        match self.below(4) {
+            0 => {
+                let down = port.shut_down(Duration::from_micros(u64::from(self.below(5000))));
+                drop(self.ledger.watch("shut_down", down).add_callback(move |()| Ok(stop())));
+            }
+            1 => {
+                port.stop_listening();
+                stop();
+            }
+            2 if may_wait => {
+                let stopped = self.pools[0].stop_within(Backlog::Run, self.soon());
+                drop(self.ledger.watch("stop", stopped).add_callback(move |()| Ok(stop())));
+            }
+            _ => stop(),
+        }
+        self.handles.borrow_mut().clear();
+    }
+}

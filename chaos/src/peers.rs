@@ -1,0 +1,251 @@
+//! What talks over sockets: protocols of the loops, and threads with plain sockets, which know no manners.
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use deferred_smol::Failure;
+use deferred_smol::net::{ConnectionLost, Producer, Protocol, Transport};
+use fastrand::Rng;
+use socket2::SockRef;
+
+use crate::actor::Actor;
+use crate::jobs;
+use crate::ledger::{Ledger, Token, panics};
+
+const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
+/// More than a connection receives is not answered.
+const ENOUGH: usize = 1 << 20;
+
+/// One end of a connection. What it does is drawn at each callback.
+pub(crate) struct Peer {
+    actor: Rc<Actor>,
+    random: Rng,
+    token: Token,
+    /// Whoever begins says something in the beginning.
+    begins: bool,
+    received: usize,
+    made: u32,
+    lost: u32,
+}
+
+impl Peer {
+    pub(crate) fn new(actor: &Rc<Actor>, begins: bool) -> Peer {
+        let (random, token) = (actor.fork(), actor.ledger.token("protocol"));
+        Peer { actor: actor.clone(), random, token, begins, received: 0, made: 0, lost: 0 }
+    }
+
+    /// Whether a callback may come now.
+    fn called(&self, what: &str) {
+        if self.made != 1 || self.lost != 0 {
+            self.actor.ledger.problem(format!("{what} after {} connection_made, {} connection_lost", self.made, self.lost));
+        }
+    }
+
+    /// Anything that can be done with a connection.
+    fn act(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let millis = Duration::from_micros(self.random.u64(..3000));
+        match self.random.u8(..48) {
+            0 => return Err(Failure::msg("chaos")),
+            1 => panics(),
+            2 => transport.abort(),
+            3 | 4 => transport.lose_connection(),
+            5 => (0..self.random.u32(..64)).for_each(|_| transport.write(&PIECE)),
+            6 => {
+                transport.pause_producing();
+                let resumed = transport.clone();
+                transport.reactor().call_later(millis, move || resumed.resume_producing());
+            }
+            7 => transport.pause_producing(),
+            8 => transport.resume_producing(),
+            9 => transport.set_idle_timeout(self.random.bool().then_some(millis)),
+            10 => transport.set_timeout(self.random.bool().then_some(millis)),
+            11 => transport.reset_timeout(),
+            12 => transport.set_close_timeout(millis),
+            13 => transport.set_write_limit(self.random.usize(..1 << 20)),
+            14 => transport.set_high_water(self.random.usize(..1 << 18)),
+            15 => transport.register_producer(Pieces::new(&self.actor, transport, false)),
+            16 => transport.register_pull_producer(Pieces::new(&self.actor, transport, true)),
+            17 => transport.unregister_producer(),
+            18 => drop(self.actor.ledger.watch("drained", transport.drained())),
+            19 => drop(self.actor.ledger.watch("closed", transport.closed())),
+            20 => drop(self.actor.watch_some("drained or cancelled", transport.drained())),
+            21..27 => {
+                // The answer is worked out in a thread.
+                let answers = transport.clone();
+                let job = jobs::job(&self.actor.ledger, self.random.fork());
+                let job = self.actor.pool().defer_to_thread_with(job);
+                drop(self.actor.watch_some("answer", job).add_callback(move |()| Ok(answers.write(&PIECE[..100]))));
+            }
+            27 => self.actor.act(),
+            _ => transport.write(&PIECE[..self.random.usize(1..1000)]),
+        }
+        Ok(())
+    }
+}
+
+impl Protocol for Peer {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.made += 1;
+        if self.made != 1 || self.lost != 0 {
+            self.called("connection_made");
+        }
+        if self.begins {
+            transport.write(&PIECE[..self.random.usize(1..100)]);
+        }
+        if self.random.bool() { self.act(transport) } else { Ok(()) }
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.called("data_received");
+        self.received += data.len();
+        if self.received > ENOUGH {
+            transport.lose_connection();
+            return Ok(());
+        }
+        self.act(transport)
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.called("read_connection_lost");
+        match self.random.u8(..4) {
+            0 => self.act(transport), // and goes on writing
+            _ => Ok(transport.lose_connection()),
+        }
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.called("reading_resumed");
+        if self.random.u8(..8) == 0 { self.act(transport) } else { Ok(()) }
+    }
+
+    fn connection_lost(&mut self, _: &ConnectionLost) {
+        self.called("connection_lost");
+        self.lost += 1;
+        self.actor.ledger.lost.fetch_add(1, Ordering::Relaxed);
+        match self.random.u8(..16) {
+            0 => panics(),
+            1 => self.actor.act(),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // One whose connection never came to be hears of nothing.
+        if self.made != self.lost {
+            let Peer { made, lost, .. } = self;
+            self.actor.ledger.problem(format!("a protocol was told {made} connection_made and {lost} connection_lost"));
+        }
+        let _ = &self.token;
+    }
+}
+
+/// Writes pieces, or a piece when it is asked.
+struct Pieces {
+    actor: Rc<Actor>,
+    transport: Transport,
+    pulls: bool,
+    left: Cell<u32>,
+    stopped: Cell<bool>,
+}
+
+impl Pieces {
+    fn new(actor: &Rc<Actor>, transport: &Transport, pulls: bool) -> Pieces {
+        let left = Cell::new(actor.below(40));
+        Pieces { actor: actor.clone(), transport: transport.clone(), pulls, left, stopped: Cell::new(false) }
+    }
+}
+
+impl Producer for Pieces {
+    fn pause_producing(&self) {
+        if self.actor.below(50) == 0 {
+            panics();
+        }
+    }
+
+    fn resume_producing(&self) {
+        if self.stopped.get() {
+            self.actor.ledger.problem("a producer that was stopped is resumed");
+        }
+        match self.left.get() {
+            0 => self.transport.unregister_producer(),
+            left => {
+                self.left.set(left - 1);
+                self.transport.write(&PIECE);
+            }
+        }
+        if !self.pulls && self.actor.below(50) == 0 {
+            panics();
+        }
+    }
+
+    fn stop_producing(&self) {
+        if self.stopped.replace(true) {
+            self.actor.ledger.problem("a producer is stopped twice");
+        }
+    }
+}
+
+/// A peer that is no protocol of ours, and behaves badly.
+pub(crate) fn rude(ledger: &Arc<Ledger>, addresses: [SocketAddr; 2], mut random: Rng) {
+    let _token = ledger.token("rude peer");
+    for _ in 0..random.u32(1..4) {
+        thread::sleep(Duration::from_micros(random.u64(..2000)));
+        // A loop that has ended refuses, and resets.
+        let Ok(mut stream) = TcpStream::connect_timeout(&addresses[random.usize(..2)], Duration::from_secs(5)) else {
+            continue;
+        };
+        let _ = stream.set_read_timeout(Some(Duration::from_micros(random.u64(1..3000))));
+        let _ = stream.set_write_timeout(Some(Duration::from_micros(random.u64(1..3000))));
+        let mut buffer = [0; 4096];
+        match random.u8(..8) {
+            0 => {} // nothing, and away
+            1 => {
+                let _ = stream.write_all(b"reset");
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            2 => {
+                let _ = stream.write_all(b"half");
+                let _ = stream.shutdown(Shutdown::Write);
+                while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
+            }
+            3 => {
+                // Floods, and never reads.
+                for _ in 0..64 {
+                    if stream.write_all(&PIECE).is_err() {
+                        break;
+                    }
+                }
+            }
+            4 => {
+                for _ in 0..20 {
+                    let _ = stream.write(b"d");
+                    jobs::pause(&mut random);
+                }
+            }
+            5 => {
+                let _ = stream.shutdown(Shutdown::Read);
+                let _ = stream.write_all(b"does not read");
+            }
+            6 => {
+                // Leaves unread what has come, which resets.
+                let _ = stream.write_all(b"unread");
+                thread::sleep(Duration::from_micros(random.u64(..2000)));
+            }
+            _ => {
+                for _ in 0..10 {
+                    if stream.write_all(b"ping").is_err() || !stream.read(&mut buffer).is_ok_and(|length| length > 0) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
