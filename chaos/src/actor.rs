@@ -1,6 +1,7 @@
 //! What a loop does: whatever its random numbers say, until it ends in one of several ways.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use deferred_smol::net::{Port, connect_tcp};
 use deferred_smol::{
     CancelHandle, Deferred, Failure, Reactor, gather, gather_cancelling, inline_callbacks, race,
 };
-use deferred_threadpool::{Backlog, ThreadPool};
+use deferred_threadpool::{Backlog, StopOverdue, ThreadPool};
 use fastrand::Rng;
 
 use crate::jobs::job;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Token};
 use crate::peers::Peer;
 
 pub(crate) struct Actor {
@@ -26,6 +27,8 @@ pub(crate) struct Actor {
     /// What may be cancelled.
     handles: RefCell<Vec<CancelHandle>>,
     budget: RefCell<u32>,
+    /// By pool, how many jobs of this loop are out.
+    out: RefCell<BTreeMap<usize, u32>>,
 }
 
 impl Actor {
@@ -38,7 +41,7 @@ impl Actor {
     ) -> Rc<Actor> {
         let (pools, budget) = (pools.to_vec(), RefCell::new(random.u32(10..200)));
         let (ledger, reactor, random) = (ledger.clone(), reactor.clone(), RefCell::new(random));
-        Rc::new(Actor { ledger, reactor, random, pools, addresses, handles: RefCell::default(), budget })
+        Rc::new(Actor { ledger, reactor, random, pools, addresses, handles: RefCell::default(), budget, out: RefCell::default() })
     }
 
     pub(crate) fn below(&self, limit: u32) -> u32 {
@@ -53,10 +56,38 @@ impl Actor {
         Duration::from_micros(u64::from(self.below(3000)))
     }
 
-    /// One of those that several loops use, or the reactor's own.
-    pub(crate) fn pool(&self) -> ThreadPool {
+    /// One of those that several loops use, or the reactor's own; and its number.
+    fn pool(&self) -> (usize, ThreadPool) {
         let number = self.below(self.pools.len() as u32 + 1) as usize;
-        self.pools.get(number).cloned().unwrap_or_else(|| ThreadPool::of(&self.reactor))
+        (number, self.pools.get(number).cloned().unwrap_or_else(|| ThreadPool::of(&self.reactor)))
+    }
+
+    /// A job whose Deferred fires before the pool's end does.
+    fn job_in(self: &Rc<Self>, number: usize, pool: &ThreadPool) -> Deferred<Token> {
+        *self.out.borrow_mut().entry(number).or_default() += 1;
+        let actor = self.clone();
+        pool.defer_to_thread_with(job(&self.ledger, self.fork())).add_both(move |result| {
+            *actor.out.borrow_mut().entry(number).or_default() -= 1;
+            result
+        })
+    }
+
+    pub(crate) fn job(self: &Rc<Self>) -> Deferred<Token> {
+        let (number, pool) = self.pool();
+        self.job_in(number, &pool)
+    }
+
+    /// The Deferred of this end of this pool comes behind those of all jobs.
+    fn ends_last(self: &Rc<Self>, number: usize, stopped: Deferred<()>) -> Deferred<()> {
+        let actor = self.clone();
+        stopped.add_both(move |stopped| {
+            let is_end = stopped.as_ref().err().is_none_or(|failure| failure.check::<StopOverdue>());
+            let out = actor.out.borrow().get(&number).copied().unwrap_or_default();
+            if is_end && out > 0 {
+                actor.ledger.problem(format!("a pool has ended, {stopped:?}, and {out} of its jobs have not fired"));
+            }
+            stopped
+        })
     }
 
     /// [Watches](Ledger::watch) it; it may be cancelled later, or has a timeout.
@@ -71,8 +102,8 @@ impl Actor {
         self.ledger.watch(what, deferred)
     }
 
-    fn submit(&self) -> Deferred<()> {
-        let pool = self.pool();
+    fn submit(self: &Rc<Self>) -> Deferred<()> {
+        let (number, pool) = self.pool();
         let job = || job(&self.ledger, self.fork());
         match self.below(8) {
             0 => {
@@ -96,7 +127,7 @@ impl Actor {
                 });
                 self.watch_some("fired by a job", deferred)
             }
-            _ => self.watch_some("job", pool.defer_to_thread_with(job())),
+            _ => self.watch_some("job", self.job_in(number, &pool)),
         }
     }
 
@@ -105,7 +136,7 @@ impl Actor {
         let limit = (self.below(2) == 0).then(|| 1 + self.below(3) as usize);
         let (queue, sender) = self.reactor.remote_queue(limit);
         let (ledger, count) = (self.ledger.clone(), self.below(20));
-        self.pool().call_in_thread(move || {
+        self.pool().1.call_in_thread(move || {
             for _ in 0..count {
                 // Refused when the loop has ended.
                 if sender.send_blocking(ledger.token("sent")).is_err() {
@@ -132,7 +163,7 @@ impl Actor {
         self.watch_some("connection", closed)
     }
 
-    fn several(&self) -> Deferred<()> {
+    fn several(self: &Rc<Self>) -> Deferred<()> {
         let jobs = (0..self.below(6)).map(|_| self.submit()).collect::<Vec<_>>();
         match self.below(3) {
             0 => self.watch_some("gather", gather(jobs).map_err(Failure::from)),
@@ -141,15 +172,15 @@ impl Actor {
         }
     }
 
-    fn stop_pool(&self) -> Deferred<()> {
-        let pool = self.pool();
+    fn stop_pool(self: &Rc<Self>) -> Deferred<()> {
+        let (number, pool) = self.pool();
         let backlog = if self.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
         let stopped = match self.below(3) {
             0 => pool.stop(),
             1 => pool.stop_by(backlog),
             _ => pool.stop_within(backlog, self.soon()),
         };
-        self.watch_some("stop of a pool", stopped)
+        self.watch_some("stop of a pool", self.ends_last(number, stopped))
     }
 
     fn coroutine(self: &Rc<Self>) -> Deferred<()> {
@@ -188,13 +219,13 @@ impl Actor {
                     handle.cancel();
                 }
             }
-            36 => self.pool().adjust_pool_size(self.below(3) as usize, self.below(5) as usize),
+            36 => self.pool().1.adjust_pool_size(self.below(3) as usize, self.below(5) as usize),
             37 if self.below(4) == 0 => drop(self.stop_pool()),
             38 => {
                 // From another thread, which may come too late.
                 let handle = self.reactor.handle();
                 let (token, late) = (self.ledger.token("call from a thread"), self.below(2) == 0);
-                self.pool().call_in_thread(move || {
+                self.pool().1.call_in_thread(move || {
                     if late {
                         std::thread::sleep(Duration::from_micros(300));
                     }
@@ -204,7 +235,7 @@ impl Actor {
             }
             39 => {
                 let asks = self.reactor.handle();
-                let asked = self.pool().defer_to_thread(move || {
+                let asked = self.pool().1.defer_to_thread(move || {
                     asks.blocking_call_from_thread_timeout(Duration::from_millis(2), || Ok::<_, Failure>(7))
                 });
                 drop(self.watch_some("job that asks the loop", asked));
@@ -233,7 +264,7 @@ impl Actor {
             }
             2 if may_wait => {
                 let stopped = self.pools[0].stop_within(Backlog::Run, self.soon());
-                drop(self.ledger.watch("stop", stopped).add_callback(move |()| Ok(stop())));
+                drop(self.ledger.watch("stop", self.ends_last(0, stopped)).add_callback(move |()| Ok(stop())));
             }
             _ => stop(),
         }

@@ -78,9 +78,7 @@ impl Peer {
             21..27 => {
                 // The answer is worked out in a thread.
                 let answers = transport.clone();
-                let job = jobs::job(&self.actor.ledger, self.random.fork());
-                let job = self.actor.pool().defer_to_thread_with(job);
-                drop(self.actor.watch_some("answer", job).add_callback(move |()| Ok(answers.write(&PIECE[..100]))));
+                drop(self.actor.watch_some("answer", self.actor.job()).add_callback(move |()| Ok(answers.write(&PIECE[..100]))));
             }
             27 => self.actor.act(),
             _ => transport.write(&PIECE[..self.random.usize(1..1000)]),
