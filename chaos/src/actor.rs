@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deferred_smol::net::{Port, connect_tcp};
-use deferred_smol::{
-    CancelHandle, Deferred, Failure, Reactor, gather, gather_cancelling, inline_callbacks, race,
-};
+use deferred_smol::{CancelHandle, Deferred, Failure, Reactor, gather, gather_cancelling, inline_callbacks, race};
 use deferred_threadpool::{Backlog, StopOverdue, ThreadPool};
 use fastrand::Rng;
 
@@ -41,7 +39,16 @@ impl Actor {
     ) -> Rc<Actor> {
         let (pools, budget) = (pools.to_vec(), RefCell::new(random.u32(10..200)));
         let (ledger, reactor, random) = (ledger.clone(), reactor.clone(), RefCell::new(random));
-        Rc::new(Actor { ledger, reactor, random, pools, addresses, handles: RefCell::default(), budget, out: RefCell::default() })
+        Rc::new(Actor {
+            ledger,
+            reactor,
+            random,
+            pools,
+            addresses,
+            handles: RefCell::default(),
+            budget,
+            out: RefCell::default(),
+        })
     }
 
     pub(crate) fn below(&self, limit: u32) -> u32 {
@@ -256,7 +263,13 @@ impl Actor {
         match self.below(4) {
             0 => {
                 let down = port.shut_down(Duration::from_micros(u64::from(self.below(5000))));
-                drop(self.ledger.watch("shut_down", down).add_callback(move |()| Ok(stop())));
+                let (ledger, port) = (self.ledger.clone(), port.clone());
+                drop(self.ledger.watch("shut_down", down).add_callback(move |()| {
+                    if !port.is_empty() {
+                        ledger.problem("a port is shut down, and has connections");
+                    }
+                    Ok(stop())
+                }));
             }
             1 => {
                 port.stop_listening();

@@ -10,7 +10,10 @@ use fastrand::Rng;
 use crate::ledger::{Ledger, Token, panics};
 
 /// Takes a while, or not, and ends in any way.
-pub(crate) fn job(ledger: &Arc<Ledger>, mut random: Rng) -> impl FnOnce(&Job<'_>) -> Result<Token, Failure> + Send + use<> {
+pub(crate) fn job(
+    ledger: &Arc<Ledger>,
+    mut random: Rng,
+) -> impl FnOnce(&Job<'_>) -> Result<Token, Failure> + Send + use<> {
     let captured = if random.u8(..20) == 0 { ledger.bomb("closure") } else { ledger.token("closure") };
     let ledger = ledger.clone();
     move |job| {

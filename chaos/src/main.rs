@@ -47,7 +47,8 @@ struct Options {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { rounds: None, time: Duration::from_secs(60), seed: fastrand::u64(..1 << 32), only: None };
+    let mut options =
+        Options { rounds: None, time: Duration::from_secs(60), seed: fastrand::u64(..1 << 32), only: None };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} wants a value"))?;
@@ -78,7 +79,9 @@ fn main() -> ExitCode {
     let (mut fired, mut lost) = (0, 0);
     for number in 0.. {
         if options.rounds.map_or(begun.elapsed() > options.time, |rounds| number == rounds) {
-            println!("{number} rounds, nothing wrong with any; {fired} Deferreds have fired, {lost} connections were lost");
+            println!(
+                "{number} rounds, nothing wrong with any; {fired} Deferreds have fired, {lost} connections were lost"
+            );
             break;
         }
         if number == FIRST {

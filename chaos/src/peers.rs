@@ -43,7 +43,9 @@ impl Peer {
     /// Whether a callback may come now.
     fn called(&self, what: &str) {
         if self.made != 1 || self.lost != 0 {
-            self.actor.ledger.problem(format!("{what} after {} connection_made, {} connection_lost", self.made, self.lost));
+            self.actor
+                .ledger
+                .problem(format!("{what} after {} connection_made, {} connection_lost", self.made, self.lost));
         }
     }
 
@@ -78,7 +80,11 @@ impl Peer {
             21..27 => {
                 // The answer is worked out in a thread.
                 let answers = transport.clone();
-                drop(self.actor.watch_some("answer", self.actor.job()).add_callback(move |()| Ok(answers.write(&PIECE[..100]))));
+                drop(
+                    self.actor
+                        .watch_some("answer", self.actor.job())
+                        .add_callback(move |()| Ok(answers.write(&PIECE[..100]))),
+                );
             }
             27 => self.actor.act(),
             _ => transport.write(&PIECE[..self.random.usize(1..1000)]),

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use deferred_smol::net::listen_on_tcp;
-use deferred_smol::{Reactor, ReactorHandle};
-use deferred_threadpool::{Builder, Stats, ThreadPool, order_completions, park};
+use deferred_smol::{Failure, Reactor, ReactorHandle};
+use deferred_threadpool::{Builder, PoolStopped, Stats, ThreadPool, order_completions, park};
 use fastrand::Rng;
 
 use crate::actor::Actor;
@@ -43,6 +43,10 @@ pub(crate) fn play(ledger: &Arc<Ledger>, seed: u64) {
     });
     for pool in &pools {
         pool.adjust_pool_size(0, 2); // whoever lowered it to none
+        let has_room = park::run_until(|_| pool.room());
+        if has_room.is_err_and(|failure| !failure.check::<PoolStopped>()) {
+            ledger.problem("a pool has no room");
+        }
         if park::run_until(|_| pool.stop()).is_err() {
             ledger.problem("a pool does not stop");
         }
@@ -100,9 +104,14 @@ fn a_loop(
         let port = port.expect("it can be watched");
         (0..begins).for_each(|_| actor.act());
         // Where results have an order, all wait for one whose pool was left without threads.
-        reactor.call_later(life, move || actor.end(&port, !ordered));
+        let ends = port.clone();
+        reactor.call_later(life, move || actor.end(&ends, !ordered));
+        Ok::<_, Failure>(port)
     };
-    deferred_smol::run(main);
+    let port = deferred_smol::run(main).expect("it serves");
+    if !port.is_empty() {
+        ledger.problem(format!("{} connections are left in a port whose loop has ended", port.len()));
+    }
 }
 
 /// Uses pools and loops from a thread without a loop.
@@ -127,7 +136,7 @@ fn outsider(ledger: &Arc<Ledger>, mut random: Rng, pools: &[ThreadPool], reactor
             }
             6 => {
                 let asks = &reactors[random.usize(..reactors.len())];
-                let _ = asks.blocking_call_from_thread_timeout(Duration::from_millis(1), || Ok::<_, deferred_smol::Failure>(1));
+                let _ = asks.blocking_call_from_thread_timeout(Duration::from_millis(1), || Ok::<_, Failure>(1));
             }
             _ if random.u8(..30) == 0 => reactors[random.usize(..reactors.len())].stop(),
             _ => pause(&mut random),
