@@ -268,7 +268,8 @@ impl Actor {
                     if !port.is_empty() {
                         ledger.problem("a port is shut down, and has connections");
                     }
-                    Ok(stop())
+                    let _: () = stop();
+                    Ok(())
                 }));
             }
             1 => {
@@ -277,7 +278,10 @@ impl Actor {
             }
             2 if may_wait => {
                 let stopped = self.pools[0].stop_within(Backlog::Run, self.soon());
-                drop(self.ledger.watch("stop", self.ends_last(0, stopped)).add_callback(move |()| Ok(stop())));
+                drop(self.ledger.watch("stop", self.ends_last(0, stopped)).add_callback(move |()| {
+                    let _: () = stop();
+                    Ok(())
+                }));
             }
             _ => stop(),
         }

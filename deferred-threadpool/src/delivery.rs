@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, RemoteResolver};
 
 use crate::error::StopOverdue;
 use crate::home::{Brought, List};
 use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_guarded, drop_refused, guarded};
+use crate::line::Waits;
 use crate::replay::Order;
 use crate::shelf::{self, Arrived, Out, Shelves, TakenOut, Waiting};
 use crate::sync::step;
@@ -66,28 +67,37 @@ pub(crate) fn order(reactor: &Reactor, seed: u64) {
 
 /// A Deferred of this reactor for the end of a pool, and what tells it.
 #[track_caller]
-pub(crate) fn ender(reactor: &Reactor) -> (Deferred<()>, Ender) {
+pub(crate) fn ender(reactor: &Reactor, workers: &Arc<Workers>) -> (Deferred<()>, Ender) {
     let (deferred, resolver) = reactor.remote();
-    (deferred, Ender { arrivals: Home::of(reactor).arrivals.clone(), resolver })
+    let arrivals = Home::of(reactor).arrivals.clone();
+    (deferred, Ender { arrivals, workers: Arc::downgrade(workers), resolver })
 }
 
 /// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
 pub(crate) struct Ender {
     arrivals: Arc<Arrivals>,
+    workers: Weak<Workers>,
     resolver: RemoteResolver<()>,
 }
 
+impl Waits for Ender {
+    fn is_cancelled(&self) -> bool {
+        self.resolver.is_cancelled()
+    }
+}
+
 impl Ender {
-    /// It is told behind the jobs of this reactor that have come home before.
+    /// No job of the pool is to come home any more that is not on its way: behind those of this reactor it is told.
     pub(crate) fn tell(self, ended: Result<(), StopOverdue>) {
-        self.arrivals.bring(Comes::Ended(self.resolver, ended));
+        let Ender { arrivals, workers, resolver } = self;
+        arrivals.bring(Comes::Ended(workers, resolver, ended));
     }
 }
 
 /// What comes to a reactor, one behind the other.
 enum Comes {
     Job(Key, Arrived),
-    Ended(RemoteResolver<()>, Result<(), StopOverdue>),
+    Ended(Weak<Workers>, RemoteResolver<()>, Result<(), StopOverdue>),
 }
 
 /// What the threads see of a reactor.
@@ -138,11 +148,11 @@ struct Home {
     waiting: RefCell<VecDeque<Comes>>,
     /// For tests.
     order: RefCell<Option<Order<Arrived>>>,
-    /// With it: the ends of pools that are told behind results that wait for their turn.
+    /// The ends of pools that are told behind jobs which are on their way.
     ends: RefCell<Vec<End>>,
 }
 
-/// The end of a pool, and the jobs of this reactor that came home before.
+/// The end of a pool, and its jobs of this reactor that have not been delivered.
 struct End {
     behind: BTreeSet<Key>,
     resolver: RemoteResolver<()>,
@@ -183,8 +193,8 @@ impl Home {
             let Some(comes) = self.waiting.borrow_mut().pop_front() else { break };
             let (key, arrived) = match comes {
                 Comes::Job(key, arrived) => (key, arrived),
-                Comes::Ended(resolver, ended) => {
-                    let behind = self.order.borrow().as_ref().map(Order::arrived).unwrap_or_default();
+                Comes::Ended(workers, resolver, ended) => {
+                    let behind = self.shelves.out_of(&workers);
                     self.ends.borrow_mut().push(End { behind, resolver, ended });
                     self.tell_ends(None);
                     continue;
@@ -205,6 +215,7 @@ impl Home {
         if let Some(shelf) = self.shelves.get(key) {
             shelf.deliver(reactor, key, arrived);
         }
+        self.tell_ends(Some(key));
     }
 
     /// The one whose turn it is, if results have an order and it is there. The next one is drawn in another turn, when the
@@ -213,7 +224,6 @@ impl Home {
         let drawn = self.order.borrow_mut().as_mut().and_then(Order::next);
         if let Some((key, arrived)) = drawn {
             self.deliver_one(reactor, key, arrived);
-            self.tell_ends(Some(key));
             self.post_draw();
         }
     }
@@ -222,6 +232,9 @@ impl Home {
     fn tell_ends(&self, gone: Option<Key>) {
         let told: Vec<End> = {
             let mut ends = self.ends.borrow_mut();
+            if ends.is_empty() {
+                return;
+            }
             if let Some(gone) = gone {
                 ends.iter_mut().for_each(|end| _ = end.behind.remove(&gone));
             }

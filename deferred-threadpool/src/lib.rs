@@ -42,6 +42,7 @@ mod elsewhere;
 mod error;
 mod home;
 mod job;
+mod line;
 mod pool;
 mod queue;
 mod replay;

@@ -316,7 +316,7 @@ impl ThreadPool {
         let cancels = backlog == Backlog::Cancel;
         match Reactor::current() {
             Some(reactor) => {
-                let (deferred, ender) = delivery::ender(&reactor);
+                let (deferred, ender) = delivery::ender(&reactor, &self.owner.workers);
                 self.owner.workers.stop(cancels, Some(ender));
                 deferred
             }
@@ -473,17 +473,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_give_up_waiting_for_room_leave_the_line() {
-        let pool = ThreadPool::builder().min_threads(0).max_threads(0).queue_limit(0).build();
+    fn those_who_give_up_waiting_leave_the_line() {
+        let pool = ThreadPool::builder().min_threads(0).max_threads(1).queue_limit(0).build();
+        let (ends, ended) = std::sync::mpsc::channel::<()>();
         let reactor = Reactor::new();
         let _entered = reactor.enter();
-        let stays = pool.room();
-        for _ in 0..10_000 {
-            let waits = pool.room();
-            waits.cancel();
-            drop(waits.add_errback(|_| Ok(())));
-        }
-        assert!(pool.owner.workers.line() < 200, "{}", pool.owner.workers.line());
-        assert!(!stays.is_ready());
+        let job = pool.defer_to_thread(move || Ok(ended.recv().unwrap_err()));
+        let lines = |wait: &dyn Fn() -> Deferred<()>| {
+            let stays = wait();
+            for _ in 0..10_000 {
+                let waits = wait();
+                waits.cancel();
+                drop(waits.add_errback(|_| Ok(())));
+            }
+            assert!(!stays.is_ready());
+            pool.owner.workers.lines()
+        };
+        let (room, _) = lines(&|| pool.room());
+        let (_, enders) = lines(&|| pool.stop());
+        assert!(room < 200 && enders < 200, "{room} wait for room, {enders} for the end");
+        drop(ends);
+        drop(job.add_both(|_| Ok(())));
     }
 }

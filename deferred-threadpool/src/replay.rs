@@ -1,6 +1,6 @@
 //! Completions in an order that a seed draws, so that a race of a user's callbacks can be found and replayed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use deferred_core::Reactor;
 
@@ -109,11 +109,6 @@ impl<X> Order<X> {
         let thing = self.arrived.remove(&key)?;
         self.is_gone(key);
         Some((key, thing))
-    }
-
-    /// Those that wait for their turn.
-    pub(crate) fn arrived(&self) -> BTreeSet<Key> {
-        self.arrived.keys().copied().collect()
     }
 
     /// What waits for its turn.

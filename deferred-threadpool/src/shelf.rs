@@ -2,11 +2,11 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use deferred_core::{Failure, Reactor, Resolver};
 
@@ -61,6 +61,13 @@ impl Shelves {
         self.all.borrow().get(key.shelf as usize).cloned()
     }
 
+    /// Those whose jobs are this pool's.
+    pub(crate) fn out_of(&self, workers: &Weak<Workers>) -> BTreeSet<Key> {
+        let mut keys = BTreeSet::new();
+        self.all.borrow().iter().zip(0..).for_each(|(shelf, number)| shelf.out_of(workers, number, &mut keys));
+        keys
+    }
+
     /// Everybody, in the order in which their jobs were given. Nobody stays.
     pub(crate) fn take_all(&self) -> Vec<TakenOut> {
         let shelves = self.all.take();
@@ -107,6 +114,9 @@ pub(crate) trait AnyShelf {
 
     /// He waits no more.
     fn take_out(&self, key: Key) -> Option<TakenOut>;
+
+    /// Adds those whose jobs are this pool's, on the shelf with this number.
+    fn out_of(&self, workers: &Weak<Workers>, shelf: u32, keys: &mut BTreeSet<Key>);
 
     /// All of them, each with its number.
     fn take_all(&self) -> Vec<(u64, TakenOut)>;
@@ -164,6 +174,15 @@ impl<T: 'static> AnyShelf for Shelf<T> {
     fn take_out(&self, key: Key) -> Option<TakenOut> {
         let Waiting { resolver, out } = self.take(key)?;
         Some(TakenOut { out, resolver: Box::new(resolver) })
+    }
+
+    fn out_of(&self, workers: &Weak<Workers>, shelf: u32, keys: &mut BTreeSet<Key>) {
+        for (place, number) in self.places.borrow().all.iter().zip(0..) {
+            let waiting = place.waiting.as_ref();
+            if waiting.is_some_and(|(_, waiting)| Arc::as_ptr(&waiting.out.workers) == workers.as_ptr()) {
+                keys.insert(Key { shelf, place: number, round: place.round });
+            }
+        }
     }
 
     fn take_all(&self) -> Vec<(u64, TakenOut)> {

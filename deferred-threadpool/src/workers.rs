@@ -21,13 +21,11 @@ use crate::crew::{Crew, Sleeper, Summons};
 use crate::delivery::Ender;
 use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
 use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded, guarded};
+use crate::line::Line;
 use crate::queue::Queue;
 use crate::stats::{Counts, RunningJob, Stats};
 use crate::stuck::{self, Stuck, StuckPool};
 use crate::sync::{Mutex, MutexGuard, current, step};
-
-/// The least length of the line for room at which it is swept.
-const SWEEP: usize = 64;
 
 pub(crate) struct Workers {
     pub(crate) config: Config,
@@ -48,17 +46,11 @@ struct State {
     /// Whether somebody looks whether the pool is stuck.
     watched: bool,
     /// Who waits for a place in the queue.
-    room: VecDeque<RemoteResolver<Told>>,
-    /// When it has become that long, those who wait no more are taken out.
-    sweep: usize,
+    room: Line<RemoteResolver<Told>>,
     /// Who was told that there is one, and may come for it.
     told: usize,
     /// Who waits for the end of the last thread.
-    enders: Vec<Ender>,
-    /// Who has waited past a deadline.
-    overdue: Vec<(Ender, StopOverdue)>,
-    /// How many calls have taken jobs out that will not run, and have not sent all of them home. No end is told before.
-    sending: usize,
+    enders: Line<Ender>,
 }
 
 /// A thread's place among the others.
@@ -107,8 +99,8 @@ struct Later {
     summons: Option<Summons>,
     /// They have a place in the queue.
     room: Vec<Asked>,
-    /// The last thread has ended, or they have waited too long.
-    enders: Vec<(Ender, Result<(), StopOverdue>)>,
+    /// The last thread has ended.
+    enders: VecDeque<Ender>,
     /// Somebody is to look whether the pool is stuck.
     watch: bool,
 }
@@ -125,8 +117,8 @@ impl State {
     #[inline]
     fn room(&mut self, limit: usize) -> Vec<Asked> {
         let mut room = Vec::new();
-        while !self.room.is_empty() && self.told < self.places(limit) {
-            let Some(resolver) = self.room.pop_front() else { break };
+        while self.told < self.places(limit) {
+            let Some(resolver) = self.room.pop() else { break };
             let is_told = !resolver.is_cancelled();
             self.told += usize::from(is_told);
             room.push(Asked { resolver, is_told });
@@ -134,28 +126,9 @@ impl State {
         room
     }
 
-    /// Those who wait for room no more, once they may be the half.
-    fn sweep(&mut self) -> VecDeque<RemoteResolver<Told>> {
-        if self.room.len() < self.sweep {
-            return VecDeque::new();
-        }
-        let (gone, waiting) = mem::take(&mut self.room).into_iter().partition(RemoteResolver::is_cancelled);
-        self.room = waiting;
-        self.sweep = SWEEP.max(self.room.len() * 2);
-        gone
-    }
-
     /// Who is to be told of the end, now.
-    fn ended(&mut self) -> Vec<(Ender, Result<(), StopOverdue>)> {
-        if self.sending > 0 {
-            return Vec::new();
-        }
-        let overdue = mem::take(&mut self.overdue).into_iter().map(|(ender, overdue)| (ender, Err(overdue)));
-        let mut ended: Vec<_> = overdue.collect();
-        if self.stopped && self.crew.threads() == 0 {
-            ended.extend(mem::take(&mut self.enders).into_iter().map(|ender| (ender, Ok(()))));
-        }
-        ended
+    fn ended(&mut self) -> VecDeque<Ender> {
+        if self.stopped && self.crew.threads() == 0 { self.enders.take() } else { VecDeque::new() }
     }
 
     /// Jobs wait, each thread is busy, and nobody looks on. From now on somebody does.
@@ -168,9 +141,8 @@ impl State {
         std::iter::from_fn(|| self.queue.pop()).collect()
     }
 
-    /// What waits, and will never run, counts as cancelled. It is to be [sent home](Workers::send_home).
+    /// What waits, and will never run, counts as cancelled. It is to be [sent home](send_home).
     fn cancel_queue(&mut self) -> Vec<Entry> {
-        self.sending += 1;
         let gone = self.take_queue();
         self.counts.cancelled += gone.len() as u64;
         gone
@@ -192,12 +164,9 @@ impl Workers {
             started: 0,
             stopped: false,
             watched: false,
-            room: VecDeque::new(),
-            sweep: SWEEP,
+            room: Line::new(),
             told: 0,
-            enders: Vec::new(),
-            overdue: Vec::new(),
-            sending: 0,
+            enders: Line::new(),
         };
         Arc::new(Workers { config, state: Mutex::new(state), waiting: AtomicUsize::new(0) })
     }
@@ -285,7 +254,7 @@ impl Workers {
         if let Some(summons) = later.summons {
             self.answer(summons);
         }
-        later.enders.into_iter().for_each(|(ender, ended)| ender.tell(ended));
+        later.enders.into_iter().for_each(|ender| ender.tell(Ok(())));
         for Asked { resolver, .. } in later.room.into_iter().filter(|asked| asked.is_told) {
             resolver.callback(Told { workers: Arc::downgrade(self) });
         }
@@ -318,17 +287,17 @@ impl Workers {
             drop(state);
             return resolver.errback(PoolStopped::default());
         }
-        state.room.push_back(resolver);
+        let gone = state.room.push(resolver);
         let room = state.room(self.config.queue_limit);
-        let gone = state.sweep();
         drop(state);
         drop(gone); // which tells their reactors
         self.see_to(Later { room, ..Later::default() });
     }
 
     #[cfg(all(test, not(loom)))]
-    pub(crate) fn line(&self) -> usize {
-        self.lock().room.len()
+    pub(crate) fn lines(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.room.len(), state.enders.len())
     }
 
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
@@ -336,14 +305,14 @@ impl Workers {
         let told = state.crew.adjust(min, max);
         let waiting = state.queue.len();
         let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
-        let gone = (state.stopped && max == 0).then(|| state.cancel_queue());
+        let gone = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };
         later.room = state.room(self.config.queue_limit);
         later.enders = state.ended();
         later.watch = state.is_unwatched();
         drop(state);
         told.iter().for_each(|sleeper| sleeper.unpark());
         self.see_to(later);
-        self.send_home(gone, stopped, || ());
+        send_home(gone, stopped);
     }
 
     /// No more jobs. Those that wait are run, or cancelled; then each thread ends, and `ender` is told.
@@ -351,17 +320,18 @@ impl Workers {
         let mut state = self.lock();
         state.stopped = true;
         // With a maximum of 0 nobody would ever run them.
-        let gone = (cancels || state.crew.max() == 0).then(|| state.cancel_queue());
+        let gone = if cancels || state.crew.max() == 0 { state.cancel_queue() } else { Vec::new() };
         self.note_waiting(&state);
-        let room = mem::take(&mut state.room);
+        let room = state.room.take();
         let sleepers = state.crew.wake_all();
-        state.enders.extend(ender);
+        let given_up = ender.map(|ender| state.enders.push(ender));
         let later = Later { enders: state.ended(), ..Later::default() };
         drop(state);
         sleepers.iter().for_each(|sleeper| sleeper.unpark());
         room.into_iter().for_each(|resolver| resolver.errback(PoolStopped::default()));
         self.see_to(later);
-        self.send_home(gone, stopped, || ());
+        send_home(gone, stopped);
+        drop(given_up); // which tells their reactors
     }
 
     /// The deadline of a stop has passed: what waits is cancelled, what runs is given up.
@@ -370,32 +340,15 @@ impl Workers {
         let gone = state.cancel_queue();
         let overdue = StopOverdue { running: state.running() };
         let owners = state.give_up(|_| true);
-        let enders = mem::take(&mut state.enders);
-        state.overdue.extend(enders.into_iter().map(|ender| (ender, overdue.clone())));
+        let enders = state.enders.take();
         drop(state);
-        self.send_home(Some(gone), stopped, || {
-            for (owner, key) in owners {
-                let why = "its pool was stopped, and it ran on past the deadline; let a long job look at \
-                               `Job::is_cancelled`";
-                guarded(|| owner.give_up(key, Abandoned::because(why).into()));
-            }
-        });
-    }
-
-    /// Sends jobs home that were taken out and will not run, then what `more` does; and tells the end that was held up by
-    /// that.
-    fn send_home(self: &Arc<Self>, jobs: Option<Vec<Entry>>, why: impl Fn() -> Failure, more: impl FnOnce()) {
-        let Some(jobs) = jobs else { return };
-        for job in jobs {
-            step();
-            guarded(|| job.refuse(why()));
+        send_home(gone, stopped);
+        for (owner, key) in owners {
+            let why =
+                "its pool was stopped, and it ran on past the deadline; let a long job look at `Job::is_cancelled`";
+            guarded(|| owner.give_up(key, Abandoned::because(why).into()));
         }
-        more();
-        let mut state = self.lock();
-        state.sending -= 1;
-        let enders = state.ended();
-        drop(state);
-        self.see_to(Later { enders, ..Later::default() });
+        enders.into_iter().for_each(|ender| ender.tell(Err(overdue.clone())));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -424,11 +377,8 @@ impl Workers {
         let mut state = self.lock();
         let waiting = state.queue.len();
         let instead = state.crew.start_failed(waiting);
-        let refused = (state.crew.threads() == 0).then(|| {
-            state.sending += 1;
-            state.take_queue()
-        });
-        state.counts.refused += refused.as_ref().map_or(0, Vec::len) as u64;
+        let refused = if state.crew.threads() == 0 { state.take_queue() } else { Vec::new() };
+        state.counts.refused += refused.len() as u64;
         self.note_waiting(&state);
         let later = Later { room: state.room(self.config.queue_limit), enders: state.ended(), ..Later::default() };
         drop(state);
@@ -437,7 +387,7 @@ impl Workers {
         }
         self.see_to(later);
         let why = NoThread::new(error);
-        self.send_home(refused, || why.clone().into(), || ());
+        send_home(refused, || why.clone().into());
     }
 
     /// What a thread of the pool does.
@@ -620,6 +570,14 @@ impl State {
 fn take_home(slip: Slip, task: Box<dyn Task>) {
     step();
     guarded(|| slip.owner.take_home(slip.key, task));
+}
+
+/// Jobs that were taken out, and will not run.
+fn send_home(jobs: Vec<Entry>, why: impl Fn() -> Failure) {
+    for job in jobs {
+        step();
+        guarded(|| job.refuse(why()));
+    }
 }
 
 /// Why a job will not run.
