@@ -2,8 +2,9 @@
 //! current-thread runtime, and Twisted where it can be had.
 //!
 //! Each server is a process on the first processor; the clients are this one, on the second. All are there from the start,
-//! and are asked in turn.
+//! and are asked in turn. Then a quiet client asks, beside others that flood.
 
+mod flood;
 mod load;
 mod servers;
 
@@ -30,6 +31,8 @@ pub(crate) use servers::run_one;
 const OURS: [&str; 2] = ["Protocol", "coroutines"];
 const PEERS: [&str; 3] = ["smol", "tokio", TWISTED];
 const TWISTED: &str = "Twisted";
+/// [`OURS`] with a watchdog, which tells its longest turn in the end.
+const WATCHED: &str = "Protocol, watched";
 const CONNECTIONS: [usize; 2] = [100, 1000];
 /// For what a connection weighs.
 const MANY: usize = 9000;
@@ -47,6 +50,10 @@ impl Server {
         BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
         Ok(Server { name, process, address: ([127, 0, 0, 1], port).into() })
+    }
+
+    fn start_ours(name: &'static str) -> Result<Server, Box<dyn Error>> {
+        Server::start(name, Command::new(env::current_exe()?).args(["--echo-server", name]))
     }
 
     /// Its memory, where the system says so.
@@ -76,10 +83,9 @@ impl Drop for Server {
 
 /// All that there are.
 fn start_all(effort: Effort) -> Result<Vec<Server>, Box<dyn Error>> {
-    let this = env::current_exe()?;
     let mut servers = Vec::new();
     for name in OURS.into_iter().chain(PEERS).filter(|name| *name != TWISTED) {
-        servers.push(Server::start(name, Command::new(&this).args(["--echo-server", name]))?);
+        servers.push(Server::start_ours(name)?);
     }
     match twisted::python(effort) {
         Ok(python) => {
@@ -158,7 +164,8 @@ fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub(crate) fn group() -> Group {
     let times = CONNECTIONS.map(|connections| pairs().map(move |(ours, peer)| time_row(ours, peer, connections)));
     let memory = pairs().map(|(ours, peer)| memory_row(ours, peer));
-    Group { rows: times.into_iter().flatten().chain(memory).collect(), measure: run }
+    let floods = pairs().map(|(ours, peer)| flood::row(ours, peer)).chain([flood::TURN.to_owned()]);
+    Group { rows: times.into_iter().flatten().chain(memory).chain(floods).collect(), measure: run }
 }
 
 fn run(effort: Effort) -> Records {
@@ -185,6 +192,7 @@ fn run(effort: Effort) -> Records {
             records.push(Record::once(memory_row(ours, peer), "MB", mine.clone(), Some(theirs.clone())));
         }
     }
+    records.extend(flood::run(&servers, pairs(), effort)?);
     Ok(records)
 }
 

@@ -8,11 +8,12 @@ use std::process;
 use std::thread;
 
 use deferred_smol::net::{Protocol, Transport, listen_tcp};
-use deferred_smol::{Failure, inline_callbacks, run};
+use deferred_smol::{Failure, Watchdog, inline_callbacks, run};
 use smol::LocalExecutor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 
+use super::WATCHED;
 use crate::sample::Cores;
 
 const ANY: &str = "127.0.0.1:0";
@@ -21,8 +22,11 @@ const BUFFER: usize = 4096;
 /// Runs the server with this name until the process ends.
 pub(crate) fn run_one(name: &str) -> Result<(), Box<dyn Error>> {
     Cores::Two.pin_this();
+    if name == WATCHED {
+        return watched();
+    }
     thread::spawn(|| {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        await_end();
         process::exit(0)
     });
     match name {
@@ -32,6 +36,11 @@ pub(crate) fn run_one(name: &str) -> Result<(), Box<dyn Error>> {
         "tokio" => plain_tokio(),
         _ => Err("there is no such server".into()),
     }
+}
+
+/// The end of the standard input.
+fn await_end() {
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
 }
 
 fn tell(address: SocketAddr) {
@@ -49,6 +58,26 @@ impl Protocol for Echo {
 
 fn with_protocol() -> Result<(), Box<dyn Error>> {
     run(|reactor| {
+        let port = listen_tcp(reactor, ANY, |_| Echo)?;
+        port.local_address().into_iter().for_each(tell);
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(())
+}
+
+/// Tells the microseconds of its longest turn in the end.
+fn watched() -> Result<(), Box<dyn Error>> {
+    run(|reactor| {
+        let times = Watchdog::new().hook(|_| ()).start(reactor)?;
+        let (ended, resolver) = reactor.remote();
+        thread::spawn(move || {
+            await_end();
+            resolver.callback(());
+        });
+        drop(ended.add_callback(move |()| -> Result<(), Failure> {
+            println!("{}", times.turns().max().as_micros());
+            process::exit(0)
+        }));
         let port = listen_tcp(reactor, ANY, |_| Echo)?;
         port.local_address().into_iter().for_each(tell);
         Ok::<_, io::Error>(())
