@@ -65,7 +65,7 @@ impl Reactor {
     ) -> (DeferredQueue<T, E>, RemoteSender<T, E>) {
         assert!(limit != Some(0), "with a limit of 0 nothing could ever be sent");
         let queue = DeferredQueue::<T, E>::typed(None, None);
-        let way = Way { pending: VecDeque::new(), inside: 0, posted: false, ended: false, closed: false };
+        let way = Way { pending: VecDeque::new(), inside: 0, calls: 0, ended: false, closed: false };
         let shared =
             Arc::new(Shared { way: Mutex::new(way), room: Condvar::new(), limit: limit.unwrap_or(usize::MAX) });
         queue.set_feeder(shared.clone());
@@ -110,8 +110,9 @@ struct Way<T> {
     pending: VecDeque<T>,
     /// How many are on the way or in the queue.
     inside: usize,
-    /// A call is posted that takes them out. There are none pending without one.
-    posted: bool,
+    /// How many calls are posted that take them out. There are none pending without one, whenever a getter is told: it may
+    /// turn the loop, and wait for them.
+    calls: usize,
     /// The senders are gone, or have closed it.
     ended: bool,
     /// The queue is closed, or nobody can get from it any more.
@@ -212,13 +213,13 @@ impl<T: Send + 'static, E: Fault> Ends<T, E> {
                 }
                 return Err(QueueOverflow::new(value, Overflow::Full));
             }
-            if way.posted {
+            if way.calls > 0 {
                 way.inside += 1;
                 way.pending.push_back(value);
                 return Ok(());
             }
             // Posted first: so a value that is pending is never without a call that takes it out.
-            way.posted = true;
+            way.calls += 1;
             drop(way);
             if !self.post() {
                 return Err(QueueOverflow::new(value, Overflow::Closed));
@@ -230,7 +231,8 @@ impl<T: Send + 'static, E: Fault> Ends<T, E> {
     fn end(&self) {
         let mut way = self.shared.way.lock();
         way.ended = true;
-        let post = !mem::replace(&mut way.posted, true);
+        let post = way.calls == 0;
+        way.calls += usize::from(post);
         drop(way);
         self.shared.room.notify_all();
         if post {
@@ -257,6 +259,7 @@ fn post<T: Send + 'static, E: Fault>(reactor: &ReactorHandle, key: u64, shared: 
 /// Moves values into the queue.
 fn take_out<T: Send + 'static, E: Fault>(reactor: &Reactor, handle: &ReactorHandle, key: u64, shared: &Arc<Shared<T>>) {
     let Some(queue) = reactor.look::<Fed<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
+    shared.way.lock().calls -= 1;
     for _ in 0..BATCH {
         // Closed here, or left with the reactor's handle and this one.
         if queue.is_closed() || queue.is_orphan(2) {
@@ -265,20 +268,22 @@ fn take_out<T: Send + 'static, E: Fault>(reactor: &Reactor, handle: &ReactorHand
         }
         let mut way = shared.way.lock();
         let Some(value) = way.pending.pop_front() else {
-            way.posted = false;
-            let ended = way.ended;
+            let ends = way.ended && way.calls == 0;
             drop(way);
-            if ended {
+            if ends {
                 drop(reactor.claim::<Fed<T, E>>(key));
             }
             return;
         };
+        let post_next = !way.pending.is_empty() && way.calls == 0;
+        way.calls += usize::from(post_next);
         drop(way);
+        if post_next && !post::<T, E>(handle, key, shared.clone()) {
+            shared.close();
+        }
         let _ = queue.put_sent(value); // refused only by a closed queue, which the next round sees
     }
-    if !post::<T, E>(handle, key, shared.clone()) {
-        shared.close();
-    }
+    // If there are more, a call is posted.
 }
 
 impl<T: Send + 'static, E: Fault> Drop for Ends<T, E> {

@@ -262,3 +262,34 @@ fn another_reactor_that_a_call_has_entered_and_kept_gets_none_of_the_values() {
     assert!(resolver.is_cancelled());
     drop(kept.take());
 }
+
+/// A dialog: a callback that turns the loop until somebody has answered.
+#[test]
+fn a_callback_that_turns_the_loop_gets_the_next_values() {
+    for sent_before in [1, 2, 300] {
+        let reactor = Reactor::new();
+        let (queue, sender) = reactor.remote_queue::<u32>(None);
+        let answers = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let (inner, turns, got) = (queue.clone(), reactor.clone(), answers.clone());
+        let sends = sender.clone();
+        let asks = queue.get().add_callback(move |first| {
+            if sent_before == 1 {
+                sends.send(1).unwrap();
+            }
+            let answer = inner.get();
+            for _ in 0..10 {
+                let _ = turn(&turns);
+            }
+            got.borrow_mut().extend([first, answer.try_take().expect("it is answered")?]);
+            Ok(())
+        });
+        (0..sent_before).for_each(|n| sender.send(n).unwrap());
+        while turn(&reactor) == Turn::Again {}
+        asks.try_take().unwrap().unwrap();
+        assert_eq!(*answers.borrow(), [0, 1]);
+        assert_eq!(drain(&queue), (2..sent_before).collect::<Vec<_>>());
+        drop(sender);
+        while turn(&reactor) == Turn::Again {}
+        assert!(queue.is_closed());
+    }
+}
