@@ -103,8 +103,14 @@ impl Builder {
     }
 
     /// What the threads are called, with a number behind it: `deferred-pool` unless set.
+    ///
+    /// # Panics
+    ///
+    /// If the name has a NUL character, with which no thread could be started.
+    #[track_caller]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
+        assert!(!self.config.name.contains('\0'), "the name of a pool has no NUL character");
         self
     }
 

@@ -1,5 +1,6 @@
 //! Values, from who puts them to who gets them.
 
+use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::error::Error;
@@ -51,7 +52,8 @@ pub(crate) trait Feeder {
     fn count(&self, came: usize, went: usize);
 
     /// The queue takes nothing more: it was closed, or nobody but the feeder has it any more and nobody waits for a value.
-    fn ended(&self);
+    /// Gives what was on the way, to be dropped when everybody has been told.
+    fn ended(&self) -> Box<dyn Any>;
 }
 
 impl<T: 'static> DeferredQueue<T> {
@@ -237,9 +239,8 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     /// Calling it again does nothing.
     pub fn close(&self) {
         self.queue.closed.set(true);
-        if let Some(feeder) = self.queue.feeder.get() {
-            feeder.ended();
-        }
+        // Dropped last, since its destructors are the program's.
+        let _on_the_way = self.queue.feeder.get().map(|feeder| feeder.ended());
         while let Some(((), getter)) = self.queue.getters.first() {
             getter.fire(Err(closed()));
         }

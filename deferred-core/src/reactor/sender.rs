@@ -1,5 +1,6 @@
 //! Values from other threads, into a queue of the loop.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
@@ -72,7 +73,6 @@ impl Reactor {
         let fed = Fed { queue: queue.clone(), shared: shared.clone() };
         let key = self.keep(fed, None);
         if key.is_none() {
-            shared.close();
             queue.close();
         }
         let ends = Ends { shared, reactor: self.handle(), key, at: Location::caller(), feeds: PhantomData };
@@ -127,24 +127,25 @@ struct Fed<T: 'static, E: Fault> {
 
 impl<T: 'static, E: Fault> Drop for Fed<T, E> {
     fn drop(&mut self) {
-        self.shared.close();
+        let _on_the_way = self.shared.close();
         self.queue.close();
     }
 }
 
 impl<T> Shared<T> {
-    /// Nothing is sent from now on. What was on the way is dropped.
-    fn close(&self) {
+    /// Nothing is sent from now on. Gives what was on the way: its destructors are the program's, and run when everybody has
+    /// been told.
+    fn close(&self) -> VecDeque<T> {
         let mut way = self.way.lock();
         way.closed = true;
-        let dropped = mem::take(&mut way.pending);
+        let on_the_way = mem::take(&mut way.pending);
         drop(way);
         self.room.notify_all();
-        drop(dropped); // code of the user, and so behind the lock
+        on_the_way
     }
 }
 
-impl<T> Feeder for Arc<Shared<T>> {
+impl<T: 'static> Feeder for Arc<Shared<T>> {
     /// Those that were sent were counted before.
     fn count(&self, came: usize, went: usize) {
         let mut way = self.way.lock();
@@ -157,8 +158,8 @@ impl<T> Feeder for Arc<Shared<T>> {
     }
 
     /// Whoever waits for room would wait for ever.
-    fn ended(&self) {
-        self.close();
+    fn ended(&self) -> Box<dyn Any> {
+        Box::new(self.close())
     }
 }
 

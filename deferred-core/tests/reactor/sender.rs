@@ -1,5 +1,6 @@
 //! Values from other threads, into a queue of the loop.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -291,5 +292,29 @@ fn a_callback_that_turns_the_loop_gets_the_next_values() {
         drop(sender);
         while turn(&reactor) == Turn::Again {}
         assert!(queue.is_closed());
+    }
+}
+
+#[test]
+fn values_that_panic_when_they_are_dropped_keep_no_getter_waiting() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("the destructor of what was on the way");
+        }
+    }
+    for closes in [|queue: &DeferredQueue<Bomb>, _| queue.close(), |_: &DeferredQueue<Bomb>, reactor| drop(reactor)] {
+        let reactor = Reactor::new();
+        let (queue, sender) = reactor.remote_queue::<Bomb>(None);
+        let getters = [queue.get(), queue.get()];
+        sender.send(Bomb).unwrap_or_else(|_| panic!("it is open"));
+        let _ = catch_unwind(AssertUnwindSafe(|| closes(&queue, reactor)));
+        for getter in getters {
+            assert!(getter.try_take().unwrap().err().unwrap().check::<Cancelled>());
+        }
+        assert!(sender.send(Bomb).is_err_and(|refused| {
+            std::mem::forget(refused.into_inner());
+            true
+        }));
     }
 }

@@ -100,6 +100,12 @@ fn a_job_without_a_thread_to_run_it_fails() {
 }
 
 #[test]
+#[should_panic(expected = "the name of a pool has no NUL character")]
+fn a_name_with_which_no_thread_can_be_started_is_refused() {
+    let _ = ThreadPool::builder().name("a\0b");
+}
+
+#[test]
 fn a_raised_maximum_serves_those_who_wait_at_once() {
     let pool = ThreadPool::new(0);
     let barrier = Arc::new(Barrier::new(3));
