@@ -70,9 +70,6 @@ impl<E: Fault> Permits<E> {
     /// Takes permits for the first in line, if there are enough for him.
     #[inline]
     fn serve(self: &Rc<Self>) -> Option<Firing> {
-        if self.free.get() == 0 {
-            return None;
-        }
         let (count, resolver) = self.waiters.first_if(|count| *count <= self.free.get())?;
         Some(resolver.source.firing(Ok(self.take(count))))
     }

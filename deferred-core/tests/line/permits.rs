@@ -257,3 +257,18 @@ fn none_is_free_at_once_unless_somebody_waits() {
     held.release();
     assert_eq!((seen(&mut waits), seen(&mut behind)), ("()".into(), "()".into()));
 }
+
+#[test]
+fn whoever_wants_none_waits_only_for_those_before_him() {
+    let semaphore = DeferredSemaphore::new(1);
+    let held = semaphore.try_acquire(1).unwrap();
+    let (first, none, mut second) = (semaphore.acquire(), semaphore.acquire_many(0), semaphore.acquire());
+    assert!(!none.is_ready(), "somebody is before him");
+    drop(held);
+    assert!(first.is_ready() && none.is_ready() && !second.is_ready());
+    // Also where the one before him gives up.
+    let (mut third, none) = (semaphore.acquire(), semaphore.acquire_many(0));
+    let ends = [second.cancel_handle(), third.cancel_handle()];
+    ends.iter().for_each(|end| end.cancel());
+    assert!(none.is_ready());
+}
