@@ -274,9 +274,10 @@ impl Home {
             let arrived = self.order.borrow_mut().as_mut().and_then(|order| order.is_gone(key));
             self.tell_ends(Some(key));
             self.post_draw();
-            // Behind all else: these drop what is the user's, and may panic.
-            out.workers.cancel(out.number);
-            drop((resolver, arrived));
+            // These drop what is the user's, and may panic, which is not the outcome of the cancel.
+            guarded(|| out.workers.cancel(out.number));
+            drop_guarded(arrived);
+            drop(resolver);
         }
     }
 }

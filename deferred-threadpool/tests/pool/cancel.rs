@@ -200,3 +200,28 @@ fn a_result_that_is_home_when_its_job_is_cancelled_is_not_taken_for_that_of_the_
     });
     assert_eq!(second.unwrap(), 2);
 }
+
+#[test]
+fn a_cancel_stays_a_cancel_whatever_the_destructor_of_the_job_does() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a destructor")); // past the panic hook, which would print
+        }
+    }
+    let pool = ThreadPool::new(1);
+    let results = all(|reactor| {
+        let (holding, release) = hold(&pool);
+        let job = |bomb| pool.defer_to_thread(move || Ok(drop(bomb)));
+        let cancelled = job(Bomb);
+        cancelled.cancel();
+        let late = job(Bomb).add_timeout(Duration::from_millis(1), reactor).add_both(move |result| {
+            release.send(())?;
+            result
+        });
+        vec![cancelled, late, holding]
+    });
+    assert!(results[0].as_ref().unwrap_err().check::<Cancelled>());
+    assert!(results[1].as_ref().unwrap_err().check::<TimedOut>());
+    assert_eq!(pool.stats().cancelled, 2);
+}
