@@ -9,13 +9,14 @@ use std::rc::Rc;
 
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Firing, Handle, Left};
-use crate::error::{Cancelled, Failure, Fault, Interrupt};
+use crate::error::{self, Cancelled, Failure, Fault, Interrupt};
 
 /// Calls `body` with a scope in which it may begin more work, and is done when all of that is: no child outlives it.
 ///
 /// When what `body` has returned is there, the children that still run are cancelled and waited for, and then the
 /// Deferred fires with what `body` had. The first error of a child, other than [`Cancelled`], cancels `body` and all other
-/// children, and is the error of the whole.
+/// children, and is the error of the whole. What else fails behind it, a child or `body`, is reported as unhandled, unless
+/// that is [`Cancelled`].
 ///
 /// Trio's nursery; Twisted has none.
 ///
@@ -59,6 +60,7 @@ fn scope_at<E: Fault, R: IntoDeferred<E>>(
     body: impl FnOnce(&Scope<E>) -> R,
 ) -> Deferred<R::Value, E> {
     let inside = Rc::new(Inside {
+        at,
         children: RefCell::default(),
         came: Cell::new(0),
         failed: Cell::new(None),
@@ -85,6 +87,8 @@ pub struct Scope<E: Fault = Failure> {
 }
 
 struct Inside<E: Fault> {
+    /// Where it was made.
+    at: &'static Location<'static>,
     children: RefCell<BTreeMap<u64, Handle>>,
     came: Cell<u64>,
     /// The first error of a child.
@@ -169,8 +173,13 @@ impl<E: Fault> Inside<E> {
         if matches!(error.interrupt(), Some(Interrupt::Cancelled(_))) {
             return;
         }
-        let first = self.failed.take().unwrap_or(error);
-        self.failed.set(Some(first));
+        match self.failed.take() {
+            None => self.failed.set(Some(error)),
+            Some(first) => {
+                self.failed.set(Some(first));
+                self.report(error);
+            }
+        }
         if self.phase.get() == Phase::Open {
             self.phase.set(Phase::Failed);
             self.cancel_body();
@@ -196,9 +205,20 @@ impl<E: Fault> Inside<E> {
     }
 
     fn outcome<T>(&self, result: Result<T, E>) -> Result<T, E> {
-        match self.failed.take() {
-            Some(error) => Err(error),
-            None => result,
+        match (self.failed.take(), result) {
+            (Some(first), Err(error)) => {
+                self.report(error);
+                Err(first)
+            }
+            (Some(first), Ok(_)) => Err(first),
+            (None, result) => result,
+        }
+    }
+
+    /// Nobody gets it: another one came first.
+    fn report(&self, error: E) {
+        if !matches!(error.interrupt(), Some(Interrupt::Cancelled(_))) {
+            error::report(&error, self.at, self.at);
         }
     }
 }

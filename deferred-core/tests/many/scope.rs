@@ -169,3 +169,23 @@ impl SucceedTyped for Deferred<u32, Interrupt> {
         Deferred::from(Ok(1))
     }
 }
+
+#[test]
+fn what_fails_behind_the_first_error_is_reported() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (first, fails_first) = Deferred::<u32>::new();
+    let (second, fails_second) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    let (body, fails_last) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    let done = scope(|scope| {
+        scope.add(first);
+        scope.add(second);
+        scope.add(cancellable(&log, "gives up", None));
+        body
+    });
+    fails_first.errback(App(1));
+    fails_second.errback(App(2));
+    fails_last.errback(App(3));
+    assert_eq!(log.take(), ["cancels gives up", "unhandled App(2)", "unhandled App(3)"]);
+    assert_eq!(taken(done), "App(1)");
+}
