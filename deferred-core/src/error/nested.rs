@@ -2,10 +2,12 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 
 use super::failure::Held;
@@ -77,6 +79,8 @@ fn first_inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a FirstError<F
 /// The error of the library's in it: one of its own, or the one that all of the errors inside it are.
 pub(super) fn interrupt_inside(failure: &Failure) -> Option<&Interrupt> {
     let (mut found, mut left, mut next) = (None::<&Interrupt>, Vec::new(), Some(failure));
+    // A shared failure stands in many places: looking into each again would double with each level.
+    let mut seen = BTreeSet::new();
     while let Some(failure) = next.take().or_else(|| left.pop()) {
         match failure.held() {
             Held::Interrupt(interrupt) => {
@@ -91,6 +95,9 @@ pub(super) fn interrupt_inside(failure: &Failure) -> Option<&Interrupt> {
                 } else {
                     let group = error.downcast_ref::<FailureGroup<Failure>>()?;
                     let (first, others) = group.errors().split_first()?;
+                    if !others.is_empty() && !seen.insert(ptr::from_ref(group)) {
+                        continue;
+                    }
                     next = Some(first);
                     left.extend(others.iter().rev());
                 }

@@ -1,6 +1,9 @@
 //! A million at once, and many inside each other.
 
-use deferred_core::{Cancelled, Deferred, Failure, Fault as _, at_most, deferred_list, gather, on_unhandled, race};
+use deferred_core::{
+    Cancelled, Deferred, Failure, FailureGroup, Fault as _, Interrupt, at_most, deferred_list, gather, on_unhandled,
+    race,
+};
 
 use crate::support::{Log, MANY, on_a_small_stack, taken};
 
@@ -136,4 +139,17 @@ fn an_error_of_many_members_inside_each_other_is_told_in_a_bounded_text() {
     assert!(failure.to_string().starts_with("all 3 failed: all 3 failed: "), "{failure}");
     assert!(failure.to_string().len() < 1000, "{failure}");
     assert!(failure.interrupt().is_some());
+}
+
+#[test]
+fn an_error_that_stands_in_a_group_twice_is_looked_at_once() {
+    let mut error = Failure::from(Cancelled::new());
+    // Twice as many paths with each.
+    for _ in 0..64 {
+        let shared = Deferred::<u32>::fail(error).share();
+        let twice = [shared.observe(), shared.observe()].map(|one| one.try_take().unwrap().unwrap_err());
+        error = FailureGroup::new(twice.into()).into();
+    }
+    assert!(matches!(error.interrupt(), Some(Interrupt::Cancelled(_))));
+    assert!(format!("{error}").len() < 10_000 && format!("{error:?}").len() < 10_000);
 }
