@@ -21,8 +21,8 @@ use smol::future::FutureExt;
 ///
 /// # Cancellation
 ///
-/// Fires [`Cancelled`](deferred_core::Cancelled) at once, and drops `future` where it stands: here if it is suspended, else
-/// in its thread as soon as it suspends. The end of the reactor drops it too.
+/// Fires [`Cancelled`](deferred_core::Cancelled) at once. `future` is dropped where it stands, soon after, in a thread of
+/// smol's; one that is being polled, when it suspends. The end of the reactor drops it too.
 ///
 /// # Examples
 ///

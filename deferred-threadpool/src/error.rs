@@ -76,6 +76,12 @@ pub struct StopOverdue {
 
 impl fmt::Display for StopOverdue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.running.is_empty() {
+            return f.write_str(
+                "the pool was to stop, and a thread of it has not ended by the deadline, though it runs no job: what is \
+                 called at the end of a thread holds it up, a hook or the closing of a connection",
+            );
+        }
         write!(f, "the pool was to stop, and {} of its jobs run on past the deadline:", self.running.len())?;
         for job in &self.running {
             write!(f, " the one of {job};")?;

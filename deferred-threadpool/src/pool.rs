@@ -110,7 +110,8 @@ impl ThreadPool {
     /// # Cancellation
     ///
     /// While `f` waits for a thread: it never runs, and is dropped at once, which makes room for another. Later: `f` runs to
-    /// its end, unless it looks at [`Job::is_cancelled`], and what it returns is dropped in its thread. The Deferred fires
+    /// its end, unless it looks at [`Job::is_cancelled`], and what it returns is dropped in its thread, or on the reactor's if it
+    /// is on its way there. The Deferred fires
     /// [`Cancelled`](deferred_core::Cancelled) at once in either case. A
     /// [timeout](deferred_core::Deferred::add_timeout) is such a cancel.
     ///
@@ -280,6 +281,7 @@ impl ThreadPool {
 
     /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred, of the current reactor,
     /// fires when the last one has, and the Deferreds of this reactor's jobs have fired. The reactor's thread does not wait.
+    /// The destructors of a thread's `thread_local!`s run behind that.
     ///
     /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Where no thread may run, since the maximum
     /// is 0, those that wait are cancelled.

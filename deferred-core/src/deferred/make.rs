@@ -120,7 +120,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Deferred fires when its resolver does.
     ///
     /// This is for what combines Deferreds. It is called at each cancel while the Deferred is not fired, and may be
-    /// called again from inside itself, since a Deferred that it cancels may have a callback that cancels this one.
+    /// called again from inside itself, since a Deferred that it cancels may have a callback that cancels this one. The cancels
+    /// of many that wait for each other in this way call each other, and use stack; those of [`gather`](crate::gather),
+    /// [`race`](crate::race) and the others of this crate do not.
     #[track_caller]
     pub fn with_forwarding_canceller(canceller: impl Fn(&Cancelled) + 'static) -> (Deferred<T, E>, Resolver<T, E>) {
         Self::forwarding_at(Location::caller(), canceller)

@@ -104,7 +104,10 @@ impl<P: Protocol> Connection<P> {
             if let Some(why) = inner.take_end() {
                 return Poll::Ready(Ok(why));
             }
-            self.send(context)?;
+            if let Err(why) = self.send(context) {
+                self.hear_the_rest(context)?;
+                return Poll::Ready(Ok(inner.take_end().unwrap_or(why)));
+            }
             if inner.is_to_finish() {
                 // It may be what a callback in there has asked for. From here on it is to be woken for what comes.
                 inner.dirty.set(false);
@@ -196,6 +199,16 @@ impl<P: Protocol> Connection<P> {
         // To be looked at again: there may be something to send, and to ask for.
         inner.dirty.set(true);
         result
+    }
+
+    /// Nothing more can be sent. A peer that has refused what was sent, and closed, may have said why before.
+    fn hear_the_rest(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
+        let inner = self.transport.inner.clone();
+        self.readable = true; // in any case
+        while self.readable && !self.ended && !inner.paused.get() && !self.transport.is_closing() {
+            self.receive(context)?;
+        }
+        Ok(())
     }
 
     /// Everything is sent: tells the peer, and waits a little for its end.

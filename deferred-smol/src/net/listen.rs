@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
@@ -279,7 +280,11 @@ impl State {
     fn start<P: Protocol>(self: &Rc<Self>, socket: Socket, factory: impl FnOnce() -> P) {
         let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
             Ok(protocol) => protocol,
-            Err(payload) => return drop(Deferred::<()>::fail(Panicked::new(payload))), // which tells it
+            // Which tells it, with the place where the program listens.
+            Err(payload) => {
+                let panicked = ready(Err(Panicked::new(payload).into()));
+                return drop(self.reactor.ensure_deferred_at::<()>(self.at, panicked));
+            }
         };
         if !self.listens.get() {
             return; // the factory has stopped it, and counts on that

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_smol::net::{Producer, Transport};
+use deferred_smol::net::{Producer, Transport, connect_tcp};
 use deferred_smol::{Deferred, Reactor, run_until};
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
@@ -342,4 +342,34 @@ fn the_time_in_which_reading_is_paused_is_not_silence() {
         },
     );
     assert_eq!(log, ["made", "data x", "lost: nothing has arrived for 200ms"]);
+}
+
+#[test]
+fn what_a_peer_says_before_it_refuses_the_rest_is_heard() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let refuses = thread::spawn(move || {
+        for stream in listener.incoming().take(5) {
+            let mut stream = stream.unwrap();
+            stream.read_exact(&mut [0; 1000]).unwrap();
+            stream.write_all(b"too much").unwrap();
+            // What is left unread makes it a reset.
+        }
+    });
+    for _ in 0..5 {
+        let log = Log::default();
+        let protocol = says(
+            &log,
+            |transport| {
+                transport.write(&[0; 8_000_000]);
+                Ok(())
+            },
+            |_, _| Ok(()),
+        );
+        run_until(|reactor| connect_tcp(reactor, address, LONG, protocol).add_callback(|transport| transport.closed()))
+            .unwrap();
+        let log = log.take();
+        assert_eq!(log[1], "data too much", "{log:?}");
+    }
+    refuses.join().unwrap();
 }

@@ -175,6 +175,7 @@ fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
     assert_eq!(echoed.unwrap(), b"and now?");
     assert_eq!(told.borrow().len(), 1);
     assert!(told.borrow()[0].contains("no protocol today"));
+    assert!(!told.borrow()[0].contains("src/net"), "where the program listens: {}", told.borrow()[0]);
 }
 
 #[test]

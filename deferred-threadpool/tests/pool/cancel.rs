@@ -212,7 +212,12 @@ fn a_cancel_stays_a_cancel_whatever_the_destructor_of_the_job_does() {
     let pool = ThreadPool::new(1);
     let results = all(|reactor| {
         let (holding, release) = hold(&pool);
-        let job = |bomb| pool.defer_to_thread(move || Ok(drop(bomb)));
+        let job = |bomb| {
+            pool.defer_to_thread(move || {
+                drop(bomb);
+                Ok(())
+            })
+        };
         let cancelled = job(Bomb);
         cancelled.cancel();
         let late = job(Bomb).add_timeout(Duration::from_millis(1), reactor).add_both(move |result| {

@@ -297,3 +297,19 @@ fn at_a_deadline_the_end_is_told_behind_what_it_cancels_and_gives_up() {
     assert!(!log[1].contains("resolver"), "nobody wrote one: {log:?}");
     assert!(log[2].starts_with("end: "), "{log:?}");
 }
+
+#[test]
+fn a_thread_that_is_held_up_at_its_end_is_overdue_too_and_the_error_says_so() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let hook = move || drop(released.lock().unwrap().recv());
+    let pool = ThreadPool::builder().max_threads(1).on_thread_end(hook).build();
+    let failure = park::run_until(|_| {
+        let pool = pool.clone();
+        pool.defer_to_thread(|| Ok(())).add_callback(move |()| pool.stop_within(Backlog::Run, Duration::from_millis(5)))
+    })
+    .unwrap_err();
+    assert_eq!(failure.downcast_ref::<StopOverdue>().unwrap().running.len(), 0);
+    assert!(failure.to_string().contains("a thread of it has not ended"), "{failure}");
+    drop(release);
+}
