@@ -3,6 +3,7 @@
 use std::any::type_name;
 use std::future::ready;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -28,6 +29,9 @@ pub(super) struct Connection<P: Protocol> {
     readable: bool,
     /// The system has no room for what is to be sent.
     blocked: bool,
+    /// Nothing here has woken it, and so perhaps the system. Where nobody but smol's own thread looks after sockets, as with a
+    /// `Clock`, smol may wake for one that it then calls not ready, again and again: so it is tried once.
+    woken: bool,
     /// The peer sends nothing more.
     ended: bool,
     over: bool,
@@ -57,6 +61,7 @@ pub(super) fn start<P: Protocol>(
         begun: false,
         readable: false,
         blocked: false,
+        woken: false,
         ended: false,
         over: false,
         at,
@@ -82,6 +87,7 @@ impl<P: Protocol> Future for Connection<P> {
         let this = self.get_mut();
         this.transport.inner.keep_waker(context.waker());
         this.transport.inner.polling.set(true);
+        this.woken = this.begun && !this.transport.inner.dirty.get();
         let why = this.look_after(context);
         this.transport.inner.polling.set(false);
         why.map(|why| {
@@ -138,13 +144,17 @@ impl<P: Protocol> Connection<P> {
     /// Sends what waits, as far as the system takes it.
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         let inner = &*self.transport.inner;
+        let mut tries = self.woken;
         loop {
             {
                 let socket = inner.socket.borrow();
                 let Some(socket) = &*socket else { return Ok(()) };
                 let mut outgoing = inner.outgoing.borrow_mut();
                 if !outgoing.is_empty() {
-                    if self.blocked && socket.poll_writable(context).map_err(ConnectionLost::Io)?.is_pending() {
+                    if self.blocked
+                        && socket.poll_writable(context).map_err(ConnectionLost::Io)?.is_pending()
+                        && !mem::take(&mut tries)
+                    {
                         return Ok(());
                     }
                     match outgoing.send(|data| socket.write(data)) {
@@ -175,7 +185,8 @@ impl<P: Protocol> Connection<P> {
         let read = {
             let socket = inner.socket.borrow();
             let Some(socket) = &*socket else { return Ok(()) };
-            if !self.readable && socket.poll_readable(context).map_err(ConnectionLost::Io)?.is_pending() {
+            let tries = mem::take(&mut self.woken);
+            if !self.readable && socket.poll_readable(context).map_err(ConnectionLost::Io)?.is_pending() && !tries {
                 return Ok(());
             }
             buffer = inner.buffers().for_reading();
@@ -234,7 +245,7 @@ impl<P: Protocol> Connection<P> {
         let socket = inner.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(ConnectionLost::Done) };
         for _ in 0..ROUNDS {
-            if socket.poll_readable(context).is_pending() {
+            if socket.poll_readable(context).is_pending() && !mem::take(&mut self.woken) {
                 return Poll::Pending;
             }
             let mut buffer = inner.buffers().for_reading();

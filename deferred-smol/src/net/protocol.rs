@@ -56,7 +56,8 @@ pub trait Protocol: 'static {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
 
     /// The peer will send nothing more, and may still read. Unless told otherwise this
-    /// [loses the connection](Transport::lose_connection), behind what is still to be sent.
+    /// [loses the connection](Transport::lose_connection), behind what is still to be sent. One that goes on is told of a peer
+    /// that has gone altogether at the next write.
     ///
     /// Twisted's `readConnectionLost`.
     ///

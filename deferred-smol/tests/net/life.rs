@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use deferred_smol::net::{Protocol, ProtocolFailed, Transport, connect_tcp};
-use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
+use deferred_smol::{Clock, Failure, Panicked, on_unhandled, run, run_until};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -481,4 +481,27 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
         assert!(!last.contains("NotConnected"), "round {round}: {last}");
         assert!(last.contains("ConnectionReset") || last.contains("BrokenPipe"), "round {round}: {last}");
     }
+}
+
+/// Nobody but smol's own thread looks after the sockets.
+#[test]
+fn a_clock_serves_connections_when_it_is_advanced() {
+    let clock = Clock::new();
+    let (port, address) = listen(&clock, |_| Echo);
+    let sent = pattern(3_000_000);
+    let expected = sent.clone();
+    let talks = client(address, move |mut stream| {
+        let reader = stream.try_clone().unwrap();
+        let reads = std::thread::spawn(move || read_all(reader));
+        stream.write_all(&sent).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        reads.join().unwrap()
+    });
+    let begun = std::time::Instant::now();
+    while !talks.is_finished() || !port.is_empty() {
+        assert!(begun.elapsed() < LONG, "nothing comes");
+        clock.advance(Duration::from_micros(1));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(talks.join().unwrap() == expected);
 }

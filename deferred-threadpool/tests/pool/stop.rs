@@ -302,7 +302,9 @@ fn at_a_deadline_the_end_is_told_behind_what_it_cancels_and_gives_up() {
 fn a_thread_that_is_held_up_at_its_end_is_overdue_too_and_the_error_says_so() {
     let (release, released) = mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
-    let hook = move || drop(released.lock().unwrap().recv());
+    let hook = move || {
+        let _ = released.lock().unwrap().recv();
+    };
     let pool = ThreadPool::builder().max_threads(1).on_thread_end(hook).build();
     let failure = park::run_until(|_| {
         let pool = pool.clone();
