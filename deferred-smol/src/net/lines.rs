@@ -78,16 +78,17 @@ pub trait LineProtocol: 'static {
 pub struct Lines<L> {
     protocol: L,
     max_length: usize,
-    /// Has arrived, and was not delivered.
+    /// What has arrived and was not delivered, behind so much that was.
     kept: Vec<u8>,
-    /// So much of it has no end of a line in it.
+    delivered: usize,
+    /// So much of what was not delivered has no end of a line in it.
     searched: usize,
 }
 
 impl<L: LineProtocol> Lines<L> {
     /// Lines of up to 16 KiB.
     pub fn new(protocol: L) -> Lines<L> {
-        Lines { protocol, max_length: MAX_LENGTH, kept: Vec::new(), searched: 0 }
+        Lines { protocol, max_length: MAX_LENGTH, kept: Vec::new(), delivered: 0, searched: 0 }
     }
 
     /// Lines of up to so many bytes, without their ends.
@@ -131,11 +132,17 @@ impl<L: LineProtocol> Lines<L> {
     fn go_on(&mut self, transport: &Transport) -> Result<(), Failure> {
         let mut kept = std::mem::take(&mut self.kept);
         let searched = std::mem::take(&mut self.searched);
-        let left = self.deliver(transport, &kept, searched)?.len();
-        kept.drain(..kept.len() - left);
-        // A capacity that one long line has left is not kept for ever.
-        if kept.is_empty() {
+        let before = std::mem::take(&mut self.delivered);
+        let left = self.deliver(transport, &kept[before..], searched)?.len();
+        let delivered = kept.len() - left;
+        if left == 0 {
+            // A capacity that one long line has left is not kept for ever.
             kept = Vec::new();
+        } else if delivered > left {
+            // Not at each line, of which there may be many, with a pause behind each.
+            kept.drain(..delivered);
+        } else {
+            self.delivered = delivered;
         }
         self.kept = kept;
         self.note_searched(transport);
@@ -143,7 +150,7 @@ impl<L: LineProtocol> Lines<L> {
     }
 
     fn note_searched(&mut self, transport: &Transport) {
-        self.searched = if transport.inner.paused.get() { 0 } else { self.kept.len() };
+        self.searched = if transport.inner.paused.get() { 0 } else { self.kept.len() - self.delivered };
     }
 }
 

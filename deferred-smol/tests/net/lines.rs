@@ -160,3 +160,30 @@ fn however_it_is_cut_the_lines_are_the_same() {
     .unwrap();
     assert!(*received.borrow() == lines);
 }
+
+#[test]
+fn many_lines_with_a_pause_behind_each_come_in_order() {
+    struct Pauses(Rc<RefCell<Vec<usize>>>);
+    impl LineProtocol for Pauses {
+        fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+            self.0.borrow_mut().push(std::str::from_utf8(line)?.parse()?);
+            transport.pause_producing();
+            let later = transport.clone();
+            transport.reactor().call_later(MS / 1000, move || later.resume_producing());
+            Ok(())
+        }
+    }
+    let got = Rc::<RefCell<Vec<usize>>>::default();
+    let lines = got.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Lines::new(Pauses(lines.clone())));
+        let talks = client(address, |mut stream| {
+            (0..3000).for_each(|number| writeln!(stream, "{number}").unwrap());
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).map(|_| drop(port))
+    })
+    .unwrap();
+    assert_eq!(*got.borrow(), (0..3000).collect::<Vec<_>>());
+}
