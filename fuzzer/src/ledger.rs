@@ -12,17 +12,40 @@ pub(crate) struct Ledger {
     /// By Deferred, how often it has ended.
     ended: RefCell<BTreeMap<u64, u32>>,
     problems: RefCell<Vec<String>>,
+    /// By queue: who has got which value, each by its number.
+    got: RefCell<BTreeMap<usize, BTreeMap<u64, u64>>>,
 }
 
 impl Ledger {
     pub(crate) fn value(self: &Rc<Self>) -> Value {
-        let number = self.next.replace(self.next.get() + 1);
+        let number = self.ticket();
         self.alive.borrow_mut().insert(number);
         Value { number, ledger: self.clone() }
     }
 
     pub(crate) fn problem(&self, text: impl Into<String>) {
         self.problems.borrow_mut().push(text.into());
+    }
+
+    /// The next in line, whatever the line.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    pub(crate) fn got(&self, queue: usize, ticket: u64, value: &Value) {
+        self.got.borrow_mut().entry(queue).or_default().insert(ticket, value.number);
+    }
+
+    /// Streams give values back.
+    pub(crate) fn has_no_order(&self, queue: usize) {
+        self.got.borrow_mut().entry(queue).or_default().insert(u64::MAX, 0);
+    }
+
+    /// Who came first, got what was put first.
+    fn unfair(&self) -> Option<String> {
+        let got = self.got.borrow();
+        let unfair = got.iter().find(|(_, got)| !got.contains_key(&u64::MAX) && !got.values().is_sorted());
+        unfair.map(|(queue, got)| format!("queue {queue} is not first-in first-out: {got:?}"))
     }
 
     pub(crate) fn made(&self, deferred: u64) {
@@ -44,6 +67,7 @@ impl Ledger {
     /// What is wrong; with `all`, also what has not ended and what lives.
     pub(crate) fn problems(&self, all: bool) -> Vec<String> {
         let mut problems = self.problems.take();
+        problems.extend(self.unfair());
         if all {
             let pending: Vec<_> =
                 self.ended.borrow().iter().filter(|(_, times)| **times == 0).map(|(n, _)| *n).collect();

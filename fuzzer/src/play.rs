@@ -347,8 +347,20 @@ impl World {
                 let put = self.queues[queue % 3].put_wait(self.ledger.value()).map(move |()| ledger.value());
                 self.put(*slot, self.low(), put);
             }
-            Op::Get(queue, slot) => self.put(*slot, self.low(), self.queues[queue % 3].get()),
-            Op::TryGet(queue) => drop(self.queues[queue % 3].try_get()),
+            Op::Get(queue, slot) => {
+                let (ledger, queue, ticket) = (self.ledger.clone(), queue % 3, self.ledger.ticket());
+                let got = self.queues[queue].get().map(move |value| {
+                    ledger.got(queue, ticket, &value);
+                    value
+                });
+                self.put(*slot, self.low(), got);
+            }
+            Op::TryGet(queue) => {
+                let (queue, ticket) = (queue % 3, self.ledger.ticket());
+                if let Some(value) = self.queues[queue].try_get() {
+                    self.ledger.got(queue, ticket, &value);
+                }
+            }
             Op::CloseQueue(queue) => self.queues[queue % 3].close(),
             _ => {}
         }
@@ -356,7 +368,10 @@ impl World {
 
     fn stream(self: &Rc<Self>, op: &Op) {
         match op {
-            Op::Stream(slot) => self.streams.put(*slot, self.queues[slot % 3].stream()),
+            Op::Stream(slot) => {
+                self.ledger.has_no_order(slot % 3);
+                self.streams.put(*slot, self.queues[slot % 3].stream());
+            }
             Op::PollStream(slot) => self.streams.with(*slot, |stream| {
                 drop(stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())));
             }),
