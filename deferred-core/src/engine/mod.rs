@@ -60,8 +60,8 @@ struct Bomb;
 impl Drop for Bomb {
     fn drop(&mut self) {
         eprintln!(
-            "deferred: a destructor, or a conversion from Interrupt, panicked where no callback can take the panic; \
-             aborting. Catch it inside that code."
+            "deferred: a destructor, a conversion from Interrupt or a waker of other code panicked where no callback \
+             can take the panic; aborting. Catch it inside that code."
         );
         std::process::abort();
     }
