@@ -8,7 +8,7 @@ use crate::support::{App, Log, seen, taken};
 fn an_open_gate_lets_in_and_a_closed_one_waits_for_what_is_inside() {
     let gate = Gate::new();
     let (first, second) = (gate.enter().unwrap(), gate.enter().unwrap());
-    assert_eq!(gate.count(), 2);
+    assert_eq!((gate.count(), gate.is_closed()), (2, false));
     let mut drained = gate.close();
     assert!(gate.is_closed());
     assert_eq!(gate.enter().unwrap_err(), GateClosed);

@@ -127,6 +127,18 @@ fn what_is_handed_over_is_never_free_in_between() {
 }
 
 #[test]
+fn a_semaphore_and_a_permit_tell_how_many_they_are_and_who_waits() {
+    let semaphore = DeferredSemaphore::new(5);
+    let held = semaphore.acquire_many(3).try_take().unwrap().unwrap();
+    assert_eq!((held.count(), semaphore.available(), semaphore.limit()), (3, 2, 5));
+    let waiting = [semaphore.acquire_many(3), semaphore.acquire()];
+    assert_eq!(semaphore.waiting(), 2);
+    held.release();
+    assert_eq!((semaphore.waiting(), semaphore.available(), semaphore.limit()), (0, 1, 5));
+    drop(waiting);
+}
+
+#[test]
 fn a_detached_permit_is_given_back_by_hand_and_no_more_than_that() {
     let semaphore = DeferredSemaphore::new(2);
     assert_eq!(semaphore.release(1), Err(NotHeld));

@@ -17,7 +17,7 @@ fn values_and_getters_meet_in_the_order_in_which_they_came() {
     for value in 1..=4 {
         queue.put(value).unwrap();
     }
-    assert_eq!(queue.len(), 2);
+    assert_eq!((queue.len(), queue.is_empty()), (2, false));
     let all: Vec<_> = [first, second, queue.get(), queue.get()].map(taken).into();
     assert_eq!(all, ["1", "2", "3", "4"]);
     assert!(queue.is_empty() && queue.try_get().is_none());

@@ -15,6 +15,7 @@ fn a_stream_gives_what_is_there_and_what_comes_until_the_end() {
     let queue = DeferredQueue::<u32>::new();
     queue.put(1).unwrap();
     let (mut stream, inner) = (queue.stream(), log.clone());
+    assert!(!stream.is_terminated());
     let done = inline_callbacks(async move {
         while let Some(value) = stream.next().await {
             inner.add(value.to_string());

@@ -58,6 +58,12 @@ fn a_cancel_goes_to_what_it_waits_for() {
 fn a_million_calls_need_no_stack_whether_they_wait_or_not() {
     let many = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     assert_eq!(taken(repeat_times(many, |_| Ok(()))), "()");
+    let done = fold(0..many, 0_u64, |sum, n| {
+        let (deferred, resolver) = Deferred::<u64>::new();
+        resolver.callback(sum + n);
+        deferred
+    });
+    assert_eq!(taken(done), (many * (many - 1) / 2).to_string());
     let waits = fold(0..many, 0_u64, |sum, n| {
         let (deferred, resolver) = Deferred::<u64>::new();
         drop(resolver); // fires after this call

@@ -14,7 +14,7 @@ fn observers_are_fired_in_the_order_in_which_they_came_and_later_ones_have_it_at
         let (deferred, resolver) = Deferred::<u32>::new();
         let shared = deferred.share();
         let waiting = ["a", "b", "c"].map(|name| log.watch(name, shared.observe()));
-        assert_eq!(shared.observers(), 3);
+        assert_eq!((shared.observers(), shared.is_ready()), (3, false));
         if fails {
             resolver.errback(App(1))
         } else {
@@ -111,6 +111,19 @@ fn an_error_that_nobody_observed_is_reported() {
     let shared = Deferred::<u32>::fail(App(2)).share();
     drop(shared.observe());
     assert_eq!(log.take(), ["unhandled App(2)"], "of the observer");
+    drop(shared);
+    assert!(log.take().is_empty());
+}
+
+#[test]
+fn an_error_that_an_observer_has_waited_for_is_his() {
+    let log = Log::new();
+    let _hook = unhandled_into(&log);
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let shared = deferred.share();
+    let observer = shared.observe();
+    resolver.errback(App(1));
+    assert_eq!(taken(observer), "App(1)");
     drop(shared);
     assert!(log.take().is_empty());
 }
