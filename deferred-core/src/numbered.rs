@@ -125,4 +125,19 @@ mod tests {
         assert!(!map.is_empty());
         assert!(numbered.into_entries().eq(map.into_values()));
     }
+
+    #[test]
+    fn after_a_removal_from_the_middle_at_most_half_are_holes() {
+        for pops in [0, 300] {
+            let mut numbered = Numbered::new();
+            (0..1000).for_each(|number| numbered.push(number, ()));
+            for number in 500..999 {
+                if number == 900 {
+                    (0..pops).for_each(|_| drop(numbered.pop()));
+                }
+                assert_eq!(numbered.remove(number), Some(()));
+                assert!(2 * numbered.holes <= numbered.places.len(), "{} of {}", numbered.holes, numbered.places.len());
+            }
+        }
+    }
 }

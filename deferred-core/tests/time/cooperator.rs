@@ -102,6 +102,29 @@ fn pauses_are_counted_and_the_last_one_to_end_lets_it_go_on() {
 }
 
 #[test]
+fn a_pause_that_ends_early_makes_no_step_of_its_own() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let cooperator = Cooperator::new(&clock);
+    let (first, resolver) = Deferred::<()>::new();
+    let (mut first, steps) = (Some(first), log.clone());
+    let task = cooperator.cooperate((0..2).map(move |n| {
+        steps.add(format!("a{n}"));
+        first.take().unwrap_or_else(|| Deferred::succeed(()))
+    }));
+    let _other = cooperator.cooperate(logging(&log, "b", 2));
+    let pause = || task.pause().and_then(|()| task.resume()).unwrap();
+    pause(); // before its turn comes
+    clock.advance(Duration::ZERO);
+    assert_eq!(log.take(), ["a0", "b0", "b1"]);
+    pause(); // while it waits
+    clock.advance(Duration::ZERO);
+    assert!(log.take().is_empty());
+    resolver.callback(());
+    clock.advance(Duration::ZERO);
+    assert_eq!(log.take(), ["a1"]);
+}
+
+#[test]
 fn a_pause_and_a_stop_from_inside_a_step() {
     let (clock, log) = (Clock::new(), Log::new());
     let cooperator = Cooperator::new(&clock);
@@ -148,6 +171,17 @@ fn stopping_cancels_what_it_waits_for_and_cancelling_a_coiterate_stops() {
     assert_eq!(taken(done), "Cancelled");
     assert!(resolver.is_cancelled());
     assert!(log.take().is_empty());
+}
+
+#[test]
+fn what_is_stopped_stays_so_if_what_it_waits_for_gives_a_value_nevertheless() {
+    let clock = Clock::new();
+    let (step, _resolver) = Deferred::<()>::with_canceller(|| Some(Ok(())));
+    let task = Cooperator::new(&clock).cooperate([step]);
+    clock.advance(Duration::ZERO);
+    task.stop().unwrap();
+    assert_eq!(task.stop(), Err(TaskFinished::Done));
+    assert!(clock.delayed_calls().is_empty());
 }
 
 #[test]

@@ -346,6 +346,19 @@ fn after_a_reset_that_comes_right_after_a_call_the_count_begins_anew() {
 }
 
 #[test]
+fn after_a_reset_that_comes_late_the_count_has_the_moments_before_it_too() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let seen = log.clone();
+    let call = LoopingCall::with_count(&clock, move |count| seen.add(count.to_string()));
+    let _done = call.start(secs(10));
+    let resets = call.clone();
+    let _before = clock.call_later(secs(5), move || resets.reset());
+    clock.advance(secs(25)); // both are due
+    clock.pump([secs(9), secs(1), secs(10)]);
+    assert_eq!(log.take(), ["1", "3", "1"]);
+}
+
+#[test]
 fn one_that_keeps_going_reports_each_error_and_goes_on_until_it_is_stopped() {
     let (clock, log) = (Clock::new(), Log::new());
     let _hook = crate::support::unhandled_into(&log);

@@ -40,7 +40,14 @@ fn the_jitter_leaves_out_a_part_at_random_and_the_same_one_with_the_same_seed() 
         let (moments, _) = moments(backoff(seed), 1000);
         moments.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
     };
-    assert!(waits(1).iter().all(|wait| (6.0 - 1e-6..=8.0 + 1e-6).contains(wait)), "{:?}", waits(1));
+    for seed in [0, 1, 2, 4242, u64::MAX] {
+        let waits = waits(seed);
+        assert!(waits.iter().all(|wait| (6.0 - 1e-6..=8.0 + 1e-6).contains(wait)), "{seed}: {waits:?}");
+        for part in [6.0, 6.5, 7.0, 7.5] {
+            let number = waits.iter().filter(|wait| (part..part + 0.5).contains(*wait)).count();
+            assert!((3..=25).contains(&number), "{seed}: {number} of {} from {part}", waits.len());
+        }
+    }
     assert_eq!(waits(1), waits(1));
     assert_ne!(waits(1), waits(3));
 }
