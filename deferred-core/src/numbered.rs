@@ -130,12 +130,12 @@ mod tests {
     fn after_a_removal_from_the_middle_at_most_half_are_holes() {
         for pops in [0, 300] {
             let mut numbered = Numbered::new();
-            (0..1000).for_each(|number| numbered.push(number, ()));
+            (0..1000).for_each(|number| numbered.push(number, number));
             for number in 500..999 {
                 if number == 900 {
-                    (0..pops).for_each(|_| drop(numbered.pop()));
+                    (0..pops).for_each(|number| assert_eq!(numbered.pop(), Some(number)));
                 }
-                assert_eq!(numbered.remove(number), Some(()));
+                assert_eq!(numbered.remove(number), Some(number));
                 assert!(2 * numbered.holes <= numbered.places.len(), "{} of {}", numbered.holes, numbered.places.len());
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{HOUR, Wakes, on_another_thread};
-use deferred_core::{Reactor, Turn};
+use deferred_core::{Clock, Reactor, Turn};
 
 #[test]
 fn a_sleeping_driver_is_woken_once_however_much_is_posted() {
@@ -30,6 +30,18 @@ fn an_earlier_timer_wakes_a_sleeping_driver_and_a_later_one_does_not() {
     reactor.call_later(HOUR, || ());
     assert_eq!(wakes.count(), 1);
     reactor.call_later(Duration::ZERO, || ());
+    assert_eq!(wakes.count(), 1);
+}
+
+#[test]
+fn a_timer_for_the_moment_slept_for_does_not_wake_the_driver() {
+    let clock = Clock::new();
+    let (wakes, waker) = Wakes::new();
+    clock.call_later(HOUR, || ());
+    assert_eq!(clock.turn(&waker), Turn::Sleep(Some(clock.now() + HOUR)));
+    clock.call_later(HOUR, || ());
+    assert_eq!(wakes.count(), 0);
+    clock.call_later(HOUR - Duration::from_nanos(1), || ());
     assert_eq!(wakes.count(), 1);
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::IntoFuture;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -70,6 +71,11 @@ fn a_batch_is_256_unless_set() {
     assert_eq!(count.load(Ordering::SeqCst), 256);
     assert_eq!(turn(&reactor), Turn::Sleep(None));
     assert_eq!(count.load(Ordering::SeqCst), 257);
+    assert_eq!(reactor.batch(), 256);
+    reactor.set_batch(7);
+    assert_eq!(reactor.batch(), 7);
+    reactor.set_batch(0);
+    assert_eq!(reactor.batch(), 1);
 }
 
 #[test]
@@ -199,6 +205,18 @@ fn a_call_that_panics_is_reported_with_its_place_and_the_loop_goes_on() {
     assert_eq!(log.take(), ["start", "timer"]);
     let want = ["at the start", "posted", "timer"].map(str::to_owned);
     assert_eq!(reports.take(), want.into_iter().zip(first..).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_call_as_posted_runs_at_once_and_is_reported_with_its_place() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let seen = reports.clone();
+    let _hook = on_unhandled(move |unhandled| seen.borrow_mut().push(unhandled.made_at()));
+    let (reactor, log, place) = (Reactor::new(), Log::default(), Location::caller());
+    reactor.call_as_posted(place, log.adds("called"));
+    assert_eq!(log.take(), ["called"]);
+    reactor.call_as_posted(place, || -> () { panic!("in the call") });
+    assert_eq!(reports.take(), [place]);
 }
 
 #[test]

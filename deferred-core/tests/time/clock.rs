@@ -1,9 +1,10 @@
 //! The clock of a test.
 
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
-use deferred_core::{Clock, Deferred, Phase, Reactor, SystemEvent};
+use deferred_core::{Clock, Deferred, Phase, Reactor, ReactorHandle, SystemEvent};
 
 use crate::secs;
 use crate::support::{App, Log, unhandled_into};
@@ -51,6 +52,51 @@ fn posted_calls_run_before_and_after_what_is_due() {
     clock.handle().call_from_thread(move || first.send("posted").unwrap()).unwrap();
     clock.advance(secs(1));
     assert_eq!(received.try_iter().collect::<Vec<_>>(), ["posted", "timer", "posted by the timer"]);
+}
+
+#[test]
+fn what_a_posted_call_posts_runs_in_the_same_advance_however_often() {
+    fn posts(left: u32, handle: &ReactorHandle, sender: mpsc::Sender<u32>) {
+        let again = handle.clone();
+        let call = move || {
+            sender.send(left).unwrap();
+            if left > 0 {
+                posts(left - 1, &again, sender);
+            }
+        };
+        handle.call_from_thread(call).unwrap();
+    }
+    let clock = Clock::new();
+    let (sender, received) = mpsc::channel();
+    posts(5, &clock.handle(), sender);
+    clock.advance(Duration::ZERO);
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), [5, 4, 3, 2, 1, 0]);
+}
+
+#[test]
+fn a_coroutine_that_a_call_wakes_runs_before_the_next_call_however_often_it_wakes_itself() {
+    let (clock, log) = (Clock::new(), Log::new());
+    let (sender, received) = futures::channel::oneshot::channel::<()>();
+    let lines = log.clone();
+    let coroutine = clock.ensure_deferred(async move {
+        received.await.unwrap();
+        for number in 0..3 {
+            lines.add(number.to_string());
+            let mut polled = false;
+            std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+        Ok(())
+    });
+    clock.call_later(secs(1), || sender.send(()).unwrap());
+    let lines = log.clone();
+    clock.call_later(secs(2), move || lines.add("next call"));
+    clock.advance(secs(3));
+    assert_eq!(log.take(), ["0", "1", "2", "next call"]);
+    assert!(coroutine.is_ready());
 }
 
 #[test]
