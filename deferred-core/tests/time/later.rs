@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use deferred_core::{Clock, Deferred, DelayedCall, Inactive, Reactor, inline_callbacks};
 
@@ -44,6 +45,15 @@ fn cancelling_takes_the_timer_back_or_goes_on_to_what_the_function_gave() {
     late.cancel();
     assert_eq!(taken(late), "Cancelled");
     assert!(resolver.is_cancelled());
+}
+
+#[test]
+fn a_delay_beyond_the_clock_lasts_for_decades() {
+    let clock = Clock::new();
+    let (never, _resolver) = Deferred::<()>::new();
+    let waits = [clock.sleep(Duration::MAX), never.add_timeout(Duration::MAX, &clock)];
+    clock.advance(secs(60 * 60 * 24 * 365 * 20));
+    assert_eq!(waits.map(taken), ["pending", "pending"]);
 }
 
 #[test]
