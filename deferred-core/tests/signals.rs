@@ -4,8 +4,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
-use std::{env, process};
+use std::{env, process, thread};
 
 use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Phase, Reactor, SystemEvent, park};
 
@@ -88,7 +89,7 @@ fn the_programs() {
             reactor.call_when_running(|| -> () {
                 println!("\nrunning");
                 loop {
-                    std::thread::park();
+                    thread::park();
                 }
             });
             never()
@@ -100,7 +101,7 @@ fn the_programs() {
             });
             println!("stopped");
             loop {
-                std::thread::park_timeout(Duration::from_secs(60));
+                thread::park_timeout(Duration::from_secs(60));
             }
         }
         "run" => {
@@ -118,6 +119,18 @@ fn the_programs() {
             drop(for_ever(&reactor));
             park::drive(&reactor).unwrap();
             unreachable!("it ends by the signal");
+        }
+        "two" => {
+            let (sender, first) = mpsc::channel();
+            thread::spawn(move || {
+                let runs = sender.clone();
+                park::run(|reactor| reactor.call_when_running(move || runs.send("it runs").unwrap()));
+                sender.send("it is over").unwrap();
+            });
+            assert_eq!(first.recv(), Ok("it runs"));
+            let code = park::react(for_ever);
+            println!("{}", first.recv_timeout(Duration::from_secs(60)).expect("it is stopped too"));
+            code
         }
         "cancelled" => park::react(|_| Deferred::<()>::fail(Interrupt::from(Cancelled::new()))),
         "done" => park::react(|reactor| reactor.sleep(Duration::ZERO)),
@@ -156,13 +169,22 @@ fn run_and_run_until_stop_through_the_shutdown_too_and_a_loop_that_is_driven_doe
 }
 
 #[test]
+fn each_loop_of_a_process_is_stopped() {
+    let mut program = Program::start("two");
+    program.says("running");
+    program.signal("-TERM");
+    program.says("it is over");
+    assert_eq!(program.end().0.code(), Some(0));
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_signal_that_was_ignored_when_the_process_began_stays_ignored() {
     let mut program = Program::start_by("trap '' INT; exec \"$@\"", "react");
     program.says("running");
     for _ in 0..3 {
         program.signal("-INT");
-        std::thread::sleep(Duration::from_millis(30));
+        thread::sleep(Duration::from_millis(30));
     }
     assert!(program.child.try_wait().unwrap().is_none(), "it goes on");
     program.signal("-TERM");
@@ -190,7 +212,7 @@ fn a_third_signal_ends_a_process_whose_loop_is_blocked() {
     // The handler runs once for signals that come close together.
     while program.child.try_wait().unwrap().is_none() {
         program.signal("-INT");
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(program.end().0.signal(), Some(2));
 }

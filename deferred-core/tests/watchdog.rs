@@ -241,6 +241,19 @@ fn what_a_deferred_resumes_counts_as_the_call_that_fires_it() {
 }
 
 #[test]
+fn it_knows_how_late_each_timer_was() {
+    let clock = Clock::new();
+    let times = Watchdog::new().start(&clock).unwrap();
+    let turns = clock.clone();
+    clock.call_later(Duration::from_secs(1), move || {
+        let _ = turns.turn(Waker::noop());
+    });
+    clock.call_later(Duration::from_secs(2), || ());
+    clock.advance(Duration::from_secs(5)); // the second one is due in the turn of the first
+    assert_eq!((times.lateness().count(), times.lateness().max()), (1, Duration::from_secs(3)));
+}
+
+#[test]
 fn a_clock_may_have_one_too() {
     // Nothing of it is watched, since it has no turns.
     let clock = Clock::new();

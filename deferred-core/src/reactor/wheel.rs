@@ -376,6 +376,29 @@ mod tests {
     }
 
     #[test]
+    fn one_who_sleeps_as_long_as_it_says_comes_for_many_of_one_slot_in_time_and_not_too_often() {
+        for magnitude in 0..62 {
+            for begins in [0, 1, 1 << magnitude, 0x0123_4567_89ab_cdef] {
+                let mut random = Random(1 + magnitude);
+                let mut both = Both { now: begins, ..Both::default() };
+                assert!(!both.pop(u64::MAX));
+                for _ in 0..3 * MANY {
+                    both.insert(begins + (1 << magnitude) + random.below(1 << magnitude));
+                }
+                let mut sleeps = 0;
+                while let Some(next) = both.wheel.next() {
+                    let first = both.map.first_key_value().unwrap().0.0;
+                    assert!(both.now < next && next <= first, "{} < {next} <= {first}", both.now);
+                    both.now = next;
+                    while both.pop(u64::MAX) {}
+                    sleeps += 1;
+                }
+                assert!(both.map.is_empty() && sleeps <= 3 * MANY + LEVELS, "{sleeps}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_taken_is_in_order() {
         let mut both = Both::default();
         let mut random = Random(7);

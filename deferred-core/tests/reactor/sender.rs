@@ -120,6 +120,23 @@ fn closing_the_sender_ends_the_queue_once_all_is_in_it() {
 }
 
 #[test]
+fn the_last_sender_ends_a_queue_into_which_nothing_is_on_the_way() {
+    for sends in [false, true] {
+        let reactor = Reactor::new();
+        let (queue, sender) = reactor.remote_queue::<u32>(None);
+        let got = queue.get();
+        if sends {
+            sender.send(1).unwrap();
+        }
+        let _ = turn(&reactor);
+        drop(sender);
+        let _ = turn(&reactor);
+        assert!(queue.is_closed());
+        assert_eq!(got.try_take().unwrap().is_ok(), sends);
+    }
+}
+
+#[test]
 fn closing_the_queue_refuses_what_is_sent_at_once_and_whoever_waits_for_room() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(1));

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use deferred_core::{Clock, Deferred, Phase, Reactor, ReactorHandle, SystemEvent};
+use deferred_core::{Clock, Deferred, Inactive, Phase, Reactor, ReactorHandle, SystemEvent};
 
 use crate::secs;
 use crate::support::{App, Log, unhandled_into};
@@ -17,6 +17,15 @@ fn time_stands_until_it_is_moved() {
     clock.pump([secs(1), secs(2)]);
     assert_eq!(clock.now() - begun, secs(3));
     assert!(clock.is_running());
+}
+
+#[test]
+fn it_has_started_when_it_is_made() {
+    let clock = Clock::new();
+    for phase in [Phase::Before, Phase::During, Phase::After] {
+        let late = clock.add_system_event_trigger(phase, SystemEvent::Startup, || -> () { unreachable!() });
+        assert_eq!(late.remove(), Err(Inactive::TooLate));
+    }
 }
 
 #[test]
