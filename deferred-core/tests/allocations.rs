@@ -445,7 +445,7 @@ fn those_that_were_cancelled_leave_nothing_behind() {
     let (source, _resolver) = Deferred::<u32>::new();
     let shared = source.share();
     let keeps = shared.observe();
-    let reactor = clock.clone();
+    let (reactor, coroutines) = (clock.clone(), clock.clone());
     let waits: [(&str, Waits); 8] = [
         ("Gate::close", Box::new(move || gate.close())),
         ("DeferredLock::acquire", Box::new(move || lock.acquire().map(drop))),
@@ -454,7 +454,7 @@ fn those_that_were_cancelled_leave_nothing_behind() {
         ("CooperativeTask::when_done", Box::new(move || task.when_done())),
         ("Shared::observe", Box::new(move || shared.observe().map(drop))),
         ("Reactor::sleep", Box::new(move || reactor.sleep(Duration::from_secs(60)))),
-        ("a coroutine", Box::new(|| inline_callbacks(std::future::pending()).map_err(|failure: Failure| failure))),
+        ("a coroutine", Box::new(move || coroutines.ensure_deferred(std::future::pending()))),
     ];
     for (name, wait) in waits {
         let round = || {

@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::future::IntoFuture;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
-use deferred_core::{CancelHandle, Cancelled, Deferred, Failure, Reactor, inline_callbacks};
+use deferred_core::{CancelHandle, Cancelled, Deferred, Failure, Reactor, Wait, inline_callbacks};
+use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{join, select_biased};
 
 use crate::support::{App, Log, cancellable, quietly, seen, shelf, taken, told, told_failure, unhandled_into};
@@ -79,6 +82,28 @@ fn a_cancel_that_comes_while_it_runs_is_delivered_where_it_waits_next() {
     resolver.callback(());
     assert_eq!(log.take(), ["ready 1", "cancels awaited"]);
     assert_eq!(taken(deferred), "Cancelled(from inside)");
+}
+
+#[test]
+fn a_cancel_that_comes_while_it_runs_may_be_handled_and_ends_a_wait_for_something_foreign() {
+    for foreign in [false, true] {
+        let reactor = Reactor::new();
+        let handle = Rc::new(RefCell::new(None::<CancelHandle>));
+        let mine = handle.clone();
+        let (first, resolver) = Deferred::<()>::new();
+        let (awaited, _resolver) = Deferred::<u32>::new();
+        let mut deferred = reactor.ensure_deferred(async move {
+            first.await?;
+            mine.borrow().as_ref().expect("set").cancel_with(&Cancelled::because("from inside"));
+            if foreign {
+                std::future::pending::<()>().await;
+            }
+            Ok(awaited.await.unwrap_or(7))
+        });
+        handle.replace(Some(deferred.cancel_handle()));
+        resolver.callback(());
+        assert_eq!(taken(deferred), if foreign { "Cancelled(from inside)" } else { "7" });
+    }
 }
 
 #[test]
@@ -208,6 +233,27 @@ fn one_that_waits_for_no_deferred_is_dropped_and_fires_cancelled() {
 }
 
 #[test]
+fn a_cancel_does_not_go_to_a_wait_that_was_given_up() {
+    for by_itself in [false, true] {
+        let reactor = Reactor::new();
+        let (ignores, _resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+        let deferred = reactor.ensure_deferred(async move {
+            let wait = ignores.into_future();
+            if by_itself {
+                assert!(futures::poll!(wait).is_pending());
+            } else {
+                let mut one: FuturesUnordered<_> = [wait].into_iter().collect();
+                assert!(futures::poll!(one.next()).is_pending());
+            }
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        deferred.cancel();
+        assert_eq!(taken(deferred), "Cancelled", "{by_itself}");
+    }
+}
+
+#[test]
 fn a_panic_of_what_a_cancel_drops_is_its_result() {
     let reactor = Reactor::new();
     let deferred = reactor.ensure_deferred(async move {
@@ -254,8 +300,11 @@ fn a_cancel_of_a_paused_coroutine_goes_to_what_it_waits_for() {
 #[test]
 fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
     type Awaits = fn(Deferred<u32>) -> std::pin::Pin<Box<dyn Future<Output = Result<u32, Failure>>>>;
-    let ways: [(&str, Awaits); 3] = [
+    let ways: [(&str, Awaits); 4] = [
         ("plainly", |own| Box::pin(async { own.await })),
+        ("in a set", |own| {
+            Box::pin(async { FuturesUnordered::from_iter([own.into_future()]).next().await.expect("one") })
+        }),
         ("beside another", |own| {
             Box::pin(async {
                 futures::try_join!(own.into_future(), Deferred::<u32>::new().0.into_future()).map(|both| both.0)
@@ -285,6 +334,27 @@ fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
         resolver.callback(());
         assert_eq!(log.take(), ["Cycle"], "{name}");
     }
+}
+
+#[test]
+fn one_that_awaits_its_own_deferred_for_which_another_has_waited_gets_a_cycle_too() {
+    let log = Log::new();
+    let _quiet = quietly();
+    let own = Rc::new(RefCell::new(None::<Wait<u32>>));
+    let (first, resolver) = Deferred::<()>::new();
+    let (takes, told) = (own.clone(), log.clone());
+    let deferred = inline_callbacks(async move {
+        first.await?;
+        let wait = takes.take().expect("it was put there");
+        let result = wait.await;
+        told.add(result.as_ref().map_or_else(told_failure, u32::to_string));
+        result
+    });
+    let mut wait = deferred.into_future();
+    assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    own.replace(Some(wait));
+    resolver.callback(());
+    assert_eq!(log.take(), ["Cycle"]);
 }
 
 #[test]

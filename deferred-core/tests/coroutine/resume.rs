@@ -1,6 +1,7 @@
 //! How a coroutine starts, goes on and ends.
 
 use std::cell::Cell;
+use std::future::IntoFuture;
 use std::rc::Rc;
 
 use deferred_core::{Deferred, Failure, Interrupt, NoReactor, Reactor, inline_callbacks};
@@ -108,6 +109,16 @@ fn what_fires_in_its_own_body_resumes_it_once_it_waits() {
     let deferred = inline_callbacks(async move {
         resolver.callback(1);
         awaited.await
+    });
+    assert_eq!(taken(deferred), "1");
+}
+
+#[test]
+fn what_it_waits_for_may_fire_in_the_same_poll() {
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let deferred = inline_callbacks(async move {
+        let (value, ()) = futures::join!(awaited.into_future(), async { resolver.callback(1) });
+        value
     });
     assert_eq!(taken(deferred), "1");
 }

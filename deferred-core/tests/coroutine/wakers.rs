@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
-use deferred_core::{Deferred, Reactor, Turn, inline_callbacks};
+use deferred_core::{Deferred, Failure, Reactor, Turn, inline_callbacks};
 
 use crate::support::{Log, quietly, seen, taken};
 
@@ -115,6 +115,31 @@ fn wakers_of_different_coroutines_wake_different_ones() {
         assert_eq!(log.take(), [n.to_string()]);
         assert_eq!(seen(&mut all[n].1), "()");
     }
+}
+
+#[test]
+fn a_wait_that_one_coroutine_polls_with_the_waker_of_another_wakes_that_one() {
+    let reactor = Reactor::new();
+    let (wakers, log) = (Rc::<RefCell<Vec<Waker>>>::default(), Log::new());
+    let (keeps, told) = (wakers.clone(), log.clone());
+    let woken = reactor.ensure_deferred(std::future::poll_fn(move |context| -> Poll<Result<(), Failure>> {
+        keeps.borrow_mut().push(context.waker().clone());
+        told.add("the other one");
+        Poll::Pending
+    }));
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let (told, waker) = (log.clone(), wakers.borrow()[0].clone());
+    let mut wait = deferred.into_future();
+    let polls = reactor.ensure_deferred(std::future::poll_fn(move |_| -> Poll<Result<(), Failure>> {
+        assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)).is_pending());
+        told.add("the one that polls");
+        Poll::Pending
+    }));
+    assert_eq!(log.take(), ["the other one", "the one that polls"]);
+    resolver.callback(1);
+    let _ = reactor.turn(Waker::noop());
+    assert_eq!(log.take(), ["the other one"]);
+    drop((woken, polls));
 }
 
 #[test]
