@@ -439,6 +439,15 @@ fn repeat_until_runs_a_million_ready_bodies() {
             Deferred::succeed(if count == MANY { ControlFlow::Break(count) } else { ControlFlow::Continue(()) })
         });
         assert_eq!(taken(deferred), MANY.to_string());
+
+        let mut count = 0;
+        let deferred = repeat_until(move || {
+            count += 1;
+            let (fired, resolver) = Deferred::new();
+            resolver.callback(if count == MANY { ControlFlow::Break(count) } else { ControlFlow::Continue(()) });
+            fired
+        });
+        assert_eq!(taken(deferred), MANY.to_string());
     });
 }
 

@@ -116,6 +116,7 @@ fn trap_gives_the_error_and_lets_any_other_go_on() {
 
     let text = |failure: Failure| -> Result<String, Failure> { Ok(failure.trap::<Told>()?.0.clone()) };
     assert_eq!(text(Told::new("by value").into()).unwrap(), "by value");
+    assert_eq!(Failure::from(Empty).trap::<Empty>().unwrap().to_string(), "empty");
     assert!(text(Cancelled::new().into()).unwrap_err().check::<Cancelled>());
 }
 

@@ -7,7 +7,9 @@ use std::env;
 use std::process::Command;
 use std::rc::Rc;
 
-use deferred_core::{Cancelled, Deferred, Failure, Fault, Interrupt, Reactor, on_unhandled, set_unhandled_hook};
+use deferred_core::{
+    Cancelled, Deferred, Failure, Fault, Interrupt, Reactor, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+};
 use support::{App, Log, quietly, taken, unhandled_into};
 
 const NONE: [&str; 0] = [];
@@ -221,6 +223,40 @@ fn the_trail_and_the_error_are_in_the_report() {
 }
 
 #[test]
+fn a_report_says_no_more_than_is_known() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let told = reports.clone();
+    let _hook = on_unhandled(move |unhandled| told.borrow_mut().push(unhandled.to_string()));
+    let place = |line| format!("{}:{line}", file!());
+    let lines = || reports.take().remove(0).lines().map(str::to_owned).collect::<Vec<_>>();
+    let error = "deferred: an error was never handled: application error 1";
+
+    let made = line!() + 1;
+    drop(Deferred::<u32>::from(Err(Failure::from(App(1)))));
+    let report = lines();
+    assert_eq!((report.len(), report[0].as_str()), (2, error), "it has passed nothing");
+    assert!(report[1].starts_with(&format!("    it comes from {}:", place(made))), "{report:?}");
+
+    let made = line!() + 1;
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let added = line!() + 1;
+    let deferred = deferred.map(|value| value);
+    let fired = line!() + 1;
+    resolver.errback(App(1));
+    drop(deferred);
+    let report = lines();
+    assert_eq!((report.len(), report[0].as_str()), (6, error));
+    let starts = [
+        format!("    its Deferred was made at {}:", place(made)),
+        format!("    the last callback was added at {}:", place(added)),
+        "    it passed:".to_owned(),
+        format!("        {}:", place(fired)),
+        format!("        {}:", place(added)),
+    ];
+    assert!(report[1..].iter().zip(&starts).all(|(line, start)| line.starts_with(start)), "{report:#?}");
+}
+
+#[test]
 fn a_hook_of_this_thread_nests_and_is_restored() {
     let (outside, inside) = (Log::new(), Log::new());
     let fail = || drop(Deferred::<u32>::fail(App(1)));
@@ -393,10 +429,14 @@ fn the_hook_of_the_process_is_told_where_the_thread_has_none() {
         assert_eq!(log.take(), ["unhandled App(3)"]);
         drop(here);
         drop(Deferred::<u32>::fail(App(4)));
+        let hook = take_unhandled_hook().expect("it was set");
+        drop(Deferred::<u32>::fail(Cancelled::new())); // which is told to nobody then
+        set_unhandled_hook(move |unhandled| hook(unhandled));
+        drop(Deferred::<u32>::fail(App(5)));
         return;
     }
     let told = standard_error_of("the_hook_of_the_process_is_told_where_the_thread_has_none");
     let lines: Vec<&str> = told.lines().collect();
-    let expected = [1, 2, 4].map(|number| format!("process hook: Some(App({number}))"));
+    let expected = [1, 2, 4, 5].map(|number| format!("process hook: Some(App({number}))"));
     assert_eq!(lines, expected);
 }

@@ -299,7 +299,7 @@ fn a_cancel_of_a_paused_coroutine_goes_to_what_it_waits_for() {
 
 #[test]
 fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
-    type Awaits = fn(Deferred<u32>) -> std::pin::Pin<Box<dyn Future<Output = Result<u32, Failure>>>>;
+    type Awaits = fn(Deferred<u32>) -> Pin<Box<dyn Future<Output = Result<u32, Failure>>>>;
     let ways: [(&str, Awaits); 4] = [
         ("plainly", |own| Box::pin(async { own.await })),
         ("in a set", |own| {

@@ -1,7 +1,9 @@
 //! What many fail with, as an error.
 
+use std::error::Error;
+
 use deferred_core::{
-    Cancelled, Deferred, Failure, FailureGroup, Fault, FirstError, Interrupt, gather, on_unhandled, race,
+    Cancelled, Deferred, Failure, FailureGroup, Fault, FirstError, Interrupt, Trail, gather, on_unhandled, race,
 };
 
 use crate::support::{App, Log, told_failure};
@@ -15,6 +17,42 @@ fn a_first_error_says_which_and_what() {
     let first = first_error();
     assert_eq!(first.to_string(), "number 1 failed: application error 1");
     assert_eq!(FirstError::<Failure>::from(Interrupt::from(Cancelled::new())).to_string(), "cancelled");
+}
+
+#[test]
+fn what_many_fail_with_keeps_the_trail_of_the_first_or_one_of_its_own() {
+    fn total(error: &impl Fault) -> Option<usize> {
+        error.trail().map(Trail::total)
+    }
+    let gathered = gather([Deferred::<u32>::fail(App(1))]).add_both(|result| result);
+    let first = gathered.add_both(|result| result).try_take().unwrap().unwrap_err();
+    assert_eq!((total(&first), total(&first.error)), (Some(3), Some(3)));
+    let raced = race([Deferred::<u32>::fail(App(1))]).add_both(|result| result);
+    let group = raced.add_both(|result| result).try_take().unwrap().unwrap_err();
+    assert_eq!((total(&group), total(&group.errors()[0])), (Some(2), Some(1)));
+}
+
+#[test]
+fn a_first_error_has_the_cause_of_what_it_holds() {
+    let caused = Deferred::<u32>::fail(Cancelled::because(App(1)));
+    let first = gather([caused]).try_take().unwrap().unwrap_err();
+    assert!(first.source().unwrap().is::<App>());
+    assert!(first_error().source().is_none());
+}
+
+#[test]
+fn of_errors_inside_each_other_eight_are_told_and_the_others_counted() {
+    for (depth, told) in [(1, 1), (8, 8), (9, 8), (12, 8)] {
+        let mut deferred = Deferred::<u32>::fail(App(1));
+        for _ in 0..depth {
+            deferred = gather([deferred]).map(|values| values[0]).map_err(Failure::from);
+        }
+        let more = if depth > told { format!("({} more inside each other): ", depth - told) } else { String::new() };
+        let expected = format!("{}{more}application error 1", "number 0 failed: ".repeat(told));
+        assert_eq!(deferred.try_take().unwrap().unwrap_err().to_string(), expected);
+    }
+    let alone = race([Deferred::<u32>::fail(App(1))]).try_take().unwrap().unwrap_err();
+    assert_eq!(Failure::from(alone).to_string(), "all 1 failed: application error 1");
 }
 
 #[test]

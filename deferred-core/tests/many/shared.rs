@@ -1,9 +1,10 @@
 //! One result for many, and a Deferred past which no cancel goes.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::rc::Rc;
 
-use deferred_core::{Deferred, Failure, Interrupt};
+use deferred_core::{Cancelled, Deferred, Failure, Interrupt};
 
 use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 
@@ -51,18 +52,30 @@ fn each_observer_of_an_error_has_the_original_and_a_trail_of_its_own() {
 #[test]
 fn an_error_that_is_shared_again_keeps_the_original() {
     let first = Deferred::<u32>::fail(App(1)).share();
+    let before = first.observe().try_take().unwrap().unwrap_err();
     let second = first.observe().add_both(|result| result).share();
     let failure = second.observe().try_take().unwrap().unwrap_err();
     assert!(failure.check::<App>());
-    let boxed: Box<dyn std::error::Error> = failure.into();
+    assert_eq!(failure.trail().total(), before.trail().total() + 1);
+    let boxed: Box<dyn Error> = failure.into();
     assert_eq!(boxed.to_string(), "application error 1");
 }
 
 #[test]
+fn an_error_that_is_shared_has_the_cause_that_it_had() {
+    for reason in [None, Some(App(1))] {
+        let cancelled = reason.map_or_else(Cancelled::new, Cancelled::because);
+        let shared = Deferred::<u32>::fail(cancelled).share();
+        let boxed: Box<dyn Error> = shared.observe().try_take().unwrap().unwrap_err().into();
+        assert_eq!(boxed.source().and_then(|source| source.downcast_ref::<App>()), reason.as_ref());
+    }
+}
+
+#[test]
 fn a_shared_interrupt_is_still_one() {
-    let shared = Deferred::<u32>::fail(deferred_core::Cancelled::new()).share();
+    let shared = Deferred::<u32>::fail(Cancelled::new()).share();
     let failure = shared.observe().try_take().unwrap().unwrap_err();
-    assert!(failure.check::<deferred_core::Cancelled>());
+    assert!(failure.check::<Cancelled>());
     assert!(matches!(deferred_core::Fault::interrupt(&failure), Some(Interrupt::Cancelled(_))));
 }
 
