@@ -208,3 +208,12 @@ fn a_main_that_fails_ends_it_before_the_loop_and_is_the_result() {
     });
     assert!(failed.is_err());
 }
+
+#[test]
+fn a_reactor_whose_loop_has_ended_is_not_driven_again() {
+    let reactor = Reactor::new();
+    assert!(reactor.ensure_runnable().is_ok());
+    reactor.stop();
+    park::drive(&reactor).unwrap();
+    assert!(reactor.ensure_runnable().is_err() && park::drive(&reactor).is_err());
+}
