@@ -427,6 +427,24 @@ fn an_await_that_suspends_allocates_nothing_beyond_the_deferred() {
     assert_eq!(count, 1, "each Deferred takes the memory of the one before the last");
 }
 
+#[test]
+fn a_coroutine_that_has_waited_for_something_foreign_leaves_nothing_behind() {
+    let clock = Clock::new();
+    let round = || {
+        let (senders, received): (Vec<_>, Vec<_>) = (0..1000).map(|_| futures::channel::oneshot::channel()).unzip();
+        let waiting: Vec<_> =
+            received.into_iter().map(|received| clock.ensure_deferred(async { Ok(received.await?) })).collect();
+        senders.into_iter().for_each(|sender: futures::channel::oneshot::Sender<u32>| sender.send(1).unwrap());
+        clock.advance(Duration::ZERO);
+        assert!(waiting.iter().all(Deferred::is_ready));
+    };
+    round();
+    let before = live_bytes();
+    (0..5).for_each(|_| round());
+    let more = live_bytes() - before;
+    assert!(more < 5000, "{more} bytes are left of 5000 that have ended");
+}
+
 /// Makes a Deferred that waits for something that stays.
 type Waits = Box<dyn Fn() -> Deferred<()>>;
 

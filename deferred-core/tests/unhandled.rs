@@ -376,6 +376,18 @@ fn by_default_standard_error_is_told() {
 }
 
 #[test]
+fn of_a_hook_that_panics_standard_error_is_told_with_the_error() {
+    if is_child() {
+        let _hook = on_unhandled(|_| panic!("in the hook"));
+        drop(Deferred::<u32>::fail(App(1234)));
+        return;
+    }
+    let told = standard_error_of("of_a_hook_that_panics_standard_error_is_told_with_the_error");
+    assert!(told.contains("deferred: the hook for unhandled errors, or the printing of one, panicked: in the hook"));
+    assert!(told.contains("an error was never handled: application error 1234"), "{told}");
+}
+
+#[test]
 fn by_default_nothing_is_said_about_cancelled() {
     if is_child() {
         let (deferred, _resolver) = Deferred::<u32>::new();

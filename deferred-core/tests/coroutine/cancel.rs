@@ -254,6 +254,27 @@ fn a_cancel_does_not_go_to_a_wait_that_was_given_up() {
 }
 
 #[test]
+fn a_cancel_does_not_go_to_a_wait_that_another_coroutine_has_taken_over() {
+    let reactor = Reactor::new();
+    let (awaited, resolver) = Deferred::<u32>::new();
+    let slot = Rc::new(RefCell::new(None::<Wait<u32>>));
+    let gives = slot.clone();
+    let first = reactor.ensure_deferred(async move {
+        let mut wait = awaited.into_future();
+        assert!(futures::poll!(&mut wait).is_pending());
+        gives.replace(Some(wait));
+        std::future::pending::<()>().await;
+        Ok(())
+    });
+    let wait = slot.take().expect("given");
+    let second = reactor.ensure_deferred(wait);
+    first.cancel();
+    assert_eq!(taken(first), "Cancelled");
+    resolver.callback(1);
+    assert_eq!(taken(second), "1");
+}
+
+#[test]
 fn a_panic_of_what_a_cancel_drops_is_its_result() {
     let reactor = Reactor::new();
     let deferred = reactor.ensure_deferred(async move {

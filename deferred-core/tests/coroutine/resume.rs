@@ -1,8 +1,10 @@
 //! How a coroutine starts, goes on and ends.
 
 use std::cell::Cell;
-use std::future::IntoFuture;
+use std::future::{IntoFuture, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use deferred_core::{Deferred, Failure, Interrupt, NoReactor, Reactor, inline_callbacks};
 
@@ -116,11 +118,20 @@ fn what_fires_in_its_own_body_resumes_it_once_it_waits() {
 #[test]
 fn what_it_waits_for_may_fire_in_the_same_poll() {
     let (awaited, resolver) = Deferred::<u32>::new();
-    let deferred = inline_callbacks(async move {
+    let (later, later_resolver) = Deferred::<u32>::new();
+    let mut deferred = inline_callbacks(async move {
         let (value, ()) = futures::join!(awaited.into_future(), async { resolver.callback(1) });
-        value
+        let (mut later, mut polls) = (later.into_future(), 0);
+        let more = poll_fn(|context| {
+            polls += 1;
+            assert!(polls <= 2, "once more for each that fires");
+            Pin::new(&mut later).poll(context)
+        });
+        Ok(value? + more.await?)
     });
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(seen(&mut deferred), "pending");
+    later_resolver.callback(2);
+    assert_eq!(taken(deferred), "3");
 }
 
 #[test]
@@ -168,6 +179,14 @@ fn a_panic_is_the_result_wherever_it_comes() {
     });
     resolver.callback(1);
     assert_eq!(taken(at_the_end), "Panicked(in a local)");
+
+    // One that is no `async` block goes with its captures.
+    let bomb = Bomb("captured");
+    let no_block = inline_callbacks(poll_fn(move |_| {
+        let _bomb = &bomb;
+        Poll::Ready(Ok(1))
+    }));
+    assert_eq!(taken(no_block), "Panicked(captured)");
 }
 
 #[test]
@@ -303,13 +322,13 @@ fn a_future_that_wakes_itself_without_a_reactor_is_polled_again() {
     let polls = Rc::new(Cell::new(0));
     let counted = polls.clone();
     let deferred = inline_callbacks(async move {
-        std::future::poll_fn(move |context| {
+        poll_fn(move |context| {
             counted.set(counted.get() + 1);
             if counted.get() == 5 {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
             context.waker().wake_by_ref();
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
         Ok(())

@@ -143,6 +143,26 @@ fn a_wait_that_one_coroutine_polls_with_the_waker_of_another_wakes_that_one() {
 }
 
 #[test]
+fn a_wait_that_is_polled_outside_with_the_waker_of_a_coroutine_wakes_that_one() {
+    let reactor = Reactor::new();
+    let (wakers, log) = (Rc::<RefCell<Vec<Waker>>>::default(), Log::new());
+    let (keeps, told) = (wakers.clone(), log.clone());
+    let woken = reactor.ensure_deferred(std::future::poll_fn(move |context| -> Poll<Result<(), Failure>> {
+        keeps.borrow_mut().push(context.waker().clone());
+        told.add("polled");
+        Poll::Pending
+    }));
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let mut wait = deferred.into_future();
+    let waker = wakers.borrow()[0].clone();
+    assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)).is_pending());
+    resolver.callback(1);
+    let _ = reactor.turn(Waker::noop());
+    assert_eq!(log.take(), ["polled", "polled"]);
+    drop(woken);
+}
+
+#[test]
 fn a_waker_that_is_dropped_last_and_one_that_is_never_woken() {
     let wakers = Rc::default();
     let reactor = Reactor::new();

@@ -57,6 +57,7 @@ fn a_sink_waits_while_the_queue_is_full_and_closes_it() {
         sink.close().await?;
         Ok(())
     });
+    assert_eq!((seen(&mut done), queue.is_closed()), ("pending".into(), false));
     let mut got = Vec::new();
     while let Some(value) = queue.try_get() {
         got.push(value);

@@ -67,6 +67,14 @@ fn each_cancel_is_passed_on_again() {
 }
 
 #[test]
+fn members_behind_one_that_has_failed_already_are_cancelled_too() {
+    let log = Log::new();
+    let all = gather_cancelling([cancellable(&log, "a", None), Deferred::fail(App(1)), cancellable(&log, "c", None)]);
+    assert_eq!(log.take(), ["cancels a", "cancels c"]);
+    assert_eq!(all.try_take().unwrap().unwrap_err().index, Some(1));
+}
+
+#[test]
 fn a_race_cancels_the_losers_before_it_fires() {
     let log = Log::new();
     let _hook = unhandled_into(&log);

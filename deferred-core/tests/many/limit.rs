@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, at_most};
+use futures::StreamExt;
 
 use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 
@@ -184,6 +185,37 @@ fn a_cancel_while_it_only_waits_for_the_stream_drops_that() {
     all.cancel();
     let whole = error(all);
     assert_eq!((whole.index, whole.error.check::<Cancelled>()), (None, true));
+}
+
+#[test]
+fn those_that_run_hear_why_they_are_cancelled() {
+    for closes in [false, true] {
+        let reactor = Reactor::new();
+        let _entered = reactor.enter();
+        let (log, queue) = (Log::new(), DeferredQueue::<u32>::new());
+        let lines = log.clone();
+        // Behind those of the queue it waits for something foreign.
+        let (_sender, foreign) = futures::channel::mpsc::unbounded();
+        let items = queue.stream().chain(foreign);
+        let all = at_most(3).map_stream(items, move |n| {
+            if n == 1 {
+                return Deferred::fail(App(1));
+            }
+            let (call, resolver) = Deferred::<u32>::new();
+            std::mem::forget(resolver);
+            lines.watch("call", call)
+        });
+        queue.put(0).unwrap();
+        if closes {
+            queue.close();
+            reactor.close();
+            assert_eq!(log.take(), ["call Cancelled(its `map` has ended)"]);
+        } else {
+            queue.put(1).unwrap();
+            assert_eq!(log.take(), ["call Cancelled(another call of the same `map` has failed)"]);
+        }
+        assert!(all.try_take().unwrap().is_err());
+    }
 }
 
 #[test]

@@ -77,6 +77,22 @@ fn a_child_that_fails_before_the_body_waits_cancels_the_body_where_it_waits() {
 }
 
 #[test]
+fn a_child_that_fails_cancels_the_others_also_while_the_body_goes_on() {
+    let log = Log::new();
+    let (fails, resolver) = Deferred::<u32>::new();
+    let (stubborn, body) = Deferred::<u32>::with_forwarding_canceller(|_| ());
+    let mut done = scope(|scope| {
+        scope.add(fails);
+        scope.add(cancellable(&log, "other", None));
+        stubborn
+    });
+    resolver.errback(App(1));
+    assert_eq!((log.take(), seen(&mut done).as_str()), (vec!["cancels other".to_owned()], "pending"));
+    body.callback(1);
+    assert_eq!(taken(done), "App(1)");
+}
+
+#[test]
 fn a_cancelled_child_ends_nothing() {
     let (gives_up, resolver) = Deferred::<u32>::new();
     let (body, body_resolver) = Deferred::<u32>::new();

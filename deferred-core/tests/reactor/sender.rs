@@ -4,10 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
 use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, Overflow, Reactor, Turn, inline_callbacks, park};
+use futures::StreamExt;
 
 use crate::turn;
 
@@ -241,7 +243,6 @@ fn senders_that_go_while_the_loop_ends_hang_nowhere() {
 
 #[test]
 fn a_stream_of_what_other_threads_send() {
-    use futures::StreamExt;
     let all = park::run_until(|reactor| {
         let (queue, sender) = reactor.remote_queue::<u32>(None);
         thread::spawn(move || {
@@ -253,6 +254,20 @@ fn a_stream_of_what_other_threads_send() {
         inline_callbacks(async move { Ok::<_, Failure>(queue.stream().collect::<Vec<_>>().await) })
     });
     assert_eq!(all.unwrap(), [0, 1, 2]);
+}
+
+#[test]
+fn a_value_that_a_stream_gives_back_counts_again() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
+    let mut stream = queue.stream();
+    assert!(stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
+    sender.send(1).unwrap();
+    let _ = turn(&reactor); // is with the stream now
+    drop(stream);
+    assert_eq!(sender.send(2).unwrap_err().why(), Overflow::Full);
+    assert_eq!(drain(&queue), [1]);
+    sender.send(2).unwrap();
 }
 
 #[test]

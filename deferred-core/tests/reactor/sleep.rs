@@ -46,6 +46,19 @@ fn a_timer_for_the_moment_slept_for_does_not_wake_the_driver() {
 }
 
 #[test]
+fn a_coroutine_that_is_woken_outside_of_a_turn_wakes_a_sleeping_driver() {
+    let reactor = Reactor::new();
+    let (wakes, waker) = Wakes::new();
+    let (sender, received) = futures::channel::oneshot::channel::<u32>();
+    let deferred = reactor.ensure_deferred(async move { Ok(received.await?) });
+    assert_eq!(reactor.turn(&waker), Turn::Sleep(None));
+    sender.send(1).unwrap();
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(reactor.turn(&waker), Turn::Sleep(None));
+    assert!(deferred.is_ready());
+}
+
+#[test]
 fn a_stop_wakes_a_sleeping_driver() {
     let (wakes, waker) = Wakes::new();
     let reactor = Reactor::new();
