@@ -323,6 +323,21 @@ fn a_panic_keeps_its_message_and_gives_its_payload_once() {
 }
 
 #[test]
+fn a_payload_whose_destructor_panics_with_another_such_one_is_no_harm() {
+    struct Again(u32);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                panic_any(Again(self.0 - 1));
+            }
+        }
+    }
+    let panicked = || Panicked::new(Box::new(Again(2)));
+    assert!(catch_unwind(|| drop(panicked())).is_ok());
+    assert!(catch_unwind(|| drop(Cancelled::because(panicked()))).is_ok(), "inside another error");
+}
+
+#[test]
 fn display_is_the_message_and_alternate_display_the_causes_too() {
     assert_eq!(Failure::from(Empty).to_string(), "empty");
     assert_eq!(Failure::msg("a text").to_string(), "a text");
