@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use deferred_core::{Abandoned, Deferred, Failure, OnTheLoop, Panicked, Reactor, Remote, TimedOut, park};
 
-use crate::{HOUR, turn};
+use crate::{HOUR, Wakes, turn};
 
 fn sends<X: Send>(_: &X) {}
 
@@ -65,10 +65,13 @@ fn it_wakes_the_waker_that_polled_it_last() {
     let reactor = Reactor::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     let mut remote = pin!(deferred.into_remote(&reactor));
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(remote.as_mut().poll(&mut context).is_pending());
+    let ((first, first_waker), (last, last_waker)) = (Wakes::new(), Wakes::new());
+    for waker in [&first_waker, &last_waker] {
+        assert!(remote.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
     resolver.callback(1);
-    assert!(matches!(remote.as_mut().poll(&mut context), Poll::Ready(Ok(1))));
+    assert_eq!((first.count(), last.count()), (0, 1));
+    assert!(matches!(remote.as_mut().poll(&mut Context::from_waker(&first_waker)), Poll::Ready(Ok(1))));
 }
 
 #[test]
@@ -201,6 +204,36 @@ fn a_blocking_call_that_takes_too_long_is_cancelled_or_never_made() {
     });
     assert!(late.join().unwrap().unwrap_err().check::<TimedOut>());
     let _ = turn(&reactor); // does not panic: it is not made
+}
+
+#[test]
+fn what_a_blocking_call_gives_is_cancelled_also_if_the_wait_has_ended_during_the_call() {
+    let reactor = Reactor::new();
+    let mut told = Vec::new();
+    while told.is_empty() {
+        let handle = reactor.handle();
+        let ((ends, ended), (tells, hears)) = (mpsc::channel(), mpsc::channel());
+        let waiting = thread::spawn(move || {
+            let result = handle.blocking_call_from_thread_timeout(Duration::from_millis(20), move || {
+                tells.send("called").unwrap();
+                ended.recv().unwrap();
+                let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
+                    tells.send("cancelled").unwrap();
+                    None
+                });
+                std::mem::forget(resolver);
+                deferred
+            });
+            assert!(result.unwrap_err().check::<TimedOut>());
+            let _ = ends.send(());
+        });
+        while !waiting.is_finished() {
+            let _ = turn(&reactor);
+        }
+        waiting.join().unwrap();
+        told = hears.try_iter().collect(); // none if the wait has ended before the call
+    }
+    assert_eq!(told, ["called", "cancelled"]);
 }
 
 #[test]

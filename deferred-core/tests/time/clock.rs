@@ -4,10 +4,10 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Duration;
 
-use deferred_core::{Clock, Deferred, Inactive, Phase, Reactor, ReactorHandle, SystemEvent};
+use deferred_core::{Clock, Deferred, Failure, Inactive, Phase, Reactor, ReactorHandle, SystemEvent};
 
 use crate::secs;
-use crate::support::{App, Log, unhandled_into};
+use crate::support::{App, Log, quietly, unhandled_into};
 
 #[test]
 fn time_stands_until_it_is_moved() {
@@ -147,6 +147,30 @@ fn calls_that_add_calls_for_ever_are_found() {
     let clock = Clock::new();
     again(clock.clone());
     clock.advance(Duration::ZERO);
+}
+
+#[test]
+fn coroutines_that_wake_themselves_for_ever_are_found_at_first_and_between_two_calls() {
+    for sleeps in [false, true] {
+        let found = std::panic::catch_unwind(|| {
+            let _quiet = quietly();
+            let clock = Clock::new();
+            let slept = clock.sleep(secs(1));
+            let _again = clock.ensure_deferred(async move {
+                if sleeps {
+                    slept.await?;
+                }
+                std::future::poll_fn(|context| -> Poll<Result<(), Failure>> {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await
+            });
+            clock.advance(secs(1));
+        });
+        let message = *found.unwrap_err().downcast::<&str>().unwrap();
+        assert!(message.contains("adds calls for ever"), "{message}");
+    }
 }
 
 #[test]

@@ -232,6 +232,25 @@ fn cancelling_its_deferred_cancels_what_it_waits_for() {
 }
 
 #[test]
+fn one_that_was_stopped_or_cancelled_goes_with_its_last_handle() {
+    for cancels in [false, true] {
+        let (clock, log) = (Clock::new(), Log::new());
+        let probe = log.probe("dropped");
+        let call = LoopingCall::new(&clock, move || {
+            let _probe = &probe;
+        });
+        let done = call.start(secs(1));
+        if cancels {
+            done.cancel();
+        } else {
+            call.stop();
+        }
+        drop((call, done));
+        assert_eq!(log.take(), ["dropped"]);
+    }
+}
+
+#[test]
 fn a_cancel_from_inside_the_call_reaches_the_deferred_that_it_returns() {
     let clock = Clock::new();
     let handle = Rc::new(RefCell::new(None::<deferred_core::CancelHandle>));
