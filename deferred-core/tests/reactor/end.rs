@@ -130,3 +130,14 @@ fn a_call_may_close_its_own_reactor() {
     assert_eq!(turn(&reactor), Turn::Stopped);
     assert!(log.take().is_empty());
 }
+
+#[test]
+fn a_closed_one_stays_closed_and_keeps_nothing() {
+    let reactor = Reactor::new();
+    assert_eq!(turn(&reactor), Turn::Sleep(None));
+    reactor.close();
+    reactor.stop();
+    assert!(reactor.handle().call_from_thread(|| ()).is_err());
+    let made = reactor.extension(|| 1_u32);
+    assert_eq!((Rc::strong_count(&made), *reactor.extension(|| 2_u32)), (1, 2));
+}

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::{HOUR, Log, turn};
+use crate::{HOUR, Log, Wakes, turn};
 use deferred_core::{
     Cancelled, Clock, Deferred, Failure, HookGuard, Inactive, Phase, Reactor, Resolver, ShutdownOverdue, SystemEvent,
     Turn, on_unhandled, park,
@@ -191,6 +191,33 @@ fn what_is_added_in_its_phase_is_called_and_what_is_added_behind_it_is_dropped()
         assert_eq!(late.remove(), Err(Inactive::TooLate));
     }
     assert_eq!(Rc::strong_count(&kept), 1);
+}
+
+#[test]
+fn a_phase_passes_when_the_next_one_begins() {
+    let reactor = Reactor::new();
+    let log = Log::default();
+    let (adds, to) = (log.clone(), reactor.clone());
+    reactor.add_system_event_trigger(Phase::After, SystemEvent::Startup, move || {
+        let late = to.add_system_event_trigger(Phase::During, SystemEvent::Startup, adds.adds("during"));
+        assert_eq!(late.remove(), Err(Inactive::TooLate));
+        to.add_system_event_trigger(Phase::After, SystemEvent::Startup, adds.adds("after"));
+    });
+    let _ = turn(&reactor);
+    assert_eq!(log.take(), ["after"]);
+}
+
+#[test]
+fn a_shutdown_that_ends_between_two_turns_wakes_a_sleeping_driver() {
+    let reactor = Reactor::new();
+    let (wakes, waker) = Wakes::new();
+    let (deferred, resolver) = pending();
+    reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || deferred);
+    reactor.stop();
+    assert!(matches!(reactor.turn(&waker), Turn::Sleep(_)));
+    resolver.callback(1);
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(reactor.turn(&waker), Turn::Stopped);
 }
 
 #[test]
