@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::{HOUR, Log, on_another_thread, record, turn};
-use deferred_core::{Failure, Inactive, Reactor, Turn, park};
+use deferred_core::{Failure, Inactive, Panicked, Reactor, Turn, on_unhandled, park};
 
 #[test]
 fn the_turn_that_is_stopped_runs_to_its_end_and_is_the_last() {
@@ -140,4 +140,23 @@ fn a_closed_one_stays_closed_and_keeps_nothing() {
     assert!(reactor.handle().call_from_thread(|| ()).is_err());
     let made = reactor.extension(|| 1_u32);
     assert_eq!((Rc::strong_count(&made), *reactor.extension(|| 2_u32)), (1, 2));
+}
+
+#[test]
+fn a_posted_call_that_panics_when_the_end_drops_it_is_reported_and_the_next_ones_are_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("of a capture");
+        }
+    }
+    let (log, reactor, kept) = (Log::default(), Reactor::new(), Arc::new(()));
+    let told = log.clone();
+    let _hook = on_unhandled(move |unhandled| told.add(unhandled.downcast_ref::<Panicked>().unwrap().message()));
+    for bomb in [None, Some(Bomb), None] {
+        let held = (bomb, kept.clone());
+        reactor.handle().call_from_thread(move || drop(held)).unwrap();
+    }
+    reactor.close();
+    assert_eq!((log.take(), Arc::strong_count(&kept)), (vec!["of a capture".to_owned()], 1));
 }

@@ -22,12 +22,24 @@ fn a_remote_resolver_fires_on_the_reactors_thread() {
 
 #[test]
 fn a_remote_error_arrives_at_the_errback() {
+    let line = line!() + 3;
     let result = park::run_until(|reactor| {
         let (deferred, resolver) = reactor.remote::<u32>();
         thread::spawn(move || resolver.errback("x".parse::<u8>().unwrap_err()));
         deferred
     });
-    assert!(result.unwrap_err().check::<std::num::ParseIntError>());
+    let failure = result.unwrap_err();
+    assert!(failure.check::<std::num::ParseIntError>());
+    assert_eq!(failure.trail().iter().next().map(|place| place.line()), Some(line));
+}
+
+#[test]
+fn one_of_a_closed_reactor_is_cancelled_from_the_start() {
+    let reactor = Reactor::new();
+    reactor.close();
+    let (deferred, resolver) = reactor.remote::<u32>();
+    assert!(resolver.is_cancelled());
+    assert!(deferred.try_take().unwrap().unwrap_err().check::<Abandoned>());
 }
 
 #[test]
