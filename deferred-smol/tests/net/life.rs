@@ -238,6 +238,43 @@ fn a_panic_at_the_end_is_told_and_whoever_waits_for_that_goes_on() {
     assert_eq!(*told.borrow(), [Some("rude".to_owned())]);
 }
 
+/// Panics when it is dropped.
+struct Cursed;
+
+impl Protocol for Cursed {
+    fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+        transport.abort();
+        Ok(())
+    }
+}
+
+impl Drop for Cursed {
+    fn drop(&mut self) {
+        panic!("cursed");
+    }
+}
+
+#[test]
+fn a_panic_of_a_protocols_destructor_is_told_and_the_next_connection_is_served() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        tells.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
+    });
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Cursed);
+        for _ in 0..2 {
+            client(address, |mut stream| {
+                stream.write_all(b"x").unwrap();
+                let _ = stream.read(&mut [0]);
+            });
+        }
+        reactor.defer_later(20 * MS, || Ok(())).add_callback(move |()| port.closed())
+    })
+    .unwrap();
+    assert_eq!(*told.borrow(), [Some("cursed".to_owned()), Some("cursed".to_owned())]);
+}
+
 #[test]
 fn a_reset_by_the_peer_is_no_error_of_the_programs() {
     let told = Rc::new(Cell::new(0));
@@ -447,6 +484,8 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
         run_until(|reactor| {
             let (ended, resolver) = deferred_smol::Deferred::new();
             let resolver = Rc::new(Cell::new(Some(resolver)));
+            let (resets, is_reset) = mpsc::channel();
+            let is_reset = Cell::new(Some(is_reset));
             let (_, address) = listen(reactor, move |_| {
                 let resolver = resolver.take().unwrap();
                 let made = move |transport: &Transport| {
@@ -455,8 +494,9 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
                     Ok(())
                 };
                 // By a read, by a write, or by the end of this side.
+                let is_reset = is_reset.take().unwrap();
                 says(&noted, made, move |transport, _| {
-                    std::thread::sleep(2 * MS); // the reset is there
+                    is_reset.recv_timeout(LONG).unwrap();
                     match round % 4 {
                         0 => {}
                         1 => transport.write(b"more"),
@@ -469,10 +509,11 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
                     Ok(())
                 })
             });
-            client(address, |mut stream| {
+            client(address, move |mut stream| {
                 stream.write_all(b"x").unwrap();
-                std::thread::sleep(MS);
-                // Closed with something unread, which resets it.
+                stream.peek(&mut [0]).unwrap();
+                drop(stream); // with something unread, which resets it
+                resets.send(()).unwrap();
             });
             ended
         })

@@ -93,3 +93,13 @@ fn a_pool_that_keeps_up_says_nothing() {
     }
     assert!(told.try_recv().is_err());
 }
+
+#[test]
+fn a_pool_that_may_have_no_thread_is_not_stuck() {
+    let (pool, told) = pool(0);
+    let waits = pool.submit(|_| Ok(()));
+    thread::sleep(Duration::from_millis(30));
+    assert!(told.try_recv().is_err());
+    pool.adjust_pool_size(0, 1);
+    waits.wait().unwrap();
+}
