@@ -182,3 +182,24 @@ fn another_seed_in_the_middle_loses_no_result() {
     .unwrap();
     assert_eq!(ended.take().len(), 3);
 }
+
+#[test]
+fn of_several_seeds_the_last_one_counts() {
+    let pool = ThreadPool::new(1);
+    let order = |seeds: &[u64]| {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        park::run_until(|reactor| {
+            seeds.iter().for_each(|seed| order_completions(reactor, *seed));
+            let jobs = (0..10).map(|number| {
+                let log = log.clone();
+                pool.defer_to_thread(|| Ok(())).map(move |()| log.borrow_mut().push(number))
+            });
+            gather(jobs.collect::<Vec<_>>()).map_err(|first| first.error)
+        })
+        .unwrap();
+        log.take()
+    };
+    for seed in 0..10 {
+        assert_eq!(order(&[99, seed]), order(&[seed]), "seed {seed}");
+    }
+}

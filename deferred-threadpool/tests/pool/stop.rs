@@ -195,19 +195,20 @@ fn a_deadline_that_is_kept_does_nothing() {
 }
 
 #[test]
-fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter() {
+fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter_while_it_runs_on() {
     let pool = ThreadPool::new(1);
     let (begun, has_begun) = mpsc::channel();
-    let remote = pool.submit(move |job| {
+    let (release, released) = mpsc::channel();
+    let remote = pool.submit(move |_| {
         begun.send(()).unwrap();
-        while !job.is_cancelled() {
-            std::thread::yield_now();
-        }
-        Ok(())
+        Ok(released.recv_timeout(LIMIT)?)
     });
     has_begun.recv_timeout(LIMIT).unwrap();
     assert!(park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO)).unwrap_err().check::<StopOverdue>());
-    assert!(remote.wait().unwrap_err().check::<Abandoned>());
+    let failure = remote.wait().unwrap_err();
+    assert!(failure.check::<Abandoned>() && failure.to_string().contains("deadline"), "{failure}");
+    assert_eq!(pool.stats().abandoned, 1);
+    release.send(()).unwrap();
     until(|| pool.stats().threads == 0);
 }
 

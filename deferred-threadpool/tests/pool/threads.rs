@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{NoThread, ThreadPool, park};
+use deferred_threadpool::{NoThread, ThreadPool, defer_to_thread, park};
 
 use crate::{FAREWELL, Farewell, LIMIT, adds_up, all, hold, until, visit};
 
@@ -32,6 +32,19 @@ fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
     }
     thread::sleep(Duration::from_millis(20)); // in which the last one must not end
     assert_eq!((pool.stats().threads, pool.stats().idle), (1, 1));
+}
+
+#[test]
+fn the_default_pool_of_a_reactor_is_one_pool_of_ten_threads() {
+    park::run_until(|reactor| {
+        let held: Vec<_> = (0..10).map(|_| hold(&ThreadPool::of(reactor))).collect();
+        let waits = defer_to_thread(|| Ok(()));
+        let stats = ThreadPool::of(reactor).stats();
+        assert_eq!((stats.threads, stats.busy, stats.queued), (10, 10, 1));
+        held.iter().for_each(|(_, release)| release.send(()).unwrap());
+        waits
+    })
+    .unwrap();
 }
 
 #[test]
