@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use deferred_smol::net::{Protocol, ProtocolFailed, Transport, connect_tcp};
+use deferred_smol::net::{ConnectionLost, Protocol, ProtocolFailed, Transport, connect_tcp};
 use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
@@ -215,7 +215,7 @@ impl Protocol for Rude {
         Ok(())
     }
 
-    fn connection_lost(&mut self, _: &deferred_smol::net::ConnectionLost) {
+    fn connection_lost(&mut self, _: &ConnectionLost) {
         panic!("rude");
     }
 }
@@ -306,6 +306,67 @@ fn a_reset_by_the_peer_is_no_error_of_the_programs() {
     .unwrap();
     assert_eq!(log.take(), ["made", "lost: ConnectionReset"]);
     assert_eq!(told.get(), 0);
+}
+
+/// Notes the end of what the peer sends, and goes on.
+struct Outlasts(Log);
+
+impl Protocol for Outlasts {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.0.note(format!("{} bytes", data.len()));
+        transport.write(b"got it");
+        Ok(())
+    }
+
+    fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
+        self.0.note("the peer has sent everything");
+        Ok(())
+    }
+
+    fn connection_lost(&mut self, reason: &ConnectionLost) {
+        self.0.note(format!("lost: {reason}"));
+    }
+}
+
+#[test]
+fn a_reset_is_not_taken_for_the_end_of_what_the_peer_sends() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Outlasts(noted.clone()));
+        let talks = client(address, |mut stream| {
+            stream.write_all(b"x").unwrap();
+            stream.peek(&mut [0]).unwrap();
+            // Closed with something unread, which resets it.
+        });
+        deferred_smol::spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+            .add_callback(move |()| port.closed())
+    })
+    .unwrap();
+    let log = log.take();
+    assert!(log.len() == 2 && log[1].starts_with("lost: the connection is broken"), "{log:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_peer_that_sends_just_what_one_read_takes_is_heard_further() {
+    let log = Log::default();
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(&[0; 64 * 1024]).unwrap();
+    run_until(|reactor| {
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Outlasts(log.clone()));
+        deferred_smol::spawn(async move {
+            theirs.read_exact(&mut [0; 6])?; // by then there was nothing more to read
+            theirs.write_all(b"more")?;
+            Ok(theirs.read_exact(&mut [0; 6])?)
+        })
+        .add_callback(move |()| {
+            transport.abort();
+            transport.closed()
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["65536 bytes", "4 bytes", "lost: the connection was aborted"]);
 }
 
 #[test]

@@ -160,3 +160,30 @@ fn however_it_is_cut_the_lines_are_the_same() {
     .unwrap();
     assert!(*received.borrow() == lines);
 }
+
+#[test]
+fn unless_told_otherwise_a_line_of_more_than_16_kib_loses_the_connection() {
+    struct Plain(Log);
+    impl LineProtocol for Plain {
+        fn line_received(&mut self, _: &Transport, line: &[u8]) -> Result<(), Failure> {
+            self.0.note(line.len().to_string());
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Lines::new(Plain(noted.clone())));
+        let talks = client(address, |mut stream| {
+            for length in [16_384, 16_385] {
+                stream.write_all(&vec![b'x'; length]).unwrap();
+                stream.write_all(b"\nnext\n").unwrap();
+            }
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["16384", "4"]);
+}
