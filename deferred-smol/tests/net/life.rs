@@ -336,11 +336,10 @@ fn a_reset_is_not_taken_for_the_end_of_what_the_peer_sends() {
         let (port, address) = listen(reactor, move |_| Outlasts(noted.clone()));
         let talks = client(address, |mut stream| {
             stream.write_all(b"x").unwrap();
-            stream.peek(&mut [0]).unwrap();
-            // Closed with something unread, which resets it.
+            stream.peek(&mut [0]).unwrap() // closed with something unread, which resets it
         });
         deferred_smol::spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
-            .add_callback(move |()| port.closed())
+            .add_callback(move |_| port.closed())
     })
     .unwrap();
     let log = log.take();
