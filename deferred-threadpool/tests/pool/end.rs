@@ -121,6 +121,36 @@ fn at_the_end_of_a_reactor_what_waits_is_cancelled_and_what_runs_is_told() {
 }
 
 #[test]
+fn no_job_begins_at_the_end_of_its_reactor() {
+    let pool = ThreadPool::new(1);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let reactor = Reactor::new();
+    let entered = reactor.enter();
+    let (begun, has_begun) = mpsc::channel();
+    // It would make room for the others when it is told.
+    let mut jobs = vec![pool.defer_to_thread_with(move |job: &Job<'_>| {
+        begun.send(()).unwrap();
+        while !job.is_cancelled() {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    })];
+    has_begun.recv_timeout(LIMIT).unwrap();
+    for _ in 0..5000 {
+        let counter = ran.clone();
+        jobs.push(pool.defer_to_thread(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }));
+    }
+    drop(entered);
+    drop(reactor);
+    until(|| pool.stats().busy == 0);
+    assert_eq!(ran.load(Ordering::SeqCst), 0);
+    assert!(jobs.into_iter().all(|job| job.try_take().unwrap().unwrap_err().check::<Abandoned>()));
+}
+
+#[test]
 fn a_result_that_was_home_when_the_reactor_ended_is_dropped() {
     let pool = ThreadPool::new(1);
     let value = Arc::new(());
