@@ -394,6 +394,48 @@ fn a_producer_that_panics_loses_the_connection_and_is_told() {
     assert_eq!(told.borrow().len(), 1, "{told:?}");
 }
 
+/// Notes how much waits to be sent when it is asked for a piece, and writes none.
+struct Asked {
+    transport: Transport,
+    unsent: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Producer for Asked {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        self.unsent.borrow_mut().push(self.transport.unsent());
+    }
+}
+
+#[test]
+fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
+    let unsent = Rc::new(RefCell::new(Vec::new()));
+    let asked = unsent.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let ends = |transport: &Transport, _: &[u8]| {
+            transport.abort();
+            Ok(())
+        };
+        let protocol = says(&Log::default(), |_| Ok(()), ends);
+        connect_tcp(reactor, address, LONG, protocol).add_callback(|transport| {
+            transport.register_pull_producer(Asked { transport: transport.clone(), unsent: asked.clone() });
+            transport.reactor().sleep(2 * MS).add_callback(move |()| {
+                transport.pause_producing();
+                transport.resume_producing(); // so it is looked after, which asks for nothing
+                transport.reactor().sleep(2 * MS).add_callback(move |()| {
+                    assert_eq!(*asked.borrow(), [0]);
+                    transport.write(b"a piece");
+                    transport.closed()
+                })
+            })
+        })
+    })
+    .unwrap();
+    assert_eq!(unsent.take(), [0, 0]);
+}
+
 #[test]
 fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
     let states = Rc::new(RefCell::new(Vec::new()));

@@ -1,12 +1,15 @@
 //! The ways in which a connection ends.
 
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
 use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_smol::net::{Producer, Transport};
-use deferred_smol::{Deferred, Reactor, run_until};
+use deferred_smol::net::{ConnectionLost, Producer, ProtocolFailed, Transport, connect_tcp};
+use deferred_smol::{Deferred, Reactor, on_unhandled, run_until};
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -342,4 +345,44 @@ fn the_time_in_which_reading_is_paused_is_not_silence() {
         },
     );
     assert_eq!(log, ["made", "data x", "lost: nothing has arrived for 200ms"]);
+}
+
+/// An error with a cause.
+#[derive(Debug)]
+struct Caused(std::io::Error);
+
+impl fmt::Display for Caused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was caused")
+    }
+}
+
+impl Error for Caused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn the_cause_of_an_error_is_found_behind_the_loss_and_in_the_report() {
+    fn cause(error: &dyn Error) -> String {
+        error.source().expect("it has a cause").to_string()
+    }
+    let caused = || Caused(std::io::Error::other("the cause"));
+    assert_eq!(cause(&ConnectionLost::Io(std::io::Error::other(caused()))), "the cause");
+    assert_eq!(cause(&ConnectionLost::Failed(caused().into())), "the cause");
+    assert!(ConnectionLost::Done.source().is_none());
+
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        tells.borrow_mut().push(unhandled.downcast_ref::<ProtocolFailed>().map(|failed| cause(failed)));
+    });
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let fails = says(&Log::default(), move |_| Err(caused().into()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, fails).add_callback(|transport| transport.closed())
+    })
+    .unwrap();
+    assert_eq!(told.take(), [Some("the cause".to_owned())]);
 }
