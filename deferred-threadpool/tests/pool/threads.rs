@@ -48,6 +48,23 @@ fn the_default_pool_of_a_reactor_is_one_pool_of_ten_threads() {
 }
 
 #[test]
+fn no_more_threads_are_started_than_there_are_jobs() {
+    let pool = ThreadPool::new(9);
+    park::run_until(|_| {
+        let held: Vec<_> = (1..=3)
+            .map(|jobs| {
+                let held = hold(&pool);
+                assert_eq!(pool.stats().threads, jobs);
+                held
+            })
+            .collect();
+        drop(held); // which ends them
+        pool.stop()
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_thread_that_waits_is_used_before_a_new_one_is_started() {
     const JOBS: usize = 1000;
     let pool = ThreadPool::new(JOBS);
