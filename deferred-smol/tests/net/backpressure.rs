@@ -67,8 +67,9 @@ fn one_who_writes_when_too_much_waits_loses_the_connection() {
     struct Floods(Rc<RefCell<Option<usize>>>);
     impl Protocol for Floods {
         fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-            transport.set_write_limit(10_000_000);
-            transport.write(&[0; 20_000_000]); // one large write is let through
+            transport.set_write_limit(1_000_000);
+            transport.write(&[0; 1_000_000]);
+            transport.write(&[0; 9_000_000]); // one large write is let through
             transport.write(&[0]);
             Ok(())
         }
@@ -88,7 +89,7 @@ fn one_who_writes_when_too_much_waits_loses_the_connection() {
         connect_tcp(reactor, address, LONG, Floods(reason.clone())).add_callback(|transport| transport.closed())
     })
     .unwrap();
-    assert_eq!(reason.take(), Some(20_000_000));
+    assert_eq!(reason.take(), Some(10_000_000));
 }
 
 #[test]
@@ -434,6 +435,67 @@ fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
     })
     .unwrap();
     assert_eq!(unsent.take(), [0, 0]);
+}
+
+#[test]
+fn a_producer_stays_paused_when_whoever_awaited_the_drain_has_written_much() {
+    let unsent = Rc::new(RefCell::new(Vec::new()));
+    let asked = unsent.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
+            transport.register_producer(Asked { transport: transport.clone(), unsent: asked });
+            transport.write(&[0; 100_000]);
+            let writes = transport.clone();
+            transport.drained().add_callback(move |()| {
+                writes.write(&[0; 50_000]);
+                transport.reactor().sleep(5 * MS)
+            })
+        })
+    })
+    .unwrap();
+    let unsent = unsent.take();
+    assert!(unsent.len() == 1 && unsent[0] <= 16 * 1024, "{unsent:?}");
+}
+
+/// Notes when reading goes on.
+struct Resumes(Log);
+
+impl Protocol for Resumes {
+    fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+        self.0.note("data");
+        transport.pause_producing();
+        transport.resume_producing();
+        transport.pause_producing(); // which counts
+        let (later, log) = (transport.clone(), self.0.clone());
+        transport.reactor().call_later(5 * MS, move || {
+            log.note("resume");
+            later.resume_producing();
+        });
+        Ok(())
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.0.note("resumed");
+        transport.abort();
+        Ok(())
+    }
+}
+
+#[test]
+fn reading_that_is_paused_again_before_anybody_heard_has_not_gone_on() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        connect_tcp(reactor, address, LONG, Resumes(noted)).add_callback(|transport| {
+            transport.write(b"x");
+            transport.closed()
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["data", "resume", "resumed"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use deferred_smol::net::{ConnectionLost, Producer, ProtocolFailed, Transport, connect_tcp};
-use deferred_smol::{Deferred, Reactor, on_unhandled, run_until};
+use deferred_smol::{Deferred, Failure, Reactor, on_unhandled, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -300,6 +300,51 @@ fn a_timeout_that_is_taken_back_and_that_of_a_connection_that_is_over_do_nothing
         |stream| drop(read_all(stream)),
     );
     assert_eq!(log, ["made", "lost: the connection was closed"]);
+}
+
+#[test]
+fn a_timeout_that_is_set_anew_or_whose_connection_is_over_leaves_no_timer_behind() {
+    let timers = Rc::new(RefCell::new(Vec::new()));
+    let counts = timers.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(move |transport| {
+            let reactor = transport.reactor().clone();
+            let count = move || counts.borrow_mut().push(reactor.delayed_calls().len());
+            count();
+            for _ in 0..3 {
+                transport.set_idle_timeout(Some(LONG));
+                transport.set_timeout(Some(LONG));
+            }
+            count();
+            transport.abort();
+            transport.closed().map(move |()| count())
+        })
+    })
+    .unwrap();
+    assert_eq!(timers.take(), [0, 2, 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn when_everything_is_sent_the_time_for_that_is_over() {
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    let timers = run_until(|reactor| {
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
+        transport.write(&pattern(1_000_000));
+        transport.lose_connection();
+        spawn(async move {
+            smol::unblock(move || theirs.read_to_end(&mut Vec::new()).map(|_| theirs)).await.map_err(Failure::from)
+        })
+        .add_callback(move |theirs| {
+            let timers = transport.reactor().delayed_calls().len();
+            drop(theirs);
+            transport.closed().map(move |()| (timers, transport.reactor().delayed_calls().len()))
+        })
+    });
+    assert_eq!(timers.unwrap(), (1, 0), "one for the peer to end its side, which it does");
 }
 
 #[test]
