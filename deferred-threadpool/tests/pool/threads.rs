@@ -151,6 +151,23 @@ fn a_raised_maximum_serves_those_who_wait_at_once() {
 }
 
 #[test]
+fn with_a_maximum_lowered_to_none_jobs_wait_until_it_is_raised() {
+    let pool = ThreadPool::new(1);
+    all(|_| {
+        let (holding, release) = hold(&pool);
+        let waits = pool.defer_to_thread(|| Ok(()));
+        pool.adjust_pool_size(0, 0);
+        release.send(()).unwrap();
+        until(|| pool.stats().threads == 0);
+        assert_eq!(pool.stats().queued, 1);
+        pool.adjust_pool_size(0, 1);
+        vec![holding, waits]
+    })
+    .into_iter()
+    .for_each(|result| result.unwrap());
+}
+
+#[test]
 fn a_lowered_maximum_ends_idle_threads_now_and_busy_ones_after_their_job() {
     let pool = ThreadPool::builder().max_threads(3).keep_alive(Duration::MAX).build();
     all(|_| {
