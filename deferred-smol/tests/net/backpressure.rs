@@ -524,3 +524,26 @@ fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
     .unwrap();
     assert_eq!(states.take(), [true, true, false, true]);
 }
+
+#[cfg(unix)]
+#[test]
+fn the_drain_does_not_wait_for_the_last_quarter() {
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let left = run_until(|reactor| {
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
+        transport.set_high_water(1_000_000);
+        transport.write(&[0; 2_000_000]);
+        let left = transport.drained().map(move |()| transport.unsent());
+        inline_callbacks(async move {
+            while !left.is_ready() {
+                let _ = theirs.read(&mut [0; 10_000]); // on this thread, so that it reads no faster
+                smol::future::yield_now().await;
+            }
+            left.await
+        })
+    });
+    let left = left.unwrap();
+    assert!((1..=250_000).contains(&left), "{left}");
+}
