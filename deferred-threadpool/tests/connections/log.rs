@@ -301,7 +301,28 @@ fn without_transactions_that_is_said() {
     }
     let pool = ConnectionPool::new(Plain);
     assert_eq!(run(|| pool.with(|seven| Ok(*seven))).unwrap(), 7);
+    assert!(run(|| pool.transaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().check::<NoTransactions>());
+}
+
+#[test]
+fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
+    struct Begins(mpsc::Sender<bool>);
+    impl Manager for Begins {
+        type Connection = u8;
+        fn open(&self) -> Result<u8, Failure> {
+            Ok(7)
+        }
+        fn begin(&self, _: &mut u8) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn rollback_failed(&self, error: &Failure) {
+            self.0.send(error.check::<NoTransactions>()).unwrap();
+        }
+    }
+    let (tells, told) = mpsc::channel();
+    let pool = ConnectionPool::new(Begins(tells));
     assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
+    assert!(told.try_recv().unwrap());
 }
 
 struct PanicsOnDrop;
