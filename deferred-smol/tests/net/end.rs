@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use deferred_smol::net::{ConnectionLost, Producer, ProtocolFailed, Transport, connect_tcp};
-use deferred_smol::{Deferred, Failure, Reactor, on_unhandled, run_until, smol, spawn};
+use deferred_smol::{Deferred, Failure, Reactor, inline_callbacks, on_unhandled, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -131,6 +131,31 @@ fn a_peer_that_does_not_read_the_rest_is_given_up() {
         },
     );
     assert_eq!(log, ["made", "lost: the connection was to be closed, and the peer has not read the rest within 30ms"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let log = Log::default();
+    run_until(|reactor| {
+        let protocol = says(&log, |_| Ok(()), |_, _| Ok(()));
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), protocol);
+        transport.set_close_timeout(60 * MS);
+        transport.write(&[0; 4_000_000]);
+        transport.lose_connection();
+        let (over, reactor) = (transport.closed(), reactor.clone());
+        inline_callbacks(async move {
+            while !over.is_ready() {
+                let _ = theirs.read(&mut [0; 10_000]);
+                reactor.sleep(MS).await?;
+            }
+            over.await
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take()[1], "lost: the connection was to be closed, and the peer has not read the rest within 60ms");
 }
 
 #[test]
