@@ -305,6 +305,22 @@ fn without_transactions_that_is_said() {
 }
 
 #[test]
+fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() {
+    struct Opens(Arc<AtomicUsize>);
+    impl Manager for Opens {
+        type Connection = usize;
+        fn open(&self) -> Result<usize, Failure> {
+            Ok(self.0.fetch_add(1, Ordering::SeqCst))
+        }
+    }
+    let pool = ConnectionPool::with_threads(Opens(Arc::default()), ThreadPool::builder().max_threads(1));
+    let number = || run(|| pool.with(|number| Ok(*number))).unwrap();
+    assert_eq!((number(), number()), (0, 0));
+    assert!(run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine")))).is_err());
+    assert_eq!((number(), number()), (1, 1));
+}
+
+#[test]
 fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
     struct Begins(mpsc::Sender<bool>);
     impl Manager for Begins {
