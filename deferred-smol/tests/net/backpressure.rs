@@ -245,6 +245,27 @@ fn a_proxy_reads_no_faster_than_the_slower_side() {
 }
 
 #[test]
+fn when_one_side_of_a_proxy_is_over_the_other_one_is_lost() {
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let front = connect_tcp(reactor, address, LONG, Echo);
+        let behind = connect_tcp(reactor, address, LONG, Echo);
+        front.add_callback(|front| {
+            behind.add_callback(move |behind| {
+                behind.register_producer(front.clone());
+                behind.abort();
+                assert!(!front.is_closing());
+                behind.closed().add_callback(move |()| {
+                    assert!(front.is_closing());
+                    front.closed()
+                })
+            })
+        })
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_coroutine_writes_much_and_waits_for_the_drain() {
     const PIECES: usize = 200;
     let received = run_until(|reactor| {
@@ -546,4 +567,20 @@ fn the_drain_does_not_wait_for_the_last_quarter() {
     });
     let left = left.unwrap();
     assert!((1..=250_000).contains(&left), "{left}");
+}
+
+#[test]
+fn with_a_high_water_of_none_the_drain_waits_for_everything() {
+    let left = run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
+            transport.set_high_water(0);
+            transport.write(b"x");
+            let drained = transport.drained();
+            assert!(!drained.is_ready());
+            drained.map(move |()| transport.unsent())
+        })
+    });
+    assert_eq!(left.unwrap(), 0);
 }
