@@ -274,6 +274,16 @@ mod tests {
     }
 
     #[test]
+    fn where_a_start_failed_nobody_comes_for_nothing_or_beside_another() {
+        for (waiting, others_awake) in [(0, 0), (1, 1)] {
+            let (mut crew, sleepers) = asleep(1, 0, 9);
+            crew.awake = others_awake + 1; // who was to be started
+            assert!(crew.start_failed(waiting).is_none());
+            assert!(sleepers[0].is_asleep());
+        }
+    }
+
+    #[test]
     fn only_the_lowest_has_an_alarm_and_the_last_one_none() {
         let (mut crew, sleepers) = asleep(3, 0, 9);
         let alarms = |crew: &Crew| sleepers.iter().map(|sleeper| crew.has_alarm(sleeper)).collect::<Vec<_>>();

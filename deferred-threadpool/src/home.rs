@@ -86,3 +86,23 @@ impl<X> List<X> {
         mem::take(&mut state.arrived)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_delivery_is_posted_for_as_many_as_come_before_it() {
+        let list = List::new();
+        assert!(matches!(list.bring(1), Brought::Post));
+        assert!(matches!(list.bring(2), Brought::Done));
+        assert_eq!(list.take(VecDeque::new()), [1, 2]);
+        // It posts the next one itself, or whoever comes first does.
+        assert!(list.post_next());
+        assert!(matches!(list.bring(3), Brought::Done));
+        assert!(!list.post_next());
+        assert_eq!(list.take(VecDeque::new()), [3]);
+        assert!(matches!(list.bring(4), Brought::Post));
+        assert!(!list.post_next());
+    }
+}

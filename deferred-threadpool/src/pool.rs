@@ -472,6 +472,9 @@ pub fn call_multiple_in_thread<F: FnOnce() -> Result<(), Failure> + Send + 'stat
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -496,5 +499,19 @@ mod tests {
         assert!(room < 200 && enders < 200, "{room} wait for room, {enders} for the end");
         drop(ends);
         drop(job.add_both(|_| Ok(())));
+    }
+
+    #[test]
+    fn a_thread_takes_the_seat_of_one_that_has_ended() {
+        let pool = ThreadPool::builder().max_threads(2).keep_alive(Duration::ZERO).build();
+        for _ in 0..5 {
+            let both = Arc::new(Barrier::new(2));
+            let jobs = [both.clone(), both].map(|both| pool.submit(move |_| Ok(both.wait())));
+            jobs.into_iter().for_each(|job| _ = job.wait().unwrap());
+            while pool.stats().threads > 1 {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(pool.owner.workers.seats(), 2);
     }
 }

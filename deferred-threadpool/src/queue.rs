@@ -103,4 +103,14 @@ mod tests {
         assert_eq!(queue.len(), 0);
         assert!(queue.remove(6).is_none());
     }
+
+    #[test]
+    fn holes_stay_until_most_of_it_is_holes() {
+        let mut queue = Queue::default();
+        (0..10).for_each(|number| queue.push(entry(number)));
+        for (number, places) in [10, 10, 10, 10, 10, 4, 4, 4, 1].into_iter().enumerate() {
+            queue.remove(number as u64);
+            assert_eq!(queue.jobs.len(), places, "{number}");
+        }
+    }
 }

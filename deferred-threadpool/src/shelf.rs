@@ -193,3 +193,19 @@ impl<T: 'static> AnyShelf for Shelf<T> {
         gone.collect()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_was_ceded_is_for_the_next_one_under_another_key() {
+        let shelf = Shelf::<u8>::default();
+        let (first, other) = (shelf.reserve(0), shelf.reserve(0));
+        assert_ne!(first.place, other.place);
+        shelf.cede(first);
+        let next = shelf.reserve(0);
+        assert_eq!(next.place, first.place);
+        assert_ne!(next, first);
+    }
+}

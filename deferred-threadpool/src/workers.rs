@@ -300,6 +300,11 @@ impl Workers {
         (state.room.len(), state.enders.len())
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn seats(&self) -> usize {
+        self.lock().seats.len()
+    }
+
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
         let mut state = self.lock();
         let told = state.crew.adjust(min, max);

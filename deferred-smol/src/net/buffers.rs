@@ -40,3 +40,29 @@ impl Buffers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_small_buffers_are_kept_for_who_writes_next_and_no_large_one() {
+        let buffers = Buffers::default();
+        buffers.give_back(Vec::with_capacity(16_385));
+        for _ in 0..100 {
+            buffers.give_back(Vec::with_capacity(16_384));
+        }
+        let spares = (0..100).map(|_| buffers.spare().capacity());
+        assert_eq!(spares.take_while(|&capacity| capacity > 0).collect::<Vec<_>>(), [16_384; 64]);
+    }
+
+    #[test]
+    fn all_reads_share_their_memory() {
+        let buffers = Buffers::default();
+        let mut first = buffers.for_reading();
+        assert_eq!(first.len(), 65_536);
+        first[0] = 7;
+        buffers.read(first);
+        assert_eq!(buffers.for_reading()[0], 7);
+    }
+}

@@ -178,3 +178,40 @@ impl<L: LineProtocol> Protocol for Lines<L> {
         self.protocol.connection_lost(reason);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use deferred_core::Reactor;
+    use smol::Async;
+
+    use super::*;
+
+    struct Ignores;
+
+    impl LineProtocol for Ignores {
+        fn line_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_has_no_end_of_a_line_in_it_is_searched_once() {
+        let reactor = Reactor::new();
+        let (_theirs, ours) = UnixStream::pair().unwrap();
+        let transport = Transport::over_unix(&reactor, Async::new(ours).unwrap(), Lines::new(Ignores));
+        let mut lines = Lines::new(Ignores);
+        for (data, kept, searched) in [("ab", 2, 2), ("cd", 4, 4), ("\nef", 2, 2), ("\n", 0, 0)] {
+            lines.data_received(&transport, data.as_bytes()).unwrap();
+            assert_eq!((lines.kept.len(), lines.searched), (kept, searched), "{data:?}");
+        }
+        // Where nothing was delivered nothing was searched.
+        transport.pause_producing();
+        lines.data_received(&transport, b"gh\nij").unwrap();
+        assert_eq!((lines.kept.len(), lines.searched), (5, 0));
+        transport.resume_producing();
+        lines.reading_resumed(&transport).unwrap();
+        assert_eq!((lines.kept.len(), lines.searched), (2, 2));
+    }
+}

@@ -319,3 +319,14 @@ impl fmt::Debug for Port {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_error_of_a_connection_that_is_gone_lets_the_next_one_come_at_once() {
+        assert!(is_one_connections(&io::ErrorKind::ConnectionAborted.into()));
+        assert!(!is_one_connections(&io::ErrorKind::OutOfMemory.into()));
+    }
+}

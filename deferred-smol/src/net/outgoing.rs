@@ -78,27 +78,58 @@ mod tests {
         }
     }
 
+    /// Sends so many bytes, and finds no room for more.
+    fn send(outgoing: &mut Outgoing, mut room: usize) -> io::Result<Option<Vec<u8>>> {
+        outgoing.send(|data| {
+            let some = data.len().min(room);
+            room -= some;
+            if some == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(some) }
+        })
+    }
+
     #[test]
     fn empty_it_has_no_memory_and_a_slow_peer_costs_little_more_than_what_waits() {
         let mut outgoing = Outgoing::default();
+        outgoing.push(&[7; 50], Vec::new);
         let mut most = 0;
         for _ in 0..10_000 {
             outgoing.push(&[7; 100], Vec::new);
             // The peer reads as fast, but there is always something left.
-            let mut first = true;
-            let result = outgoing.send(|data| {
-                if std::mem::take(&mut first) { Ok(data.len().min(100)) } else { Err(io::ErrorKind::WouldBlock.into()) }
-            });
-            if outgoing.is_empty() {
-                assert!(result.unwrap().is_some());
-            }
-            outgoing.push(&[7; 50], Vec::new);
-            let _ = outgoing.send(|_| Ok(50));
+            assert!(send(&mut outgoing, 100).is_err());
+            assert_eq!(outgoing.len(), 50);
             most = most.max(outgoing.bytes.capacity());
         }
         assert!(most < 1000, "{most}");
-        let given = outgoing.send(|data| Ok(data.len())).unwrap();
-        assert!(given.is_none_or(|bytes| bytes.is_empty()));
+        let given = send(&mut outgoing, 50).unwrap();
+        assert!(given.is_some_and(|bytes| bytes.is_empty() && bytes.capacity() == most));
         assert_eq!(outgoing.bytes.capacity(), 0);
+        assert!(send(&mut outgoing, 50).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_sent_is_moved_out_of_the_way_where_there_is_no_room_and_it_is_half_of_it() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(&[7; 16], || Vec::with_capacity(16));
+        assert!(send(&mut outgoing, 7).is_err());
+        outgoing.push(&[7], Vec::new);
+        assert_eq!(outgoing.sent, 7, "nine bytes would be moved for seven");
+        assert!(send(&mut outgoing, 3).is_err());
+        outgoing.push(&[7], Vec::new);
+        assert_eq!(outgoing.sent, 10, "there is room");
+        let room = outgoing.bytes.capacity() - outgoing.bytes.len();
+        outgoing.push(&vec![7; room], Vec::new);
+        assert_eq!(outgoing.sent, 10, "just enough");
+        let left = outgoing.len();
+        assert!(send(&mut outgoing, left / 2 - 5).is_err());
+        assert_eq!(outgoing.sent, outgoing.len());
+        outgoing.push(&[7], Vec::new);
+        assert_eq!(outgoing.sent, 0);
+    }
+
+    #[test]
+    fn a_write_that_takes_nothing_is_an_error() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(b"x", Vec::new);
+        assert_eq!(outgoing.send(|_| Ok(0)).unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 }

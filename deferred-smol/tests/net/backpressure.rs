@@ -67,8 +67,9 @@ fn one_who_writes_when_too_much_waits_loses_the_connection() {
     struct Floods(Rc<RefCell<Option<usize>>>);
     impl Protocol for Floods {
         fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-            transport.set_write_limit(10_000_000);
-            transport.write(&[0; 20_000_000]); // one large write is let through
+            transport.set_write_limit(1_000_000);
+            transport.write(&[0; 1_000_000]);
+            transport.write(&[0; 9_000_000]); // one large write is let through
             transport.write(&[0]);
             Ok(())
         }
@@ -88,7 +89,7 @@ fn one_who_writes_when_too_much_waits_loses_the_connection() {
         connect_tcp(reactor, address, LONG, Floods(reason.clone())).add_callback(|transport| transport.closed())
     })
     .unwrap();
-    assert_eq!(reason.take(), Some(20_000_000));
+    assert_eq!(reason.take(), Some(10_000_000));
 }
 
 #[test]
@@ -244,6 +245,27 @@ fn a_proxy_reads_no_faster_than_the_slower_side() {
 }
 
 #[test]
+fn when_one_side_of_a_proxy_is_over_the_other_one_is_lost() {
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let front = connect_tcp(reactor, address, LONG, Echo);
+        let behind = connect_tcp(reactor, address, LONG, Echo);
+        front.add_callback(|front| {
+            behind.add_callback(move |behind| {
+                behind.register_producer(front.clone());
+                behind.abort();
+                assert!(!front.is_closing());
+                behind.closed().add_callback(move |()| {
+                    assert!(front.is_closing());
+                    front.closed()
+                })
+            })
+        })
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_coroutine_writes_much_and_waits_for_the_drain() {
     const PIECES: usize = 200;
     let received = run_until(|reactor| {
@@ -394,6 +416,109 @@ fn a_producer_that_panics_loses_the_connection_and_is_told() {
     assert_eq!(told.borrow().len(), 1, "{told:?}");
 }
 
+/// Notes how much waits to be sent when it is asked for a piece, and writes none.
+struct Asked {
+    transport: Transport,
+    unsent: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Producer for Asked {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        self.unsent.borrow_mut().push(self.transport.unsent());
+    }
+}
+
+#[test]
+fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
+    let unsent = Rc::new(RefCell::new(Vec::new()));
+    let asked = unsent.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let ends = |transport: &Transport, _: &[u8]| {
+            transport.abort();
+            Ok(())
+        };
+        let protocol = says(&Log::default(), |_| Ok(()), ends);
+        connect_tcp(reactor, address, LONG, protocol).add_callback(|transport| {
+            transport.register_pull_producer(Asked { transport: transport.clone(), unsent: asked.clone() });
+            transport.reactor().sleep(2 * MS).add_callback(move |()| {
+                transport.pause_producing();
+                transport.resume_producing(); // so it is looked after, which asks for nothing
+                transport.reactor().sleep(2 * MS).add_callback(move |()| {
+                    assert_eq!(*asked.borrow(), [0]);
+                    transport.write(b"a piece");
+                    transport.closed()
+                })
+            })
+        })
+    })
+    .unwrap();
+    assert_eq!(unsent.take(), [0, 0]);
+}
+
+#[test]
+fn a_producer_stays_paused_when_whoever_awaited_the_drain_has_written_much() {
+    let unsent = Rc::new(RefCell::new(Vec::new()));
+    let asked = unsent.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
+            transport.register_producer(Asked { transport: transport.clone(), unsent: asked });
+            transport.write(&[0; 100_000]);
+            let writes = transport.clone();
+            transport.drained().add_callback(move |()| {
+                writes.write(&[0; 50_000]);
+                transport.reactor().sleep(5 * MS)
+            })
+        })
+    })
+    .unwrap();
+    let unsent = unsent.take();
+    assert!(unsent.len() == 1 && unsent[0] <= 16 * 1024, "{unsent:?}");
+}
+
+/// Notes when reading goes on.
+struct Resumes(Log);
+
+impl Protocol for Resumes {
+    fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+        self.0.note("data");
+        transport.pause_producing();
+        transport.resume_producing();
+        transport.pause_producing(); // which counts
+        let (later, log) = (transport.clone(), self.0.clone());
+        transport.reactor().call_later(5 * MS, move || {
+            log.note("resume");
+            later.resume_producing();
+        });
+        Ok(())
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.0.note("resumed");
+        transport.abort();
+        Ok(())
+    }
+}
+
+#[test]
+fn reading_that_is_paused_again_before_anybody_heard_has_not_gone_on() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        connect_tcp(reactor, address, LONG, Resumes(noted)).add_callback(|transport| {
+            transport.write(b"x");
+            transport.closed()
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["data", "resume", "resumed"]);
+}
+
 #[test]
 fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
     let states = Rc::new(RefCell::new(Vec::new()));
@@ -419,4 +544,43 @@ fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
     })
     .unwrap();
     assert_eq!(states.take(), [true, true, false, true]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_drain_does_not_wait_for_the_last_quarter() {
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let left = run_until(|reactor| {
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
+        transport.set_high_water(1_000_000);
+        transport.write(&[0; 2_000_000]);
+        let left = transport.drained().map(move |()| transport.unsent());
+        inline_callbacks(async move {
+            while !left.is_ready() {
+                let _ = theirs.read(&mut [0; 10_000]); // on this thread, so that it reads no faster
+                smol::future::yield_now().await;
+            }
+            left.await
+        })
+    });
+    let left = left.unwrap();
+    assert!((1..=250_000).contains(&left), "{left}");
+}
+
+#[test]
+fn with_a_high_water_of_none_the_drain_waits_for_everything() {
+    let left = run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
+            transport.set_high_water(0);
+            transport.write(b"x");
+            let drained = transport.drained();
+            assert!(!drained.is_ready());
+            drained.map(move |()| transport.unsent())
+        })
+    });
+    assert_eq!(left.unwrap(), 0);
 }

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use deferred_smol::net::connect_tcp;
-use deferred_smol::{Cancelled, TimedOut, run_until};
+use deferred_smol::net::{Transport, connect_tcp};
+use deferred_smol::{Cancelled, Reactor, TimedOut, run_until, smol};
 
 use super::{Echo, LONG, Log, MS, listen, says};
 
@@ -80,4 +80,16 @@ fn by_name_and_through_several_addresses() {
 fn a_name_without_an_address_is_an_error() {
     let failed = run_until(|reactor| connect_tcp(reactor, &[][..] as &'static [SocketAddr], LONG, Echo).map(|_| ()));
     assert_eq!(failed.unwrap_err().downcast_ref::<io::Error>().unwrap().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn small_writes_are_sent_at_once_unless_told_otherwise() {
+    let reactor = Reactor::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let same = socket.try_clone().unwrap();
+    let transport = Transport::over_tcp(&reactor, smol::Async::new(socket).unwrap(), Echo);
+    assert!(same.nodelay().unwrap());
+    transport.set_no_delay(false).unwrap();
+    assert!(!same.nodelay().unwrap());
 }

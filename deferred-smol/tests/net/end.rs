@@ -1,12 +1,15 @@
 //! The ways in which a connection ends.
 
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
 use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_smol::net::{Producer, Transport, connect_tcp};
-use deferred_smol::{Deferred, Reactor, run_until};
+use deferred_smol::net::{ConnectionLost, Producer, ProtocolFailed, Transport, connect_tcp};
+use deferred_smol::{Deferred, Failure, Reactor, inline_callbacks, on_unhandled, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -130,6 +133,31 @@ fn a_peer_that_does_not_read_the_rest_is_given_up() {
     assert_eq!(log, ["made", "lost: the connection was to be closed, and the peer has not read the rest within 30ms"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let log = Log::default();
+    run_until(|reactor| {
+        let protocol = says(&log, |_| Ok(()), |_, _| Ok(()));
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), protocol);
+        transport.set_close_timeout(60 * MS);
+        transport.write(&[0; 4_000_000]);
+        transport.lose_connection();
+        let (over, reactor) = (transport.closed(), reactor.clone());
+        inline_callbacks(async move {
+            while !over.is_ready() {
+                let _ = theirs.read(&mut [0; 10_000]);
+                reactor.sleep(MS).await?;
+            }
+            over.await
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take()[1], "lost: the connection was to be closed, and the peer has not read the rest within 60ms");
+}
+
 #[test]
 fn abort_ends_it_at_once_and_drops_the_rest() {
     let (log, received) = one(
@@ -209,17 +237,17 @@ fn a_connection_that_is_to_end_waits_for_its_producer() {
 #[test]
 fn one_who_is_silent_for_too_long_is_let_go() {
     let (log, ()) = one(
-        |transport, _| transport.set_idle_timeout(Some(40 * MS)),
+        |transport, _| transport.set_idle_timeout(Some(150 * MS)),
         |mut stream| {
             // Each of these begins the time anew.
             for _ in 0..6 {
                 stream.write_all(b"x").unwrap();
-                thread::sleep(15 * MS);
+                thread::sleep(30 * MS);
             }
             let _ = stream.read(&mut [0]);
         },
     );
-    assert_eq!(log.last().unwrap(), "lost: nothing has arrived for 40ms");
+    assert_eq!(log.last().unwrap(), "lost: nothing has arrived for 150ms");
     let heard = log.iter().filter(|line| line.starts_with("data")).count();
     assert!(heard > 1, "{log:?}");
 }
@@ -300,6 +328,51 @@ fn a_timeout_that_is_taken_back_and_that_of_a_connection_that_is_over_do_nothing
 }
 
 #[test]
+fn a_timeout_that_is_set_anew_or_whose_connection_is_over_leaves_no_timer_behind() {
+    let timers = Rc::new(RefCell::new(Vec::new()));
+    let counts = timers.clone();
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, quiet).add_callback(move |transport| {
+            let reactor = transport.reactor().clone();
+            let count = move || counts.borrow_mut().push(reactor.delayed_calls().len());
+            count();
+            for _ in 0..3 {
+                transport.set_idle_timeout(Some(LONG));
+                transport.set_timeout(Some(LONG));
+            }
+            count();
+            transport.abort();
+            transport.closed().map(move |()| count())
+        })
+    })
+    .unwrap();
+    assert_eq!(timers.take(), [0, 2, 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn when_everything_is_sent_the_time_for_that_is_over() {
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    let timers = run_until(|reactor| {
+        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
+        transport.write(&pattern(1_000_000));
+        transport.lose_connection();
+        spawn(async move {
+            smol::unblock(move || theirs.read_to_end(&mut Vec::new()).map(|_| theirs)).await.map_err(Failure::from)
+        })
+        .add_callback(move |theirs| {
+            let timers = transport.reactor().delayed_calls().len();
+            drop(theirs);
+            transport.closed().map(move |()| (timers, transport.reactor().delayed_calls().len()))
+        })
+    });
+    assert_eq!(timers.unwrap(), (1, 0), "one for the peer to end its side, which it does");
+}
+
+#[test]
 fn a_connection_that_is_lost_in_its_own_drained_callback_ends_though_the_peer_keeps_its_side_open() {
     for aborts in [false, true] {
         let (held, holds) = mpsc::channel();
@@ -330,18 +403,58 @@ fn a_connection_that_is_lost_in_its_own_drained_callback_ends_though_the_peer_ke
 fn the_time_in_which_reading_is_paused_is_not_silence() {
     let (log, ()) = one(
         |transport, reactor| {
-            transport.set_idle_timeout(Some(200 * MS));
+            transport.set_idle_timeout(Some(400 * MS));
             transport.pause_producing();
             let resumes = transport.clone();
-            reactor.call_later(180 * MS, move || resumes.resume_producing());
+            reactor.call_later(350 * MS, move || resumes.resume_producing());
         },
         |mut stream| {
-            thread::sleep(300 * MS); // 120 ms of silence
+            thread::sleep(550 * MS); // 200 ms of silence
             let _ = stream.write_all(b"x");
             let _ = stream.read(&mut [0]);
         },
     );
-    assert_eq!(log, ["made", "data x", "lost: nothing has arrived for 200ms"]);
+    assert_eq!(log, ["made", "data x", "lost: nothing has arrived for 400ms"]);
+}
+
+/// An error with a cause.
+#[derive(Debug)]
+struct Caused(std::io::Error);
+
+impl fmt::Display for Caused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was caused")
+    }
+}
+
+impl Error for Caused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn the_cause_of_an_error_is_found_behind_the_loss_and_in_the_report() {
+    fn cause(error: &dyn Error) -> String {
+        error.source().expect("it has a cause").to_string()
+    }
+    let caused = || Caused(std::io::Error::other("the cause"));
+    assert_eq!(cause(&ConnectionLost::Io(std::io::Error::other(caused()))), "the cause");
+    assert_eq!(cause(&ConnectionLost::Failed(caused().into())), "the cause");
+    assert!(ConnectionLost::Done.source().is_none());
+
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        tells.borrow_mut().push(unhandled.downcast_ref::<ProtocolFailed>().map(|failed| cause(failed)));
+    });
+    run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let fails = says(&Log::default(), move |_| Err(caused().into()), |_, _| Ok(()));
+        connect_tcp(reactor, address, LONG, fails).add_callback(|transport| transport.closed())
+    })
+    .unwrap();
+    assert_eq!(told.take(), [Some("the cause".to_owned())]);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use deferred_smol::net::{Protocol, ProtocolFailed, Transport, connect_tcp};
-use deferred_smol::{Clock, Failure, Panicked, on_unhandled, run, run_until};
+use deferred_smol::net::{ConnectionLost, Protocol, ProtocolFailed, Transport, connect_tcp};
+use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
 
@@ -215,7 +215,7 @@ impl Protocol for Rude {
         Ok(())
     }
 
-    fn connection_lost(&mut self, _: &deferred_smol::net::ConnectionLost) {
+    fn connection_lost(&mut self, _: &ConnectionLost) {
         panic!("rude");
     }
 }
@@ -236,6 +236,43 @@ fn a_panic_at_the_end_is_told_and_whoever_waits_for_that_goes_on() {
     })
     .unwrap();
     assert_eq!(*told.borrow(), [Some("rude".to_owned())]);
+}
+
+/// Panics when it is dropped.
+struct Cursed;
+
+impl Protocol for Cursed {
+    fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+        transport.abort();
+        Ok(())
+    }
+}
+
+impl Drop for Cursed {
+    fn drop(&mut self) {
+        panic!("cursed");
+    }
+}
+
+#[test]
+fn a_panic_of_a_protocols_destructor_is_told_and_the_next_connection_is_served() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |unhandled| {
+        tells.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
+    });
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Cursed);
+        for _ in 0..2 {
+            client(address, |mut stream| {
+                stream.write_all(b"x").unwrap();
+                let _ = stream.read(&mut [0]);
+            });
+        }
+        reactor.defer_later(20 * MS, || Ok(())).add_callback(move |()| port.closed())
+    })
+    .unwrap();
+    assert_eq!(*told.borrow(), [Some("cursed".to_owned()), Some("cursed".to_owned())]);
 }
 
 #[test]
@@ -269,6 +306,67 @@ fn a_reset_by_the_peer_is_no_error_of_the_programs() {
     .unwrap();
     assert_eq!(log.take(), ["made", "lost: ConnectionReset"]);
     assert_eq!(told.get(), 0);
+}
+
+/// Notes the end of what the peer sends, and goes on.
+struct Outlasts(Log);
+
+impl Protocol for Outlasts {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.0.note(format!("{} bytes", data.len()));
+        transport.write(b"got it");
+        Ok(())
+    }
+
+    fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
+        self.0.note("the peer has sent everything");
+        Ok(())
+    }
+
+    fn connection_lost(&mut self, reason: &ConnectionLost) {
+        self.0.note(format!("lost: {reason}"));
+    }
+}
+
+#[test]
+fn a_reset_is_not_taken_for_the_end_of_what_the_peer_sends() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Outlasts(noted.clone()));
+        let talks = client(address, |mut stream| {
+            stream.write_all(b"x").unwrap();
+            stream.peek(&mut [0]).unwrap() // closed with something unread, which resets it
+        });
+        deferred_smol::spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+            .add_callback(move |_| port.closed())
+    })
+    .unwrap();
+    let log = log.take();
+    assert!(log.len() == 2 && log[1].starts_with("lost: the connection is broken"), "{log:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_peer_that_sends_just_what_one_read_takes_is_heard_further() {
+    let log = Log::default();
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(&[0; 64 * 1024]).unwrap();
+    run_until(|reactor| {
+        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Outlasts(log.clone()));
+        deferred_smol::spawn(async move {
+            theirs.read_exact(&mut [0; 6])?; // by then there was nothing more to read
+            theirs.write_all(b"more")?;
+            theirs.read_exact(&mut [0; 6])?;
+            Ok(theirs)
+        })
+        .add_callback(move |theirs| {
+            transport.abort();
+            transport.closed().map(|()| drop(theirs))
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["65536 bytes", "4 bytes", "lost: the connection was aborted"]);
 }
 
 #[test]
@@ -447,6 +545,8 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
         run_until(|reactor| {
             let (ended, resolver) = deferred_smol::Deferred::new();
             let resolver = Rc::new(Cell::new(Some(resolver)));
+            let (resets, is_reset) = mpsc::channel();
+            let is_reset = Cell::new(Some(is_reset));
             let (_, address) = listen(reactor, move |_| {
                 let resolver = resolver.take().unwrap();
                 let made = move |transport: &Transport| {
@@ -455,8 +555,9 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
                     Ok(())
                 };
                 // By a read, by a write, or by the end of this side.
+                let is_reset = is_reset.take().unwrap();
                 says(&noted, made, move |transport, _| {
-                    std::thread::sleep(2 * MS); // the reset is there
+                    is_reset.recv_timeout(LONG).unwrap();
                     match round % 4 {
                         0 => {}
                         1 => transport.write(b"more"),
@@ -469,10 +570,11 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
                     Ok(())
                 })
             });
-            client(address, |mut stream| {
+            client(address, move |mut stream| {
                 stream.write_all(b"x").unwrap();
-                std::thread::sleep(MS);
-                // Closed with something unread, which resets it.
+                stream.peek(&mut [0]).unwrap();
+                drop(stream); // with something unread, which resets it
+                resets.send(()).unwrap();
             });
             ended
         })
@@ -481,27 +583,4 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
         assert!(!last.contains("NotConnected"), "round {round}: {last}");
         assert!(last.contains("ConnectionReset") || last.contains("BrokenPipe"), "round {round}: {last}");
     }
-}
-
-/// Nobody but smol's own thread looks after the sockets.
-#[test]
-fn a_clock_serves_connections_when_it_is_advanced() {
-    let clock = Clock::new();
-    let (port, address) = listen(&clock, |_| Echo);
-    let sent = pattern(3_000_000);
-    let expected = sent.clone();
-    let talks = client(address, move |mut stream| {
-        let reader = stream.try_clone().unwrap();
-        let reads = std::thread::spawn(move || read_all(reader));
-        stream.write_all(&sent).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        reads.join().unwrap()
-    });
-    let begun = std::time::Instant::now();
-    while !talks.is_finished() || !port.is_empty() {
-        assert!(begun.elapsed() < LONG, "nothing comes");
-        clock.advance(Duration::from_micros(1));
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(talks.join().unwrap() == expected);
 }

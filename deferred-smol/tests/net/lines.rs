@@ -1,12 +1,12 @@
 //! Lines in what arrives, however it arrives.
 
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deferred_smol::net::{LineProtocol, Lines, Protocol, Transport};
+use deferred_smol::net::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
 use deferred_smol::{Failure, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, read_all};
@@ -186,4 +186,66 @@ fn many_lines_with_a_pause_behind_each_come_in_order() {
     })
     .unwrap();
     assert_eq!(*got.borrow(), (0..3000).collect::<Vec<_>>());
+}
+
+#[test]
+fn unless_told_otherwise_a_line_of_more_than_16_kib_loses_the_connection() {
+    struct Plain(Log);
+    impl LineProtocol for Plain {
+        fn line_received(&mut self, _: &Transport, line: &[u8]) -> Result<(), Failure> {
+            self.0.note(line.len().to_string());
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Lines::new(Plain(noted.clone())));
+        let talks = client(address, |mut stream| {
+            for length in [16_384, 16_385] {
+                stream.write_all(&vec![b'x'; length]).unwrap();
+                stream.write_all(b"\nnext\n").unwrap();
+            }
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            read_all(stream)
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["16384", "4"]);
+}
+
+#[test]
+fn it_hears_of_the_beginning_and_the_end_too() {
+    struct Greets(Log);
+    impl LineProtocol for Greets {
+        fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+            transport.write(b"hello\r\n");
+            Ok(())
+        }
+        fn line_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+            transport.abort();
+            Ok(())
+        }
+        fn connection_lost(&mut self, reason: &ConnectionLost) {
+            self.0.note(reason.to_string());
+        }
+    }
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, move |_| Lines::new(Greets(noted.clone())));
+        let talks = client(address, |mut stream| {
+            let mut greeting = [0; 7];
+            stream.read_exact(&mut greeting).unwrap();
+            stream.write_all(b"goodbye\n").unwrap();
+            greeting
+        });
+        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |greeting| {
+            assert_eq!(&greeting, b"hello\r\n");
+            port.closed()
+        })
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["the connection was aborted"]);
 }

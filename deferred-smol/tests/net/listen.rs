@@ -1,9 +1,14 @@
 //! Ports: who is accepted, and how a server ends.
 
 use std::cell::{Cell, RefCell};
+use std::env;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::iter;
+use std::net::{Shutdown, TcpStream};
+use std::process::{self, Command};
 use std::rc::Rc;
+use std::thread;
 
 use deferred_smol::net::{Port, Transport, listen_on_tcp, listen_tcp, listen_unix};
 use deferred_smol::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, smol, spawn};
@@ -62,7 +67,7 @@ fn after_stop_listening_nobody_is_accepted_and_those_that_were_go_on() {
             spawn(async move {
                 let mut writer = stream.try_clone()?;
                 writer.write_all(b"still there")?;
-                writer.shutdown(std::net::Shutdown::Write)?;
+                writer.shutdown(Shutdown::Write)?;
                 Ok((refused, smol::unblock(|| read_all(stream)).await))
             })
         })
@@ -84,6 +89,7 @@ fn a_port_knows_its_connections() {
                 let peers: Vec<_> = again.connections().iter().map(|one| one.peer_address().unwrap()).collect();
                 let locals: Vec<_> = streams.iter().map(|stream| stream.local_addr().unwrap()).collect();
                 assert_eq!(peers, locals);
+                assert!(!again.is_empty());
                 let left = streams.into_iter().skip(1).collect::<Vec<_>>();
                 has(&again, 2, &loops).map(move |()| drop((again, left)))
             })
@@ -162,12 +168,12 @@ fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
             assert!(!std::mem::take(&mut first), "no protocol today");
             Echo
         });
-        let talks = std::thread::spawn(move || {
+        let talks = thread::spawn(move || {
             let mut all = Vec::new();
             let _ = TcpStream::connect(address).unwrap().read_to_end(&mut all); // closed, or reset
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(b"and now?").unwrap();
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
             read_all(stream)
         });
         spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
@@ -186,7 +192,7 @@ fn an_error_names_the_address_or_the_path() {
         assert!(taken.to_string().contains(&address.to_string()) && taken.kind() == ErrorKind::AddrInUse, "{taken}");
         let unknown = listen_tcp(reactor, "no address", |_| Echo).unwrap_err();
         assert!(unknown.to_string().contains("\"no address\""), "{unknown}");
-        let path = std::env::temp_dir().join("deferred-no-such-folder").join("socket");
+        let path = env::temp_dir().join("deferred-no-such-folder").join("socket");
         let missing = listen_unix(reactor, &path, || Echo).unwrap_err();
         assert!(missing.to_string().contains("deferred-no-such-folder"), "{missing}");
         reactor.stop();
@@ -197,7 +203,7 @@ fn an_error_names_the_address_or_the_path() {
 fn a_closed_reactor_accepts_nothing_and_says_so() {
     let reactor = Reactor::new();
     reactor.close();
-    let path = std::env::temp_dir().join(format!("deferred-closed-{}", std::process::id()));
+    let path = env::temp_dir().join(format!("deferred-closed-{}", process::id()));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for refused in [
         listen_tcp(&reactor, "127.0.0.1:0", |_| Echo),
@@ -270,4 +276,56 @@ fn a_port_that_is_shut_down_in_its_factory_does_not_start_that_connection() {
         ended.add_finally(move || drop(client))
     });
     assert_eq!((left.unwrap(), made.get()), (0, 0));
+}
+
+#[test]
+fn while_a_crowd_is_accepted_others_have_their_turn() {
+    let mut seen = run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+        deferred_smol::inline_callbacks(async move {
+            let mut seen = Vec::new();
+            while port.len() < clients.len() {
+                seen.push(port.len());
+                smol::future::yield_now().await;
+            }
+            Ok(seen)
+        })
+    })
+    .unwrap();
+    seen.dedup();
+    assert_eq!(seen, [0, 64]);
+}
+
+/// Set for the process that may have few files.
+const FEW_FILES: &str = "DEFERRED_TEST_FEW_FILES";
+
+#[test]
+fn who_comes_while_the_system_has_no_room_is_served_when_it_has_and_nothing_is_told() {
+    if env::var_os(FEW_FILES).is_none() {
+        let name = "listen::who_comes_while_the_system_has_no_room_is_served_when_it_has_and_nothing_is_told";
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\""]);
+        let output = limited.arg(env::current_exe().unwrap()).arg(name).env(FEW_FILES, "").output().unwrap();
+        return assert!(output.status.success(), "{output:?}");
+    }
+    // A loop that tries again and again would stop nothing else.
+    thread::spawn(|| {
+        thread::sleep(LONG / 6);
+        process::exit(1);
+    });
+    let told = Rc::new(Cell::new(0));
+    let tells = told.clone();
+    let _hook = on_unhandled(move |_| tells.set(tells.get() + 1));
+    let echoed = run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"and now?").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let all_that_are_left: Vec<_> = iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        reactor.call_later(30 * MS, move || drop(all_that_are_left));
+        spawn(async move { Ok(smol::unblock(|| read_all(stream)).await) })
+    });
+    assert_eq!(echoed.unwrap(), b"and now?");
+    assert_eq!(told.get(), 0);
 }

@@ -1,6 +1,7 @@
 //! Network code in callbacks: `deferred_smol::net`.
 
 mod backpressure;
+mod clock;
 mod connect;
 mod end;
 mod life;

@@ -301,7 +301,52 @@ fn without_transactions_that_is_said() {
     }
     let pool = ConnectionPool::new(Plain);
     assert_eq!(run(|| pool.with(|seven| Ok(*seven))).unwrap(), 7);
+    assert!(run(|| pool.transaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().check::<NoTransactions>());
+}
+
+#[test]
+fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() {
+    struct Opens(Arc<AtomicUsize>);
+    impl Manager for Opens {
+        type Connection = usize;
+        fn open(&self) -> Result<usize, Failure> {
+            Ok(self.0.fetch_add(1, Ordering::SeqCst))
+        }
+    }
+    let pool = ConnectionPool::with_threads(Opens(Arc::default()), ThreadPool::builder().max_threads(1));
+    let number = || run(|| pool.with(|number| Ok(*number))).unwrap();
+    assert_eq!((number(), number()), (0, 0));
+    assert!(run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine")))).is_err());
+    assert_eq!((number(), number()), (1, 1));
+}
+
+#[test]
+fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
+    struct Begins(mpsc::Sender<bool>);
+    impl Manager for Begins {
+        type Connection = u8;
+        fn open(&self) -> Result<u8, Failure> {
+            Ok(7)
+        }
+        fn begin(&self, _: &mut u8) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn rollback_failed(&self, error: &Failure) {
+            self.0.send(error.check::<NoTransactions>()).unwrap();
+        }
+    }
+    let (tells, told) = mpsc::channel();
+    let pool = ConnectionPool::new(Begins(tells));
     assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
+    assert!(told.try_recv().unwrap());
+}
+
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        panic::resume_unwind(Box::new("a destructor"));
+    }
 }
 
 #[test]
@@ -312,7 +357,11 @@ fn a_transaction_that_is_cancelled_before_its_closure_begins_never_calls_it() {
         let called = Arc::new(AtomicUsize::new(0));
         let counts = called.clone();
         run(|| {
-            let transaction = pool.transaction(move |_| Ok(counts.fetch_add(1, Ordering::SeqCst)));
+            let panics = PanicsOnDrop;
+            let transaction = pool.transaction(move |_| {
+                let _panics = &panics;
+                Ok(counts.fetch_add(1, Ordering::SeqCst))
+            });
             reached.recv_timeout(LIMIT).unwrap();
             transaction.cancel();
             goes_on.send(()).unwrap();
@@ -334,8 +383,22 @@ fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_no_harm(
             run(|| pool.with(|_| Ok(()))).unwrap();
         }
         logs.fail(&[what, "close panics"]);
-        assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<Panicked>(), "{what}");
+        let failure = run(|| pool.transaction(|_| Ok(()))).unwrap_err();
+        assert_eq!(failure.downcast_ref::<Panicked>().unwrap().message(), what);
         logs.fail(&[]);
         assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
     }
+}
+
+#[test]
+fn a_connection_whose_destructor_panics_is_no_error_of_its_job_and_holds_up_no_stop() {
+    let (pool, logs) = one();
+    logs.fail(&["close panics"]);
+    let failed = run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine"))));
+    assert_eq!(failed.unwrap_err().to_string(), "mine");
+    run(|| pool.with(|_| Ok(()))).unwrap();
+    logs.fail(&["check", "close panics"]);
+    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 3);
+    run(|| pool.stop_by(Backlog::Run)).unwrap();
+    assert_eq!(logs.take(), ["open 1", "close 1", "open 2", "check 2", "close 2", "open 3", "close 3"]);
 }

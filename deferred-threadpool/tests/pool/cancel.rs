@@ -128,6 +128,29 @@ fn a_late_result_is_dropped_in_its_thread() {
 }
 
 #[test]
+fn a_late_result_whose_destructor_panics_takes_no_thread_with_it() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a destructor"));
+        }
+    }
+    let pool = ThreadPool::new(1);
+    let (begun, has_begun) = mpsc::channel();
+    let runs = pool.submit(move |job| {
+        begun.send(()).unwrap();
+        while !job.is_cancelled() {
+            thread::yield_now();
+        }
+        Ok(Panics)
+    });
+    has_begun.recv_timeout(LIMIT).unwrap();
+    drop(runs);
+    assert_eq!(pool.submit(|_| Ok(5)).wait().unwrap(), 5);
+    assert_eq!((pool.stats().threads, pool.stats().abandoned), (1, 0));
+}
+
+#[test]
 fn a_job_cancelled_when_its_result_is_home_already_is_done_and_the_result_is_dropped() {
     let pool = ThreadPool::new(1);
     let value = Arc::new(());

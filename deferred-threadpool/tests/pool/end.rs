@@ -41,6 +41,27 @@ fn closing_the_reactor_abandons_its_jobs_and_ends_its_default_pool() {
 }
 
 #[test]
+fn jobs_of_all_types_are_abandoned_in_the_order_in_which_they_were_given() {
+    let pool = ThreadPool::new(0);
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let reactor = Reactor::new();
+    let cancelled = pool.defer_to_thread_on(&reactor, || Ok(0));
+    for number in 0..6 {
+        if number == 4 {
+            cancelled.cancel(); // whose place is for this one
+        }
+        let job = match number % 2 {
+            0 => pool.defer_to_thread_on(&reactor, || Ok(0)).map(drop),
+            _ => pool.defer_to_thread_on(&reactor, || Ok("text")).map(drop),
+        };
+        let log = log.clone();
+        drop(job.add_errback(move |failure| failure.trap::<Abandoned>().map(|_| log.borrow_mut().push(number))));
+    }
+    drop(reactor);
+    assert_eq!(log.take(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
 fn a_job_that_waits_longer_than_its_reactor_never_runs() {
     let pool = ThreadPool::new(1);
     let ran = Arc::new(AtomicUsize::new(0));
@@ -97,6 +118,36 @@ fn at_the_end_of_a_reactor_what_waits_is_cancelled_and_what_runs_is_told() {
     has_stopped.recv_timeout(LIMIT).unwrap();
     until(|| pool.stats().busy == 0);
     adds_up(&pool.stats());
+}
+
+#[test]
+fn no_job_begins_at_the_end_of_its_reactor() {
+    let pool = ThreadPool::new(1);
+    let ran = Arc::new(AtomicUsize::new(0));
+    let reactor = Reactor::new();
+    let entered = reactor.enter();
+    let (begun, has_begun) = mpsc::channel();
+    // It would make room for the others when it is told.
+    let mut jobs = vec![pool.defer_to_thread_with(move |job: &Job<'_>| {
+        begun.send(()).unwrap();
+        while !job.is_cancelled() {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    })];
+    has_begun.recv_timeout(LIMIT).unwrap();
+    for _ in 0..5000 {
+        let counter = ran.clone();
+        jobs.push(pool.defer_to_thread(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }));
+    }
+    drop(entered);
+    drop(reactor);
+    until(|| pool.stats().busy == 0);
+    assert_eq!(ran.load(Ordering::SeqCst), 0);
+    assert!(jobs.into_iter().all(|job| job.try_take().unwrap().unwrap_err().check::<Abandoned>()));
 }
 
 #[test]

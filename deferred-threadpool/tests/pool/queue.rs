@@ -112,6 +112,20 @@ fn with_a_limit_of_none_a_job_is_taken_if_a_thread_is_free_for_it() {
 }
 
 #[test]
+fn a_job_that_is_cancelled_while_it_waits_is_room_at_once() {
+    let pool = ThreadPool::builder().max_threads(0).queue_limit(1).build();
+    park::run_until(|_| {
+        let waits = pool.defer_to_thread(|| Ok(()));
+        let room = pool.room();
+        assert!(!room.is_ready());
+        waits.cancel();
+        drop(waits.add_errback(|_| Ok(())));
+        room
+    })
+    .unwrap();
+}
+
+#[test]
 fn more_threads_are_room_too() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
     park::run_until(|_| {

@@ -3,10 +3,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{Cancelled, Deferred, Reactor, ThreadPool, gather, order_completions, park};
+use deferred_threadpool::{Abandoned, Cancelled, Deferred, Reactor, ThreadPool, gather, order_completions, park};
+
+use crate::hold;
 
 /// Whoever arrives says so, and has a child until that is one of too many.
 fn family(pool: ThreadPool, log: Rc<RefCell<Vec<u32>>>, number: u32) -> Deferred<()> {
@@ -134,7 +139,7 @@ fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
         let log = Rc::new(RefCell::new(Vec::new()));
         park::run_until(|reactor| {
             order_completions(reactor, seed);
-            let (held, release) = crate::hold(&other);
+            let (held, release) = hold(&other);
             for number in 0..5 {
                 let log = log.clone();
                 let job = pool.defer_to_thread(move || Ok(number));
@@ -166,7 +171,7 @@ fn another_seed_in_the_middle_loses_no_result() {
     let ended = Rc::new(RefCell::new(Vec::new()));
     park::run_until(|reactor| {
         order_completions(reactor, 0);
-        let (slow, release) = crate::hold(&pool);
+        let (slow, release) = hold(&pool);
         for number in 0..3 {
             let ended = ended.clone();
             drop(pool.defer_to_thread(move || Ok(number)).map(move |number| ended.borrow_mut().push(number)));
@@ -181,4 +186,56 @@ fn another_seed_in_the_middle_loses_no_result() {
     })
     .unwrap();
     assert_eq!(ended.take().len(), 3);
+}
+
+#[test]
+fn of_several_seeds_the_last_one_counts() {
+    let pool = ThreadPool::new(1);
+    let order = |seeds: &[u64]| {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        park::run_until(|reactor| {
+            seeds.iter().for_each(|seed| order_completions(reactor, *seed));
+            let jobs = (0..10).map(|number| {
+                let log = log.clone();
+                pool.defer_to_thread(|| Ok(())).map(move |()| log.borrow_mut().push(number))
+            });
+            gather(jobs.collect::<Vec<_>>()).map_err(|first| first.error)
+        })
+        .unwrap();
+        log.take()
+    };
+    for seed in 0..10 {
+        assert_eq!(order(&[99, seed]), order(&[seed]), "seed {seed}");
+    }
+}
+
+#[test]
+fn results_whose_destructors_panic_while_they_wait_for_their_turn_hold_up_nobody_at_the_end() {
+    struct Panics(Arc<AtomicUsize>);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("a destructor"));
+        }
+    }
+    let (pool, other) = (ThreadPool::new(1), ThreadPool::new(1));
+    let drops = Arc::new(AtomicUsize::new(0));
+    let reactor = Reactor::new();
+    let entered = reactor.enter();
+    order_completions(&reactor, 0);
+    let (drawn, release) = hold(&other);
+    let _ = reactor.turn(Waker::noop());
+    for _ in 0..3 {
+        let panics = Panics(drops.clone());
+        drop(pool.defer_to_thread(move || Ok(panics)).map(std::mem::forget));
+    }
+    let (last, also) = hold(&pool); // before its thread begins it, it has brought those
+    let _ = reactor.turn(Waker::noop());
+    drop(entered);
+    drop(reactor);
+    assert_eq!(drops.load(Ordering::SeqCst), 3);
+    for job in [drawn, last] {
+        assert!(job.try_take().unwrap().unwrap_err().check::<Abandoned>());
+    }
+    drop((release, also));
 }

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
 use deferred_threadpool::{
-    Abandoned, Backlog, Failure, NoReactor, Panicked, Reactor, ThreadPool, call_multiple_in_thread, defer_to_thread,
-    on_unhandled, park,
+    Abandoned, Backlog, Failure, NoReactor, Panicked, Reactor, ThreadPool, Turn, call_multiple_in_thread,
+    defer_to_thread, on_unhandled, park,
 };
 
 use crate::{LIMIT, all};
@@ -200,7 +201,7 @@ fn a_turn_inside_a_callback_delivers_the_others() {
         // Both are home when the first one is delivered.
         let first = first.add_callback(move |one| {
             while sees.get() == 0 {
-                let _ = reactor.turn(std::task::Waker::noop());
+                let _ = reactor.turn(Waker::noop());
             }
             Ok(one)
         });
@@ -208,6 +209,20 @@ fn a_turn_inside_a_callback_delivers_the_others() {
         vec![first, second]
     });
     assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn a_single_result_is_delivered_in_one_turn_behind_which_the_loop_sleeps() {
+    let pool = ThreadPool::new(1);
+    let reactor = Reactor::new();
+    let mut job = pool.defer_to_thread_on(&reactor, || Ok(()));
+    let turn = loop {
+        let turn = reactor.turn(Waker::noop());
+        if job.peek().is_some() {
+            break turn;
+        }
+    };
+    assert_eq!(turn, Turn::Sleep(None));
 }
 
 #[test]

@@ -101,6 +101,30 @@ fn a_backlog_is_cancelled_by_choice_with_that_reason() {
 }
 
 #[test]
+fn a_backlog_whose_closures_panic_when_they_are_dropped_is_cancelled_all_the_same() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("a destructor"));
+        }
+    }
+    let pool = ThreadPool::new(0);
+    let results = all(|_| {
+        let give = |_| {
+            let panics = Panics;
+            pool.defer_to_thread(move || {
+                let _panics = &panics;
+                Ok(())
+            })
+        };
+        let waiting: Vec<_> = (0..3).map(give).collect();
+        drop(pool.stop());
+        waiting
+    });
+    assert!(results.into_iter().all(|result| result.unwrap_err().check::<Cancelled>()));
+}
+
+#[test]
 fn with_a_maximum_of_none_a_backlog_is_cancelled_and_the_stop_ends() {
     let pool = ThreadPool::new(0);
     let results = all(|_| vec![pool.defer_to_thread(|| -> Result<(), _> { unreachable!() }), pool.stop()]);
@@ -119,6 +143,20 @@ fn with_a_maximum_of_none_a_backlog_is_cancelled_and_the_stop_ends() {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 2);
     assert_eq!(pool.stats().cancelled, 1);
     adds_up(&pool.stats());
+}
+
+#[test]
+fn another_size_behind_the_stop_takes_no_job_out() {
+    let pool = ThreadPool::new(1);
+    all(|_| {
+        let (holding, release) = hold(&pool);
+        let (waits, stopped) = (pool.defer_to_thread(|| Ok(())), pool.stop());
+        pool.adjust_pool_size(0, 2);
+        release.send(()).unwrap();
+        vec![holding, waits, stopped]
+    })
+    .into_iter()
+    .for_each(|result| result.unwrap());
 }
 
 #[test]
@@ -195,19 +233,20 @@ fn a_deadline_that_is_kept_does_nothing() {
 }
 
 #[test]
-fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter() {
+fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter_while_it_runs_on() {
     let pool = ThreadPool::new(1);
     let (begun, has_begun) = mpsc::channel();
-    let remote = pool.submit(move |job| {
+    let (release, released) = mpsc::channel();
+    let remote = pool.submit(move |_| {
         begun.send(()).unwrap();
-        while !job.is_cancelled() {
-            std::thread::yield_now();
-        }
-        Ok(())
+        Ok(released.recv_timeout(LIMIT)?)
     });
     has_begun.recv_timeout(LIMIT).unwrap();
     assert!(park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO)).unwrap_err().check::<StopOverdue>());
-    assert!(remote.wait().unwrap_err().check::<Abandoned>());
+    let failure = remote.wait().unwrap_err();
+    assert!(failure.check::<Abandoned>() && failure.to_string().contains("deadline"), "{failure}");
+    assert_eq!(pool.stats().abandoned, 1);
+    release.send(()).unwrap();
     until(|| pool.stats().threads == 0);
 }
 

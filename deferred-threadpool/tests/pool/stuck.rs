@@ -54,6 +54,18 @@ fn a_stuck_pool_says_what_its_threads_run_once() {
 }
 
 #[test]
+fn however_many_jobs_wait_it_says_so_once() {
+    let (pool, told) = pool(1);
+    let release = hang(&pool);
+    let waiting: Vec<_> = (0..10).map(|_| pool.submit(|_| Ok(()))).collect();
+    told.recv_timeout(LIMIT).unwrap();
+    thread::sleep(Duration::from_millis(30));
+    assert!(told.try_recv().is_err());
+    release.send(()).unwrap();
+    waiting.into_iter().for_each(|job| job.wait().unwrap());
+}
+
+#[test]
 fn it_says_so_again_when_it_is_stuck_anew() {
     let (pool, told) = pool(1);
     for _ in 0..3 {
@@ -92,4 +104,14 @@ fn a_pool_that_keeps_up_says_nothing() {
         jobs.into_iter().for_each(|job| job.wait().unwrap());
     }
     assert!(told.try_recv().is_err());
+}
+
+#[test]
+fn a_pool_that_may_have_no_thread_is_not_stuck() {
+    let (pool, told) = pool(0);
+    let waits = pool.submit(|_| Ok(()));
+    thread::sleep(Duration::from_millis(30));
+    assert!(told.try_recv().is_err());
+    pool.adjust_pool_size(0, 1);
+    waits.wait().unwrap();
 }

@@ -1,9 +1,14 @@
 //! Jobs of code that has no reactor.
 
+use std::pin::Pin;
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
-use deferred_threadpool::{Failure, Panicked, PoolStopped, Remote, ThreadPool, park};
+use deferred_threadpool::{
+    Abandoned, Backlog, Cancelled, Failure, Panicked, PoolStopped, Remote, StopOverdue, ThreadPool, park,
+};
 
 use crate::{LIMIT, adds_up, until};
 
@@ -86,4 +91,53 @@ fn many_threads_submit() {
     let sum: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     assert_eq!(sum, 4 * (0..500).sum::<u64>());
     assert_eq!(pool.stats().done, 2000);
+}
+
+/// Panics when it is woken.
+struct PanicsOnWake;
+
+impl Wake for PanicsOnWake {
+    fn wake(self: Arc<Self>) {
+        std::panic::resume_unwind(Box::new("a waker"));
+    }
+}
+
+/// Whoever waits for it is woken by that.
+fn awaited<T: Send + 'static>(remote: Remote<T>) -> Pin<Box<Remote<T>>> {
+    let mut remote = Box::pin(remote);
+    let waker = Waker::from(Arc::new(PanicsOnWake));
+    assert!(remote.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    remote
+}
+
+#[test]
+fn a_waker_that_panics_holds_up_nobody() {
+    let pool = ThreadPool::new(1);
+    let (release, released) = mpsc::channel();
+    let done = awaited(pool.submit(move |_| Ok(released.recv_timeout(LIMIT)?)));
+    release.send(()).unwrap();
+    assert_eq!(pool.submit(|_| Ok(5)).wait().unwrap(), 5);
+    drop(done);
+
+    // The deadline of a stop: one that runs and one that waits, each with others behind it.
+    let pool = ThreadPool::new(2);
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(parking_lot::Mutex::new(released));
+    let hangs = || {
+        let ((begun, has_begun), released) = (mpsc::channel(), released.clone());
+        let remote = pool.submit(move |_| {
+            begun.send(()).unwrap();
+            let _ = released.lock().recv_timeout(LIMIT);
+            Ok(())
+        });
+        has_begun.recv_timeout(LIMIT).unwrap();
+        remote
+    };
+    let (first, second) = (awaited(hangs()), hangs());
+    let (third, fourth) = (awaited(pool.submit(|_| Ok(()))), pool.submit(|_| Ok(())));
+    let stopped = park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO));
+    assert!(stopped.unwrap_err().check::<StopOverdue>());
+    assert!(fourth.wait().unwrap_err().check::<Cancelled>());
+    assert!(second.wait().unwrap_err().check::<Abandoned>());
+    drop((first, third, release));
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{NoThread, ThreadPool, park};
+use deferred_threadpool::{NoThread, ThreadPool, defer_to_thread, park};
 
 use crate::{FAREWELL, Farewell, LIMIT, adds_up, all, hold, until, visit};
 
@@ -32,6 +32,36 @@ fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
     }
     thread::sleep(Duration::from_millis(20)); // in which the last one must not end
     assert_eq!((pool.stats().threads, pool.stats().idle), (1, 1));
+}
+
+#[test]
+fn the_default_pool_of_a_reactor_is_one_pool_of_ten_threads() {
+    park::run_until(|reactor| {
+        let held: Vec<_> = (0..10).map(|_| hold(&ThreadPool::of(reactor))).collect();
+        let waits = defer_to_thread(|| Ok(()));
+        let stats = ThreadPool::of(reactor).stats();
+        assert_eq!((stats.threads, stats.busy, stats.queued), (10, 10, 1));
+        held.iter().for_each(|(_, release)| release.send(()).unwrap());
+        waits
+    })
+    .unwrap();
+}
+
+#[test]
+fn no_more_threads_are_started_than_there_are_jobs() {
+    let pool = ThreadPool::new(9);
+    park::run_until(|_| {
+        let held: Vec<_> = (1..=3)
+            .map(|jobs| {
+                let held = hold(&pool);
+                assert_eq!(pool.stats().threads, jobs);
+                held
+            })
+            .collect();
+        drop(held); // which ends them
+        pool.stop()
+    })
+    .unwrap();
 }
 
 #[test]
@@ -124,6 +154,23 @@ fn a_raised_maximum_serves_those_who_wait_at_once() {
         jobs
     });
     assert_eq!(pool.stats().threads, 3);
+}
+
+#[test]
+fn with_a_maximum_lowered_to_none_jobs_wait_until_it_is_raised() {
+    let pool = ThreadPool::new(1);
+    all(|_| {
+        let (holding, release) = hold(&pool);
+        let waits = pool.defer_to_thread(|| Ok(()));
+        pool.adjust_pool_size(0, 0);
+        release.send(()).unwrap();
+        until(|| pool.stats().threads == 0);
+        assert_eq!(pool.stats().queued, 1);
+        pool.adjust_pool_size(0, 1);
+        vec![holding, waits]
+    })
+    .into_iter()
+    .for_each(|result| result.unwrap());
 }
 
 #[test]
