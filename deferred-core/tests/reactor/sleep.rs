@@ -34,6 +34,21 @@ fn an_earlier_timer_wakes_a_sleeping_driver_and_a_later_one_does_not() {
 }
 
 #[test]
+fn a_timer_that_is_moved_to_an_earlier_moment_wakes_a_sleeping_driver_and_one_to_a_later_one_is_slept_for() {
+    let clock = Clock::new();
+    let (wakes, waker) = Wakes::new();
+    let call = clock.call_later(HOUR * 2, || ());
+    assert_eq!(clock.turn(&waker), Turn::Sleep(Some(clock.now() + HOUR * 2)));
+    call.reset(HOUR).unwrap();
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(clock.turn(&waker), Turn::Sleep(Some(clock.now() + HOUR)));
+    call.delay(HOUR * 2).unwrap();
+    assert_eq!(wakes.count(), 1);
+    assert_eq!(clock.turn(&waker), Turn::Sleep(Some(clock.now() + HOUR * 3)));
+    assert_eq!(clock.delayed_calls().len(), 1);
+}
+
+#[test]
 fn a_timer_for_the_moment_slept_for_does_not_wake_the_driver() {
     let clock = Clock::new();
     let (wakes, waker) = Wakes::new();
