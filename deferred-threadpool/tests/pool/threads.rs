@@ -88,11 +88,11 @@ fn dropping_the_pool_ends_the_threads_that_wait() {
 
 #[test]
 fn as_many_threads_stay_as_the_minimum_says() {
-    let pool = ThreadPool::builder().min_threads(1).max_threads(2).keep_alive(Duration::ZERO).build();
-    let barrier = Arc::new(Barrier::new(2));
+    let pool = ThreadPool::builder().min_threads(2).max_threads(3).keep_alive(Duration::ZERO).build();
+    let barrier = Arc::new(Barrier::new(3));
     let ends = Rc::new(RefCell::new(Vec::new()));
     all(|_| {
-        (0..2)
+        (0..3)
             .map(|_| {
                 let (sender, ended) = mpsc::channel();
                 ends.borrow_mut().push(ended);
@@ -107,13 +107,16 @@ fn as_many_threads_stay_as_the_minimum_says() {
     });
     let ends = ends.take();
     let ended = || ends.iter().filter(|end| end.try_recv().is_ok()).count();
-    while ended() == 0 {
+    let mut left = 3;
+    while left == 3 {
+        left -= ended();
         thread::yield_now();
     }
-    thread::sleep(Duration::from_millis(20)); // in which the other one must not end
-    assert_eq!(ended(), 0);
+    thread::sleep(Duration::from_millis(20)); // in which the other two must not end
+    assert_eq!(left - ended(), 2);
     drop(pool);
-    while ended() == 0 {
+    while left > 0 {
+        left -= ended();
         thread::yield_now();
     }
 }
