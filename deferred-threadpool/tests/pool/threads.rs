@@ -3,6 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::error::Error;
+#[cfg(target_os = "linux")]
+use std::fs;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -62,6 +66,31 @@ fn no_more_threads_are_started_than_there_are_jobs() {
         pool.stop()
     })
     .unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_wait_for_work_sleep_with_and_without_a_keep_alive() {
+    let pool = ThreadPool::builder().max_threads(2).keep_alive(LIMIT).build();
+    let both = Arc::new(Barrier::new(2));
+    let threads = all(|_| {
+        let meet = |both: Arc<Barrier>| {
+            pool.defer_to_thread(move || {
+                both.wait();
+                Ok(fs::read_link("/proc/thread-self")?)
+            })
+        };
+        vec![meet(both.clone()), meet(both)]
+    });
+    let threads: Vec<_> = threads.into_iter().map(|thread| Path::new("/proc").join(thread.unwrap())).collect();
+    // How long each of them had a processor.
+    let times = || threads.iter().map(|thread| fs::read(thread.join("schedstat")).unwrap()).collect::<Vec<_>>();
+    let come_to_rest = (0..50).any(|_| {
+        let before = times();
+        thread::sleep(Duration::from_millis(20));
+        times() == before
+    });
+    assert!(come_to_rest);
 }
 
 #[test]
