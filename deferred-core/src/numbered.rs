@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 /// Entries in the order of their numbers, which rise. Whatever is done to one is O(log n), on average.
 ///
-/// One that is removed leaves a hole: the first and the last place are none, and at most half of all are.
+/// One that is removed leaves a hole: the first and the last place are none, and a removal
+/// leaves no more holes than entries.
 pub(crate) struct Numbered<X> {
     places: VecDeque<(u64, Option<X>)>,
     holes: usize,

@@ -4,7 +4,8 @@
 //!
 //! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`] gives a future for a program that smol runs already;
 //! - whatever smol has, sockets, files, processes and timers, is awaited in coroutines:
-//!   [`inline_callbacks`];
+//!   [`inline_callbacks`]. smol suspends nobody for whom there is something to do: one who reads from a peer that sends
+//!   without a pause lets the others have their turn by `smol::future::yield_now().await`, now and then;
 //! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport;
 //! - [`spawn`] runs a future in the threads of smol's executor, and gives a Deferred for it.
 //!

@@ -312,7 +312,6 @@ impl Workers {
         let mut later = Later { summons: state.crew.summon(waiting), ..Later::default() };
         let gone = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };
         later.room = state.room(self.config.queue_limit);
-        later.enders = state.ended();
         later.watch = state.is_unwatched();
         drop(state);
         told.iter().for_each(|sleeper| sleeper.unpark());

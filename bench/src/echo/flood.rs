@@ -1,5 +1,9 @@
 //! A quiet client beside many that flood: how long it waits for its answer, and how long a turn of the loop takes.
+//!
+//! Not of servers on smol's own sockets: those are never suspended while their peer has more to read, and a first one that
+//! floods is the only one that is served.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -17,10 +21,16 @@ use crate::record::{Record, Value};
 use crate::sample::Effort;
 
 const PEERS: usize = 64;
-pub(super) const TURN: &str = "echo/flood: the longest turn";
+const OURS: &str = "Protocol";
+const OTHERS: [&str; 2] = ["tokio", super::TWISTED];
+const TURN: &str = "echo/flood: the longest turn";
 
-pub(super) fn row(ours: &str, peer: &str) -> String {
-    format!("echo/flood: {ours} beside {peer}")
+fn row(peer: &str) -> String {
+    format!("echo/flood: {OURS} beside {peer}")
+}
+
+pub(super) fn rows() -> impl Iterator<Item = String> {
+    OTHERS.into_iter().map(row).chain([TURN.to_owned()])
 }
 
 /// Connections that write as much as they can, and read what comes back; one thread.
@@ -84,26 +94,22 @@ fn late(server: &Server, time: Duration) -> Result<f64, Box<dyn Error>> {
 }
 
 /// Asks each server in turn. The one that is watched tells its longest turn when it ends.
-pub(super) fn run(
-    servers: &[Server],
-    pairs: impl Iterator<Item = (&'static str, &'static str)>,
-    effort: Effort,
-) -> Result<Vec<Record>, Box<dyn Error>> {
+pub(super) fn run(servers: &[Server], effort: Effort) -> Result<Vec<Record>, Box<dyn Error>> {
     let (rounds, time) = if effort.is_quick() { (1, 100) } else { (5, 1000) };
-    let mut samples = vec![Vec::new(); servers.len()];
+    let mut samples = BTreeMap::<_, Vec<f64>>::new();
     for _ in 0..rounds {
-        for (server, samples) in servers.iter().zip(&mut samples) {
-            samples.push(late(server, Duration::from_millis(time))?);
+        for server in servers.iter().filter(|server| server.name == OURS || OTHERS.contains(&server.name)) {
+            let late = late(server, Duration::from_millis(time));
+            samples.entry(server.name).or_default().push(late.map_err(|error| format!("{}: {error}", server.name))?);
         }
     }
-    let of = |name: &str| servers.iter().position(|server| server.name == name).map(|number| &samples[number][..]);
     let mut records = Vec::new();
-    for (ours, peer) in pairs {
-        if let (Some(mine), Some(theirs)) = (of(ours), of(peer)) {
-            records.push(Record::paired(row(ours, peer), "ms, 99th percentile", (ours, mine), (peer, theirs)));
+    for peer in OTHERS {
+        if let (Some(mine), Some(theirs)) = (samples.get(OURS), samples.get(peer)) {
+            records.push(Record::paired(row(peer), "ms, 99th percentile", (OURS, mine), (peer, theirs)));
         }
     }
-    records.push(Record::once(TURN, "ms", Value::new("Protocol", turn(Duration::from_millis(time))?), None));
+    records.push(Record::once(TURN, "ms", Value::new(OURS, turn(Duration::from_millis(time))?), None));
     Ok(records)
 }
 

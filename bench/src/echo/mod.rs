@@ -164,8 +164,7 @@ fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
 pub(crate) fn group() -> Group {
     let times = CONNECTIONS.map(|connections| pairs().map(move |(ours, peer)| time_row(ours, peer, connections)));
     let memory = pairs().map(|(ours, peer)| memory_row(ours, peer));
-    let floods = pairs().map(|(ours, peer)| flood::row(ours, peer)).chain([flood::TURN.to_owned()]);
-    Group { rows: times.into_iter().flatten().chain(memory).chain(floods).collect(), measure: run }
+    Group { rows: times.into_iter().flatten().chain(memory).chain(flood::rows()).collect(), measure: run }
 }
 
 fn run(effort: Effort) -> Records {
@@ -192,7 +191,7 @@ fn run(effort: Effort) -> Records {
             records.push(Record::once(memory_row(ours, peer), "MB", mine.clone(), Some(theirs.clone())));
         }
     }
-    records.extend(flood::run(&servers, pairs(), effort)?);
+    records.extend(flood::run(&servers, effort)?);
     Ok(records)
 }
 

@@ -301,7 +301,8 @@ impl<T: 'static, E: Fault> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
         // This one and the feeder's are still counted.
         if let Some(feeder) = self.queue.feeder.get().filter(|_| self.is_orphan(2)) {
-            feeder.ended();
+            let _on_the_way = feeder.ended();
+            let _out_of_reach = self.queue.values.take();
         }
     }
 }

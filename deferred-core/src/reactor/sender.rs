@@ -70,11 +70,7 @@ impl Reactor {
         let shared =
             Arc::new(Shared { way: Mutex::new(way), room: Condvar::new(), limit: limit.unwrap_or(usize::MAX) });
         queue.set_feeder(shared.clone());
-        let fed = Fed { queue: queue.clone(), shared: shared.clone() };
-        let key = self.keep(fed, None);
-        if key.is_none() {
-            queue.close();
-        }
+        let key = self.keep(Fed { queue: queue.clone() }, None);
         let ends = Ends { shared, reactor: self.handle(), key, at: Location::caller(), feeds: PhantomData };
         (queue, RemoteSender { ends: Arc::new(ends) })
     }
@@ -122,12 +118,10 @@ struct Way<T> {
 /// What the reactor keeps: dropped with it, it ends the queue.
 struct Fed<T: 'static, E: Fault> {
     queue: DeferredQueue<T, E>,
-    shared: Arc<Shared<T>>,
 }
 
 impl<T: 'static, E: Fault> Drop for Fed<T, E> {
     fn drop(&mut self) {
-        let _on_the_way = self.shared.close();
         self.queue.close();
     }
 }

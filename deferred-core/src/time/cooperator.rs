@@ -195,11 +195,8 @@ impl Inner {
                 work.step(&self);
             }
             if begun.elapsed() >= self.slice.get() {
-                break;
+                return;
             }
-        }
-        if !self.ready.borrow().is_empty() {
-            self.schedule();
         }
     }
 }

@@ -404,7 +404,6 @@ impl<E: Fault> Looping<E> {
     fn schedule(self: Rc<Self>, run: Run, now: Instant) {
         let looping = self.clone();
         let tick = move || {
-            looping.state.replace(State::Idle);
             looping.call(run);
         };
         let next = self.reactor.call_at(run.grid.after(now), tick, run.at);

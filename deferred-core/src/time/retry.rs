@@ -83,7 +83,7 @@ impl Backoff {
 
     /// Makes the random part the same each time, for a test.
     pub fn seed(self, seed: u64) -> Backoff {
-        Backoff { random: seed | 1, ..self }
+        Backoff { random: if seed == 0 { u64::MAX } else { seed }, ..self }
     }
 
     /// The next wait; none after the last attempt, of which `made` were made.

@@ -350,3 +350,17 @@ fn values_that_panic_when_they_are_dropped_keep_no_getter_waiting() {
         }));
     }
 }
+
+#[test]
+fn values_that_nobody_can_get_any_more_are_dropped_though_a_sender_is_left() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue(None);
+    let value = Arc::new(());
+    sender.send(value.clone()).unwrap();
+    let _ = turn(&reactor);
+    sender.send(value.clone()).unwrap();
+    assert_eq!((queue.len(), Arc::strong_count(&value)), (1, 3));
+    drop(queue);
+    assert_eq!(Arc::strong_count(&value), 1);
+    assert!(sender.send(value).is_err());
+}

@@ -238,10 +238,6 @@ impl<P: Protocol> Connection<P> {
             }
             inner.set_alarm(LINGER, || ConnectionLost::Done);
         }
-        // Whoever was told that all is sent may have ended it.
-        if let Some(why) = inner.take_end() {
-            return Poll::Ready(why);
-        }
         let socket = inner.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(ConnectionLost::Done) };
         for _ in 0..ROUNDS {

@@ -25,7 +25,7 @@ impl Outgoing {
             self.bytes = spare();
         }
         // What is sent is moved out of the way when it is half of it, so that each byte is moved once on average.
-        if self.sent > 0 && self.bytes.len() + data.len() > self.bytes.capacity() && self.sent >= self.len() {
+        if self.bytes.len() + data.len() > self.bytes.capacity() && self.sent >= self.len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
         }
