@@ -299,8 +299,8 @@ impl<T: 'static, E: Fault> Clone for DeferredQueue<T, E> {
 
 impl<T: 'static, E: Fault> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
-        // This one and the feeder's are still counted.
-        if let Some(feeder) = self.queue.feeder.get().filter(|_| self.is_orphan(2)) {
+        // This one and the feeder's are still counted. The feeder's own, which may be the one that goes, has closed it.
+        if let Some(feeder) = self.queue.feeder.get().filter(|_| !self.is_closed() && self.is_orphan(2)) {
             let _on_the_way = feeder.ended();
             let _out_of_reach = self.queue.values.take();
         }
