@@ -364,3 +364,22 @@ fn values_that_nobody_can_get_any_more_are_dropped_though_a_sender_is_left() {
     assert_eq!(Arc::strong_count(&value), 1);
     assert!(sender.send(value).is_err());
 }
+
+#[test]
+fn a_sender_that_waits_for_room_is_refused_when_another_one_ends_it() {
+    let reactor = Reactor::new();
+    let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
+    sender.send(1).unwrap();
+    let (waits, ended) = (sender.clone(), mpsc::channel());
+    let (begins, begun) = mpsc::channel();
+    thread::spawn(move || {
+        begins.send(()).unwrap();
+        ended.0.send(waits.send_blocking(2).unwrap_err().why())
+    });
+    begun.recv().unwrap();
+    thread::sleep(Duration::from_millis(20)); // it is to wait by then; if it does not, it is refused all the same
+    sender.close();
+    assert_eq!(ended.1.recv_timeout(Duration::from_secs(20)), Ok(Overflow::Closed));
+    while turn(&reactor) == Turn::Again {}
+    assert_eq!((drain(&queue), queue.is_closed()), (vec![1], true));
+}
