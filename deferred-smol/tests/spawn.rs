@@ -13,16 +13,19 @@ use smol::future::pending;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Says that it was dropped, and waits for ever in between.
-async fn for_ever(dropped: Arc<AtomicBool>) -> Result<(), Failure> {
+/// Waits for ever, and says that it was dropped, also where it was never polled.
+fn for_ever(dropped: Arc<AtomicBool>) -> impl Future<Output = Result<(), Failure>> + Send {
     struct Note(Arc<AtomicBool>);
     impl Drop for Note {
         fn drop(&mut self) {
             self.0.store(true, Ordering::SeqCst);
         }
     }
-    let _note = Note(dropped);
-    pending().await
+    let note = Note(dropped);
+    async move {
+        let _note = note;
+        pending().await
+    }
 }
 
 #[test]

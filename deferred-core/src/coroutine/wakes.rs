@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Wake, Waker};
 
 use super::task::Coroutine;
-use crate::reactor::{CallKind, Reactor, ReactorHandle};
+use crate::reactor::{Reactor, ReactorHandle};
 
 /// A number that no other thread, or coroutine, has had or will have.
 fn unique() -> u64 {
@@ -73,16 +73,6 @@ fn wake_here(key: u64) {
     }
 }
 
-/// As a call of its reactor, which is named by where the coroutine was made.
-fn wake_in_turn(key: u64) {
-    if let Some(coroutine) = find(key) {
-        if let Some(reactor) = Reactor::current() {
-            reactor.note(CallKind::Coroutine, coroutine.made_at());
-        }
-        coroutine.woken();
-    }
-}
-
 /// What a waker refers to.
 struct Wakes {
     thread: u64,
@@ -112,7 +102,7 @@ impl Wake for Wakes {
             wake_here(key);
         } else if let Some(reactor) = &self.reactor {
             // Refused only where there is nothing left to wake.
-            let _ = reactor.call_from_thread(move || wake_in_turn(key));
+            let _ = reactor.call_from_thread(move || wake_here(key));
         }
     }
 }
