@@ -1,6 +1,6 @@
 //! Random programs over the whole public interface of deferred-core: Deferreds, coroutines, what combines them, locks and
 //! queues, timers on a clock; with cancels, pauses, panics in callbacks, cancellers and destructors, nested turns, and
-//! things that are held where they should not be.
+//! things that are held where they should not be, or forgotten.
 //!
 //! ```text
 //! cargo run --release -p deferred-fuzzer                          100,000 programs of a fresh seed, which it prints

@@ -1,6 +1,7 @@
 //! Plays the operations.
 
 use std::future::{Future, IntoFuture, poll_fn};
+use std::mem::forget;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
@@ -65,8 +66,26 @@ impl World {
             Op::Stream(_) | Op::PollStream(_) | Op::DropStream(_) => self.stream(op),
             Op::Enter(_) | Op::DropPass(_) | Op::CloseGate(_) | Op::RunInGate(..) => self.gate(op),
             Op::Poll(_) | Op::PollAgain(_) | Op::DropWait(_) => self.wait(op),
+            Op::Forget(kind, slot) => self.forget(*kind, *slot),
             _ if self.fire(op) => {}
             _ => self.pass_time(op),
+        }
+    }
+
+    fn forget(&self, kind: usize, slot: usize) {
+        match kind {
+            0 => forget(self.permits.take(slot)),
+            1 => forget(self.passes.take(slot)),
+            2 => forget(self.resolvers.take(slot)),
+            3 => forget(self.pauses.take(slot)),
+            4 => forget(self.waits.take(slot)),
+            5 => forget(self.streams.take(slot)),
+            6 => forget(self.deferreds.take(slot)),
+            7 => forget(self.shared.take(slot)),
+            8 => forget(self.scopes.take(slot)),
+            9 => forget(self.loops.take(slot)),
+            10 => forget(self.tasks.take(slot)),
+            _ => forget(self.calls.take(slot)),
         }
     }
 

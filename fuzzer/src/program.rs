@@ -159,6 +159,8 @@ pub(crate) enum Op {
     Hook(usize),
     DropHook(usize),
     CloseClock,
+    /// Never drops what is in a slot of this kind.
+    Forget(usize, usize),
 }
 
 /// What programs of one kind may have. Each program draws its own, so that some are simple and some have everything.
@@ -167,6 +169,8 @@ pub(crate) struct Style {
     /// Everything is cancelled and closed in the end, so that everything must end.
     pub(crate) ends: bool,
     pub(crate) panics: bool,
+    /// Guards and the like are forgotten, so that some things never end.
+    forgets: bool,
     /// Permits come back by drops only, and nothing is paused.
     plain: bool,
     time: bool,
@@ -180,9 +184,14 @@ pub(crate) struct Program {
     pub(crate) length: usize,
 }
 
+/// Of what can be forgotten.
+pub(crate) const KINDS: usize = 12;
+
 pub(crate) fn generate(rng: &mut Rng) -> Program {
+    let forgets = rng.u8(..8) == 0;
     let style = Style {
-        ends: rng.u8(..4) > 0,
+        ends: !forgets && rng.u8(..4) > 0,
+        forgets,
         panics: rng.bool(),
         plain: rng.u8(..4) == 0,
         time: rng.bool(),
@@ -282,6 +291,7 @@ impl Maker<'_> {
     /// None if it is of a kind that this program does not have.
     fn draw(&mut self, depth: usize) -> Option<Op> {
         Some(match self.rng.u8(..100) {
+            0..=3 if self.style.forgets => Op::Forget(self.rng.usize(..KINDS), self.slot()),
             0..=15 => self.making(depth),
             16..=33 => self.firing(),
             34..=51 => self.adding(depth),
