@@ -73,6 +73,12 @@ pub(crate) fn ender(reactor: &Reactor, workers: &Arc<Workers>) -> (Deferred<()>,
     (deferred, Ender { arrivals, workers: Arc::downgrade(workers), resolver })
 }
 
+/// How many pools' ends wait for jobs of this reactor.
+#[cfg(all(test, not(loom)))]
+pub(crate) fn ends(reactor: &Reactor) -> usize {
+    Home::of(reactor).ends.borrow().len()
+}
+
 /// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
 pub(crate) struct Ender {
     arrivals: Arc<Arrivals>,
@@ -152,11 +158,11 @@ struct Home {
     ends: RefCell<Vec<End>>,
 }
 
-/// The end of a pool, and its jobs of this reactor that have not been delivered.
+/// The end of a pool, for all who wait for it, and the jobs of this reactor that are delivered first.
 struct End {
+    workers: Weak<Workers>,
     behind: BTreeSet<Key>,
-    resolver: RemoteResolver<()>,
-    ended: Result<(), StopOverdue>,
+    waiting: Vec<(RemoteResolver<()>, Result<(), StopOverdue>)>,
 }
 
 impl Home {
@@ -194,8 +200,7 @@ impl Home {
             let (key, arrived) = match comes {
                 Comes::Job(key, arrived) => (key, arrived),
                 Comes::Ended(workers, resolver, ended) => {
-                    let behind = self.shelves.out_of(&workers);
-                    self.ends.borrow_mut().push(End { behind, resolver, ended });
+                    self.await_jobs(workers, (resolver, ended));
                     self.tell_ends(None);
                     continue;
                 }
@@ -228,6 +233,16 @@ impl Home {
         }
     }
 
+    /// Keeps the end of a pool until its jobs are delivered. There is one set of those for each pool, however many wait.
+    fn await_jobs(&self, workers: Weak<Workers>, waits: (RemoteResolver<()>, Result<(), StopOverdue>)) {
+        let mut ends = self.ends.borrow_mut();
+        match ends.iter_mut().find(|end| end.workers.ptr_eq(&workers)) {
+            // A pool that has ended takes no more jobs.
+            Some(end) => end.waiting.push(waits),
+            None => ends.push(End { behind: self.shelves.out_of(&workers), workers, waiting: vec![waits] }),
+        }
+    }
+
     /// This job is delivered or cancelled: tells the ends that have no other before them.
     fn tell_ends(&self, gone: Option<Key>) {
         let told: Vec<End> = {
@@ -242,7 +257,7 @@ impl Home {
             *ends = left;
             told
         };
-        for End { resolver, ended, .. } in told {
+        for (resolver, ended) in told.into_iter().flat_map(|end| end.waiting) {
             match ended {
                 Ok(()) => resolver.callback(()),
                 Err(overdue) => resolver.errback(overdue),

@@ -475,6 +475,8 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
+    use deferred_core::Turn;
+
     use super::*;
 
     #[test]
@@ -499,6 +501,24 @@ mod tests {
         assert!(room < 200 && enders < 200, "{room} wait for room, {enders} for the end");
         drop(ends);
         drop(job.add_both(|_| Ok(())));
+    }
+
+    #[test]
+    fn however_many_wait_for_the_end_of_a_pool_its_jobs_are_looked_for_once() {
+        let (pool, reactor) = (ThreadPool::new(0), Reactor::new());
+        let _entered = reactor.enter();
+        let job = pool.defer_to_thread(|| Ok(()));
+        let workers = &pool.owner.workers;
+        let (waiting, enders): (Vec<_>, Vec<_>) = (0..100).map(|_| delivery::ender(&reactor, workers)).unzip();
+        enders.into_iter().for_each(|ender| ender.tell(Ok(())));
+        while reactor.turn(std::task::Waker::noop()) == Turn::Again {}
+        assert_eq!(delivery::ends(&reactor), 1);
+        assert!(waiting.iter().all(|deferred| !deferred.is_ready()));
+        job.cancel();
+        drop(job.add_errback(|_| Ok(())));
+        while reactor.turn(std::task::Waker::noop()) == Turn::Again {}
+        assert!(waiting.into_iter().all(|deferred| deferred.try_take().is_ok_and(|ended| ended.is_ok())));
+        assert_eq!(delivery::ends(&reactor), 0);
     }
 
     #[test]

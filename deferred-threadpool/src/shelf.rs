@@ -177,7 +177,11 @@ impl<T: 'static> AnyShelf for Shelf<T> {
     }
 
     fn out_of(&self, workers: &Weak<Workers>, shelf: u32, keys: &mut BTreeSet<Key>) {
-        for (place, number) in self.places.borrow().all.iter().zip(0..) {
+        let places = self.places.borrow();
+        if places.free.len() == places.all.len() {
+            return; // which is usual when a pool ends, and there may be many places
+        }
+        for (place, number) in places.all.iter().zip(0..) {
             let waiting = place.waiting.as_ref();
             if waiting.is_some_and(|(_, waiting)| Arc::as_ptr(&waiting.out.workers) == workers.as_ptr()) {
                 keys.insert(Key { shelf, place: number, round: place.round });

@@ -17,6 +17,8 @@ use super::{ConnectionLost, Protocol, ProtocolFailed, Transport, tell_unless_end
 
 /// How often it reads or pulls at most before the others have their turn.
 const ROUNDS: usize = 2;
+/// How often it reads at most once nothing can be sent any more: as much as systems keep for one that does not read.
+const LAST_READS: usize = 128;
 /// How long the peer has to end its side once ours has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -110,9 +112,10 @@ impl<P: Protocol> Connection<P> {
             if let Some(why) = inner.take_end() {
                 return Poll::Ready(Ok(why));
             }
-            if let Err(why) = self.send(context) {
-                self.hear_the_rest(context)?;
-                return Poll::Ready(Ok(inner.take_end().unwrap_or(why)));
+            match self.send(context) {
+                Ok(()) => {}
+                Err(why @ ConnectionLost::Io(_)) => return Poll::Ready(self.read_the_rest(why, context)),
+                Err(why) => return Poll::Ready(Err(why)),
             }
             if inner.is_to_finish() {
                 // It may be what a callback in there has asked for. From here on it is to be woken for what comes.
@@ -212,14 +215,25 @@ impl<P: Protocol> Connection<P> {
         result
     }
 
-    /// Nothing more can be sent. A peer that has refused what was sent, and closed, may have said why before.
-    fn hear_the_rest(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
+    /// Nothing more can be sent, for the reason `why`. Delivers what the peer sent before it closed, which may be its answer:
+    /// a server that refuses a large request does so. Returns the reason for which the connection is over.
+    fn read_the_rest(
+        &mut self,
+        why: ConnectionLost,
+        context: &mut Context<'_>,
+    ) -> Result<ConnectionLost, ConnectionLost> {
         let inner = self.transport.inner.clone();
-        self.readable = true; // in any case
-        while self.readable && !self.ended && !inner.paused.get() && !self.transport.is_closing() {
+        self.readable = true; // perhaps
+        for _ in 0..LAST_READS {
+            if !self.readable || self.ended || inner.paused.get() || self.transport.is_closing() {
+                break;
+            }
             self.receive(context)?;
+            if let Some(end) = inner.take_end() {
+                return Ok(end);
+            }
         }
-        Ok(())
+        Ok(why)
     }
 
     /// Everything is sent: tells the peer, and waits a little for its end.

@@ -197,6 +197,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_with_a_pause_behind_each_are_rarely_moved() {
+        struct Pauses;
+        impl LineProtocol for Pauses {
+            fn line_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+                transport.pause_producing();
+                Ok(())
+            }
+        }
+        let reactor = Reactor::new();
+        let (_theirs, ours) = UnixStream::pair().unwrap();
+        let transport = Transport::over_unix(&reactor, Async::new(ours).unwrap(), Lines::new(Ignores));
+        let mut lines = Lines::new(Pauses);
+        lines.data_received(&transport, &b"x\n".repeat(1000)).unwrap();
+        let mut moves = 0;
+        while !lines.kept.is_empty() {
+            let before = lines.kept.len();
+            transport.resume_producing();
+            lines.reading_resumed(&transport).unwrap();
+            moves += u32::from(lines.kept.len() != before);
+        }
+        assert!(moves <= 10, "{moves} times for a thousand lines: a half is moved each time");
+    }
+
+    #[test]
     fn what_has_no_end_of_a_line_in_it_is_searched_once() {
         let reactor = Reactor::new();
         let (_theirs, ours) = UnixStream::pair().unwrap();

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_smol::net::{ConnectionLost, Producer, ProtocolFailed, Transport, connect_tcp};
+use deferred_smol::net::{ConnectionLost, Producer, Protocol, ProtocolFailed, Transport, connect_tcp};
 use deferred_smol::{Deferred, Failure, Reactor, inline_callbacks, on_unhandled, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
@@ -485,4 +485,65 @@ fn what_a_peer_says_before_it_refuses_the_rest_is_heard() {
         assert_eq!(log[1], "data too much", "{log:?}");
     }
     refuses.join().unwrap();
+}
+
+/// Counts what it receives, and aborts at the first piece.
+#[cfg(unix)]
+struct Aborts(Log);
+
+#[cfg(unix)]
+impl Protocol for Aborts {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.write(b"nobody reads this");
+        Ok(())
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.0.note(format!("{} bytes", data.len()));
+        transport.abort();
+        Ok(())
+    }
+
+    fn connection_lost(&mut self, reason: &ConnectionLost) {
+        self.0.note(format!("lost: {reason}"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_abort_is_the_last_thing_also_while_the_rest_is_read() {
+    let log = Log::default();
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(&[0; 100_000]).unwrap(); // more than one read takes
+    drop(theirs);
+    run_until(|reactor| Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Aborts(log.clone())).closed())
+        .unwrap();
+    assert_eq!(log.take(), ["65536 bytes", "lost: the connection was aborted"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_delivered_after_a_callback_has_failed_whatever_the_peer_sends() {
+    struct Fails;
+    impl Producer for Fails {
+        fn pause_producing(&self) {}
+
+        fn resume_producing(&self) {
+            std::panic::resume_unwind(Box::new("no more")); // past the panic hook, which would print
+        }
+    }
+    let _hook = on_unhandled(|_| ());
+    let log = Log::default();
+    let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(b"more").unwrap();
+    let protocol = says(
+        &log,
+        |transport| {
+            transport.register_pull_producer(Fails);
+            Ok(())
+        },
+        |_, _| Ok(()),
+    );
+    run_until(|reactor| Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), protocol).closed()).unwrap();
+    assert_eq!(log.take(), ["made", "lost: a callback has failed: panicked: no more"]);
 }
