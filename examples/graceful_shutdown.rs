@@ -98,7 +98,7 @@ impl Protocol for Client {
 
 fn clients(reactor: Reactor, port: Port, story: Story) -> Deferred<()> {
     inline_callbacks(async move {
-        let Some(address) = port.local_address() else { return Err(Failure::msg("it has no address")) };
+        let Some(address) = port.local_addr() else { return Err(Failure::msg("it has no address")) };
         let connect =
             |name, request| connect_tcp(&reactor, address, Duration::from_secs(5), Client { name, request, story });
         connect("the quick one", "1500\n").await?;
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
         let Ok(port) = listen_tcp(reactor, "127.0.0.1:0", work) else {
             return Deferred::fail(Failure::msg("no port is free"));
         };
-        story.say(format_args!("listening on {:?}", port.local_address()));
+        story.say(format_args!("listening on {:?}", port.local_addr()));
         let (ends, loops) = (port.clone(), reactor.clone());
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || end(ends, &gate, &loops, story));
         if !forever() {

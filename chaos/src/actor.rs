@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use deferred_smol::net::{Port, connect_tcp};
 use deferred_smol::{CancelHandle, Deferred, Failure, Reactor, gather, gather_cancelling, inline_callbacks, race};
-use deferred_threadpool::{Backlog, StopOverdue, ThreadPool};
+use deferred_threadpool::{Backlog, StopTimedOut, ThreadPool};
 use fastrand::Rng;
 
 use crate::jobs::job;
@@ -66,7 +66,7 @@ impl Actor {
     /// One of those that several loops use, or the reactor's own; and its number.
     fn pool(&self) -> (usize, ThreadPool) {
         let number = self.below(self.pools.len() as u32 + 1) as usize;
-        (number, self.pools.get(number).cloned().unwrap_or_else(|| ThreadPool::of(&self.reactor)))
+        (number, self.pools.get(number).cloned().unwrap_or_else(|| ThreadPool::for_reactor(&self.reactor)))
     }
 
     /// A job whose Deferred fires before the pool's end does.
@@ -88,7 +88,7 @@ impl Actor {
     fn ends_last(self: &Rc<Self>, number: usize, stopped: Deferred<()>) -> Deferred<()> {
         let actor = self.clone();
         stopped.add_both(move |stopped| {
-            let is_end = stopped.as_ref().err().is_none_or(|failure| failure.check::<StopOverdue>());
+            let is_end = stopped.as_ref().err().is_none_or(|failure| failure.check::<StopTimedOut>());
             let out = actor.out.borrow().get(&number).copied().unwrap_or_default();
             if is_end && out > 0 {
                 actor.ledger.problem(format!("a pool has ended, {stopped:?}, and {out} of its jobs have not fired"));
@@ -114,12 +114,12 @@ impl Actor {
         let job = || job(&self.ledger, self.fork());
         match self.below(8) {
             0 => {
-                // The result goes through a Remote, as if there were no loop.
+                // The result goes through a RemoteFuture, as if there were no loop.
                 let remote = pool.submit(job());
                 self.watch_some("remote job", inline_callbacks(remote))
             }
             1 => {
-                let (room, job) = (pool.room(), job());
+                let (room, job) = (pool.reserve(), job());
                 self.watch_some("job with room", room.add_callback(move |()| pool.defer_to_thread_with(job)))
             }
             2 => {
@@ -184,7 +184,7 @@ impl Actor {
         let backlog = if self.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
         let stopped = match self.below(3) {
             0 => pool.stop(),
-            1 => pool.stop_by(backlog),
+            1 => pool.stop_with(backlog),
             _ => pool.stop_within(backlog, self.soon()),
         };
         self.watch_some("stop of a pool", self.ends_last(number, stopped))

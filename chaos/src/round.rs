@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use deferred_smol::net::listen_on_tcp;
 use deferred_smol::{Failure, Reactor, ReactorHandle};
-use deferred_threadpool::{Builder, PoolStopped, Stats, ThreadPool, order_completions, park};
+use deferred_threadpool::{PoolStats, PoolStopped, ThreadPool, ThreadPoolBuilder, order_completions, park};
 use fastrand::Rng;
 
 use crate::actor::Actor;
@@ -43,7 +43,7 @@ pub(crate) fn play(ledger: &Arc<Ledger>, seed: u64) {
     });
     for pool in &pools {
         pool.adjust_pool_size(0, 2); // whoever lowered it to none
-        let has_room = park::run_until(|_| pool.room());
+        let has_room = park::run_until(|_| pool.reserve());
         if has_room.is_err_and(|failure| !failure.check::<PoolStopped>()) {
             ledger.problem("a pool has no room");
         }
@@ -58,17 +58,17 @@ pub(crate) fn play(ledger: &Arc<Ledger>, seed: u64) {
     ledger.forget_notes();
 }
 
-fn pool(random: &mut Rng) -> Builder {
+fn pool(random: &mut Rng) -> ThreadPoolBuilder {
     let pool = ThreadPool::builder()
         .min_threads(random.usize(..2))
         .max_threads(random.usize(1..4))
         .keep_alive(Duration::from_micros(random.u64(..2000)))
         .queue_limit(if random.u8(..3) == 0 { 3 } else { usize::MAX });
-    if random.u8(..3) == 0 { pool.linger(Duration::from_micros(20)) } else { pool }
+    if random.u8(..3) == 0 { pool.spin_before_sleep(Duration::from_micros(20)) } else { pool }
 }
 
 /// Every job that was ever given has one outcome, and no thread is left.
-fn is_over(stats: &Stats) -> bool {
+fn is_over(stats: &PoolStats) -> bool {
     let ended = stats.done + stats.failed + stats.panicked + stats.cancelled + stats.refused;
     let left = stats.threads + stats.busy + stats.queued + stats.abandoned;
     left == 0 && ended == stats.submitted
@@ -90,7 +90,7 @@ fn a_loop(
             order_completions(reactor, random.u64(..));
         }
         if random.u8(..3) == 0 {
-            reactor.set_batch(random.usize(1..8));
+            reactor.set_calls_per_turn(random.usize(1..8));
         }
         let begins = random.u32(1..10);
         let actor = Actor::new(ledger, reactor, random.fork(), pools, addresses);

@@ -24,15 +24,15 @@
 //! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks may return;
 //! - coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds, and whatever else can be awaited;
 //! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
-//!   items: [`at_most`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
+//!   items: [`concurrent`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
 //! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`park`]
 //!   runs it on a bare thread, an adapter crate on an executor; [`Clock`] is for tests;
 //! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
-//!   [`Remote`] waits for a Deferred, or for a [`Completer`] of any thread;
+//!   [`RemoteFuture`] waits for a Deferred, or for a [`RemoteCompleter`] of any thread;
 //! - what blocks the loop is named by a [`Watchdog`];
 //! - [`testing`]: what tests of your own want;
-//! - errors: [`Failure`] holds any; [`Interrupt`] is what the library itself says; [`Fault`] lets an error type of your
+//! - errors: [`Failure`] holds any; [`BuiltinError`] is what the library itself says; [`DeferredError`] lets an error type of your
 //!   own take part; [`on_unhandled`] hears of errors that nobody handled.
 //!
 //! # Depth
@@ -44,37 +44,38 @@
 
 #![deny(unsafe_code)]
 
+mod abort;
+mod combine;
 mod coroutine;
 mod deferred;
 mod engine;
 mod error;
-mod line;
-mod many;
 mod numbered;
 mod reactor;
+mod sync;
 pub mod testing;
 mod time;
 #[cfg(doctest)]
 mod variance;
 
+pub use combine::{
+    Concurrent, FirstSuccess, Scope, Shared, Tuple, concurrent, deferred_list, first_completion, first_success, fold,
+    gather, gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
+};
 pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until, try_deferred};
 pub use error::{
-    Abandoned, Cancelled, Cycle, Failure, FailureGroup, Fault, FirstError, HookGuard, Interrupt, NestedDeferred,
-    NoReactor, Panicked, Share, TimedOut, Trail, Trapped, Unhandled, on_unhandled, set_unhandled_hook,
-    take_unhandled_hook,
-};
-pub use line::{
-    DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, NotHeld, Overflow, Pass, Permit, QueueClosed,
-    QueueOverflow, QueueSink, QueueStream, QueueUnderflow,
-};
-pub use many::{
-    AtMost, FirstSuccess, Scope, Shared, Tuple, at_most, deferred_list, first_completion, first_success, fold, gather,
-    gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
+    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, FailureGroup, FirstError, HookGuard,
+    NestedDeferred, NoReactor, Panicked, ShareError, TimedOut, Trail, Trapped, Unhandled, on_unhandled,
+    set_unhandled_hook, take_unhandled_hook,
 };
 pub use reactor::{
-    Blocked, CallKind, Closed, Completer, DelayedCall, Entered, Inactive, LoopTimes, NotRestartable, OnTheLoop,
-    Outcome, Phase, Reactor, ReactorHandle, ReactorOwner, Remote, RemoteResolver, RemoteSender, ShutdownOverdue,
-    SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park, set_blocked_hook, take_blocked_hook,
+    Blocked, CallKind, Closed, DelayedCall, EnterGuard, Inactive, LoopTimes, NotRestartable, Outcome, Phase, Reactor,
+    ReactorHandle, ReactorOwner, RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, ShutdownTimedOut,
+    SystemEvent, SystemEventTrigger, Turn, Watchdog, WouldDeadlock, driver, park, set_blocked_hook, take_blocked_hook,
+};
+pub use sync::{
+    DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, GateGuard, NotHeld, Overflow, Permit,
+    QueueClosed, QueueOverflow, QueueSink, QueueStream, QueueUnderflow,
 };
 pub use time::{Backoff, Clock, CooperativeTask, Cooperator, Histogram, LoopingCall, TaskFinished, TaskStopped};

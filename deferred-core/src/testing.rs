@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::thread;
 
 use crate::deferred::Deferred;
-use crate::error::{Fault, HookGuard, on_unhandled};
+use crate::error::{DeferredError, HookGuard, on_unhandled};
 use crate::time::Clock;
 
 /// The value of a Deferred that has succeeded.
@@ -29,7 +29,7 @@ use crate::time::Clock;
 /// assert_eq!(success_result_of(Deferred::succeed(1)), 1);
 /// ```
 #[track_caller]
-pub fn success_result_of<T: 'static, E: Fault>(deferred: Deferred<T, E>) -> T {
+pub fn success_result_of<T: 'static, E: DeferredError>(deferred: Deferred<T, E>) -> T {
     match deferred.try_take() {
         Ok(Ok(value)) => value,
         Ok(Err(error)) => panic!("a success was expected, and it has failed: {error:?}"),
@@ -54,7 +54,7 @@ pub fn success_result_of<T: 'static, E: Fault>(deferred: Deferred<T, E>) -> T {
 /// assert!(failure.check::<Cancelled>());
 /// ```
 #[track_caller]
-pub fn failure_result_of<T: Debug + 'static, E: Fault>(deferred: Deferred<T, E>) -> E {
+pub fn failure_result_of<T: Debug + 'static, E: DeferredError>(deferred: Deferred<T, E>) -> E {
     match deferred.try_take() {
         Ok(Err(error)) => error,
         Ok(Ok(value)) => panic!("a failure was expected, and it has succeeded: {value:?}"),
@@ -81,7 +81,7 @@ pub fn failure_result_of<T: Debug + 'static, E: Fault>(deferred: Deferred<T, E>)
 /// assert_eq!(success_result_of(deferred), 1);
 /// ```
 #[track_caller]
-pub fn assert_no_result<T: Debug + 'static, E: Fault>(deferred: &mut Deferred<T, E>) {
+pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Deferred<T, E>) {
     if let Some(result) = deferred.peek() {
         panic!("no result was expected, and there is one: {result:?}");
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use count::live_bytes;
 use deferred_core::{
-    CancelHandle, Clock, Cooperator, Deferred, DeferredLock, DeferredQueue, Failure, Fault, Gate, Interrupt, Pause,
-    Resolver, inline_callbacks, maybe_deferred,
+    BuiltinError, CancelHandle, Clock, Cooperator, Deferred, DeferredError, DeferredLock, DeferredQueue, Failure, Gate,
+    Pause, Resolver, inline_callbacks, maybe_deferred,
 };
 use support::{App, quietly};
 
@@ -42,13 +42,13 @@ enum Plain {
     Number(u32),
 }
 
-impl From<Interrupt> for Plain {
-    fn from(_: Interrupt) -> Self {
+impl From<BuiltinError> for Plain {
+    fn from(_: BuiltinError) -> Self {
         Plain::Interrupted
     }
 }
 
-impl Fault for Plain {}
+impl DeferredError for Plain {}
 
 #[test]
 fn a_chain_on_a_ready_one_allocates_nothing() {

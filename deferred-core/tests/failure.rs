@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deferred_core::{
-    Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Unhandled,
+    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, HookGuard, NoReactor, Panicked, TimedOut, Trail,
+    Unhandled,
 };
 
 /// An error with a text and perhaps a cause.
@@ -49,8 +50,8 @@ impl fmt::Display for Empty {
 
 impl Error for Empty {}
 
-/// One of each interrupt, with the name of its variant.
-fn interrupts() -> [(&'static str, Interrupt); 6] {
+/// One of each builtin, with the name of its variant.
+fn interrupts() -> [(&'static str, BuiltinError); 6] {
     [
         ("Cancelled", Cancelled::new().into()),
         ("TimedOut", TimedOut::new().into()),
@@ -61,14 +62,14 @@ fn interrupts() -> [(&'static str, Interrupt); 6] {
     ]
 }
 
-fn variant(interrupt: &Interrupt) -> &'static str {
-    match interrupt {
-        Interrupt::Cancelled(_) => "Cancelled",
-        Interrupt::TimedOut(_) => "TimedOut",
-        Interrupt::Abandoned(_) => "Abandoned",
-        Interrupt::Panicked(_) => "Panicked",
-        Interrupt::Cycle(_) => "Cycle",
-        Interrupt::NoReactor(_) => "NoReactor",
+fn variant(builtin: &BuiltinError) -> &'static str {
+    match builtin {
+        BuiltinError::Cancelled(_) => "Cancelled",
+        BuiltinError::TimedOut(_) => "TimedOut",
+        BuiltinError::Abandoned(_) => "Abandoned",
+        BuiltinError::Panicked(_) => "Panicked",
+        BuiltinError::Cycle(_) => "Cycle",
+        BuiltinError::NoReactor(_) => "NoReactor",
         _ => "another",
     }
 }
@@ -100,7 +101,7 @@ fn many(count: usize) -> Vec<&'static Location<'static>> {
 
 fn passing(places: &[&'static Location<'static>]) -> Failure {
     let mut failure = Failure::from(Empty);
-    places.iter().for_each(|place| failure.passed(place));
+    places.iter().for_each(|place| failure.add_location(place));
     failure
 }
 
@@ -150,10 +151,10 @@ fn downcasts_find_the_error_that_went_in() {
 #[test]
 fn a_downcast_to_another_type_gives_the_failure_back_as_it_was() {
     let mut failure = Failure::from(Told::new("the same"));
-    failure.passed(here());
+    failure.add_location(here());
     let printed = format!("{failure:?}");
     let address = failure.error() as *const _ as *const ();
-    let failure = failure.downcast::<Empty>().unwrap_err().trap::<Interrupt>().unwrap_err();
+    let failure = failure.downcast::<Empty>().unwrap_err().trap::<BuiltinError>().unwrap_err();
     assert_eq!(failure.error() as *const _ as *const (), address);
     assert_eq!(format!("{failure:?}"), printed);
     assert_eq!(failure.trail().total(), 1);
@@ -166,47 +167,47 @@ fn a_boxed_error_is_found_too() {
     assert!(failure.check::<Told>() && !failure.check::<Empty>());
     failure.downcast_mut::<Told>().unwrap().0.push('!');
     assert_eq!(failure.trap::<Told>().unwrap().0, "boxed!");
-    assert!(Failure::from_boxed(boxed()).interrupt().is_none());
+    assert!(Failure::from_boxed(boxed()).builtin().is_none());
 }
 
 #[test]
 fn an_interrupt_is_recognised_whichever_way_it_comes() {
-    let ways: [fn(Interrupt) -> Failure; 4] = [
+    let ways: [fn(BuiltinError) -> Failure; 4] = [
         Failure::from,
-        |interrupt| Failure::from_boxed(Box::new(interrupt)),
-        |interrupt| Failure::from_boxed(Failure::from(interrupt).into()),
-        |interrupt| match interrupt {
-            Interrupt::Cancelled(error) => error.into(),
-            Interrupt::TimedOut(error) => error.into(),
-            Interrupt::Abandoned(error) => error.into(),
-            Interrupt::Panicked(error) => error.into(),
-            Interrupt::Cycle(error) => error.into(),
-            Interrupt::NoReactor(error) => error.into(),
+        |builtin| Failure::from_boxed(Box::new(builtin)),
+        |builtin| Failure::from_boxed(Failure::from(builtin).into()),
+        |builtin| match builtin {
+            BuiltinError::Cancelled(error) => error.into(),
+            BuiltinError::TimedOut(error) => error.into(),
+            BuiltinError::Abandoned(error) => error.into(),
+            BuiltinError::Panicked(error) => error.into(),
+            BuiltinError::Cycle(error) => error.into(),
+            BuiltinError::NoReactor(error) => error.into(),
             _ => unreachable!("there are six"),
         },
     ];
     for way in ways {
-        for (name, interrupt) in interrupts() {
-            let text = interrupt.to_string();
-            let mut failure = way(interrupt);
-            assert_eq!(failure.interrupt().map(variant), Some(name));
+        for (name, builtin) in interrupts() {
+            let text = builtin.to_string();
+            let mut failure = way(builtin);
+            assert_eq!(failure.builtin().map(variant), Some(name));
             assert_eq!(checked(&failure), [name]);
-            assert!(failure.check::<Interrupt>());
-            assert_eq!(failure.downcast_ref::<Interrupt>().map(variant), Some(name));
-            assert_eq!(failure.downcast_mut::<Interrupt>().map(|interrupt| variant(interrupt)), Some(name));
+            assert!(failure.check::<BuiltinError>());
+            assert_eq!(failure.downcast_ref::<BuiltinError>().map(variant), Some(name));
+            assert_eq!(failure.downcast_mut::<BuiltinError>().map(|builtin| variant(builtin)), Some(name));
             assert!(!failure.check::<Empty>());
-            assert!(!failure.error().is::<Interrupt>(), "it holds the inner type");
+            assert!(!failure.error().is::<BuiltinError>(), "it holds the inner type");
             assert_eq!(failure.error().to_string(), text);
-            assert_eq!(variant(&failure.trap::<Interrupt>().unwrap()), name);
+            assert_eq!(variant(&failure.trap::<BuiltinError>().unwrap()), name);
         }
     }
-    assert!(Failure::from(Empty).interrupt().is_none());
-    assert!(!Failure::from(Empty).check::<Interrupt>());
+    assert!(Failure::from(Empty).builtin().is_none());
+    assert!(!Failure::from(Empty).check::<BuiltinError>());
 }
 
 #[test]
 fn an_interrupt_is_given_as_its_inner_type() {
-    let mut failure = Failure::from(Interrupt::from(TimedOut::after(Duration::from_secs(3))));
+    let mut failure = Failure::from(BuiltinError::from(TimedOut::after(Duration::from_secs(3))));
     assert_eq!(failure.downcast_ref::<TimedOut>().unwrap().duration(), Some(Duration::from_secs(3)));
     *failure.downcast_mut::<TimedOut>().unwrap() = TimedOut::new();
     assert!(failure.downcast_mut::<Cancelled>().is_none());
@@ -219,45 +220,45 @@ fn an_interrupt_is_given_as_its_inner_type() {
 
 #[test]
 fn an_interrupt_is_an_error_and_a_fault() {
-    for (name, interrupt) in interrupts() {
-        assert!(format!("{interrupt:?}").starts_with(name), "{interrupt:?}");
-        assert!(!interrupt.to_string().is_empty());
-        assert!(interrupt.source().is_none());
-        assert_eq!(interrupt.interrupt().map(variant), Some(name));
-        assert!(interrupt.trail().is_none());
-        let _: &(dyn Error + Send + Sync) = &interrupt;
+    for (name, builtin) in interrupts() {
+        assert!(format!("{builtin:?}").starts_with(name), "{builtin:?}");
+        assert!(!builtin.to_string().is_empty());
+        assert!(builtin.source().is_none());
+        assert_eq!(builtin.builtin().map(variant), Some(name));
+        assert!(builtin.trail().is_none());
+        let _: &(dyn Error + Send + Sync) = &builtin;
     }
-    let interrupt = Interrupt::from(Cancelled::because(Empty));
-    assert!(interrupt.source().unwrap().is::<Empty>(), "the text of the inner error is not told twice");
+    let builtin = BuiltinError::from(Cancelled::because(Empty));
+    assert!(builtin.source().unwrap().is::<Empty>(), "the text of the inner error is not told twice");
 }
 
 #[test]
 fn a_fault_needs_no_methods() {
     #[derive(Debug)]
     struct Plain;
-    impl From<Interrupt> for Plain {
-        fn from(_: Interrupt) -> Self {
+    impl From<BuiltinError> for Plain {
+        fn from(_: BuiltinError) -> Self {
             Plain
         }
     }
-    impl Fault for Plain {}
+    impl DeferredError for Plain {}
 
     let mut plain = Plain;
-    plain.passed(here());
-    assert!(plain.interrupt().is_none() && plain.trail().is_none());
+    plain.add_location(here());
+    assert!(plain.builtin().is_none() && plain.trail().is_none());
 }
 
 #[test]
 fn a_fault_may_keep_a_trail_of_its_own() {
     #[derive(Debug, Default)]
     struct Kept(Trail);
-    impl From<Interrupt> for Kept {
-        fn from(_: Interrupt) -> Self {
+    impl From<BuiltinError> for Kept {
+        fn from(_: BuiltinError) -> Self {
             Kept::default()
         }
     }
-    impl Fault for Kept {
-        fn passed(&mut self, at: &'static Location<'static>) {
+    impl DeferredError for Kept {
+        fn add_location(&mut self, at: &'static Location<'static>) {
             self.0.push(at);
         }
 
@@ -266,9 +267,9 @@ fn a_fault_may_keep_a_trail_of_its_own() {
         }
     }
 
-    let mut kept = Kept::from(Interrupt::from(Cycle::new()));
+    let mut kept = Kept::from(BuiltinError::from(Cycle::new()));
     let place = here();
-    kept.passed(place);
+    kept.add_location(place);
     assert!(kept.trail().unwrap().iter().eq([place]));
 }
 
@@ -318,7 +319,7 @@ fn a_panic_keeps_its_message_and_gives_its_payload_once() {
 
     let any = caught(|| panic_any(Empty));
     assert!(!any.message().is_empty());
-    let any = Failure::from(Interrupt::from(any)).trap::<Panicked>().unwrap();
+    let any = Failure::from(BuiltinError::from(any)).trap::<Panicked>().unwrap();
     assert_eq!(any.into_inner().unwrap().into_payload().downcast_ref::<Empty>(), Some(&Empty));
 }
 
@@ -365,8 +366,8 @@ fn debug_is_the_causes_and_the_trail_one_a_line() {
     let mut failure = Failure::from(Told::because("a", Told::because("b", Told::new("c"))));
     assert_eq!(format!("{failure:?}"), "a\n    caused by: b\n    caused by: c");
     let (first, second) = (here(), here());
-    failure.passed(first);
-    failure.passed(second);
+    failure.add_location(first);
+    failure.add_location(second);
     let lines = format!("{failure:?}");
     assert_eq!(
         lines.lines().collect::<Vec<_>>(),
@@ -396,7 +397,7 @@ fn a_failure_turns_into_the_error_that_it_was_made_of() {
     }
     assert!((*sent().unwrap_err()).is::<Told>());
     fn plain() -> Result<(), Box<dyn Error>> {
-        Err(Failure::from(Interrupt::from(Cancelled::new())))?
+        Err(Failure::from(BuiltinError::from(Cancelled::new())))?
     }
     assert!(plain().unwrap_err().is::<Cancelled>());
 
@@ -418,7 +419,7 @@ fn a_trail_is_empty_at_first_and_then_in_order() {
     let failure = passing(&places);
     assert!(failure.trail().iter().eq(places));
     assert!(failure.trail().iter().rev().eq(places.into_iter().rev()));
-    assert!(Fault::trail(&failure).unwrap().iter().eq(places));
+    assert!(DeferredError::trail(&failure).unwrap().iter().eq(places));
     assert!(!failure.trail().is_empty());
 }
 
@@ -459,14 +460,14 @@ fn sizes_are_part_of_the_interface() {
     assert_eq!(size_of::<Option<Failure>>(), size_of::<usize>());
     assert_eq!(size_of::<Result<(), Failure>>(), size_of::<usize>());
     assert_eq!(size_of::<Trail>(), size_of::<usize>());
-    assert!(size_of::<Interrupt>() <= 4 * size_of::<usize>());
+    assert!(size_of::<BuiltinError>() <= 4 * size_of::<usize>());
 }
 
 #[test]
 fn all_but_what_belongs_to_a_thread_may_cross() {
     fn crosses<T: Send + Sync + 'static>() {}
     crosses::<Failure>();
-    crosses::<Interrupt>();
+    crosses::<BuiltinError>();
     crosses::<Cancelled>();
     crosses::<TimedOut>();
     crosses::<Abandoned>();

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use deferred_core::{
-    Cancelled, Deferred, DeferredLock, Failure, Fault, Interrupt, Panicked, first_completion, gather,
+    BuiltinError, Cancelled, Deferred, DeferredError, DeferredLock, Failure, Panicked, first_completion, gather,
     gather_cancelling, inline_callbacks, maybe_deferred, on_unhandled, race, set_unhandled_hook, take_unhandled_hook,
 };
 use support::{App, Bomb, Log, quietly, taken};
@@ -46,7 +46,7 @@ fn works(after: &str) {
 #[derive(Debug)]
 enum Hostile {
     Armed,
-    Interrupted(Interrupt),
+    Builtin(BuiltinError),
 }
 
 impl Drop for Hostile {
@@ -57,17 +57,17 @@ impl Drop for Hostile {
     }
 }
 
-impl From<Interrupt> for Hostile {
-    fn from(why: Interrupt) -> Self {
-        Hostile::Interrupted(why)
+impl From<BuiltinError> for Hostile {
+    fn from(why: BuiltinError) -> Self {
+        Hostile::Builtin(why)
     }
 }
 
-impl Fault for Hostile {
-    fn interrupt(&self) -> Option<&Interrupt> {
+impl DeferredError for Hostile {
+    fn builtin(&self) -> Option<&BuiltinError> {
         match self {
             Hostile::Armed => None,
-            Hostile::Interrupted(why) => Some(why),
+            Hostile::Builtin(why) => Some(why),
         }
     }
 }
@@ -83,7 +83,10 @@ enum When {
 const WHEN: [When; 3] = [When::Ready, When::InABlock, When::Later];
 
 /// Members with these results, and what fires those that are fired later.
-fn members<T: 'static, E: Fault>(when: When, results: Vec<Result<T, E>>) -> (Vec<Deferred<T, E>>, impl FnOnce()) {
+fn members<T: 'static, E: DeferredError>(
+    when: When,
+    results: Vec<Result<T, E>>,
+) -> (Vec<Deferred<T, E>>, impl FnOnce()) {
     let mut later: Vec<Box<dyn FnOnce()>> = Vec::new();
     let members = results
         .into_iter()
@@ -104,9 +107,9 @@ fn members<T: 'static, E: Fault>(when: When, results: Vec<Result<T, E>>) -> (Vec
     (members, move || later.into_iter().for_each(|fires| fires()))
 }
 
-fn panicked(error: &impl Fault) -> &str {
-    match error.interrupt() {
-        Some(Interrupt::Panicked(panicked)) => panicked.message(),
+fn panicked(error: &impl DeferredError) -> &str {
+    match error.builtin() {
+        Some(BuiltinError::Panicked(panicked)) => panicked.message(),
         other => panic!("a panic was expected, and not {other:?}"),
     }
 }
@@ -115,7 +118,7 @@ fn panicked(error: &impl Fault) -> &str {
 fn values_that_panic_when_a_gather_lets_go_of_them_are_its_error() {
     for when in WHEN {
         for cancels in [false, true] {
-            let results: Vec<Result<_, Interrupt>> =
+            let results: Vec<Result<_, BuiltinError>> =
                 vec![Ok(Some(Bomb("a value"))), Ok(None), Err(Cancelled::new().into())];
             let (members, fires) = members(when, results);
             let gathered = if cancels { gather_cancelling(members) } else { gather(members) };
@@ -144,8 +147,8 @@ fn a_late_result_that_panics_is_reported() {
     for when in WHEN {
         let log = Log::new();
         let told = log.clone();
-        let _hook = on_unhandled(move |unhandled| match unhandled.interrupt() {
-            Some(Interrupt::Panicked(panicked)) => told.add(panicked.message()),
+        let _hook = on_unhandled(move |unhandled| match unhandled.builtin() {
+            Some(BuiltinError::Panicked(panicked)) => told.add(panicked.message()),
             other => told.add(format!("{other:?}")),
         });
         let results: Vec<Result<_, Failure>> = vec![Ok(None), Ok(Some(Bomb("a late value")))];
@@ -240,13 +243,13 @@ const ENDS: &str = "DEFERRED_TEST_ENDS";
 #[derive(Debug)]
 struct NotFromUs;
 
-impl From<Interrupt> for NotFromUs {
-    fn from(_: Interrupt) -> Self {
+impl From<BuiltinError> for NotFromUs {
+    fn from(_: BuiltinError) -> Self {
         panic!("no conversion")
     }
 }
 
-impl Fault for NotFromUs {}
+impl DeferredError for NotFromUs {}
 
 /// Programs that end the process.
 const PROGRAMS: [(&str, fn()); 6] = [

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use deferred_core::{
-    Clock, Deferred, DeferredLock, Failure, Fault, FirstError, Interrupt, NestedDeferred, at_most, fold, gather,
-    inline_callbacks, maybe_deferred, on_unhandled, park, scope, try_deferred,
+    BuiltinError, Clock, Deferred, DeferredError, DeferredLock, Failure, FirstError, NestedDeferred, concurrent, fold,
+    gather, inline_callbacks, maybe_deferred, on_unhandled, park, scope, try_deferred,
 };
 use support::{App, Log, quietly, taken};
 
@@ -19,7 +19,7 @@ fn never() -> Deferred<u32> {
 
 fn is_refused<T: 'static>(deferred: Deferred<T>) -> bool {
     let Ok(Err(failure)) = deferred.try_take() else { return false };
-    matches!(failure.interrupt(), Some(Interrupt::NestedDeferred(_)))
+    matches!(failure.builtin(), Some(BuiltinError::NestedDeferred(_)))
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_callback_that_returns_it_fails_whenever_it_runs() {
     assert!(is_refused(lock.run(|| Ok(never()))));
     assert!(!lock.is_locked());
     assert!(is_refused(scope(|_| Ok(never()))));
-    assert!(is_refused(at_most(1).map([1], |_| Ok(never())).map_err(Failure::from)));
+    assert!(is_refused(concurrent(1).map([1], |_| Ok(never())).map_err(Failure::from)));
     assert!(is_refused(fold([1], never(), |_, _| Ok(never()))));
 
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -59,8 +59,8 @@ fn a_coroutine_that_returns_it_fails_at_once_and_later() {
     });
     resolver.callback(1);
     assert!(is_refused(later));
-    let typed = Deferred::<_, Interrupt>::from_coroutine(async { Ok(Deferred::<(), Interrupt>::from(Ok(()))) });
-    assert!(matches!(typed.try_take(), Ok(Err(Interrupt::NestedDeferred(_)))));
+    let typed = Deferred::<_, BuiltinError>::from_coroutine(async { Ok(Deferred::<(), BuiltinError>::from(Ok(()))) });
+    assert!(matches!(typed.try_take(), Ok(Err(BuiltinError::NestedDeferred(_)))));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_program_whose_main_returns_it_fails_and_says_what_to_write() {
 fn a_call_of_the_loop_that_returns_it_is_reported() {
     let log = Log::new();
     let told = log.clone();
-    let _hook = on_unhandled(move |unhandled| told.add(format!("{:?}", unhandled.interrupt())));
+    let _hook = on_unhandled(move |unhandled| told.add(format!("{:?}", unhandled.builtin())));
     let clock = Clock::new();
     clock.call_later(Duration::ZERO, || Ok(never()));
     clock.advance(Duration::ZERO);

@@ -477,21 +477,21 @@ fn a_callback_of_a_ready_deferred_cannot_reach_its_own() {
 
 #[test]
 fn typed_errors_are_made_of_the_panic_too() {
-    use deferred_core::{Fault, Interrupt};
+    use deferred_core::{BuiltinError, DeferredError};
 
     #[derive(Debug)]
     enum Typed {
-        Interrupt(Interrupt),
+        Builtin(BuiltinError),
         Other(u32),
     }
-    impl From<Interrupt> for Typed {
-        fn from(interrupt: Interrupt) -> Self {
-            Typed::Interrupt(interrupt)
+    impl From<BuiltinError> for Typed {
+        fn from(builtin: BuiltinError) -> Self {
+            Typed::Builtin(builtin)
         }
     }
-    impl Fault for Typed {
-        fn interrupt(&self) -> Option<&Interrupt> {
-            if let Typed::Interrupt(interrupt) = self { Some(interrupt) } else { None }
+    impl DeferredError for Typed {
+        fn builtin(&self) -> Option<&BuiltinError> {
+            if let Typed::Builtin(builtin) = self { Some(builtin) } else { None }
         }
     }
 
@@ -500,11 +500,11 @@ fn typed_errors_are_made_of_the_panic_too() {
     let deferred = deferred.map(|_| -> u32 { panic!("typed") });
     resolver.callback(1);
     let error = deferred.try_take().unwrap().unwrap_err();
-    assert!(matches!(error, Typed::Interrupt(Interrupt::Panicked(panicked)) if panicked.message() == "typed"));
+    assert!(matches!(error, Typed::Builtin(BuiltinError::Panicked(panicked)) if panicked.message() == "typed"));
 
     let (deferred, resolver) = Deferred::<u32, Typed>::typed();
     let deferred = deferred.map_err(|error| match error {
-        Typed::Interrupt(interrupt) => Failure::from(interrupt),
+        Typed::Builtin(builtin) => Failure::from(builtin),
         Typed::Other(number) => App(number).into(),
     });
     drop(resolver);
@@ -513,14 +513,14 @@ fn typed_errors_are_made_of_the_panic_too() {
     let (deferred, resolver) = Deferred::<u32, Typed>::typed();
     resolver.errback(Typed::Other(3));
     let deferred = deferred.map_err(|error| match error {
-        Typed::Interrupt(interrupt) => Failure::from(interrupt),
+        Typed::Builtin(builtin) => Failure::from(builtin),
         Typed::Other(number) => App(number).into(),
     });
     assert_eq!(taken(deferred), "App(3)");
 
     let (deferred, _resolver) = Deferred::<u32, Typed>::typed_with_canceller(|| None);
     deferred.cancel();
-    assert!(matches!(deferred.try_take(), Ok(Err(Typed::Interrupt(Interrupt::Cancelled(_))))));
+    assert!(matches!(deferred.try_take(), Ok(Err(Typed::Builtin(BuiltinError::Cancelled(_))))));
 }
 
 #[test]

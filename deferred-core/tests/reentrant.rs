@@ -1,10 +1,10 @@
-//! Code of the user that the engine calls in passing (an error that is told a place, a conversion from `Interrupt`, a
+//! Code of the user that the engine calls in passing (an error that is told a place, a conversion from `BuiltinError`, a
 //! destructor) may turn to the same Deferred: add to it until its memory moves, cancel it, drop its resolver.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use deferred_core::{Deferred, Fault, Interrupt};
+use deferred_core::{BuiltinError, Deferred, DeferredError};
 
 type Hook = Box<dyn FnOnce()>;
 
@@ -13,33 +13,33 @@ thread_local! {
     static WHEN_MADE: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
-/// An error that runs a hook where it is told a place, or made of an `Interrupt`.
+/// An error that runs a hook where it is told a place, or made of a `BuiltinError`.
 #[derive(Debug)]
 enum Hooked {
     Raised,
-    Made(Interrupt),
+    Made(BuiltinError),
 }
 
 impl Hooked {
     fn name(&self) -> String {
         match self {
             Hooked::Raised => "raised".into(),
-            Hooked::Made(interrupt) => interrupt.to_string().split(':').next().unwrap_or_default().into(),
+            Hooked::Made(builtin) => builtin.to_string().split(':').next().unwrap_or_default().into(),
         }
     }
 }
 
-impl From<Interrupt> for Hooked {
-    fn from(interrupt: Interrupt) -> Self {
+impl From<BuiltinError> for Hooked {
+    fn from(builtin: BuiltinError) -> Self {
         if let Some(hook) = WHEN_MADE.take() {
             hook();
         }
-        Hooked::Made(interrupt)
+        Hooked::Made(builtin)
     }
 }
 
-impl Fault for Hooked {
-    fn passed(&mut self, _: &'static std::panic::Location<'static>) {
+impl DeferredError for Hooked {
+    fn add_location(&mut self, _: &'static std::panic::Location<'static>) {
         if let Some(hook) = WHEN_PASSED.take() {
             hook();
         }

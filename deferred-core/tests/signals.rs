@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, process, thread};
 
-use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Phase, Reactor, SystemEvent, park};
+use deferred_core::{BuiltinError, Cancelled, Deferred, Failure, Phase, Reactor, SystemEvent, park};
 
 /// A program, which is run where this variable names it.
 const PROGRAM: &str = "DEFERRED_TEST_PROGRAM";
@@ -139,7 +139,7 @@ fn the_programs() {
             println!("{}", first.recv_timeout(Duration::from_secs(60)).expect("it is stopped too"));
             code
         }
-        "cancelled" => park::react(|_| Deferred::<()>::fail(Interrupt::from(Cancelled::new()))),
+        "cancelled" => park::react(|_| Deferred::<()>::fail(BuiltinError::from(Cancelled::new()))),
         "done" => park::react(|reactor| reactor.sleep(Duration::ZERO)),
         _ => panic!("no such program: {name}"),
     };

@@ -14,8 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use deferred_core::{
-    CancelHandle, Clock, Cooperator, Deferred, DeferredLock, DeferredQueue, Failure, Fault, Gate, Interrupt,
-    LoopingCall, Reactor, Resolver, at_most, gather, inline_callbacks, on_unhandled, race, scope, set_unhandled_hook,
+    BuiltinError, CancelHandle, Clock, Cooperator, Deferred, DeferredError, DeferredLock, DeferredQueue, Failure, Gate,
+    LoopingCall, Reactor, Resolver, concurrent, gather, inline_callbacks, on_unhandled, race, scope,
+    set_unhandled_hook,
 };
 use support::{App, quietly, told};
 
@@ -111,7 +112,7 @@ fn what_combines_deferreds_is_cancelled() {
     let combines: [(&str, Combines); 7] = [
         ("gather", || gather([pending(), pending()]).map_err(Into::into).map(drop)),
         ("race", || race([pending(), pending()]).map_err(Into::into).map(drop)),
-        ("at_most", || at_most(2).map([1, 2, 3], |_| pending()).map_err(Into::into).map(drop)),
+        ("concurrent", || concurrent(2).map([1, 2, 3], |_| pending()).map_err(Into::into).map(drop)),
         ("scope", || {
             scope(|scope| {
                 scope.add(pending());
@@ -134,7 +135,7 @@ fn what_combines_deferreds_is_cancelled() {
                 let mut combined = combines();
                 let handle: CancelHandle = combined.cancel_handle();
                 drop(combined.add_errback(move |failure| {
-                    let cancelled = matches!(failure.interrupt(), Some(Interrupt::Cancelled(_)));
+                    let cancelled = matches!(failure.builtin(), Some(BuiltinError::Cancelled(_)));
                     Ok(says.send(format!("{name} was cancelled: {cancelled}"))?)
                 }));
                 on_drop(move || handle.cancel())

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::rc::Rc;
 
 use deferred_core::{
-    Cancelled, Deferred, Failure, Fault, Interrupt, Reactor, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+    BuiltinError, Cancelled, Deferred, DeferredError, Failure, Reactor, on_unhandled, set_unhandled_hook,
+    take_unhandled_hook,
 };
 use support::{App, Log, quietly, taken, unhandled_into};
 
@@ -195,7 +196,7 @@ fn the_trail_and_the_error_are_in_the_report() {
     let _hook = on_unhandled(move |unhandled| {
         assert_eq!(unhandled.downcast_ref::<App>(), Some(&App(4)));
         assert!(unhandled.downcast_ref::<Cancelled>().is_none());
-        assert!(unhandled.interrupt().is_none());
+        assert!(unhandled.builtin().is_none());
         assert!(format!("{:?}", unhandled.error()).contains("application error 4"));
         told.borrow_mut().push(unhandled.to_string());
     });
@@ -293,10 +294,10 @@ fn the_hook_hears_of_interrupts_too() {
     let log = Log::new();
     let told = log.clone();
     let _hook = on_unhandled(move |unhandled| {
-        told.add(match unhandled.interrupt() {
-            Some(Interrupt::Cancelled(_)) => "cancelled",
-            Some(Interrupt::Abandoned(_)) => "abandoned",
-            Some(Interrupt::Panicked(_)) => "panicked",
+        told.add(match unhandled.builtin() {
+            Some(BuiltinError::Cancelled(_)) => "cancelled",
+            Some(BuiltinError::Abandoned(_)) => "abandoned",
+            Some(BuiltinError::Panicked(_)) => "panicked",
             _ => "another",
         });
     });
@@ -317,12 +318,12 @@ fn the_hook_hears_of_interrupts_too() {
 fn typed_errors_are_told_as_what_they_are() {
     #[derive(Debug, PartialEq)]
     struct Typed(Option<u32>);
-    impl From<Interrupt> for Typed {
-        fn from(_: Interrupt) -> Self {
+    impl From<BuiltinError> for Typed {
+        fn from(_: BuiltinError) -> Self {
             Typed(None)
         }
     }
-    impl Fault for Typed {}
+    impl DeferredError for Typed {}
 
     let log = Log::new();
     let told = log.clone();

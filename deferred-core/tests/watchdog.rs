@@ -16,7 +16,7 @@ const THRESHOLD: Duration = Duration::from_millis(5);
 
 fn dog() -> (Watchdog, Receiver<Blocked>) {
     let (sender, told) = mpsc::channel();
-    (Watchdog::new().threshold(THRESHOLD).reports_a_minute(1000).hook(sends(sender)), told)
+    (Watchdog::new().threshold(THRESHOLD).max_reports_per_minute(1000).hook(sends(sender)), told)
 }
 
 fn sends(sender: Sender<Blocked>) -> impl Fn(&Blocked) + Send + Sync + 'static {
@@ -106,7 +106,7 @@ fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_end
 #[test]
 fn reports_are_limited_and_the_others_are_counted() {
     let (sender, told) = mpsc::channel();
-    let dog = Watchdog::new().threshold(THRESHOLD).reports_a_minute(1).hook(sends(sender));
+    let dog = Watchdog::new().threshold(THRESHOLD).max_reports_per_minute(1).hook(sends(sender));
     let times = park::run(|reactor| {
         let times = dog.start(reactor).unwrap();
         for number in 1..=3 {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use deferred_core::driver::MainResult;
-use deferred_core::{Deferred, Failure, Fault, IntoDeferred, Reactor, ReactorOwner, Turn, driver};
+use deferred_core::{Deferred, DeferredError, Failure, IntoDeferred, Reactor, ReactorOwner, Turn, driver};
 use smol::Timer;
 
 /// Turns in one poll, before the executor is given a look at I/O and other tasks.
@@ -73,7 +73,7 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// });
 /// assert_eq!(sum.unwrap(), 42);
 /// ```
-pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
+pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
     driver::run_until(drive_here, main)
 }
 

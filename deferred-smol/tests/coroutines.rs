@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use deferred_smol::{
-    Cancelled, Deferred, DeferredQueue, Failure, LoopingCall, at_most, gather, inline_callbacks, run_until, smol,
+    Cancelled, Deferred, DeferredQueue, Failure, LoopingCall, concurrent, gather, inline_callbacks, run_until, smol,
 };
 use smol::Timer;
 use smol::future::FutureExt;
@@ -66,7 +66,7 @@ fn a_server_and_many_clients_on_one_thread() {
                 }
                 Ok(())
             });
-            let answers = at_most(5)
+            let answers = concurrent(5)
                 .map(0..20, move |n| {
                     inline_callbacks(async move {
                         let mut stream = TcpStream::connect(address).await?;

@@ -48,13 +48,13 @@ impl fmt::Debug for Config {
 /// The settings of a [`ThreadPool`] to be: made by [`ThreadPool::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "call `build` to make the pool"]
-pub struct Builder {
+pub struct ThreadPoolBuilder {
     config: Config,
 }
 
-impl Builder {
-    pub(crate) fn new() -> Builder {
-        Builder {
+impl ThreadPoolBuilder {
+    pub(crate) fn new() -> ThreadPoolBuilder {
+        ThreadPoolBuilder {
             config: Config {
                 min_threads: 0,
                 max_threads: 10,
@@ -123,7 +123,7 @@ impl Builder {
     /// How many jobs wait at most, beyond those for which there is a thread: any number unless set. With 0 a job is taken
     /// only if a thread is free, or may be started, for it. One that comes when so many wait is refused: its
     /// Deferred has failed with [`QueueFull`](crate::QueueFull). Whoever would rather wait asks for
-    /// [`ThreadPool::room`] first.
+    /// [`ThreadPool::reserve`] first.
     ///
     /// A limit is what keeps a producer that is faster than the pool from filling the memory.
     pub fn queue_limit(mut self, jobs: usize) -> Self {
@@ -155,7 +155,7 @@ impl Builder {
     /// machine). It costs that much of a processor after each job; and where thread and loop share one processor, a job takes
     /// half as long again (6.5 us in place of 4.4 us), or more where the system moves them apart for it. The loop itself
     /// never spins. Of some use are a few microseconds up to a hundred.
-    pub fn linger(mut self, time: Duration) -> Self {
+    pub fn spin_before_sleep(mut self, time: Duration) -> Self {
         self.config.linger = Some(time);
         self
     }

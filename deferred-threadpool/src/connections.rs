@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use deferred_core::{Cancelled, Deferred, Failure};
 
-use crate::builder::Builder;
+use crate::builder::ThreadPoolBuilder;
 use crate::job::{Job, drop_guarded};
 use crate::pool::{Backlog, ThreadPool};
 
@@ -26,12 +26,12 @@ use crate::pool::{Backlog, ThreadPool};
 ///
 /// ```
 /// use std::path::PathBuf;
-/// use deferred_threadpool::{ConnectionPool, Failure, Manager, park};
+/// use deferred_threadpool::{ConnectionPool, Failure, ManageConnection, park};
 /// use rusqlite::Connection;
 ///
 /// struct Sqlite(PathBuf);
 ///
-/// impl Manager for Sqlite {
+/// impl ManageConnection for Sqlite {
 ///     type Connection = Connection;
 ///
 ///     fn open(&self) -> Result<Connection, Failure> {
@@ -54,19 +54,19 @@ use crate::pool::{Backlog, ThreadPool};
 /// # let file = std::env::temp_dir().join(format!("deferred-doc-{}.db", std::process::id()));
 /// let pool = ConnectionPool::new(Sqlite(file.clone()));
 /// let count = park::run_until(|_| {
-///     let made = pool.transaction(|connection| {
+///     let made = pool.run_interaction(|connection| {
 ///         connection.execute_batch("CREATE TABLE names (name TEXT)")?;
 ///         Ok(connection.execute("INSERT INTO names VALUES ('Ada'), ('Grace')", ())?)
 ///     });
 ///     let reads = pool.clone();
 ///     made.add_callback(move |_| {
-///         reads.with(|connection| Ok(connection.query_row("SELECT count(*) FROM names", (), |row| row.get::<_, u32>(0))?))
+///         reads.run_with_connection(|connection| Ok(connection.query_row("SELECT count(*) FROM names", (), |row| row.get::<_, u32>(0))?))
 ///     })
 /// });
 /// assert_eq!(count.unwrap(), 2);
 /// # std::fs::remove_file(file).unwrap();
 /// ```
-pub trait Manager: Send + Sync + 'static {
+pub trait ManageConnection: Send + Sync + 'static {
     /// It never leaves the thread that has opened it, and so need not be [`Send`].
     type Connection: 'static;
 
@@ -119,7 +119,7 @@ pub trait Manager: Send + Sync + 'static {
         Err(NoTransactions.into())
     }
 
-    /// Whether a transaction is open, if that is known. [`ConnectionPool::with`] asks when its closure has ended: one that is
+    /// Whether a transaction is open, if that is known. [`ConnectionPool::run_with_connection`] asks when its closure has ended: one that is
     /// open is committed then, or rolled back.
     ///
     /// For a database that takes a `COMMIT` and a `ROLLBACK` outside of transactions, `Some(true)` may stand for "perhaps".
@@ -137,13 +137,13 @@ pub trait Manager: Send + Sync + 'static {
     }
 }
 
-/// A transaction was asked of a [`Manager`] that has none: it implements no `begin`, `commit` and `rollback`.
+/// A transaction was asked of a [`ManageConnection`] that has none: it implements no `begin`, `commit` and `rollback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTransactions;
 
 impl fmt::Display for NoTransactions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this Manager has no transactions: implement `begin`, `commit` and `rollback`")
+        f.write_str("this ManageConnection has no transactions: implement `begin`, `commit` and `rollback`")
     }
 }
 
@@ -157,8 +157,8 @@ impl Error for NoTransactions {}
 ///
 /// # Examples
 ///
-/// See [`Manager`].
-pub struct ConnectionPool<M: Manager> {
+/// See [`ManageConnection`].
+pub struct ConnectionPool<M: ManageConnection> {
     manager: Arc<M>,
     pool: ThreadPool,
 }
@@ -168,7 +168,7 @@ thread_local! {
     static OPEN: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-impl<M: Manager> ConnectionPool<M> {
+impl<M: ManageConnection> ConnectionPool<M> {
     /// At most five connections, which is also the figure of Twisted's. A connection that has no job for a minute is
     /// closed; the last one stays.
     pub fn new(manager: M) -> Self {
@@ -181,9 +181,9 @@ impl<M: Manager> ConnectionPool<M> {
     /// # Examples
     ///
     /// ```
-    /// # use deferred_threadpool::{ConnectionPool, Failure, Manager};
+    /// # use deferred_threadpool::{ConnectionPool, Failure, ManageConnection};
     /// # struct Database;
-    /// # impl Manager for Database {
+    /// # impl ManageConnection for Database {
     /// #     type Connection = ();
     /// #     fn open(&self) -> Result<(), Failure> {
     /// #         Ok(())
@@ -193,18 +193,18 @@ impl<M: Manager> ConnectionPool<M> {
     ///
     /// let pool = ConnectionPool::with_threads(Database, ThreadPool::builder().max_threads(8).queue_limit(1000));
     /// ```
-    pub fn with_threads(manager: M, threads: Builder) -> Self {
+    pub fn with_threads(manager: M, threads: ThreadPoolBuilder) -> Self {
         ConnectionPool { manager: Arc::new(manager), pool: threads.at_thread_end(close).build() }
     }
 
     /// Runs `f` with a connection, in its thread. A transaction that `f` has begun and left open is committed if it returns a
-    /// value, and rolled back if it returns an error, as far as [`Manager::in_transaction`] can tell.
+    /// value, and rolled back if it returns an error, as far as [`ManageConnection::in_transaction`] can tell.
     ///
     /// Twisted's `runWithConnection`.
     ///
     /// # Errors
     ///
-    /// Those of `f`, of [`Manager::open`] and of the commit, and otherwise as [`ThreadPool::defer_to_thread`]. A connection
+    /// Those of `f`, of [`ManageConnection::open`] and of the commit, and otherwise as [`ThreadPool::defer_to_thread`]. A connection
     /// whose state is not known then is closed: after a panic, after an error where it is not known whether a transaction
     /// is open, and after a rollback that has failed.
     ///
@@ -212,7 +212,7 @@ impl<M: Manager> ConnectionPool<M> {
     ///
     /// As [`ThreadPool::defer_to_thread`].
     #[track_caller]
-    pub fn with<T: Send + 'static>(
+    pub fn run_with_connection<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut M::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
@@ -228,14 +228,14 @@ impl<M: Manager> ConnectionPool<M> {
     /// # Errors
     ///
     /// The first one: of opening, of beginning, of `f`, of the commit. An error of the rollback behind it is told to
-    /// [`Manager::rollback_failed`]. Nothing is tried again.
+    /// [`ManageConnection::rollback_failed`]. Nothing is tried again.
     ///
     /// # Cancellation
     ///
     /// Before `f` begins, it never does. Before the commit begins, everything is rolled back. Later it is too late: what
     /// was done stays done.
     #[track_caller]
-    pub fn transaction<T: Send + 'static>(
+    pub fn run_interaction<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut M::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
@@ -251,10 +251,10 @@ impl<M: Manager> ConnectionPool<M> {
         &self.pool
     }
 
-    /// Ends the pool as [`ThreadPool::stop_by`] does. Each connection is closed in its thread, before the Deferred fires.
+    /// Ends the pool as [`ThreadPool::stop_with`] does. Each connection is closed in its thread, before the Deferred fires.
     #[track_caller]
-    pub fn stop_by(&self, backlog: Backlog) -> Deferred<()> {
-        self.pool.stop_by(backlog)
+    pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
+        self.pool.stop_with(backlog)
     }
 
     /// Ends the pool with a deadline, as [`ThreadPool::stop_within`] does.
@@ -273,7 +273,7 @@ struct Used<T> {
 }
 
 /// A job with this thread's connection.
-fn lend<M: Manager, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T>) -> Result<T, Failure> {
+fn lend<M: ManageConnection, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T>) -> Result<T, Failure> {
     let mut connection = take(manager)?;
     // A panic of the manager's: the connection is gone then, whatever its destructor does.
     let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut connection)));
@@ -288,7 +288,7 @@ fn lend<M: Manager, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T
 
 /// The connection of this thread if it works, or else a new one. While it is used it has no place: if the manager panics
 /// it is gone.
-fn take<M: Manager>(manager: &M) -> Result<Box<M::Connection>, Failure> {
+fn take<M: ManageConnection>(manager: &M) -> Result<Box<M::Connection>, Failure> {
     if let Some(Ok(mut connection)) = OPEN.take().map(|open| open.downcast::<M::Connection>()) {
         let checked = panic::catch_unwind(AssertUnwindSafe(|| manager.check(&mut connection)));
         if let Ok(Ok(())) = checked {
@@ -302,7 +302,7 @@ fn take<M: Manager>(manager: &M) -> Result<Box<M::Connection>, Failure> {
     Ok(Box::new(manager.open()?))
 }
 
-fn plain<M: Manager, T>(
+fn plain<M: ManageConnection, T>(
     manager: &M,
     connection: &mut M::Connection,
     f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
@@ -319,7 +319,7 @@ fn plain<M: Manager, T>(
     }
 }
 
-fn transact<M: Manager, T>(
+fn transact<M: ManageConnection, T>(
     manager: &M,
     connection: &mut M::Connection,
     job: &Job<'_>,
@@ -346,7 +346,7 @@ fn transact<M: Manager, T>(
 }
 
 /// Commits a value, and rolls an error back.
-fn end<M: Manager, T>(
+fn end<M: ManageConnection, T>(
     manager: &M,
     connection: &mut M::Connection,
     result: thread::Result<Result<T, Failure>>,
@@ -372,13 +372,13 @@ fn close() {
     }
 }
 
-impl<M: Manager> Clone for ConnectionPool<M> {
+impl<M: ManageConnection> Clone for ConnectionPool<M> {
     fn clone(&self) -> Self {
         ConnectionPool { manager: self.manager.clone(), pool: self.pool.clone() }
     }
 }
 
-impl<M: Manager> fmt::Debug for ConnectionPool<M> {
+impl<M: ManageConnection> fmt::Debug for ConnectionPool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionPool").field("threads", &self.pool).finish_non_exhaustive()
     }

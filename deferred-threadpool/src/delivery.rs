@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, RemoteResolver};
 
-use crate::error::StopOverdue;
+use crate::error::StopTimedOut;
 use crate::home::{Brought, List};
 use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_guarded, drop_refused, guarded};
 use crate::line::Waits;
@@ -94,7 +94,7 @@ impl Waits for Ender {
 
 impl Ender {
     /// No job of the pool is to come home any more that is not on its way: behind those of this reactor it is told.
-    pub(crate) fn tell(self, ended: Result<(), StopOverdue>) {
+    pub(crate) fn tell(self, ended: Result<(), StopTimedOut>) {
         let Ender { arrivals, workers, resolver } = self;
         arrivals.bring(Comes::Ended(workers, resolver, ended));
     }
@@ -103,7 +103,7 @@ impl Ender {
 /// What comes to a reactor, one behind the other.
 enum Comes {
     Job(Key, Arrived),
-    Ended(Weak<Workers>, RemoteResolver<()>, Result<(), StopOverdue>),
+    Ended(Weak<Workers>, RemoteResolver<()>, Result<(), StopTimedOut>),
 }
 
 /// What the threads see of a reactor.
@@ -162,7 +162,7 @@ struct Home {
 struct End {
     workers: Weak<Workers>,
     behind: BTreeSet<Key>,
-    waiting: Vec<(RemoteResolver<()>, Result<(), StopOverdue>)>,
+    waiting: Vec<(RemoteResolver<()>, Result<(), StopTimedOut>)>,
 }
 
 impl Home {
@@ -190,7 +190,7 @@ impl Home {
         } else {
             waiting.extend(self.arrivals.list.take(VecDeque::new()));
         }
-        let batch = waiting.len().min(reactor.batch());
+        let batch = waiting.len().min(reactor.calls_per_turn());
         if waiting.len() > 1 && self.arrivals.list.post_next() {
             self.arrivals.post();
         }
@@ -234,7 +234,7 @@ impl Home {
     }
 
     /// Keeps the end of a pool until its jobs are delivered. There is one set of those for each pool, however many wait.
-    fn await_jobs(&self, workers: Weak<Workers>, waits: (RemoteResolver<()>, Result<(), StopOverdue>)) {
+    fn await_jobs(&self, workers: Weak<Workers>, waits: (RemoteResolver<()>, Result<(), StopTimedOut>)) {
         let mut ends = self.ends.borrow_mut();
         match ends.iter_mut().find(|end| end.workers.ptr_eq(&workers)) {
             // A pool that has ended takes no more jobs.

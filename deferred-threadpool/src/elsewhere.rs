@@ -4,24 +4,24 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use deferred_core::{Completer, Failure, Remote};
+use deferred_core::{Failure, RemoteCompleter, RemoteFuture};
 use parking_lot::Mutex;
 
 use crate::job::{Job, Key, Owner, Slip, Task, Work, drop_refused};
 use crate::workers::Workers;
 
-/// Gives the job to the pool, and a Remote for its result.
+/// Gives the job to the pool, and a RemoteFuture for its result.
 #[track_caller]
-pub(crate) fn submit<F, T>(workers: &Arc<Workers>, call: F) -> Remote<T>
+pub(crate) fn submit<F, T>(workers: &Arc<Workers>, call: F) -> RemoteFuture<T>
 where
     F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
     T: Send + 'static,
 {
     let number = Arc::new(AtomicU64::new(u64::MAX));
     let (cancelled, pool) = (number.clone(), Arc::downgrade(workers));
-    let (remote, completer) = Remote::with_canceller(move || {
+    let (remote, completer) = RemoteFuture::with_canceller(move || {
         if let Some(pool) = pool.upgrade() {
-            // ORDERING: the Remote was handed out after this was written, and whoever drops it has got it from there.
+            // ORDERING: the RemoteFuture was handed out after this was written, and whoever drops it has got it from there.
             pool.cancel(cancelled.load(Ordering::Relaxed));
         }
     });
@@ -36,9 +36,9 @@ where
     remote
 }
 
-/// Whoever waits for a job of a Remote.
+/// Whoever waits for a job of a RemoteFuture.
 struct Waiting<T: 'static> {
-    completer: Mutex<Option<Completer<T>>>,
+    completer: Mutex<Option<RemoteCompleter<T>>>,
 }
 
 impl<T> Waiting<T> {

@@ -9,23 +9,23 @@ use crate::stats::RunningJob;
 
 /// The system gives the pool no thread, and it has none: the job did not run.
 #[derive(Clone, Debug)]
-pub struct NoThread {
+pub struct SpawnFailed {
     source: Arc<io::Error>,
 }
 
-impl NoThread {
+impl SpawnFailed {
     pub(crate) fn new(error: io::Error) -> Self {
-        NoThread { source: Arc::new(error) }
+        SpawnFailed { source: Arc::new(error) }
     }
 }
 
-impl fmt::Display for NoThread {
+impl fmt::Display for SpawnFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the pool has no thread for the job and cannot start one")
     }
 }
 
-impl Error for NoThread {
+impl Error for SpawnFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
     }
@@ -56,7 +56,7 @@ impl fmt::Display for QueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} jobs wait for a thread of the pool, which is its limit: wait for `room()`, or give it more threads or a \
+            "{} jobs wait for a thread of the pool, which is its limit: wait for `reserve()`, or give it more threads or a \
              higher limit",
             self.limit
         )
@@ -69,12 +69,12 @@ impl Error for QueueFull {}
 /// end when they do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct StopOverdue {
+pub struct StopTimedOut {
     /// What each thread runs.
     pub running: Vec<RunningJob>,
 }
 
-impl fmt::Display for StopOverdue {
+impl fmt::Display for StopTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.running.is_empty() {
             return f.write_str(
@@ -90,4 +90,4 @@ impl fmt::Display for StopOverdue {
     }
 }
 
-impl Error for StopOverdue {}
+impl Error for StopTimedOut {}

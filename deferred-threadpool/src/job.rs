@@ -61,7 +61,7 @@ pub(crate) struct Key {
     pub(crate) round: u32,
 }
 
-/// Where jobs come from and their results go to: a reactor, or a Remote.
+/// Where jobs come from and their results go to: a reactor, or a RemoteFuture.
 pub(crate) trait Owner: Send + Sync {
     /// The job has its result.
     fn take_home(&self, key: Key, task: Box<dyn Task>);

@@ -19,13 +19,13 @@
 //! # Where to find what
 //!
 //! - [`defer_to_thread`], [`call_in_thread`] and [`call_multiple_in_thread`] use the default pool of the reactor;
-//! - a [`ThreadPool`] of your own keeps slow work from standing in the way of quick work; its [`Builder`] says how many
+//! - a [`ThreadPool`] of your own keeps slow work from standing in the way of quick work; its [`ThreadPoolBuilder`] says how many
 //!   threads it has and how many jobs may wait;
 //! - a long [`Job`] can look whether anybody still wants its result;
 //! - [`ThreadPool::submit`] is for code that has no reactor;
 //! - a [`ConnectionPool`] has a connection to a database for each of its threads;
 //! - [`order_completions`] lets a test draw the order in which results arrive, and replay it;
-//! - [`Stats`], and [`StuckPool`] for a pool that does not keep up.
+//! - [`PoolStats`], and [`StuckPool`] for a pool that does not keep up.
 //!
 //! Everything of `deferred_core` is here too.
 #![forbid(unsafe_code)]
@@ -52,13 +52,13 @@ mod stuck;
 mod sync;
 mod workers;
 
-pub use builder::Builder;
-pub use connections::{ConnectionPool, Manager, NoTransactions};
+pub use builder::ThreadPoolBuilder;
+pub use connections::{ConnectionPool, ManageConnection, NoTransactions};
 pub use deferred_core;
 pub use deferred_core::*;
-pub use error::{NoThread, PoolStopped, QueueFull, StopOverdue};
+pub use error::{PoolStopped, QueueFull, SpawnFailed, StopTimedOut};
 pub use job::Job;
 pub use pool::{Backlog, ThreadPool, call_in_thread, call_multiple_in_thread, defer_to_thread};
 pub use replay::order_completions;
-pub use stats::{RunningJob, Stats};
+pub use stats::{PoolStats, RunningJob};
 pub use stuck::StuckPool;

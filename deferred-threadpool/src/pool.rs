@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deferred_core::{Deferred, Failure, Fault, Interrupt, NoReactor, Reactor, Remote};
+use deferred_core::{BuiltinError, Deferred, DeferredError, Failure, NoReactor, Reactor, RemoteFuture};
 
-use crate::builder::{Builder, Config};
+use crate::builder::{Config, ThreadPoolBuilder};
 use crate::delivery;
 use crate::elsewhere;
 use crate::job::{Job, drop_refused};
-use crate::stats::Stats;
+use crate::stats::PoolStats;
 use crate::workers::{Told, Workers};
 
 /// Threads that run what blocks.
@@ -75,8 +75,8 @@ impl ThreadPool {
     /// let pool = ThreadPool::builder().max_threads(4).name("db").keep_alive(Duration::from_secs(60)).build();
     /// # drop(pool);
     /// ```
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
     }
 
     pub(crate) fn with(config: Config) -> ThreadPool {
@@ -88,7 +88,7 @@ impl ThreadPool {
     ///
     /// Twisted's `reactor.getThreadPool`.
     #[must_use]
-    pub fn of(reactor: &Reactor) -> ThreadPool {
+    pub fn for_reactor(reactor: &Reactor) -> ThreadPool {
         ThreadPool::clone(&reactor.extension(ThreadPool::default))
     }
 
@@ -104,7 +104,7 @@ impl ThreadPool {
     ///
     /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the reactor is
     /// closed before `f` is done, or the deadline of a [`stop_within`](Self::stop_within) passes; with [`PoolStopped`] if
-    /// the pool was stopped before; with [`QueueFull`] if too many jobs wait; with [`NoThread`] if no thread can be started
+    /// the pool was stopped before; with [`QueueFull`] if too many jobs wait; with [`SpawnFailed`] if no thread can be started
     /// and the pool has none; with [`NoReactor`] if there is no current reactor.
     ///
     /// # Cancellation
@@ -116,7 +116,7 @@ impl ThreadPool {
     /// [timeout](deferred_core::Deferred::add_timeout) is such a cancel.
     ///
     /// [`Abandoned`]: deferred_core::Abandoned
-    /// [`NoThread`]: crate::NoThread
+    /// [`SpawnFailed`]: crate::SpawnFailed
     /// [`Panicked`]: deferred_core::Panicked
     /// [`PoolStopped`]: crate::PoolStopped
     /// [`QueueFull`]: crate::QueueFull
@@ -183,7 +183,7 @@ impl ThreadPool {
     }
 
     /// Runs `f` in a thread of this pool, for whoever has no reactor: the result is awaited on any runtime, or waited for
-    /// by a blocking [`wait`](Remote::wait), which would hold up a loop if it were called on its thread.
+    /// by a blocking [`wait`](RemoteFuture::wait), which would hold up a loop if it were called on its thread.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl ThreadPool {
     ///
     /// # Cancellation
     ///
-    /// Dropping the Remote cancels as there.
+    /// Dropping the RemoteFuture cancels as there.
     ///
     /// # Examples
     ///
@@ -205,7 +205,7 @@ impl ThreadPool {
     pub fn submit<T: Send + 'static>(
         &self,
         f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
-    ) -> Remote<T> {
+    ) -> RemoteFuture<T> {
         elsewhere::submit(&self.owner.workers, f)
     }
 
@@ -218,7 +218,7 @@ impl ThreadPool {
     }
 
     /// A Deferred, of the current reactor, that fires when the queue has room for a job: see
-    /// [`queue_limit`](Builder::queue_limit). Those who wait are told in the order in which they asked, one for each place.
+    /// [`queue_limit`](ThreadPoolBuilder::queue_limit). Those who wait are told in the order in which they asked, one for each place.
     ///
     /// The place is kept for its callbacks, and a coroutine that awaits it, from others who ask, and passed on if no job has
     /// come in their turn; it is not kept from jobs that are given without asking.
@@ -240,7 +240,7 @@ impl ThreadPool {
     /// let produced = park::run_until(|_| {
     ///     inline_callbacks(async move {
     ///         for number in 0..100 {
-    ///             pool.room().await?;
+    ///             pool.reserve().await?;
     ///             pool.call_in_thread(move || Ok(number));
     ///         }
     ///         Ok(())
@@ -249,7 +249,7 @@ impl ThreadPool {
     /// produced.unwrap();
     /// ```
     #[track_caller]
-    pub fn room(&self) -> Deferred<()> {
+    pub fn reserve(&self) -> Deferred<()> {
         match Reactor::current() {
             Some(reactor) => {
                 let (deferred, resolver) = reactor.remote::<Told>();
@@ -275,7 +275,7 @@ impl ThreadPool {
 
     /// What the pool does and has done, at this moment. It takes the pool's lock once.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> PoolStats {
         self.owner.workers.stats()
     }
 
@@ -288,7 +288,7 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same. [`StopOverdue`](crate::StopOverdue)
+    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same. [`StopTimedOut`](crate::StopTimedOut)
     /// if somebody else has stopped it with a deadline, which has passed.
     ///
     /// # Cancellation
@@ -309,12 +309,12 @@ impl ThreadPool {
     /// ```
     #[track_caller]
     pub fn stop(&self) -> Deferred<()> {
-        self.stop_by(Backlog::Run)
+        self.stop_with(Backlog::Run)
     }
 
     /// [`stop`](Self::stop) with a choice for the jobs that wait; what is said there of errors and cancels holds here.
     #[track_caller]
-    pub fn stop_by(&self, backlog: Backlog) -> Deferred<()> {
+    pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         let cancels = backlog == Backlog::Cancel;
         match Reactor::current() {
             Some(reactor) => {
@@ -329,13 +329,13 @@ impl ThreadPool {
         }
     }
 
-    /// [`stop_by`](Self::stop_by) with a deadline, of the current reactor's time. When that passes, the jobs that still
+    /// [`stop_with`](Self::stop_with) with a deadline, of the current reactor's time. When that passes, the jobs that still
     /// wait are cancelled, those that run are told and given up: their Deferreds fire
     /// [`Abandoned`](deferred_core::Abandoned).
     ///
     /// # Errors
     ///
-    /// [`StopOverdue`](crate::StopOverdue) if a thread has not ended by then. Otherwise as [`stop`](Self::stop).
+    /// [`StopTimedOut`](crate::StopTimedOut) if a thread has not ended by then. Otherwise as [`stop`](Self::stop).
     ///
     /// # Cancellation
     ///
@@ -345,13 +345,13 @@ impl ThreadPool {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use deferred_threadpool::{Abandoned, Backlog, StopOverdue, ThreadPool, park};
+    /// use deferred_threadpool::{Abandoned, Backlog, StopTimedOut, ThreadPool, park};
     ///
     /// let pool = ThreadPool::new(1);
     /// park::run_until(|_| {
     ///     let hangs = pool.defer_to_thread(|| Ok(std::thread::sleep(Duration::from_millis(300))));
     ///     pool.stop_within(Backlog::Run, Duration::from_millis(20)).add_both(|stopped| {
-    ///         assert!(stopped.unwrap_err().check::<StopOverdue>());
+    ///         assert!(stopped.unwrap_err().check::<StopTimedOut>());
     ///         hangs.add_both(|job| Ok(assert!(job.unwrap_err().check::<Abandoned>())))
     ///     })
     /// })
@@ -359,7 +359,7 @@ impl ThreadPool {
     /// ```
     #[track_caller]
     pub fn stop_within(&self, backlog: Backlog, deadline: Duration) -> Deferred<()> {
-        let stopped = self.stop_by(backlog);
+        let stopped = self.stop_with(backlog);
         let Some(reactor) = Reactor::current() else { return stopped };
         let workers = self.owner.workers.clone();
         let alarm = reactor.call_later(deadline, move || workers.stop_overdue());
@@ -411,7 +411,7 @@ impl fmt::Debug for ThreadPool {
 #[track_caller]
 pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Deferred<T> {
     match Reactor::current() {
-        Some(reactor) => ThreadPool::of(&reactor).defer_to_thread_on(&reactor, f),
+        Some(reactor) => ThreadPool::for_reactor(&reactor).defer_to_thread_on(&reactor, f),
         None => without_reactor(f),
     }
 }
@@ -447,8 +447,8 @@ fn without_value<T>(
 /// Lets a job be. What it fails with is reported, but not that nobody was to wait for it any more.
 #[track_caller]
 fn nobody_waits(job: Deferred<()>) {
-    drop(job.add_errback(|failure| match failure.interrupt() {
-        Some(Interrupt::Abandoned(_) | Interrupt::Cancelled(_)) => Ok(()),
+    drop(job.add_errback(|failure| match failure.builtin() {
+        Some(BuiltinError::Abandoned(_) | BuiltinError::Cancelled(_)) => Ok(()),
         _ => Err(failure),
     }));
 }
@@ -496,7 +496,7 @@ mod tests {
             assert!(!stays.is_ready());
             pool.owner.workers.lines()
         };
-        let (room, _) = lines(&|| pool.room());
+        let (room, _) = lines(&|| pool.reserve());
         let (_, enders) = lines(&|| pool.stop());
         assert!(room < 200 && enders < 200, "{room} wait for room, {enders} for the end");
         drop(ends);

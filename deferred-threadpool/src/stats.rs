@@ -14,7 +14,7 @@ use crate::job::Ending;
 /// `submitted == done + failed + panicked + cancelled + refused + queued + busy - abandoned`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct PoolStats {
     /// Threads that live, or are being started.
     pub threads: usize,
     /// Threads without a job.
@@ -91,8 +91,8 @@ impl Counts {
         }
     }
 
-    pub(crate) fn stats(&self, threads: usize, busy: usize, queued: usize, oldest: Option<Instant>) -> Stats {
-        Stats {
+    pub(crate) fn stats(&self, threads: usize, busy: usize, queued: usize, oldest: Option<Instant>) -> PoolStats {
+        PoolStats {
             threads,
             idle: threads - busy,
             busy,

@@ -15,7 +15,7 @@ use crate::stats::RunningJob;
 use crate::workers::Workers;
 
 /// Every thread of a pool is busy, and a job has waited for too long: what
-/// [`on_stuck`](crate::Builder::on_stuck) hears.
+/// [`on_stuck`](crate::ThreadPoolBuilder::on_stuck) hears.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StuckPool {

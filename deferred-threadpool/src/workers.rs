@@ -19,11 +19,11 @@ use deferred_core::{Abandoned, Cancelled, Failure, RemoteResolver};
 use crate::builder::{Config, Hook};
 use crate::crew::{Crew, Sleeper, Summons};
 use crate::delivery::Ender;
-use crate::error::{NoThread, PoolStopped, QueueFull, StopOverdue};
+use crate::error::{PoolStopped, QueueFull, SpawnFailed, StopTimedOut};
 use crate::job::{Ending, Entry, Job, Key, Owner, Slip, Task, drop_guarded, guarded};
 use crate::line::Line;
 use crate::queue::Queue;
-use crate::stats::{Counts, RunningJob, Stats};
+use crate::stats::{Counts, PoolStats, RunningJob};
 use crate::stuck::{self, Stuck, StuckPool};
 use crate::sync::{Mutex, MutexGuard, current, step};
 
@@ -342,7 +342,7 @@ impl Workers {
     pub(crate) fn stop_overdue(self: &Arc<Self>) {
         let mut state = self.lock();
         let gone = state.cancel_queue();
-        let overdue = StopOverdue { running: state.running() };
+        let overdue = StopTimedOut { running: state.running() };
         let owners = state.give_up(|_| true);
         let enders = state.enders.take();
         drop(state);
@@ -355,7 +355,7 @@ impl Workers {
         enders.into_iter().for_each(|ender| ender.tell(Err(overdue.clone())));
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> PoolStats {
         let state = self.lock();
         let oldest = state.queue.first().map(|entry| entry.slip.since);
         state.counts.stats(state.crew.threads(), state.crew.busy(), state.queue.len(), oldest)
@@ -390,7 +390,7 @@ impl Workers {
             sleeper.unpark();
         }
         self.see_to(later);
-        let why = NoThread::new(error);
+        let why = SpawnFailed::new(error);
         send_home(refused, || why.clone().into());
     }
 

@@ -11,10 +11,10 @@
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | `pool = adbapi.ConnectionPool('sqlite3', path)` | `ConnectionPool::new(Sqlite(path))`, a `Manager` that says how |
-//! | `pool.runInteraction(insert, year)` | `pool.transaction(move \|connection\| insert(connection, &year))` |
-//! | `pool.runQuery('SELECT ..')` | `pool.with(\|connection\| ..)` |
-//! | `yield task.coiterate(..)`, `DeferredSemaphore(4)` | `at_most(4).map(years, ..)` |
+//! | `pool = adbapi.ConnectionPool('sqlite3', path)` | `ConnectionPool::new(Sqlite(path))`, a `ManageConnection` that says how |
+//! | `pool.runInteraction(insert, year)` | `pool.run_interaction(move \|connection\| insert(connection, &year))` |
+//! | `pool.runQuery('SELECT ..')` | `pool.run_with_connection(\|connection\| ..)` |
+//! | `yield task.coiterate(..)`, `DeferredSemaphore(4)` | `concurrent(4).map(years, ..)` |
 //!
 //! It ends when it is done, after a second or two.
 
@@ -26,14 +26,14 @@ use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use deferred_examples::Story;
-use deferred_smol::{Deferred, Failure, LoopingCall, Reactor, at_most, inline_callbacks, react};
-use deferred_threadpool::{ConnectionPool, Manager, defer_to_thread};
+use deferred_smol::{Deferred, Failure, LoopingCall, Reactor, concurrent, inline_callbacks, react};
+use deferred_threadpool::{ConnectionPool, ManageConnection, defer_to_thread};
 use rusqlite::Connection;
 
 /// How a connection is opened, and what a transaction is.
 struct Sqlite(PathBuf);
 
-impl Manager for Sqlite {
+impl ManageConnection for Sqlite {
     type Connection = Connection;
 
     fn open(&self) -> Result<Connection, Failure> {
@@ -85,7 +85,7 @@ fn insert(connection: &mut Connection, year: &Year) -> Result<usize, Failure> {
 }
 
 fn create(database: &Database) -> Deferred<()> {
-    database.with(move |connection| {
+    database.run_with_connection(move |connection| {
         // Kept in the file: readers and a writer do not wait for each other.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         let table = "CREATE TABLE temperature (source TEXT, month TEXT, mean REAL, PRIMARY KEY (source, month))";
@@ -94,12 +94,14 @@ fn create(database: &Database) -> Deferred<()> {
 }
 
 fn count(database: &Database) -> Deferred<u32> {
-    database.with(|connection| Ok(connection.query_row("SELECT count(*) FROM temperature", (), |row| row.get(0))?))
+    database.run_with_connection(|connection| {
+        Ok(connection.query_row("SELECT count(*) FROM temperature", (), |row| row.get(0))?)
+    })
 }
 
 /// The year whose mean is the first in this order.
 fn first(database: &Database, order: &'static str) -> Deferred<(String, f64)> {
-    database.with(move |connection| {
+    database.run_with_connection(move |connection| {
         let query = format!(
             "SELECT substr(month, 1, 4), avg(mean) FROM temperature WHERE source = 'GISTEMP' \
              GROUP BY 1 HAVING count(*) = 12 ORDER BY 2 {order} LIMIT 1"
@@ -126,12 +128,13 @@ fn import(reactor: &Reactor, database: Database) -> Deferred<()> {
         let ticking = ticking(&reactor, database.clone(), story);
         let again = years[0].clone();
         let inserts = database.clone();
-        let inserted =
-            at_most(4).map(years, move |year| inserts.transaction(move |connection| insert(connection, &year))).await?;
+        let inserted = concurrent(4)
+            .map(years, move |year| inserts.run_interaction(move |connection| insert(connection, &year)))
+            .await?;
         story.say(format_args!("imported {} rows in {} transactions", inserted.iter().sum::<usize>(), inserted.len()));
 
         let before = count(&database).await?;
-        match database.transaction(move |connection| insert(connection, &again)).await {
+        match database.run_interaction(move |connection| insert(connection, &again)).await {
             Ok(_) => story.say("a year was there twice"),
             Err(failure) => story.say(format_args!("the same year again is refused: {failure}")),
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use deferred_examples::Story;
 use deferred_smol::net::{LineProtocol, Lines, Transport, connect_tcp};
 use deferred_smol::{
-    Deferred, Failure, Reactor, RemoteResolver, Resolver, at_most, gather, inline_callbacks, run_until,
+    Deferred, Failure, Reactor, RemoteResolver, Resolver, concurrent, gather, inline_callbacks, run_until,
 };
 
 const ROOMS: usize = 10;
@@ -109,7 +109,7 @@ fn play(
     inline_callbacks(async move {
         // A thousand come in, fifty at a time.
         let (joins, loops) = (counts.clone(), reactor.clone());
-        let clients = at_most(50).map(0..ROOMS * IN_A_ROOM, move |n| {
+        let clients = concurrent(50).map(0..ROOMS * IN_A_ROOM, move |n| {
             let names = (format!("client-{n}"), format!("room-{}", n % ROOMS));
             let (joined, hears) = join(&loops, server, &joins, names, EACH_HEARS);
             joined.map(move |transport| (transport, hears))

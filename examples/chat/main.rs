@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             Ok(port) => port,
             Err(error) => return Deferred::fail(error),
         };
-        let Some(address) = port.local_address() else { return Deferred::fail(Failure::msg("it has no address")) };
+        let Some(address) = port.local_addr() else { return Deferred::fail(Failure::msg("it has no address")) };
         story.say(format_args!("the chat is open at {address}"));
 
         reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || {

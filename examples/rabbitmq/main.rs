@@ -80,7 +80,7 @@ fn open(server: String) -> Deferred<(Connection, Channel)> {
 /// [`open`], again and again until the server is there.
 fn reopen(shared: &Rc<Shared>) -> Deferred<(Connection, Channel)> {
     let (server, backoff) = (shared.server.clone(), Backoff::new(Duration::from_millis(100)));
-    shared.reactor.retry(backoff.at_most(Duration::from_secs(1)), move |_| open(server.clone()))
+    shared.reactor.retry(backoff.max_delay(Duration::from_secs(1)), move |_| open(server.clone()))
 }
 
 /// Restarts the server when a quarter of the messages is through.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use deferred_smol::{Deferred, Failure, at_most, inline_callbacks};
+use deferred_smol::{Deferred, Failure, concurrent, inline_callbacks};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel};
 
@@ -37,7 +37,7 @@ pub(crate) fn publish(shared: Rc<Shared>) -> Deferred<()> {
 async fn publish_some(shared: &Rc<Shared>, channel: Channel, left: &Rc<RefCell<BTreeSet<u32>>>) -> Result<(), Failure> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let (messages, shared, left) = (left.borrow().clone(), shared.clone(), left.clone());
-    let all = at_most(AT_ONCE).map(messages, move |message| {
+    let all = concurrent(AT_ONCE).map(messages, move |message| {
         let (shared, left, channel) = (shared.clone(), left.clone(), channel.clone());
         inline_callbacks(async move {
             shared.reactor.sleep(Duration::from_millis(50)).await?; // or it would be over before the restart

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use deferred_core::{
-    Backoff, Deferred, Failure, LoopingCall, at_most, deferred_list, first_completion, first_success, fold, gather,
+    Backoff, Deferred, Failure, LoopingCall, concurrent, deferred_list, first_completion, first_success, fold, gather,
     gather_cancelling, inline_callbacks, on_unhandled, race, repeat_until, scope,
 };
 use futures::StreamExt as _;
@@ -57,7 +57,9 @@ impl World {
                 let coroutine = coroutine(Rc::downgrade(self), steps.clone(), *end, level);
                 self.put(*slot, level, inline_callbacks(coroutine));
             }
-            Op::Scope(..) | Op::AddToScope(..) | Op::AtMost(..) | Op::Fold(..) | Op::RepeatUntil(..) => self.nest(op),
+            Op::Scope(..) | Op::AddToScope(..) | Op::Concurrent(..) | Op::Fold(..) | Op::RepeatUntil(..) => {
+                self.nest(op)
+            }
             Op::Share(_) | Op::Observe(..) | Op::DropShared(_) | Op::Shield(_) => self.share(op),
             Op::Acquire(..) | Op::TryAcquire(..) | Op::Release(_) | Op::DropPermit(_) | Op::RunLocked(..) => {
                 self.lock(op);
@@ -270,9 +272,9 @@ impl World {
                     scope.it.add(child);
                 }
             }),
-            Op::AtMost(limit, count, stage, slot) => {
+            Op::Concurrent(limit, count, stage, slot) => {
                 let mut performs = self.performing(stage, level);
-                let all = at_most(*limit).map(0..*count, move |_| performs());
+                let all = concurrent(*limit).map(0..*count, move |_| performs());
                 self.put(*slot, level, all.map_err(Failure::from).map(move |_| value()));
             }
             Op::Fold(count, stage, slot) => {

@@ -44,7 +44,7 @@ pub(crate) enum Hold {
     Nothing,
     Resolver(usize),
     Permit(usize),
-    Pass(usize),
+    GateGuard(usize),
     /// Something whose destructor cancels what is in this slot.
     Cancels(usize),
 }
@@ -117,7 +117,7 @@ pub(crate) enum Op {
     Shield(usize),
     Scope(Vec<usize>, End, usize),
     AddToScope(usize, usize),
-    AtMost(usize, usize, Stage, usize),
+    Concurrent(usize, usize, Stage, usize),
     Fold(usize, Stage, usize),
     RepeatUntil(usize, Stage, usize),
     Acquire(usize, usize, Stage, usize),
@@ -254,7 +254,7 @@ impl Maker<'_> {
         match self.rng.u8(..12) {
             0 | 1 => Hold::Resolver(self.slot()),
             2 | 3 => Hold::Permit(self.slot()),
-            4 => Hold::Pass(self.slot()),
+            4 => Hold::GateGuard(self.slot()),
             5 => Hold::Cancels(self.slot()),
             _ => Hold::Nothing,
         }
@@ -378,7 +378,7 @@ impl Maker<'_> {
             10 => Op::Shield(self.slot()),
             11 => Op::Scope(self.slots(), self.end(), self.slot()),
             12 => Op::AddToScope(self.slot(), self.slot()),
-            13 => Op::AtMost(1 + self.rng.usize(..3), self.rng.usize(..5), self.stage(depth), self.slot()),
+            13 => Op::Concurrent(1 + self.rng.usize(..3), self.rng.usize(..5), self.stage(depth), self.slot()),
             14 => Op::Fold(self.rng.usize(..5), self.stage(depth), self.slot()),
             _ => Op::RepeatUntil(self.rng.usize(..5), self.stage(depth), self.slot()),
         }

@@ -14,7 +14,7 @@ use std::task::Waker;
 
 use deferred_core::{
     CancelHandle, Clock, CooperativeTask, Cooperator, Deferred, DeferredQueue, DeferredSemaphore, DelayedCall, Failure,
-    Gate, HookGuard, LoopingCall, Pass, Pause, Permit, QueueStream, Resolver, Scope, Shared, Wait,
+    Gate, GateGuard, HookGuard, LoopingCall, Pause, Permit, QueueStream, Resolver, Scope, Shared, Wait,
 };
 
 use crate::ledger::{Bomb, Ledger, Value};
@@ -85,7 +85,7 @@ pub(crate) struct World {
     pub(crate) pauses: Slots<Pause>,
     pub(crate) waits: Slots<Wait<Value>>,
     pub(crate) permits: Slots<Permit>,
-    pub(crate) passes: Slots<Pass>,
+    pub(crate) passes: Slots<GateGuard>,
     pub(crate) shared: Slots<Leveled<Shared<Value>>>,
     pub(crate) scopes: Slots<Leveled<Scope>>,
     pub(crate) streams: Slots<QueueStream<Value>>,
@@ -230,7 +230,7 @@ impl World {
                 found => found.map(|found| Box::new(found) as Box<dyn Any>),
             },
             Hold::Permit(slot) => self.permits.take(slot).map(|found| Box::new(found) as Box<dyn Any>),
-            Hold::Pass(slot) => self.passes.take(slot).map(|found| Box::new(found) as Box<dyn Any>),
+            Hold::GateGuard(slot) => self.passes.take(slot).map(|found| Box::new(found) as Box<dyn Any>),
             Hold::Cancels(slot) => Some(Box::new(CancelsOnDrop(Rc::downgrade(self), slot))),
         };
         Held { _value: self.ledger.value(), _thing: thing, _bomb: stage.bomb.then(|| Bomb) }

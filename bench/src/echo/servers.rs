@@ -59,7 +59,7 @@ impl Protocol for Echo {
 fn with_protocol() -> Result<(), Box<dyn Error>> {
     run(|reactor| {
         let port = listen_tcp(reactor, ANY, |_| Echo)?;
-        port.local_address().into_iter().for_each(tell);
+        port.local_addr().into_iter().for_each(tell);
         Ok::<_, io::Error>(())
     })?;
     Ok(())
@@ -79,7 +79,7 @@ fn watched() -> Result<(), Box<dyn Error>> {
             process::exit(0)
         }));
         let port = listen_tcp(reactor, ANY, |_| Echo)?;
-        port.local_address().into_iter().for_each(tell);
+        port.local_addr().into_iter().for_each(tell);
         Ok::<_, io::Error>(())
     })?;
     Ok(())

@@ -29,7 +29,7 @@ impl Protocol for Echo {
 
 /// Connects so many, each of which has its byte echoed.
 fn connect(port: &Port, driver: &mut Drive, streams: &mut Vec<TcpStream>) -> io::Result<()> {
-    let address = port.local_address().expect("it is of TCP");
+    let address = port.local_addr().expect("it is of TCP");
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(address)?;
         (&stream).write_all(b"x")?;

@@ -347,7 +347,7 @@ fn lingering() -> Vec<Row> {
             unit: "job",
             ours: side("a worker that spins for 50 us before it sleeps", cores, false, move || {
                 let pool = with.get_or_init(|| {
-                    let builder = ThreadPool::builder().max_threads(1).linger(Duration::from_micros(50));
+                    let builder = ThreadPool::builder().max_threads(1).spin_before_sleep(Duration::from_micros(50));
                     builder.on_thread_start(move || cores.pin_worker()).build()
                 });
                 ours_in_a_row(pool);

@@ -40,7 +40,7 @@ fn turns(watched: bool) -> impl Fn() {
             if watched {
                 Watchdog::new().start(&reactor).expect("the system has a thread to give");
             }
-            reactor.set_batch(BATCH as usize);
+            reactor.set_calls_per_turn(BATCH as usize);
             reactor
         });
         let handle = reactor.handle();

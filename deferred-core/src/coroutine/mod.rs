@@ -20,18 +20,18 @@
 
 mod awaited;
 mod current;
+mod registry;
 mod task;
 mod wait;
-mod wakes;
 
 use std::future::Future;
 use std::panic::Location;
 
+pub(crate) use registry::Spare;
 pub use wait::Wait;
-pub(crate) use wakes::Spare;
 
 use crate::deferred::Deferred;
-use crate::error::{Failure, Fault};
+use crate::error::{CallSite, DeferredError, Failure};
 use crate::reactor::Reactor;
 
 /// Starts a coroutine: runs it at once, inside this call, up to the first Deferred that has no result yet.
@@ -83,18 +83,18 @@ pub fn inline_callbacks<T: 'static>(coroutine: impl Future<Output = Result<T, Fa
     task::start(coroutine, Location::caller())
 }
 
-impl<T: 'static, E: Fault> Deferred<T, E> {
+impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// [`inline_callbacks`] with an error type of your own.
     ///
     /// # Examples
     ///
     /// ```
-    /// use deferred_core::{Deferred, Interrupt};
+    /// use deferred_core::{Deferred, BuiltinError};
     ///
-    /// let (inner, resolver) = Deferred::<u32, Interrupt>::typed();
+    /// let (inner, resolver) = Deferred::<u32, BuiltinError>::typed();
     /// let outer = Deferred::from_coroutine(async move { Ok(inner.await? + 1) });
     /// drop(resolver);
-    /// assert!(matches!(outer.try_take(), Ok(Err(Interrupt::Abandoned(_)))));
+    /// assert!(matches!(outer.try_take(), Ok(Err(BuiltinError::Abandoned(_)))));
     /// ```
     #[track_caller]
     pub fn from_coroutine(coroutine: impl Future<Output = Result<T, E>> + 'static) -> Deferred<T, E> {
@@ -103,7 +103,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// [`from_coroutine`](Deferred::from_coroutine) for one that is made at `at`.
     pub(crate) fn from_coroutine_at(
-        at: &'static Location<'static>,
+        at: CallSite,
         coroutine: impl Future<Output = Result<T, E>> + 'static,
     ) -> Deferred<T, E> {
         task::start(coroutine, at)

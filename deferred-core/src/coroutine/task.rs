@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -11,15 +11,16 @@ use pin_project_lite::pin_project;
 
 use super::awaited::Awaited;
 use super::current;
-use super::wakes::{self, Lent};
+use super::registry::{self, Lent};
+use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
-use crate::engine::woken::{self, Woken};
-use crate::engine::{Chain, Firing, Frame, Source, call_soon, never_unwinding, within};
-use crate::error::{Abandoned, Cancelled, Fault, Interrupt, NoReactor, Panicked};
+use crate::engine::ready_queue::{self, Resume};
+use crate::engine::{Chain, Fired, Frame, Source, call_soon, enter_merged};
+use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::reactor::Reactor;
 
 /// A coroutine, whatever its types.
-pub(super) trait Coroutine: Woken {
+pub(super) trait Coroutine: Resume {
     fn awaited(&self) -> &Awaited;
 
     /// It was woken: has it polled soon, unless it is being polled; then who does that sees to it.
@@ -30,7 +31,7 @@ pub(super) trait Coroutine: Woken {
 }
 
 pin_project! {
-    struct Task<F, T, E: Fault> {
+    struct Task<F, T, E: DeferredError> {
         #[pin]
         frame: Frame<F>,
         // Fires its Deferred. (This macro takes no attributes here.)
@@ -40,7 +41,7 @@ pin_project! {
         again: Cell<bool>,
         awaited: Awaited,
         reactor: Option<Reactor>,
-        at: &'static Location<'static>,
+        at: CallSite,
         rare: RefCell<Option<Box<Rare>>>,
     }
 }
@@ -57,7 +58,7 @@ enum Stage {
 #[derive(Default)]
 struct Rare {
     /// A cancel that came during a poll, or the end of its reactor.
-    end: Option<Interrupt>,
+    end: Option<BuiltinError>,
     /// A waker that a poll has kept.
     lent: Option<Rc<Lent>>,
     /// Wakers reach it by this key,
@@ -73,10 +74,10 @@ enum Went<T, E> {
 }
 
 #[inline]
-pub(super) fn start<T, E, F>(coroutine: F, at: &'static Location<'static>) -> Deferred<T, E>
+pub(super) fn start<T, E, F>(coroutine: F, at: CallSite) -> Deferred<T, E>
 where
     T: 'static,
-    E: Fault,
+    E: DeferredError,
     F: Future<Output = Result<T, E>> + 'static,
 {
     let task = Rc::pin(Task {
@@ -89,13 +90,13 @@ where
         at,
         rare: RefCell::new(None),
     });
-    within(|| {
+    enter_merged(|| {
         never_unwinding(|| match task.go_on() {
             Went::Ended(result) => Deferred::ready(result, at, at),
             Went::Pending => {
                 let (chain, source) = Chain::pair(at);
                 let forward = task.clone();
-                source.set_forwarding(move |why: &Cancelled| forward.cancel(why));
+                source.set_forwarding_canceller(move |why: &Cancelled| forward.cancel(why));
                 task.awaited.set_own(source.id());
                 task.source.set(Some(source));
                 Deferred::pending(chain)
@@ -104,7 +105,7 @@ where
     })
 }
 
-impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
+impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
     /// Polls it, as long as that is of use.
     #[inline(always)]
     fn go_on(self: &Pin<Rc<Self>>) -> Went<T, E> {
@@ -117,7 +118,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
             Stage::Ended => return Went::Pending,
         }
         let _entered = self.reactor.as_ref().and_then(Reactor::enter_unless_current);
-        let lent = self.own_waker().unwrap_or_else(|| wakes::lend(self.reactor.as_ref()));
+        let lent = self.own_waker().unwrap_or_else(|| registry::lend(self.reactor.as_ref()));
         let result = loop {
             self.again.set(false);
             match self.poll(&lent) {
@@ -125,7 +126,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
                 Poll::Pending if self.again.get() => {}
                 Poll::Pending if self.waits_for_deferreds_only(&lent) => {
                     self.stage.set(Stage::Suspended);
-                    wakes::give_back(lent, self.reactor.as_ref());
+                    registry::give_back(lent, self.reactor.as_ref());
                     return Went::Pending;
                 }
                 Poll::Pending => match self.suspend(lent) {
@@ -138,7 +139,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
         if self.rare.borrow().is_some() {
             self.forget();
         } else if !lent.is_kept() {
-            wakes::give_back(lent, self.reactor.as_ref());
+            registry::give_back(lent, self.reactor.as_ref());
         }
         Went::Ended(result)
     }
@@ -159,7 +160,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
         });
         polled.unwrap_or_else(|payload| {
             let _ = self.discard(); // the first panic is told
-            Poll::Ready(Err(Interrupt::from(Panicked::new(payload)).into()))
+            Poll::Ready(Err(BuiltinError::from(Panicked::new(payload)).into()))
         })
     }
 
@@ -170,11 +171,11 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
 
     /// It is to wait, and not only for Deferreds. An error if it cannot.
     #[cold]
-    fn suspend(self: &Pin<Rc<Self>>, lent: Rc<Lent>) -> Result<(), Interrupt> {
+    fn suspend(self: &Pin<Rc<Self>>, lent: Rc<Lent>) -> Result<(), BuiltinError> {
         let alone = self.awaited.is_empty();
         let end = self.rare().end.take();
         match end {
-            Some(Interrupt::Cancelled(why)) if !alone => {
+            Some(BuiltinError::Cancelled(why)) if !alone => {
                 self.awaited.all().iter().for_each(|handle| handle.cancel_soon(&why));
             }
             Some(why) => return Err(why),
@@ -195,24 +196,24 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
             self.clone().woken();
         }
         if self.rare().lent.is_none() {
-            wakes::give_back(lent, self.reactor.as_ref());
+            registry::give_back(lent, self.reactor.as_ref());
         }
         Ok(())
     }
 
     /// Lets wakers reach it, and the end of its reactor; by this key.
-    fn remember(self: &Pin<Rc<Self>>) -> Result<u64, Interrupt> {
+    fn remember(self: &Pin<Rc<Self>>) -> Result<u64, BuiltinError> {
         let known = self.rare().key;
         if let Some(key) = known {
             return Ok(key);
         }
-        let key = wakes::new_key();
+        let key = registry::new_key();
         if let Some(reactor) = &self.reactor {
             let kept = reactor.keep(AtClose(self.clone()), None).ok_or_else(Abandoned::new)?;
             self.rare().kept = Some(kept);
         }
         self.rare().key = Some(key);
-        wakes::remember(key, self.clone());
+        registry::remember(key, self.clone());
         Ok(key)
     }
 
@@ -227,18 +228,18 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
     }
 
     /// Drops it where it stands, after the callback that runs.
-    fn end_soon(self: &Pin<Rc<Self>>, why: Interrupt) {
+    fn end_soon(self: &Pin<Rc<Self>>, why: BuiltinError) {
         self.stage.set(Stage::Ended);
         let task = self.clone();
         call_soon(move || {
             let error = task.end(why);
-            task.source.take().map(|source| source.firing(Err(error)))
+            task.source.take().map(|source| source.set_result(Err(error)))
         });
     }
 
     /// Drops it where it stands. Gives the error of that.
     #[cold]
-    fn end(self: &Pin<Rc<Self>>, why: Interrupt) -> E {
+    fn end(self: &Pin<Rc<Self>>, why: BuiltinError) -> E {
         self.stage.set(Stage::Ended);
         let error = self.discard().unwrap_or_else(|| why.into());
         self.forget();
@@ -249,11 +250,11 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Task<F, T
     #[cold]
     fn discard(self: &Pin<Rc<Self>>) -> Option<E> {
         let dropped = catch_unwind(AssertUnwindSafe(|| self.as_ref().project_ref().frame.discard()));
-        dropped.err().map(|payload| Interrupt::from(Panicked::new(payload)).into())
+        dropped.err().map(|payload| BuiltinError::from(Panicked::new(payload)).into())
     }
 }
 
-impl<F, T, E: Fault> Task<F, T, E> {
+impl<F, T, E: DeferredError> Task<F, T, E> {
     fn rare(&self) -> RefMut<'_, Rare> {
         RefMut::map(self.rare.borrow_mut(), |rare| &mut **rare.get_or_insert_default())
     }
@@ -268,7 +269,7 @@ impl<F, T, E: Fault> Task<F, T, E> {
     fn forget(&self) {
         let Some(rare) = self.rare.take() else { return };
         if let Some(key) = rare.key {
-            wakes::forget(key);
+            registry::forget(key);
         }
         if let (Some(reactor), Some(kept)) = (&self.reactor, rare.kept) {
             drop(reactor.claim::<AtClose>(kept));
@@ -276,20 +277,20 @@ impl<F, T, E: Fault> Task<F, T, E> {
     }
 }
 
-impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Woken for Task<F, T, E> {
-    fn made_at(&self) -> &'static Location<'static> {
+impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Resume for Task<F, T, E> {
+    fn made_at(&self) -> CallSite {
         self.at
     }
 
-    fn resume(self: Pin<Rc<Self>>) -> Option<Firing> {
+    fn resume(self: Pin<Rc<Self>>) -> Option<Fired> {
         match self.go_on() {
             Went::Pending => None,
-            Went::Ended(result) => self.source.take().map(|source| source.firing(result)),
+            Went::Ended(result) => self.source.take().map(|source| source.set_result(result)),
         }
     }
 }
 
-impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Coroutine for Task<F, T, E> {
+impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Coroutine for Task<F, T, E> {
     fn awaited(&self) -> &Awaited {
         &self.awaited
     }
@@ -297,7 +298,7 @@ impl<T: 'static, E: Fault, F: Future<Output = Result<T, E>> + 'static> Coroutine
     fn woken(self: Pin<Rc<Self>>) {
         if self.stage.get() == Stage::Suspended {
             let reactor = self.reactor.clone();
-            woken::wake(self, reactor.is_some());
+            ready_queue::push(self, reactor.is_some());
             if let Some(reactor) = reactor {
                 reactor.wake();
             }

@@ -15,7 +15,7 @@ use super::current;
 use super::task::Coroutine;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Handle};
-use crate::error::{Cancelled, Cycle, Failure, Fault, Interrupt};
+use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
 
 /// A [`Deferred`] that is being waited for; `.await` makes it, and `into_future` for `join!` and `select!`.
 ///
@@ -45,11 +45,11 @@ use crate::error::{Cancelled, Cycle, Failure, Fault, Interrupt};
 /// assert_eq!(sum.try_take().unwrap().unwrap(), 3);
 /// ```
 #[must_use = "a future does nothing unless it is polled, and dropping this one cancels its Deferred"]
-pub struct Wait<T: 'static, E: Fault = Failure> {
+pub struct Wait<T: 'static, E: DeferredError = Failure> {
     /// None once it is done. Dropped by hand: the compiler would look again at one that is done.
     deferred: ManuallyDrop<Option<Deferred<T, E>>>,
     watched: ManuallyDrop<Option<Watched>>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
 /// Who is told when the result is there.
@@ -92,7 +92,7 @@ impl Poller {
     }
 }
 
-impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
+impl<T: 'static, E: DeferredError> IntoFuture for Deferred<T, E> {
     type Output = Result<T, E>;
     type IntoFuture = Wait<T, E>;
 
@@ -105,9 +105,9 @@ impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
 }
 
 /// It holds no pointer into itself.
-impl<T: 'static, E: Fault> Unpin for Wait<T, E> {}
+impl<T: 'static, E: DeferredError> Unpin for Wait<T, E> {}
 
-impl<T: 'static, E: Fault> Future for Wait<T, E> {
+impl<T: 'static, E: DeferredError> Future for Wait<T, E> {
     type Output = Result<T, E>;
 
     #[inline(always)]
@@ -116,23 +116,23 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
         if let Some(result) = this.deferred.as_mut().and_then(Deferred::take_ready) {
             // Nothing is left in it, which the compiler does not see.
             mem::forget(this.deferred.take());
-            return Poll::Ready(passed(result, this.at));
+            return Poll::Ready(with_location(result, this.at));
         }
         this.poll_chain(context)
     }
 }
 
-impl<T: 'static, E: Fault> Wait<T, E> {
+impl<T: 'static, E: DeferredError> Wait<T, E> {
     #[inline(never)]
     fn poll_chain(&mut self, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let Some(chain) = self.deferred.as_mut().and_then(Deferred::as_chain) else {
             panic!("a Wait was polled after it was done");
         };
-        if chain.is_done() {
-            let result = chain.take_out();
+        if chain.is_ready() {
+            let result = chain.take_result();
             self.end_wait();
             drop(self.deferred.take());
-            return Poll::Ready(passed(result, self.at));
+            return Poll::Ready(with_location(result, self.at));
         }
         let again = self.watched.take();
         let watched = match again {
@@ -142,7 +142,7 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         if watched.is_none() {
             // The coroutine's chain goes on; its result has no owner any more.
             drop(self.deferred.take());
-            return Poll::Ready(Err(passed_error(Interrupt::from(Cycle::new()).into(), self.at)));
+            return Poll::Ready(Err(error_with_location(BuiltinError::from(Cycle::new()).into(), self.at)));
         }
         self.watched = ManuallyDrop::new(watched);
         Poll::Pending
@@ -166,7 +166,7 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         let deferred = self.deferred.as_mut()?;
         let result = match deferred.as_chain() {
             None => deferred.take_ready()?,
-            Some(chain) if chain.is_done() => chain.take_out(),
+            Some(chain) if chain.is_ready() => chain.take_result(),
             Some(_) => return None,
         };
         self.end_wait();
@@ -178,28 +178,28 @@ impl<T: 'static, E: Fault> Wait<T, E> {
     fn give_up(&mut self) {
         self.end_wait();
         if let Some(Err(chain)) = self.deferred.take().map(Deferred::into_result_or_chain) {
-            chain.forsake(&Cancelled::new());
+            chain.cancel_and_ignore(&Cancelled::new());
         }
     }
 }
 
 #[inline(always)]
-fn passed<T, E: Fault>(result: Result<T, E>, at: &'static Location<'static>) -> Result<T, E> {
+fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Result<T, E> {
     match result {
         Ok(value) => Ok(value),
-        Err(error) => Err(passed_error(error, at)),
+        Err(error) => Err(error_with_location(error, at)),
     }
 }
 
 #[cold]
-fn passed_error<E: Fault>(mut error: E, at: &'static Location<'static>) -> E {
-    error.passed(at);
+fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
+    error.add_location(at);
     error
 }
 
 /// The result is not there, and this is the first who waits for it.
 #[inline(always)]
-fn first_watch<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
+fn first_watch<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
     let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
     let Some(coroutine) = polls else { return watch_by_poller(chain, waker) };
     if coroutine.awaited().is_own(chain.id()) {
@@ -207,20 +207,20 @@ fn first_watch<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> 
     }
     let number = coroutine.awaited().begin();
     let told = coroutine.clone();
-    let handle = chain.watch(move || if told.awaited().end(number) { told.resume() } else { None });
+    let handle = chain.on_ready(move || if told.awaited().end(number) { told.resume() } else { None });
     coroutine.awaited().add(number, handle);
     Some(Watched::Direct(coroutine, number))
 }
 
 /// One record for whoever will have polled last.
 #[cold]
-fn watch_by_poller<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
+fn watch_by_poller<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
     if is_own(chain) {
         return None;
     }
     let poller = Rc::new(RefCell::new(Poller::default()));
     let told = poller.clone();
-    let handle = chain.watch(move || {
+    let handle = chain.on_ready(move || {
         let Poller { waker, coroutine } = told.take();
         let ended = coroutine.filter(|(coroutine, number)| coroutine.awaited().end(*number));
         match waker {
@@ -236,7 +236,7 @@ fn watch_by_poller<T: 'static, E: Fault>(chain: &mut Chain<T, E>, waker: &Waker)
 }
 
 /// Whether it is the Deferred of the coroutine that polls.
-fn is_own<T: 'static, E: Fault>(chain: &Chain<T, E>) -> bool {
+fn is_own<T: 'static, E: DeferredError>(chain: &Chain<T, E>) -> bool {
     current::coroutine().is_some_and(|coroutine| coroutine.awaited().is_own(chain.id()))
 }
 
@@ -252,7 +252,11 @@ fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: Handle) {
 
 /// It is polled again, perhaps by somebody else.
 #[cold]
-fn watch_again<T: 'static, E: Fault>(chain: &mut Chain<T, E>, watched: Watched, waker: &Waker) -> Option<Watched> {
+fn watch_again<T: 'static, E: DeferredError>(
+    chain: &mut Chain<T, E>,
+    watched: Watched,
+    waker: &Waker,
+) -> Option<Watched> {
     let (polls, direct) = (current::coroutine(), current::is_polled_with(waker));
     match &watched {
         Watched::Direct(coroutine, number) => {
@@ -269,7 +273,7 @@ fn watch_again<T: 'static, E: Fault>(chain: &mut Chain<T, E>, watched: Watched, 
                 return None;
             }
             if !same {
-                set_poller(poller, waker, chain.awaited_handle());
+                set_poller(poller, waker, chain.handle_for_waiter());
             }
             Some(watched)
         }
@@ -280,13 +284,13 @@ fn is_same(one: &Pin<Rc<dyn Coroutine>>, other: &Pin<Rc<dyn Coroutine>>) -> bool
     std::ptr::addr_eq(&raw const **one, &raw const **other)
 }
 
-impl<T: 'static, E: Fault> FusedFuture for Wait<T, E> {
+impl<T: 'static, E: DeferredError> FusedFuture for Wait<T, E> {
     fn is_terminated(&self) -> bool {
         self.deferred.is_none()
     }
 }
 
-impl<T: 'static, E: Fault> Drop for Wait<T, E> {
+impl<T: 'static, E: DeferredError> Drop for Wait<T, E> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.deferred.is_some() {
@@ -295,7 +299,7 @@ impl<T: 'static, E: Fault> Drop for Wait<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> fmt::Debug for Wait<T, E> {
+impl<T: 'static, E: DeferredError> fmt::Debug for Wait<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wait").field("is_terminated", &self.is_terminated()).finish_non_exhaustive()
     }

@@ -3,54 +3,54 @@
 use std::panic::Location;
 
 use super::{Deferred, IntoDeferred, Resolver, State};
-use crate::engine::{Left, catch, settle};
-use crate::error::{self, Fault};
+use crate::engine::{StageOutput, catch, settle};
+use crate::error::{self, CallSite, DeferredError};
 
 /// Lets a result pass a callback that is not for it.
 ///
 /// The callback goes first: a panic in its captures' destructors would leak a value that is already on its way out.
 #[inline(always)]
-fn pass<T, E: Fault>(result: Result<T, E>, callback: impl Sized) -> Left<T, E> {
+fn pass<T, E: DeferredError>(result: Result<T, E>, callback: impl Sized) -> StageOutput<T, E> {
     drop(callback);
-    Left::Result(result)
+    StageOutput::Ready(result)
 }
 
-impl<T: 'static, E: Fault> Deferred<T, E> {
+impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Adds a stage; runs it now if the result is there.
     #[inline(always)]
     #[track_caller]
-    fn then<U, D, F>(self, stage: F) -> Deferred<U, D>
+    fn add_stage<U, D, F>(self, stage: F) -> Deferred<U, D>
     where
         U: 'static,
-        D: Fault,
-        F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
+        D: DeferredError,
+        F: FnOnce(Result<T, E>) -> StageOutput<U, D> + 'static,
     {
-        self.then_at(Location::caller(), stage)
+        self.add_stage_at(Location::caller(), stage)
     }
 
     /// Adds a stage that was given at `at`.
     #[inline(always)]
-    pub(crate) fn then_at<U, D, F>(self, at: &'static Location<'static>, stage: F) -> Deferred<U, D>
+    pub(crate) fn add_stage_at<U, D, F>(self, at: CallSite, stage: F) -> Deferred<U, D>
     where
         U: 'static,
-        D: Fault,
-        F: FnOnce(Result<T, E>) -> Left<U, D> + 'static,
+        D: DeferredError,
+        F: FnOnce(Result<T, E>) -> StageOutput<U, D> + 'static,
     {
         match self.state {
             State::Ready(ready) => {
                 let made = ready.made;
-                Deferred::left(settle(ready.take(), made, at, stage), made, at)
+                Deferred::from_output(settle(ready.take(), made, at, stage), made, at)
             }
             State::Pending(chain) => {
                 let made = chain.made();
-                Deferred::left(chain.then(at, stage), made, at)
+                Deferred::from_output(chain.add_stage(at, stage), made, at)
             }
         }
     }
 
     /// Drops the value: for a call of the user's that was given at `at`, and that nobody wants the value of.
-    pub(crate) fn without_value(self, at: &'static Location<'static>) -> Deferred<(), E> {
-        self.then_at(at, |result| Left::Result(result.map(drop)))
+    pub(crate) fn without_value(self, at: CallSite) -> Deferred<(), E> {
+        self.add_stage_at(at, |result| StageOutput::Ready(result.map(drop)))
     }
 
     /// Adds a callback for a value. An error passes it by.
@@ -80,8 +80,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         R: IntoDeferred<E>,
         F: FnOnce(T) -> R + 'static,
     {
-        self.then(move |result| match result {
-            Ok(value) => callback(value).into_deferred().into_left(),
+        self.add_stage(move |result| match result {
+            Ok(value) => callback(value).into_deferred().into_output(),
             Err(error) => pass(Err(error), callback),
         })
     }
@@ -111,9 +111,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         R: IntoDeferred<E, Value = T>,
         F: FnOnce(E) -> R + 'static,
     {
-        self.then(move |result| match result {
+        self.add_stage(move |result| match result {
             Ok(value) => pass(Ok(value), errback),
-            Err(error) => errback(error).into_deferred().into_left(),
+            Err(error) => errback(error).into_deferred().into_output(),
         })
     }
 
@@ -139,14 +139,14 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         F: FnOnce(T) -> R + 'static,
         G: FnOnce(E) -> S + 'static,
     {
-        self.then(move |result| match result {
+        self.add_stage(move |result| match result {
             Ok(value) => {
                 drop(errback);
-                callback(value).into_deferred().into_left()
+                callback(value).into_deferred().into_output()
             }
             Err(error) => {
                 drop(callback);
-                errback(error).into_deferred().into_left()
+                errback(error).into_deferred().into_output()
             }
         })
     }
@@ -170,7 +170,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         R: IntoDeferred<E>,
         F: FnOnce(Result<T, E>) -> R + 'static,
     {
-        self.then(move |result| both(result).into_deferred().into_left())
+        self.add_stage(move |result| both(result).into_deferred().into_output())
     }
 
     /// Turns the value into another, with a function that cannot fail.
@@ -184,8 +184,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[track_caller]
     pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
-        self.then(move |result| match result {
-            Ok(value) => Left::Result(Ok(f(value))),
+        self.add_stage(move |result| match result {
+            Ok(value) => StageOutput::Ready(Ok(f(value))),
             Err(error) => pass(Err(error), f),
         })
     }
@@ -197,18 +197,18 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     /// use std::num::ParseIntError;
     ///
-    /// use deferred_core::{Deferred, Failure, Interrupt};
+    /// use deferred_core::{Deferred, Failure, BuiltinError};
     ///
-    /// let (deferred, resolver) = Deferred::<u32, Interrupt>::typed();
+    /// let (deferred, resolver) = Deferred::<u32, BuiltinError>::typed();
     /// let deferred = deferred.map_err(Failure::from);
     /// drop(resolver);
-    /// assert!(deferred.try_take().unwrap().unwrap_err().check::<Interrupt>());
+    /// assert!(deferred.try_take().unwrap().unwrap_err().check::<BuiltinError>());
     /// ```
     #[track_caller]
-    pub fn map_err<D: Fault>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D> {
-        self.then(move |result| match result {
+    pub fn map_err<D: DeferredError>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D> {
+        self.add_stage(move |result| match result {
             Ok(value) => pass(Ok(value), f),
-            Err(error) => Left::Result(Err(f(error))),
+            Err(error) => StageOutput::Ready(Err(f(error))),
         })
     }
 
@@ -242,8 +242,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         F: FnOnce() -> R + 'static,
     {
         let at = Location::caller();
-        self.then(move |outcome| {
-            let done = catch(|| finally().into_deferred().into_left());
+        self.add_stage(move |outcome| {
+            let done = catch(|| finally().into_deferred().into_output());
             let end = move |done: Result<R::Value, E>| match (outcome, done) {
                 (Ok(_), Err(error)) => Err(error),
                 (Err(first), Err(second)) => {
@@ -253,8 +253,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
                 (outcome, Ok(_)) => outcome,
             };
             match done {
-                Left::Result(done) => Left::Result(end(done)),
-                Left::Wait(chain) => chain.then(at, move |done| Left::Result(end(done))),
+                StageOutput::Ready(done) => StageOutput::Ready(end(done)),
+                StageOutput::Pending(chain) => chain.add_stage(at, move |done| StageOutput::Ready(end(done))),
             }
         })
     }
@@ -277,7 +277,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn chain_deferred(self, resolver: Resolver<T, E>) {
         match self.state {
             State::Ready(ready) => resolver.fire(ready.take()),
-            State::Pending(chain) => chain.feed(resolver.source),
+            State::Pending(chain) => chain.forward_to(resolver.source),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::any::type_name;
 
 use super::Deferred;
-use crate::error::{Fault, Interrupt, NestedDeferred};
+use crate::error::{BuiltinError, DeferredError, NestedDeferred};
 
 /// What a callback may return: a [`Result`], a [`Deferred`] that is waited for, or `()` for success without a value.
 ///
@@ -39,7 +39,7 @@ use crate::error::{Fault, Interrupt, NestedDeferred};
     note = "a Deferred is returned as it is, without `Ok(..)`; after `?` use `try_deferred`",
     note = "an error of another type is converted with `?`, or the whole chain with `map_err`"
 )]
-pub trait IntoDeferred<E: Fault> {
+pub trait IntoDeferred<E: DeferredError> {
     /// What it succeeds with.
     type Value: 'static;
 
@@ -47,7 +47,7 @@ pub trait IntoDeferred<E: Fault> {
     fn into_deferred(self) -> Deferred<Self::Value, E>;
 }
 
-impl<T: 'static, E: Fault> IntoDeferred<E> for Result<T, E> {
+impl<T: 'static, E: DeferredError> IntoDeferred<E> for Result<T, E> {
     type Value = T;
 
     #[inline(always)]
@@ -57,7 +57,7 @@ impl<T: 'static, E: Fault> IntoDeferred<E> for Result<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> IntoDeferred<E> for Deferred<T, E> {
+impl<T: 'static, E: DeferredError> IntoDeferred<E> for Deferred<T, E> {
     type Value = T;
 
     #[inline(always)]
@@ -66,7 +66,7 @@ impl<T: 'static, E: Fault> IntoDeferred<E> for Deferred<T, E> {
     }
 }
 
-impl<E: Fault> IntoDeferred<E> for () {
+impl<E: DeferredError> IntoDeferred<E> for () {
     type Value = ();
 
     #[inline(always)]
@@ -84,14 +84,14 @@ fn is_deferred<T>() -> bool {
 
 /// The error of a Deferred inside an `Ok`.
 #[inline(always)]
-pub(crate) fn refuse_nested<T, E: Fault>(result: Result<T, E>) -> Result<T, E> {
+pub(crate) fn refuse_nested<T, E: DeferredError>(result: Result<T, E>) -> Result<T, E> {
     if is_deferred::<T>() { result.and_then(refused) } else { result }
 }
 
 #[cold]
-fn refused<T, E: Fault>(nested: T) -> Result<T, E> {
+fn refused<T, E: DeferredError>(nested: T) -> Result<T, E> {
     drop(nested);
-    Err(Interrupt::from(NestedDeferred::new()).into())
+    Err(BuiltinError::from(NestedDeferred::new()).into())
 }
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_deferred_is_known_by_its_name() {
-        assert!(is_deferred::<Deferred<u32>>() && is_deferred::<Deferred<(), Interrupt>>());
+        assert!(is_deferred::<Deferred<u32>>() && is_deferred::<Deferred<(), BuiltinError>>());
         assert!(!is_deferred::<Option<Deferred<u32>>>() && !is_deferred::<(Deferred<u32>,)>());
         assert!(!is_deferred::<u32>() && !is_deferred::<Failure>());
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::{Deferred, IntoDeferred, Resolver};
 use crate::engine::{Chain, settle};
-use crate::error::{Cancelled, Failure, Fault};
+use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 
 /// With the error type that infers: [`Failure`]. The `typed` constructors are for errors of your own.
 impl<T: 'static> Deferred<T, Failure> {
@@ -53,31 +53,31 @@ impl<T: 'static> Deferred<T, Failure> {
     #[track_caller]
     pub fn fail(error: impl Into<Failure>) -> Deferred<T> {
         let mut failure = error.into();
-        failure.passed(Location::caller());
+        failure.add_location(Location::caller());
         Self::from(Err(failure))
     }
 }
 
 /// With any error type.
-impl<T: 'static, E: Fault> Deferred<T, E> {
+impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// One that is not fired yet, and the half that fires it: [`new`](Deferred::new) for an error type of your own.
     ///
     /// # Examples
     ///
     /// ```
-    /// use deferred_core::{Deferred, Fault, Interrupt};
+    /// use deferred_core::{Deferred, DeferredError, BuiltinError};
     ///
     /// #[derive(Debug, PartialEq)]
     /// enum LoadError {
     ///     NotFound,
     ///     Interrupted,
     /// }
-    /// impl From<Interrupt> for LoadError {
-    ///     fn from(_: Interrupt) -> Self {
+    /// impl From<BuiltinError> for LoadError {
+    ///     fn from(_: BuiltinError) -> Self {
     ///         LoadError::Interrupted
     ///     }
     /// }
-    /// impl Fault for LoadError {}
+    /// impl DeferredError for LoadError {}
     ///
     /// let (deferred, resolver) = Deferred::<String, LoadError>::typed();
     /// let deferred = deferred.add_callback(|name| if name.is_empty() { Err(LoadError::NotFound) } else { Ok(name) });
@@ -91,7 +91,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// [`typed`](Deferred::typed) for one that is made at `at`.
     #[inline(always)]
-    pub(crate) fn typed_at(at: &'static Location<'static>) -> (Deferred<T, E>, Resolver<T, E>) {
+    pub(crate) fn typed_at(at: CallSite) -> (Deferred<T, E>, Resolver<T, E>) {
         let (chain, source) = Chain::pair(at);
         (Self::pending(chain), Resolver { source })
     }
@@ -108,7 +108,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// [`typed_with_canceller`](Deferred::typed_with_canceller) for one that is made at `at`.
     #[inline]
     pub(crate) fn typed_with_canceller_at(
-        at: &'static Location<'static>,
+        at: CallSite,
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
     ) -> (Deferred<T, E>, Resolver<T, E>) {
         let (deferred, resolver) = Self::typed_at(at);
@@ -130,12 +130,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// [`with_forwarding_canceller`](Deferred::with_forwarding_canceller) for one that is made at `at`.
     pub(crate) fn forwarding_at(
-        at: &'static Location<'static>,
+        at: CallSite,
         canceller: impl Fn(&Cancelled) + 'static,
     ) -> (Deferred<T, E>, Resolver<T, E>) {
         let (deferred, resolver) = Self::typed_at(at);
         let canceller = Rc::new(canceller);
-        resolver.source.set_forwarding(move |why: &Cancelled| canceller(why));
+        resolver.source.set_forwarding_canceller(move |why: &Cancelled| canceller(why));
         (deferred, resolver)
     }
 }
@@ -169,7 +169,7 @@ impl Deferred<Infallible> {
 }
 
 /// One that has this result. It needs no memory.
-impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
+impl<T: 'static, E: DeferredError> From<Result<T, E>> for Deferred<T, E> {
     #[inline(always)]
     #[track_caller]
     fn from(result: Result<T, E>) -> Self {
@@ -224,15 +224,15 @@ pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferr
 /// ```
 #[doc(alias = "maybeDeferred")]
 #[track_caller]
-pub fn try_deferred<T: 'static, E: Fault>(f: impl FnOnce() -> Result<Deferred<T, E>, E>) -> Deferred<T, E> {
+pub fn try_deferred<T: 'static, E: DeferredError>(f: impl FnOnce() -> Result<Deferred<T, E>, E>) -> Deferred<T, E> {
     let at = Location::caller();
     maybe_deferred_at(at, || f().unwrap_or_else(|error| Deferred::ready(Err(error), at, at)))
 }
 
 /// [`maybe_deferred`] for a function that was given at `at`, with any error type.
-pub(crate) fn maybe_deferred_at<E: Fault, R: IntoDeferred<E>>(
-    at: &'static Location<'static>,
+pub(crate) fn maybe_deferred_at<E: DeferredError, R: IntoDeferred<E>>(
+    at: CallSite,
     f: impl FnOnce() -> R,
 ) -> Deferred<R::Value, E> {
-    Deferred::left(settle(Ok::<_, E>(()), at, at, |_| f().into_deferred().into_left()), at, at)
+    Deferred::from_output(settle(Ok::<_, E>(()), at, at, |_| f().into_deferred().into_output()), at, at)
 }

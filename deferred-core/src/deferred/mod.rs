@@ -17,7 +17,6 @@ mod repeat;
 mod resolver;
 
 use std::fmt;
-use std::panic::Location;
 
 pub use handle::{CancelHandle, Pause};
 pub use into::IntoDeferred;
@@ -27,8 +26,8 @@ pub use make::{maybe_deferred, try_deferred};
 pub use repeat::repeat_until;
 pub use resolver::Resolver;
 
-use crate::engine::{Chain, Left};
-use crate::error::{Cancelled, Failure, Fault};
+use crate::engine::{Chain, StageOutput};
+use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 use ready::Ready;
 
 /// A result that may not be there yet, and the callbacks that wait for it.
@@ -54,7 +53,7 @@ use ready::Ready;
 /// | a [`Pause`] | the pause ends |
 /// | a [`CancelHandle`] | nothing |
 /// | a `Wait`, which is what `.await` holds | the Deferred is cancelled, and what comes of that counts as handled |
-/// | a `Permit`, a `Pass` of a gate | it is given back |
+/// | a `Permit`, a `GateGuard` of a gate | it is given back |
 ///
 /// What a drop fires while a callback runs comes right after that callback. A callback on a Deferred that is ready runs
 /// inside the call that adds it, so if that is in a callback, what it drops comes right after the outer one. So it does in
@@ -79,22 +78,18 @@ use ready::Ready;
 /// resolver.callback(21);
 /// assert_eq!(deferred.try_take().unwrap().unwrap(), 42);
 /// ```
-pub struct Deferred<T, E: Fault = Failure> {
+pub struct Deferred<T, E: DeferredError = Failure> {
     state: State<T, E>,
 }
 
-enum State<T, E: Fault> {
+enum State<T, E: DeferredError> {
     Ready(Ready<T, E>),
     Pending(Chain<T, E>),
 }
 
-impl<T: 'static, E: Fault> Deferred<T, E> {
+impl<T: 'static, E: DeferredError> Deferred<T, E> {
     #[inline(always)]
-    pub(crate) fn ready(
-        result: Result<T, E>,
-        made: &'static Location<'static>,
-        last: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn ready(result: Result<T, E>, made: CallSite, last: CallSite) -> Self {
         Deferred { state: State::Ready(Ready::new(result, made, last)) }
     }
 
@@ -105,19 +100,19 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// What a stage that was added at `at` has left.
     #[inline(always)]
-    pub(crate) fn left(left: Left<T, E>, made: &'static Location<'static>, at: &'static Location<'static>) -> Self {
-        match left {
-            Left::Result(result) => Self::ready(result, made, at),
-            Left::Wait(chain) => Self::pending(chain),
+    pub(crate) fn from_output(output: StageOutput<T, E>, made: CallSite, at: CallSite) -> Self {
+        match output {
+            StageOutput::Ready(result) => Self::ready(result, made, at),
+            StageOutput::Pending(chain) => Self::pending(chain),
         }
     }
 
     /// What a stage leaves that returned this Deferred.
     #[inline(always)]
-    pub(crate) fn into_left(self) -> Left<T, E> {
+    pub(crate) fn into_output(self) -> StageOutput<T, E> {
         match self.state {
-            State::Ready(ready) => Left::Result(ready.take()),
-            State::Pending(chain) => Left::Wait(chain),
+            State::Ready(ready) => StageOutput::Ready(ready.take()),
+            State::Pending(chain) => StageOutput::Pending(chain),
         }
     }
 
@@ -133,7 +128,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[inline(always)]
     pub(crate) fn take_ready(&mut self) -> Option<Result<T, E>> {
         match &mut self.state {
-            State::Ready(ready) => Some(ready.take_out()),
+            State::Ready(ready) => Some(ready.take_result()),
             State::Pending(_) => None,
         }
     }
@@ -142,7 +137,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub(crate) fn into_end(self, f: impl FnOnce(Result<T, E>) + 'static) {
         match self.into_result_or_chain() {
             Ok(result) => f(result),
-            Err(chain) => chain.end(move |result| {
+            Err(chain) => chain.consume(move |result| {
                 f(result);
                 None
             }),
@@ -161,7 +156,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// The chain, which a result that is there gets now.
     fn chain(&mut self) -> &mut Chain<T, E> {
         if let State::Ready(ready) = &mut self.state {
-            self.state = State::Pending(Chain::from_ready(ready.take_out(), ready.made, ready.last));
+            self.state = State::Pending(Chain::from_ready(ready.take_result(), ready.made, ready.last));
         }
         match &mut self.state {
             State::Pending(chain) => chain,
@@ -176,7 +171,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn is_ready(&self) -> bool {
         match &self.state {
             State::Ready(_) => true,
-            State::Pending(chain) => chain.is_done(),
+            State::Pending(chain) => chain.is_ready(),
         }
     }
 
@@ -209,7 +204,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn try_take(self) -> Result<Result<T, E>, Self> {
         match self.state {
             State::Ready(ready) => Ok(ready.take()),
-            State::Pending(chain) if chain.is_done() => Ok(chain.take()),
+            State::Pending(chain) if chain.is_ready() => Ok(chain.take()),
             state => Err(Deferred { state }),
         }
     }
@@ -260,7 +255,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> fmt::Debug for Deferred<T, E> {
+impl<T: 'static, E: DeferredError> fmt::Debug for Deferred<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (made, last) = match &self.state {
             State::Ready(ready) => (ready.made, ready.last),

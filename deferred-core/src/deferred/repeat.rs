@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::panic::Location;
 
 use super::{Deferred, IntoDeferred};
-use crate::engine::{Left, settle};
-use crate::error::Failure;
+use crate::engine::{StageOutput, settle};
+use crate::error::{CallSite, Failure};
 
 /// Runs `body` again and again, each time waiting for its result, until it breaks; then has what it broke with.
 ///
@@ -39,10 +39,10 @@ where
     F: FnMut() -> R + 'static,
 {
     let at = Location::caller();
-    Deferred::left(settle(Ok::<_, Failure>(()), at, at, |_| rounds(body, at)), at, at)
+    Deferred::from_output(settle(Ok::<_, Failure>(()), at, at, |_| rounds(body, at)), at, at)
 }
 
-fn rounds<B, R, F>(mut body: F, at: &'static Location<'static>) -> Left<B, Failure>
+fn rounds<B, R, F>(mut body: F, at: CallSite) -> StageOutput<B, Failure>
 where
     B: 'static,
     R: IntoDeferred<Failure, Value = ControlFlow<B>>,
@@ -50,20 +50,20 @@ where
 {
     loop {
         // Taken if it is there, so that a body that never waits runs in this loop and not one inside the other.
-        let round = match body().into_deferred().into_left() {
-            Left::Wait(chain) if chain.is_done() => Left::Result(chain.take()),
+        let round = match body().into_deferred().into_output() {
+            StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
             round => round,
         };
         match round {
-            Left::Result(Ok(ControlFlow::Continue(()))) => {}
-            Left::Result(Ok(ControlFlow::Break(value))) => return Left::Result(Ok(value)),
-            Left::Result(Err(error)) => return Left::Result(Err(error)),
+            StageOutput::Ready(Ok(ControlFlow::Continue(()))) => {}
+            StageOutput::Ready(Ok(ControlFlow::Break(value))) => return StageOutput::Ready(Ok(value)),
+            StageOutput::Ready(Err(error)) => return StageOutput::Ready(Err(error)),
             // A tail call: what this leaves takes the place of the round that waited.
-            Left::Wait(chain) => {
-                return chain.then(at, move |round| match round {
+            StageOutput::Pending(chain) => {
+                return chain.add_stage(at, move |round| match round {
                     Ok(ControlFlow::Continue(())) => rounds(body, at),
-                    Ok(ControlFlow::Break(value)) => Left::Result(Ok(value)),
-                    Err(error) => Left::Result(Err(error)),
+                    Ok(ControlFlow::Break(value)) => StageOutput::Ready(Ok(value)),
+                    Err(error) => StageOutput::Ready(Err(error)),
                 });
             }
         }

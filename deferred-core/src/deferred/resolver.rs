@@ -4,12 +4,12 @@ use std::fmt;
 use std::panic::Location;
 
 use crate::engine::Source;
+use crate::error::DeferredError;
 use crate::error::Failure;
-use crate::error::Fault;
 
 /// Fires one [`Deferred`](crate::Deferred): the other half of [`Deferred::new`](crate::Deferred::new).
 ///
-/// Firing consumes it, so nothing is fired twice. It runs the callbacks inside the call, on this thread; do not fire
+/// Fired consumes it, so nothing is fired twice. It runs the callbacks inside the call, on this thread; do not fire
 /// while you hold a `RefCell` borrow or a lock that they may want. No panic of a callback comes out of it.
 ///
 /// **Dropping it** unfired fires [`Abandoned`](crate::Abandoned): a producer that dies is an error, never a hang. While
@@ -33,11 +33,11 @@ use crate::error::Fault;
 /// assert_eq!(deferred.try_take().unwrap().unwrap(), 42);
 /// ```
 #[must_use = "dropping a Resolver fires `Abandoned` in its Deferred"]
-pub struct Resolver<T, E: Fault = Failure> {
+pub struct Resolver<T, E: DeferredError = Failure> {
     pub(crate) source: Source<T, E>,
 }
 
-impl<T: 'static, E: Fault> Resolver<T, E> {
+impl<T: 'static, E: DeferredError> Resolver<T, E> {
     /// Fires with a value.
     pub fn callback(self, value: T) {
         self.source.fire(Ok(value));
@@ -49,7 +49,7 @@ impl<T: 'static, E: Fault> Resolver<T, E> {
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();
-        error.passed(Location::caller());
+        error.add_location(Location::caller());
         self.source.fire(Err(error));
     }
 
@@ -59,7 +59,7 @@ impl<T: 'static, E: Fault> Resolver<T, E> {
     }
 }
 
-impl<T, E: Fault> Resolver<T, E> {
+impl<T, E: DeferredError> Resolver<T, E> {
     /// Whether the Deferred was cancelled, so that nobody waits any more and firing would be ignored.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -67,7 +67,7 @@ impl<T, E: Fault> Resolver<T, E> {
     }
 }
 
-impl<T, E: Fault> fmt::Debug for Resolver<T, E> {
+impl<T, E: DeferredError> fmt::Debug for Resolver<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
     }

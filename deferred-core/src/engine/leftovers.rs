@@ -1,14 +1,16 @@
-//! Tests of blocks that go before the loop has come to them. Nothing in the crate leaves one; what is in it must be dropped
-//! once all the same, and Miri and AddressSanitizer look on.
+//! Tests of blocks that are dropped before the run loop has emptied them.
+//!
+//! Nothing in the crate leaves such a block except the end of a thread. Its contents must still be dropped
+//! exactly once, which Miri and AddressSanitizer check.
 
 use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::{Chain, Left, Source};
-use crate::error::{Cancelled, Interrupt};
+use super::{Chain, Source, StageOutput};
+use crate::error::{BuiltinError, Cancelled};
 
-/// Counts its drop.
+/// A value that counts its drop.
 struct Counted(Rc<Cell<u32>>);
 
 impl Drop for Counted {
@@ -17,7 +19,7 @@ impl Drop for Counted {
     }
 }
 
-fn pair<T: 'static>() -> (Chain<T, Interrupt>, Source<T, Interrupt>) {
+fn pair<T: 'static>() -> (Chain<T, BuiltinError>, Source<T, BuiltinError>) {
     Chain::pair(Location::caller())
 }
 
@@ -29,22 +31,22 @@ fn a_value_and_the_stages_that_wait_for_it_are_dropped_once() {
         let (mut chain, source) = pair::<Counted>();
         for _ in 0..stages {
             let captured = Counted(drops.clone());
-            let Left::Wait(next) = chain.then(Location::caller(), move |result| {
+            let StageOutput::Pending(next) = chain.add_stage(Location::caller(), move |result| {
                 let _captured = &captured;
-                Left::Result(result)
+                StageOutput::Ready(result)
             }) else {
-                unreachable!("it has no result yet")
+                unreachable!("the chain has no result yet")
             };
             chain = next;
         }
-        drop(source.firing(Ok(Counted(drops.clone()))));
+        drop(source.set_result(Ok(Counted(drops.clone()))));
         drop(chain);
         assert_eq!(drops.get(), stages + 1);
     }
 }
 
 #[test]
-fn a_canceller_that_was_not_asked_is_dropped_once() {
+fn a_canceller_that_was_not_called_is_dropped_once() {
     let drops = Rc::new(Cell::new(0));
     for decides in [false, true] {
         drops.set(0);
@@ -57,33 +59,37 @@ fn a_canceller_that_was_not_asked_is_dropped_once() {
             });
         } else {
             let captured = Rc::new(captured);
-            source.set_forwarding(move |_: &Cancelled| drop(captured.clone()));
+            source.set_forwarding_canceller(move |_: &Cancelled| drop(captured.clone()));
         }
-        drop(source.firing(Ok(Counted(drops.clone()))));
+        drop(source.set_result(Ok(Counted(drops.clone()))));
         drop(chain);
         assert_eq!(drops.get(), 2);
     }
 }
 
-/// The one that waits is known by a `Weak` too, so its memory is not another's.
+/// The waiting block has a `Weak` too, so its memory is not reused.
 #[test]
 fn a_wait_that_never_ends_is_dropped_with_what_was_waited_for() {
     let drops = Rc::new(Cell::new(0));
     let (outer, fires) = pair::<()>();
     let (mut inner, source) = pair::<Counted>();
     let handle = inner.handle();
-    let behind = Counted(drops.clone());
-    let Left::Wait(outer) = outer.then(Location::caller(), move |_| Left::Wait(inner)) else { unreachable!() };
-    let Left::Wait(outer) = outer.then(Location::caller(), move |result: Result<Counted, Interrupt>| {
-        drop(behind);
-        Left::Result(result)
-    }) else {
+    let captured = Counted(drops.clone());
+    let StageOutput::Pending(outer) = outer.add_stage(Location::caller(), move |_| StageOutput::Pending(inner)) else {
+        unreachable!()
+    };
+    let StageOutput::Pending(outer) =
+        outer.add_stage(Location::caller(), move |result: Result<Counted, BuiltinError>| {
+            drop(captured);
+            StageOutput::Ready(result)
+        })
+    else {
         unreachable!()
     };
     fires.fire(Ok(()));
-    drop(source.firing(Ok(Counted(drops.clone()))));
+    drop(source.set_result(Ok(Counted(drops.clone()))));
     drop(outer);
-    assert_eq!(drops.get(), 0, "a handle keeps it");
+    assert_eq!(drops.get(), 0, "the handle keeps the block");
     handle.cancel(&Cancelled::new());
     drop(handle);
     assert_eq!(drops.get(), 2);

@@ -1,77 +1,73 @@
-//! The engine: one block per pending Deferred, and the loop that runs what waits in it.
+//! The engine: one block per pending Deferred, and the run loop that passes results through callbacks.
 //!
-//! The rest of the crate uses the names that this module exports and nothing else, so another engine can take its place
-//! behind the same door. There is one: the plain engine, in safe code with a box for everything, is the model that this
-//! one is compared with on random programs.
+//! The rest of the crate uses the names that this module exports and nothing else, so the engine can
+//! be replaced as a whole. A second one exists: safe code with a box for every callback, which random
+//! programs compare with this one.
 //!
-//! - [`Chain`], the consumer's end: stages are added to it, its result is taken from it;
-//! - [`Source`], the producer's end: it fires once, and dropped it abandons;
-//! - [`Handle`], with no type and no right to either end: it cancels and pauses;
-//! - [`Left`], what a stage leaves behind: a result, or a chain to wait for;
-//! - `Firing`, a block that was fired and is busy, for the loop to run;
-//! - [`settle`], a stage without a block, for a result that is there.
+//! # Terms
 //!
-//! How a result walks: [`Source::fire`] puts it in the block and calls the loop (`run`), which takes it from stage to
-//! stage. A stage that leaves a chain makes its block wait for that chain's (`join`); at its end a block *gives* its
-//! result to the block that waits for it, which runs next.
+//! | term | meaning |
+//! | --- | --- |
+//! | block | the memory of one pending Deferred: its state, its result and its stages |
+//! | slot | the place of the result in a block |
+//! | stage | one callback in a block, with its captures |
+//! | record | the memory of a stage, or of the canceller |
+//! | [`Chain`] | the consumer's end of a block: adds stages, takes the result |
+//! | [`Source`] | the producer's end of a block: fires it once; dropping it fires `Abandoned` |
+//! | [`Handle`] | a reference to a block that can cancel and pause, without a type |
+//! | [`StageOutput`] | the output of a stage: a result, or a chain whose result is still to come |
+//! | [`Fired`] | a block that has been fired and that the run loop has still to run |
+//! | waiter | the block that waits for the result of another block |
+//! | level | one call from user code into the engine; a callback that calls the engine opens an inner level |
+//! | run queue | the jobs that destructors have queued on this thread |
 //!
-//! What lies where in a block, and all unsafe code, is in `raw`, with rules of its own. Memory of blocks that are gone waits
-//! for others in `spare`.
+//! # Files
+//!
+//! - `raw`: the memory of a block, and all unsafe code of the crate, with rules of its own;
+//! - `state`: the part of a block's state that no unsafe code relies on;
+//! - `block`: questions about a block that combine both;
+//! - `chain`: the operations of `Chain`, `Source` and `Fired` that the rest of the crate calls;
+//! - `call`: callbacks on a result that is ready, which need no block;
+//! - `run`: the run loop, the run queue and the levels;
+//! - `ready_queue`: coroutines that have been woken;
+//! - `handle`: `Handle`.
+//!
+//! # How a result travels
+//!
+//! [`Source::fire`] stores the result in the block and calls the run loop, which passes it from stage to
+//! stage. If a stage returns a chain, its block waits for that chain's block (`run::await_inner`). After the
+//! last stage, a block with a waiter moves its result into the waiter, which runs next.
 //!
 //! # The rules
 //!
-//! 1. *The library never recurses.* Whatever the loop has to do next it pushes on its own stack of jobs. Only code of
-//!    the user calls the engine from inside the engine, and each such call is a loop of its own (a *level*) that comes
-//!    to its end before it returns. Of levels inside each other, sixteen do what drops have set off in them; a deeper one
-//!    leaves that to those outside of it.
-//! 2. *A drop fires later.* What destructors set off inside a level (a resolver dropped unfired, the guard of a pause, a
-//!    permit) is queued with that level, and runs right after the callback in which it happened, before the next callback
-//!    of the same Deferred. In the order of the drops, each to its end with what it drops itself. A callback on a result
-//!    that is there belongs to the callback that adds it: what it drops comes after that one.
-//! 3. *One loop at a time is in a block.* It is `BUSY` then; whoever adds, looks, takes or cancels meanwhile waits, gets
-//!    nothing, or is ignored. A busy block may have its result: it is set aside between two stages.
-//! 4. *State first, foreign code after.* Nothing of a block is borrowed while code of the user runs, and that includes
+//! 1. *The library never recurses.* The run loop pushes further work onto the run queue instead of calling
+//!    itself. Only user code calls the engine from inside the engine, and each such call is a level of its
+//!    own that finishes before it returns. Up to sixteen nested levels run the jobs that destructors queue in
+//!    them; a deeper level leaves them to the levels outside.
+//! 2. *A drop fires later.* What a destructor starts inside a level (a resolver dropped unfired, the guard of
+//!    a pause, a permit) is queued. It runs right after the callback in which the drop happened, before the
+//!    next callback of the same Deferred, in the order of the drops, each with everything it drops itself. A
+//!    callback on a ready result belongs to the callback that adds it: its drops run after that one.
+//! 3. *One loop at a time is in a block.* The block is `BUSY` then. Meanwhile an added stage waits, a look or
+//!    a take finds no result, and a cancel is ignored. A busy block can hold its result: between two stages.
+//! 4. *State first, foreign code after.* Nothing of a block is borrowed while user code runs. That includes
 //!    every destructor of a value, a callback or an error.
-//! 5. *No panic leaves.* A stage's panic is its error. Where there is no stage to take it, see [`never_unwinding`]. A level
-//!    ends as it should by a panic too.
+//! 5. *No panic leaves.* A stage's panic becomes its error. Where no stage can receive it, see
+//!    [`never_unwinding`](crate::abort::never_unwinding). A level that ends by a panic still finishes its work.
 
+mod block;
 mod call;
-mod ends;
+mod chain;
 mod handle;
 #[cfg(test)]
 mod leftovers;
-mod looks;
 #[allow(unsafe_code)]
 mod raw;
+pub(crate) mod ready_queue;
 mod run;
-mod spare;
 mod state;
-pub(crate) mod woken;
 
-pub(crate) use call::{Left, catch, drop_or_panicked, settle};
-pub(crate) use ends::Firing;
+pub(crate) use call::{catch, drop_or_panicked, settle};
 pub(crate) use handle::Handle;
-pub(crate) use raw::{Chain, Frame, Source};
-pub(crate) use run::{call_soon, inside, run_soon, within};
-
-/// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        eprintln!(
-            "deferred: a destructor, a conversion from Interrupt or a waker of other code panicked where no callback \
-             can take the panic; aborting. Catch it inside that code."
-        );
-        std::process::abort();
-    }
-}
-
-/// Runs code of the user of which no panic may come out, since a Deferred would be left that can never fire.
-#[inline(always)]
-pub(crate) fn never_unwinding<R>(f: impl FnOnce() -> R) -> R {
-    let bomb = Bomb;
-    let value = f();
-    std::mem::forget(bomb);
-    value
-}
+pub(crate) use raw::{Chain, Fired, Frame, Source, StageOutput};
+pub(crate) use run::{call_soon, enter, enter_merged, run_soon};

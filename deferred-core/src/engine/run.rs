@@ -1,4 +1,4 @@
-//! The loop: it runs stages, makes blocks wait for each other, hands results on, and cancels.
+//! The run loop: runs stages, makes blocks wait for each other, moves results between them, and cancels.
 
 #![forbid(unsafe_code)]
 
@@ -7,112 +7,116 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::raw::{BlockRef, Step};
-use super::woken::{self, Woken};
-use super::{Firing, never_unwinding};
+use super::raw::{BlockRef, Fired, Step};
+use super::ready_queue::{self, Resume};
+use crate::abort::never_unwinding;
 use crate::error::{Abandoned, Cancelled, Cycle};
 
-/// One thing for the loop to do.
+/// An entry of the run queue.
 enum Job {
-    /// Takes a busy block through its next stage.
-    Step(BlockRef),
-    /// The resolver of the block was dropped.
+    /// Passes the result of a busy block through its next stage.
+    Advance(BlockRef),
+    /// Fires the block with `Abandoned`: its resolver was dropped.
     Abandon(BlockRef),
     /// Ends one pause.
     Unpause(BlockRef),
-    /// Passes a cancel on; the number is that of the cancel.
+    /// Passes on the cancel with this number.
     Cancel(BlockRef, Cancelled, u64),
-    /// Runs what has been woken.
-    Resume(Pin<Rc<dyn Woken>>),
-    /// Does what is to come after what was dropped before it.
-    Call(Box<dyn FnOnce() -> Option<Firing>>),
-    /// Runs a block that was fired, and that is busy since.
-    Run(BlockRef),
+    /// Resumes a woken coroutine.
+    Resume(Pin<Rc<dyn Resume>>),
+    /// Calls a function that must run after the jobs before it.
+    Call(Box<dyn FnOnce() -> Option<Fired>>),
+    /// Runs a block that was fired and has been busy since.
+    RunClaimed(BlockRef),
 }
 
-/// What [`LEVEL`] is outside the engine.
+/// The value of [`LEVEL`] outside the engine.
 const OUTSIDE: usize = 0;
-/// What it is in a level in which no drop has queued anything. Each job that waits makes it one more.
+/// The value of [`LEVEL`] in a level whose drops have queued nothing. Each job that they queue adds 1.
 const INSIDE: usize = 1;
-/// What is set in it once something was woken, which runs at the end of the outermost level: of the next one, where it is
-/// set outside.
+/// The bit of [`LEVEL`] that is set once a coroutine was woken. The end of the outermost level resumes it; if the
+/// bit is set outside of all levels, the end of the next one does.
 const WOKEN: usize = 1 << (usize::BITS - 1);
 
-/// How many levels may do what drops have set off, one inside the other. A deeper one leaves it to those outside of it.
-const DEEP: u32 = 16;
+/// The number of nested levels that run the jobs of their drops. A deeper level leaves its jobs to the outer ones.
+const MAX_DEPTH: u32 = 16;
 
 thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
-    /// What drops have queued, and what levels have left to do: the last ones are those of the innermost. See rule 2.
+    /// The run queue: jobs that drops have queued and jobs that levels have still to do. The innermost level's jobs are
+    /// the last ones. See rule 2.
     ///
-    /// Without a destructor, so that it works for the thread-locals that are destroyed after the others. [`AtThreadEnd`]
-    /// frees its memory.
-    static QUEUED: ManuallyDrop<RefCell<Vec<Job>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    /// It has no destructor, so that thread-locals that are destroyed later can still use it. [`AtThreadEnd`] frees
+    /// its memory.
+    static RUN_QUEUE: ManuallyDrop<RefCell<Vec<Job>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
-    /// It is destroyed.
-    static ENDING: Cell<bool> = const { Cell::new(false) };
+    /// `true` once [`AT_THREAD_END`] is destroyed.
+    static THREAD_ENDING: Cell<bool> = const { Cell::new(false) };
+    /// The number of nested levels that run jobs.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    static CANCELS: Cell<u64> = const { Cell::new(0) };
-    /// The number of the cancel that a canceller passes on just now.
-    static PASSING: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The number of the newest cancel.
+    static LAST_CANCEL: Cell<u64> = const { Cell::new(0) };
+    /// The number of the cancel whose canceller runs now.
+    static CURRENT_CANCEL: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Runs what waits for a level, and frees the memory of the queues, when the thread ends. From then on they are freed
-/// after each level.
+/// Runs what waits for a level when the thread ends, and frees the memory of the queues. From then on the end of each
+/// level frees it.
 struct AtThreadEnd;
 
 impl Drop for AtThreadEnd {
     fn drop(&mut self) {
-        inside(|| ());
-        ENDING.set(true);
+        enter(|| ());
+        THREAD_ENDING.set(true);
         free_queues();
     }
 }
 
-/// The thread-locals of this thread are being destroyed.
-pub(super) fn thread_ends() -> bool {
-    ENDING.get()
+/// Returns `true` while the thread-locals of this thread are being destroyed.
+pub(super) fn is_thread_ending() -> bool {
+    THREAD_ENDING.get()
 }
 
-/// Has the queues freed in the end.
+/// Registers the destructor that frees the queues at the end of the thread.
 pub(super) fn free_at_thread_end() {
-    // Refused where that has begun.
+    // An error means that the destructor has run: each level frees the queues then.
     let _ = AT_THREAD_END.try_with(|_| ());
 }
 
 #[cold]
 fn free_queues() {
-    QUEUED.with(|queued| {
-        let mut queued = queued.borrow_mut();
-        if queued.is_empty() {
-            *queued = Vec::new();
+    RUN_QUEUE.with(|queue| {
+        let mut queue = queue.borrow_mut();
+        if queue.is_empty() {
+            *queue = Vec::new();
         }
     });
-    woken::free();
+    ready_queue::free();
 }
 
-/// A level that runs, from when it is made to when it is dropped, also by a panic: that leaves nothing undone.
+/// A level, from its creation to its drop. A panic drops it too, so that it leaves no job behind.
 struct Level {
+    /// The value of [`LEVEL`] outside.
     outer: usize,
-    /// What its drops have set off is left to the level outside of it, if there is one.
-    joins: bool,
+    /// Whether the jobs of its drops become the outer level's, if there is one.
+    merges: bool,
 }
 
 impl Level {
     #[inline(always)]
-    fn begin(joins: bool) -> Level {
-        Level { outer: LEVEL.replace(INSIDE), joins }
+    fn begin(merges: bool) -> Level {
+        Level { outer: LEVEL.replace(INSIDE), merges }
     }
 }
 
 impl Drop for Level {
     #[inline(always)]
     fn drop(&mut self) {
-        // The upper bit of the outer one may be set: see `WOKEN`.
+        // `WOKEN` may be set in the outer one.
         let outer = if LEVEL.get() == INSIDE && self.outer < WOKEN {
             self.outer
-        } else if self.joins {
-            leave(self.outer)
+        } else if self.merges {
+            merge_into_outer(self.outer)
         } else {
             drain(self.outer)
         };
@@ -120,25 +124,25 @@ impl Drop for Level {
     }
 }
 
-/// Runs `f` as a callback runs, and then what its drops have set off.
+/// Runs `f` as a level of its own, and then the jobs that its drops have queued.
 #[inline(always)]
-pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter<R>(f: impl FnOnce() -> R) -> R {
     let _level = Level::begin(false);
     f()
 }
 
-/// Runs `f`, which belongs to the callback that calls this, and leaves what its drops set off to come after that one.
-/// Where no callback runs, it comes after `f`.
+/// Runs `f` as a part of the callback that calls this: the jobs that its drops queue run after that callback. If no
+/// callback runs, they run after `f`.
 #[inline(always)]
-pub(crate) fn within<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn enter_merged<R>(f: impl FnOnce() -> R) -> R {
     let _level = Level::begin(true);
     f()
 }
 
-/// Runs `f` as if no callback ran: for a nested loop, which must not leave anything to what is outside of it, since that
-/// goes on only after the loop.
-pub(super) fn from_the_top<R>(f: impl FnOnce() -> R) -> R {
-    /// The level outside, which gets what was woken meanwhile.
+/// Runs `f` as if no level were outside of it. A nested reactor loop must leave no job to the outer levels, which go on
+/// only after that loop.
+pub(super) fn as_outermost<R>(f: impl FnOnce() -> R) -> R {
+    /// Restores the outer level, and passes `WOKEN` on to it.
     struct Outer(usize);
     impl Drop for Outer {
         fn drop(&mut self) {
@@ -150,14 +154,14 @@ pub(super) fn from_the_top<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Restores the depth when it is dropped.
+/// Restores the depth when dropped.
 struct Depth(u32);
 
 impl Depth {
-    /// One level deeper. None if it is too deep.
+    /// Goes one level deeper. Returns `None` at [`MAX_DEPTH`].
     fn enter() -> Option<Depth> {
         let outer = DEPTH.get();
-        (outer < DEEP).then(|| {
+        (outer < MAX_DEPTH).then(|| {
             DEPTH.set(outer + 1);
             Depth(outer)
         })
@@ -170,30 +174,31 @@ impl Drop for Depth {
     }
 }
 
-/// Does what is queued with this level. Gives what the level is to be that this one was called in: what was woken waits
-/// for the end of the outermost.
+/// Runs the jobs of this level. Returns the new value of [`LEVEL`] for the outer level. Woken coroutines wait for the end
+/// of the outermost level.
 ///
-/// Declared so that it is known never to unwind: what the callback has left then needs no address, and stays in
-/// registers.
+/// It is `extern "C"` because such a function never unwinds: the output of the callback then needs no address, and stays
+/// in registers.
 #[cold]
 extern "C" fn drain(outer: usize) -> usize {
-    work(None);
+    run_queue(None);
     if outer & !WOKEN != OUTSIDE {
-        return leave(outer);
+        return merge_into_outer(outer);
     }
     if (LEVEL.get() | outer) & WOKEN != 0 {
         LEVEL.set(INSIDE);
-        never_unwinding(woken::run_all);
+        never_unwinding(ready_queue::run_all);
     }
-    if ENDING.get() {
+    if THREAD_ENDING.get() {
         free_queues();
     }
     OUTSIDE
 }
 
-/// Leaves what is queued with this level to the one that it was called in, `outer`, whose own lies below that.
+/// Leaves the jobs of this level to the level outside, `outer`, whose own jobs lie below them in the run queue. Returns the
+/// new value of [`LEVEL`] for the outer level.
 #[cold]
-extern "C" fn leave(outer: usize) -> usize {
+extern "C" fn merge_into_outer(outer: usize) -> usize {
     if outer & !WOKEN == OUTSIDE {
         return drain(outer);
     }
@@ -201,53 +206,51 @@ extern "C" fn leave(outer: usize) -> usize {
     (outer + (level & !WOKEN) - INSIDE) | level & WOKEN
 }
 
-/// Takes the block, if it has a result that its stages may have, through them.
-pub(super) fn start(block: &BlockRef) {
-    if let Some(block) = begin(block.clone()) {
-        inside(|| run(block));
+/// Runs the stages of the block inside this call, if it can run.
+pub(super) fn run_if_ready(block: &BlockRef) {
+    if let Some(block) = claim(block.clone()) {
+        enter(|| run_block(block));
     }
 }
 
-/// Runs what was fired, inside this call; where too many such calls are one inside the other, after the callback that
-/// runs.
-pub(super) fn start_firing(block: BlockRef) {
+/// Runs a claimed block inside this call, or after the callback that runs now if too many such calls are nested.
+pub(super) fn run_claimed(block: BlockRef) {
     match Depth::enter() {
-        Some(_depth) => inside(|| {
-            if let Some(block) = take_up(block) {
-                run(block);
+        Some(_depth) => enter(|| {
+            if let Some(block) = prepare_claimed(block) {
+                run_block(block);
             }
         }),
-        None => soon(Job::Run(block)),
+        None => queue(Job::RunClaimed(block)),
     }
 }
 
-/// Takes a block that has just been fired, if it is not paused, through its stages.
+/// Runs a block that has just been fired and that is not busy, unless it is paused.
 #[inline(always)]
-pub(super) fn start_fired(block: BlockRef) {
-    // One that somebody holds and that has no stages is as it should be.
-    if !(block.is_done() && block.is_held()) {
-        run_fired(block);
+pub(super) fn run_fired(block: BlockRef) {
+    // A block with a chain and without stages has nothing to do.
+    if !(block.is_ready() && block.has_chain()) {
+        run_fired_stages(block);
     }
 }
 
-fn run_fired(block: BlockRef) {
-    inside(|| {
-        if let Some(block) = fired(block) {
-            run(block);
+fn run_fired_stages(block: BlockRef) {
+    enter(|| {
+        if let Some(block) = prepare_fired(block) {
+            run_block(block);
         }
     });
 }
 
-/// Takes a busy block through its stages, and all that follows. The stack of jobs is needed only where something was
-/// dropped.
+/// Runs the stages of a busy block, and everything that follows. The run queue is needed only after a drop.
 #[inline(always)]
-fn run(mut block: BlockRef) {
+fn run_block(mut block: BlockRef) {
     never_unwinding(|| {
         loop {
             if LEVEL.get() != INSIDE {
-                return work(Some(block));
+                return run_queue(Some(block));
             }
-            match step(block) {
+            match advance(block) {
                 Some(next) => block = next,
                 None => return,
             }
@@ -256,41 +259,42 @@ fn run(mut block: BlockRef) {
 }
 
 fn new_cancel() -> u64 {
-    CANCELS.set(CANCELS.get() + 1);
-    CANCELS.get()
+    LAST_CANCEL.set(LAST_CANCEL.get() + 1);
+    LAST_CANCEL.get()
 }
 
 pub(super) fn cancel_now(block: BlockRef, why: &Cancelled) {
-    level(Job::Cancel(block, why.clone(), new_cancel()));
+    run_now(Job::Cancel(block, why.clone(), new_cancel()));
 }
 
 pub(super) fn cancel_soon(block: BlockRef, why: &Cancelled) {
-    soon(Job::Cancel(block, why.clone(), new_cancel()));
+    queue(Job::Cancel(block, why.clone(), new_cancel()));
 }
 
 pub(super) fn pass_cancel(block: BlockRef, why: &Cancelled) {
-    let number = PASSING.get().unwrap_or_else(new_cancel);
-    soon(Job::Cancel(block, why.clone(), number));
+    let number = CURRENT_CANCEL.get().unwrap_or_else(new_cancel);
+    queue(Job::Cancel(block, why.clone(), number));
 }
 
-/// Calls `f` after what was dropped, or cancelled soon, before this; and fires what it gives.
-pub(crate) fn call_soon(f: impl FnOnce() -> Option<Firing> + 'static) {
-    soon(Job::Call(Box::new(f)));
+/// Queues a call of `f`, which runs after the jobs that are queued already. The block that it returns runs next.
+pub(crate) fn call_soon(f: impl FnOnce() -> Option<Fired> + 'static) {
+    queue(Job::Call(Box::new(f)));
 }
 
-/// Runs what was fired after what was dropped, or cancelled soon, before this.
-pub(crate) fn run_soon(firing: Firing) {
-    if let Some(block) = firing.into_block() {
-        soon(Job::Run(block));
+/// Queues a fired block, which runs after the jobs that are queued already.
+pub(crate) fn run_soon(fired: Fired) {
+    if let Some(block) = fired.into_block() {
+        queue(Job::RunClaimed(block));
     }
 }
 
-/// Runs what has been woken, as a level of its own.
-pub(super) fn resume(woken: Pin<Rc<dyn Woken>>) {
-    level(Job::Resume(woken));
+/// Resumes a woken coroutine, as a level of its own.
+pub(super) fn resume(coroutine: Pin<Rc<dyn Resume>>) {
+    run_now(Job::Resume(coroutine));
 }
 
-/// Has what was woken run at the end of the outermost level; where there is none, of the next one if `next` says so.
+/// Has woken coroutines resumed at the end of the outermost level. If no level is open, `next` decides whether the end of
+/// the next one resumes them.
 pub(super) fn note_woken(next: bool) {
     let level = LEVEL.get();
     if next || level != OUTSIDE {
@@ -299,116 +303,116 @@ pub(super) fn note_woken(next: bool) {
 }
 
 pub(super) fn unpause_now(block: BlockRef) {
-    level(Job::Unpause(block));
+    run_now(Job::Unpause(block));
 }
 
 pub(super) fn unpause_soon(block: BlockRef) {
-    soon(Job::Unpause(block));
+    queue(Job::Unpause(block));
 }
 
 pub(super) fn abandon_soon(block: &BlockRef) {
     if !block.is_fired() {
-        soon(Job::Abandon(block.clone()));
+        queue(Job::Abandon(block.clone()));
     }
 }
 
-/// Does a job right after the callback that runs; now, where none does. What destructors call.
+/// Runs a job right after the callback that runs now, or inside this call if none runs. Destructors call this.
 #[cold]
-fn soon(job: Job) {
+fn queue(job: Job) {
     if LEVEL.get() & !WOKEN == OUTSIDE {
-        return level(job);
+        return run_now(job);
     }
     push(job);
     LEVEL.set(LEVEL.get() + 1);
 }
 
 fn push(job: Job) {
-    QUEUED.with(|queued| {
-        let mut queued = queued.borrow_mut();
-        if queued.capacity() == 0 {
+    RUN_QUEUE.with(|queue| {
+        let mut queue = queue.borrow_mut();
+        if queue.capacity() == 0 {
             free_at_thread_end();
         }
-        queued.push(job);
+        queue.push(job);
     });
 }
 
-/// Does a job now, with all that follows from it.
-fn level(job: Job) {
-    inside(|| work(perform(job)));
+/// Runs a job inside this call, with everything that follows from it.
+fn run_now(job: Job) {
+    enter(|| run_queue(run_job(job)));
 }
 
-/// Takes a busy block through its stages, and does all that follows and that is queued with this level.
+/// Runs the stages of a busy block, everything that follows, and the jobs of this level.
 #[inline(never)]
-fn work(next: Option<BlockRef>) {
+fn run_queue(next: Option<BlockRef>) {
     never_unwinding(|| match Depth::enter() {
-        Some(_depth) => work_off(next),
-        None => only_run(next),
+        Some(_depth) => run_queue_to_end(next),
+        None => run_without_queue(next),
     });
 }
 
-fn work_off(mut next: Option<BlockRef>) {
-    // What is left to do lies on top of the queue, the next on top. A level that is called from here puts its own above
-    // that, and takes all of it away, or counts it as dropped here.
+fn run_queue_to_end(mut next: Option<BlockRef>) {
+    // This level's jobs are on top of the run queue, the next one topmost. An inner level puts its own above them, and takes
+    // all of those away or counts them as dropped here.
     let mut left = 0;
     loop {
         if LEVEL.get() & !WOKEN != INSIDE {
-            left += collect(next.take());
+            left += take_dropped(next.take());
         }
         next = match next {
-            Some(block) => step(block),
+            Some(block) => advance(block),
             None if left == 0 => return,
             None => {
                 left -= 1;
-                let job = QUEUED.with(|queued| queued.borrow_mut().pop());
-                job.and_then(perform)
+                let job = RUN_QUEUE.with(|queue| queue.borrow_mut().pop());
+                job.and_then(run_job)
             }
         };
     }
 }
 
-/// Takes a busy block through its stages and leaves what they drop where it is queued.
+/// Runs the stages of a busy block. The jobs that they queue stay in the run queue.
 #[cold]
-fn only_run(mut next: Option<BlockRef>) {
+fn run_without_queue(mut next: Option<BlockRef>) {
     while let Some(block) = next {
-        next = step(block);
+        next = advance(block);
     }
 }
 
-/// What the last job has dropped comes before what else is left, the first drop first, and before the next step of the
-/// block that ran. Says by how many the jobs have become more.
+/// Brings the jobs that the last step has queued into order: the first drop first, all of them before the jobs that were
+/// left, and before `next`, the block that ran. Returns the number of added jobs.
 #[cold]
-fn collect(next: Option<BlockRef>) -> usize {
+fn take_dropped(next: Option<BlockRef>) -> usize {
     let level = LEVEL.get();
     LEVEL.set(level & WOKEN | INSIDE);
     let dropped = (level & !WOKEN) - INSIDE;
-    QUEUED.with(|queued| {
-        let mut queued = queued.borrow_mut();
-        let from = queued.len() - dropped;
-        queued.extend(next.map(Job::Step));
-        queued[from..].reverse();
-        queued.len() - from
+    RUN_QUEUE.with(|queue| {
+        let mut queue = queue.borrow_mut();
+        let from = queue.len() - dropped;
+        queue.extend(next.map(Job::Advance));
+        queue[from..].reverse();
+        queue.len() - from
     })
 }
 
 #[cold]
-fn perform(job: Job) -> Option<BlockRef> {
+fn run_job(job: Job) -> Option<BlockRef> {
     match job {
-        Job::Step(block) => step(block),
+        Job::Advance(block) => advance(block),
         Job::Abandon(block) => abandon(block),
         Job::Unpause(block) => {
             block.state.unpause();
-            begin(block)
+            claim(block)
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
-        Job::Resume(woken) => woken.resume().and_then(Firing::into_block).and_then(take_up),
-        Job::Run(block) => take_up(block),
-        Job::Call(f) => f().and_then(Firing::into_block).and_then(take_up),
+        Job::Resume(coroutine) => coroutine.resume().and_then(Fired::into_block).and_then(prepare_claimed),
+        Job::RunClaimed(block) => prepare_claimed(block),
+        Job::Call(f) => f().and_then(Fired::into_block).and_then(prepare_claimed),
     }
 }
 
-/// Makes a block that can run busy.
+/// Makes a block busy, if it can run.
 #[inline(always)]
-fn begin(block: BlockRef) -> Option<BlockRef> {
+fn claim(block: BlockRef) -> Option<BlockRef> {
     if !block.can_run() {
         return None;
     }
@@ -416,47 +420,46 @@ fn begin(block: BlockRef) -> Option<BlockRef> {
     Some(block)
 }
 
-/// Takes a busy block through its stages, up to one after which there is something else to do. Gives the busy block whose
-/// step is next.
+/// Runs stages of a busy block until something else has to happen first. Returns the busy block that runs next.
 #[inline(always)]
-fn step(block: BlockRef) -> Option<BlockRef> {
-    // What the stage has dropped comes before the next one.
-    match block.step(|| LEVEL.get() == INSIDE) {
-        Step::Result => Some(block),
+fn advance(block: BlockRef) -> Option<BlockRef> {
+    // The drops of a stage come before the next stage.
+    match block.advance(|| LEVEL.get() == INSIDE) {
+        Step::Ready => Some(block),
         Step::Finished => {
             block.state.clear_busy();
-            block.end();
+            block.finish();
             None
         }
         Step::Stopped => {
             block.state.clear_busy();
             None
         }
-        Step::Wait(inner) => join(block, inner),
-        Step::Gave(to) => begin(to),
-        Step::Ended(block) => block.and_then(take_up),
-        // Something may stand behind one that was told too late.
-        Step::Told(None) => begin(block),
-        Step::Told(Some(block)) => take_up(block),
+        Step::Pending(inner) => await_inner(block, inner),
+        Step::Delivered(waiter) => claim(waiter),
+        Step::Consumed(block) => block.and_then(prepare_claimed),
+        // The block may have further stages if it was notified too late.
+        Step::Notified(None) => claim(block),
+        Step::Notified(Some(block)) => prepare_claimed(block),
     }
 }
 
-/// What is to be done with a block that has just been fired.
+/// Prepares a block that has just been fired. Returns it if it can run.
 #[inline(always)]
-fn fired(block: BlockRef) -> Option<BlockRef> {
+fn prepare_fired(block: BlockRef) -> Option<BlockRef> {
     if block.has_canceller() {
         block.drop_canceller();
     }
-    begin(block)
+    claim(block)
 }
 
-/// What is to be done with a block that was fired some time ago, and is busy since.
+/// Prepares a block that was fired some time ago and has been busy since. Returns it unless it is paused.
 #[inline(always)]
-fn take_up(block: BlockRef) -> Option<BlockRef> {
+fn prepare_claimed(block: BlockRef) -> Option<BlockRef> {
     if block.has_canceller() {
         block.drop_canceller();
     }
-    // Whoever ends a pause finds it as it is: not busy.
+    // The end of the pause claims the block again, and needs it not to be busy.
     if block.state.is_paused() {
         block.state.clear_busy();
         return None;
@@ -464,29 +467,29 @@ fn take_up(block: BlockRef) -> Option<BlockRef> {
     Some(block)
 }
 
-/// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
+/// Handles the output `inner` of a stage of the busy `block`: takes its result, or waits for it.
 #[inline(never)]
-fn join(block: BlockRef, inner: BlockRef) -> Option<BlockRef> {
-    if block.is(&inner) {
-        block.refuse(Cycle::new().into());
+fn await_inner(block: BlockRef, inner: BlockRef) -> Option<BlockRef> {
+    if block.is_same(&inner) {
+        block.end_wait_with_error(Cycle::new().into());
         return Some(block);
     }
-    if inner.is_done() {
+    if inner.is_ready() {
         inner.move_result(&block);
         return Some(block);
     }
     block.state.clear_busy();
-    if block.only_gives() {
-        // A tail call: all that is left is to pass the result on. The one that waits for it waits for `inner` instead,
-        // and this block is out of the chain, which so stays as long as it was.
-        match block.take_give() {
-            Some(to) if !to.is(&inner) => {
-                block.hand_over(&to);
-                wait_for(to, inner);
+    if block.only_has_waiter() {
+        // A tail call: this block would only pass the result on. Its waiter waits for `inner` instead, and this block
+        // leaves the chain, which keeps its length.
+        match block.take_waiter() {
+            Some(waiter) if !waiter.is_same(&inner) => {
+                block.set_successor(&waiter);
+                wait_for(waiter, inner);
                 return None;
             }
-            // `inner` is who waits for this block: a circle, that waits for ever.
-            Some(to) => block.push_give(to),
+            // `inner` waits for this block: a circle, which waits forever.
+            Some(waiter) => block.push_waiter(waiter),
             None => {}
         }
     }
@@ -494,44 +497,45 @@ fn join(block: BlockRef, inner: BlockRef) -> Option<BlockRef> {
     None
 }
 
-/// Has `block`, which waits, wait for `inner`.
+/// Makes `block`, which has begun to wait, the waiter of `inner`.
 #[inline]
 pub(super) fn wait_for(block: BlockRef, mut inner: BlockRef) {
-    // One that would only pass on what it waits for itself is left out as well.
+    // A block that would only pass on the result of another one is left out as well.
     while inner.only_passes_on() {
-        let Some(next) = inner.awaited().filter(|next| !next.is(&block)) else { break };
-        let give = next.take_give();
-        debug_assert!(give.is_some_and(|to| to.is(&inner)));
-        inner.hand_over(&block);
+        let Some(next) = inner.awaited().filter(|next| !next.is_same(&block)) else { break };
+        let waiter = next.take_waiter();
+        debug_assert!(waiter.is_some_and(|waiter| waiter.is_same(&inner)));
+        inner.set_successor(&block);
         inner = next;
     }
-    block.state.set_toward(&inner);
-    inner.push_give(block);
+    block.state.set_link(Rc::downgrade(&inner.0));
+    inner.push_waiter(block);
 }
 
+/// Fires an unfired block with `Abandoned`. Returns it if it can run.
 fn abandon(block: BlockRef) -> Option<BlockRef> {
-    // A canceller that decides fires it in a moment, whatever it has dropped.
-    if block.is_fired() || block.state.is_cancelling() || !block.interrupt(Abandoned::new().into()) {
+    // A canceller that is still deciding fires the block in a moment, even if it has dropped the source.
+    if block.is_fired() || block.state.is_cancelling() || !block.fire_error(Abandoned::new().into()) {
         return None;
     }
-    fired(block)
+    prepare_fired(block)
 }
 
-/// Cancels what `block` stands for now: itself while unfired, else what it waits for.
+/// Cancels the block if it is unfired, else the block that it waits for. Returns the block to run next.
 ///
-/// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a circle.
+/// Each block passes one cancel on only once, so that a cancel ends in a circle of Deferreds that wait for each other.
 fn cancel(mut block: BlockRef, why: &Cancelled, number: u64) -> Option<BlockRef> {
     while block.is_fired() {
         if block.state.pass_cancel(number) {
             return None;
         }
-        block = block.awaited().or_else(|| block.state.heir())?;
+        block = block.awaited().or_else(|| block.successor())?;
     }
     if block.state.pass_cancel(number) || block.state.is_cancelling() {
         return None;
     }
-    let outer = PASSING.replace(Some(number));
-    let has_fired = block.ask_canceller(why);
-    PASSING.set(outer);
-    if has_fired { fired(block) } else { None }
+    let outer = CURRENT_CANCEL.replace(Some(number));
+    let has_fired = block.run_canceller(why);
+    CURRENT_CANCEL.set(outer);
+    if has_fired { prepare_fired(block) } else { None }
 }

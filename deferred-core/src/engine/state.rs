@@ -1,55 +1,78 @@
-//! The state of a block beside its result: what it waits for, and who holds it back.
+//! The part of a block's state that no unsafe code relies on: pauses, waits, cancels and places.
 
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::mem::ManuallyDrop;
-use std::rc::{Rc, Weak};
 
-use super::raw::{Block, BlockRef, Place};
+use crate::error::CallSite;
 
-/// The bits of the status. A byte, since a larger word that is changed by the byte and then read whole stalls.
+/// The bits of the status.
+///
+/// They are one byte: a larger word that is written by the byte and then read whole would stall.
 mod bit {
-    /// A loop is in this block.
+    /// A run loop is in this block.
+    ///
+    /// Set before the first stage of a run, cleared after the last one, at a pause, and before the block
+    /// begins to wait. A block that was fired and whose `Fired` has not been run is `BUSY` too. No second
+    /// loop enters a `BUSY` block (rule 3 of the engine).
     pub(super) const BUSY: u8 = 1;
-    /// There are pauses.
+
+    /// At least one pause exists, so `pauses` is not 0.
+    ///
+    /// Set by the first pause, cleared when the last one ends. It can stand beside every other bit: a pause
+    /// in the block's own callback finds it `BUSY`, and stops the loop before the next stage.
     pub(super) const PAUSED: u8 = 1 << 1;
-    /// A `Handle` was taken, so this block must stay what the handle means.
+
+    /// A `Handle` of the user exists or existed, so later callbacks must use this block.
+    ///
+    /// Set by `Chain::handle`, and never cleared: the user may keep a clone of the handle.
     pub(super) const SHARED: u8 = 1 << 2;
-    /// `toward` has taken the place of this block, in its wait `heir_wait`.
-    pub(super) const HANDED_OVER: u8 = 1 << 3;
-    /// The canceller of the deciding kind runs.
+
+    /// `link` is the block that has taken this one's place, and `successor_wait` the wait that it took over.
+    ///
+    /// Set when a block that only passes a result on is left out of a chain of waits. It never stands beside
+    /// the raw bit `WAITING`: the wait is the successor's now.
+    pub(super) const SUCCEEDED: u8 = 1 << 3;
+
+    /// The canceller that decides on a result runs.
+    ///
+    /// Set and cleared around that one call. Meanwhile another cancel, and a drop of the source, are ignored:
+    /// the canceller's decision fires the block. It never stands beside `BUSY`, since the block is unfired.
     pub(super) const CANCELLING: u8 = 1 << 4;
 }
 
-/// Nothing of this but `marks`, which only `raw` can change, is relied on by unsafe code.
-pub(super) struct State<M> {
-    /// What `raw` notes, which fits into the same word.
-    pub(super) marks: M,
+/// The state of a block. `F` is the part that only `raw` changes and that fits into the same word; `L` is a
+/// weak reference to a block.
+pub(super) struct State<F, L> {
+    /// The flags on which the unsafe code relies.
+    pub(super) flags: F,
     status: Cell<u8>,
     pauses: Cell<u32>,
-    /// How many waits have begun: tells one that goes on from one that is over. See `hand_over`.
-    wait: Cell<u32>,
-    heir_wait: Cell<u32>,
-    /// The last cancel that came by.
+    /// The number of waits that have begun, by which a wait that goes on differs from one that has ended.
+    waits: Cell<u32>,
+    /// The successor's `waits` at the time when it took over.
+    successor_wait: Cell<u32>,
+    /// The number of the last cancel that was passed on.
     passed_cancel: Cell<u64>,
-    /// The block that this one waits for, or that has taken its place. Weak: who can fire it holds it.
-    toward: Cell<Option<Weak<Block>>>,
-    pub(super) made: Place,
-    pub(super) last: Cell<Place>,
+    /// The block that this one waits for, or its successor. Weak, since the source of that block owns it.
+    link: Cell<Option<L>>,
+    /// The place where the Deferred was created.
+    pub(super) made: CallSite,
+    /// The place where the last stage was added.
+    pub(super) last: Cell<CallSite>,
 }
 
-impl<M> State<M> {
+impl<F, L> State<F, L> {
     #[inline(always)]
-    pub(super) fn new(marks: M, made: Place, last: Place) -> Self {
+    pub(super) fn new(flags: F, made: CallSite, last: CallSite) -> Self {
         State {
-            marks,
+            flags,
             status: Cell::new(0),
             pauses: Cell::new(0),
-            wait: Cell::new(0),
-            heir_wait: Cell::new(0),
+            waits: Cell::new(0),
+            successor_wait: Cell::new(0),
             passed_cancel: Cell::new(0),
-            toward: Cell::new(None),
+            link: Cell::new(None),
             made,
             last: Cell::new(last),
         }
@@ -65,7 +88,7 @@ impl<M> State<M> {
         self.status.set(self.status.get() & !off | on);
     }
 
-    /// No loop is in the block, and nothing holds its result back.
+    /// Returns `true` if no loop is in the block and no pause holds its result back.
     #[inline(always)]
     pub(super) fn is_free(&self) -> bool {
         !self.has(bit::BUSY | bit::PAUSED)
@@ -86,13 +109,17 @@ impl<M> State<M> {
         self.has(bit::PAUSED)
     }
 
+    /// Begins a pause.
+    ///
     /// # Panics
-    /// At the 4,294,967,296th pause of one Deferred.
+    ///
+    /// Panics at the 4,294,967,296th simultaneous pause of one Deferred.
     pub(super) fn pause(&self) {
         self.pauses.set(self.pauses.get().checked_add(1).expect("4,294,967,296 pauses of one Deferred"));
         self.change(0, bit::PAUSED);
     }
 
+    /// Ends a pause.
     pub(super) fn unpause(&self) {
         self.pauses.set(self.pauses.get() - 1);
         if self.pauses.get() == 0 {
@@ -117,45 +144,49 @@ impl<M> State<M> {
         self.change(bit::CANCELLING, if on { bit::CANCELLING } else { 0 });
     }
 
-    /// Notes that a cancel has come by. Says whether it had already.
+    /// Records that a cancel is passed on. Returns `true` if the same cancel was passed on before.
     pub(super) fn pass_cancel(&self, number: u64) -> bool {
         self.passed_cancel.replace(number) == number
     }
 
-    /// A wait begins.
+    /// Counts a wait that begins.
     #[inline(always)]
     pub(super) fn count_wait(&self) {
-        self.wait.set(self.wait.get().wrapping_add(1));
+        self.waits.set(self.waits.get().wrapping_add(1));
     }
 
-    /// Notes what it waits for.
-    pub(super) fn set_toward(&self, inner: &BlockRef) {
-        self.toward.set(Some(Rc::downgrade(&inner.0)));
+    /// Sets the link to the block that this one waits for.
+    pub(super) fn set_link(&self, link: L) {
+        self.link.set(Some(link));
     }
 
-    /// What it waits for, if that still is there, or its heir.
-    pub(super) fn toward(&self) -> Option<BlockRef> {
-        let weak = self.toward.take();
-        let toward = weak.as_ref().and_then(Weak::upgrade);
-        self.toward.set(weak);
-        toward.map(|block| BlockRef(ManuallyDrop::new(block)))
+    /// Drops the link.
+    pub(super) fn clear_link(&self) {
+        drop(self.link.take());
     }
 
-    /// It waits for nothing any more.
-    pub(super) fn forget_toward(&self) {
-        drop(self.toward.take());
+    /// Calls `f` with the link, if one is set.
+    pub(super) fn with_link<R>(&self, f: impl FnOnce(&L) -> R) -> Option<R> {
+        let link = self.link.take();
+        let returned = link.as_ref().map(f);
+        self.link.set(link);
+        returned
     }
 
-    /// Notes that `heir` has taken the place of this block: cancels go there, while its present wait goes on.
-    pub(super) fn set_heir(&self, heir: &BlockRef) {
-        self.change(0, bit::HANDED_OVER);
-        self.heir_wait.set(heir.state.wait.get());
-        self.set_toward(heir);
+    /// Makes the block with this link and this state the successor: cancels go there for as long as its
+    /// present wait lasts.
+    pub(super) fn set_successor(&self, link: L, successor: &Self) {
+        self.change(0, bit::SUCCEEDED);
+        self.successor_wait.set(successor.waits.get());
+        self.set_link(link);
     }
 
-    /// The block to which this one has handed over, if it is still in the same wait.
-    pub(super) fn heir(&self) -> Option<BlockRef> {
-        let heir = if self.has(bit::HANDED_OVER) { self.toward()? } else { return None };
-        (heir.state.wait.get() == self.heir_wait.get()).then_some(heir)
+    pub(super) fn has_successor(&self) -> bool {
+        self.has(bit::SUCCEEDED)
+    }
+
+    /// Returns `true` if `successor` is still in the wait that it took over from this block.
+    pub(super) fn is_in_wait_of(&self, successor: &Self) -> bool {
+        successor.waits.get() == self.successor_wait.get()
     }
 }

@@ -9,15 +9,15 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::many::unwrap_whole;
+use super::group::unwrap_whole;
 use super::nested::{Nested, drop_flat, interrupt_inside, source_inside, write_inside};
-use super::{Fault, Interrupt, Trail};
+use super::{BuiltinError, DeferredError, Trail};
 
 /// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told otherwise.
 ///
 /// `?` makes one of every error that is `Send + Sync + 'static`; [`Failure::msg`] makes one of a text. It is one word
-/// wide. An [`Interrupt`] becomes the inner type on its way in, so that `trap::<Cancelled>()` finds a cancel however
-/// it came: as a [`Cancelled`](crate::Cancelled), as an `Interrupt`, or in a box.
+/// wide. An [`BuiltinError`] becomes the inner type on its way in, so that `trap::<Cancelled>()` finds a cancel however
+/// it came: as a [`Cancelled`](crate::Cancelled), as a `BuiltinError`, or in a box.
 ///
 /// `Failure` is itself no [`Error`], which is what lets it be made from every one. It turns into a
 /// `Box<dyn Error + Send + Sync>` with `into()` or `?`, and [`error`](Failure::error) lends the error.
@@ -72,15 +72,15 @@ impl Flat {
 impl Drop for Flat {
     fn drop(&mut self) {
         match self.0.take() {
-            None | Some(Held::Interrupt(_)) => {} // which sees to what is inside it
+            None | Some(Held::Builtin(_)) => {} // which sees to what is inside it
             Some(held) => drop_flat(Nested::Held(held)),
         }
     }
 }
 
 pub(super) enum Held {
-    /// Not in a box of its own, so that an interrupt costs one allocation.
-    Interrupt(Interrupt),
+    /// Not in a box of its own, so that an builtin costs one allocation.
+    Builtin(BuiltinError),
     Other {
         error: Box<dyn Error + Send + Sync>,
         as_any: AsAny,
@@ -129,7 +129,7 @@ impl Held {
 impl fmt::Display for SharedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.held.get().original() {
-            Held::Interrupt(interrupt) => write!(f, "{interrupt}"),
+            Held::Builtin(builtin) => write!(f, "{builtin}"),
             Held::Other { error, .. } => write!(f, "{error}"),
             Held::Shared(_) => Ok(()),
         }
@@ -139,7 +139,7 @@ impl fmt::Display for SharedFailure {
 impl fmt::Debug for SharedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.held.get().original() {
-            Held::Interrupt(interrupt) => write!(f, "{interrupt:?}"),
+            Held::Builtin(builtin) => write!(f, "{builtin:?}"),
             Held::Other { error, .. } => write!(f, "{error:?}"),
             Held::Shared(_) => Ok(()),
         }
@@ -149,7 +149,7 @@ impl fmt::Debug for SharedFailure {
 impl Error for SharedFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self.0.held.get().original() {
-            Held::Interrupt(interrupt) => interrupt.source(),
+            Held::Builtin(builtin) => builtin.source(),
             Held::Other { error, .. } => error.source(),
             Held::Shared(_) => None,
         }
@@ -174,7 +174,7 @@ impl Failure {
 
     /// From an error that is in a box.
     ///
-    /// An [`Interrupt`], and each of its inner types, is recognised and taken out of the box. Any other error stays in
+    /// An [`BuiltinError`], and each of its inner types, is recognised and taken out of the box. Any other error stays in
     /// it, and [`trap`](Failure::trap) and the downcasts find it there.
     ///
     /// # Examples
@@ -182,14 +182,14 @@ impl Failure {
     /// ```
     /// use std::error::Error;
     ///
-    /// use deferred_core::{Cancelled, Failure, Fault};
+    /// use deferred_core::{Cancelled, Failure, DeferredError};
     ///
     /// fn of_a_library() -> Result<u32, Box<dyn Error + Send + Sync>> {
     ///     Err(Cancelled::new().into())
     /// }
     ///
     /// let failure = of_a_library().map_err(Failure::from_boxed).unwrap_err();
-    /// assert!(failure.interrupt().is_some());
+    /// assert!(failure.builtin().is_some());
     /// ```
     #[must_use]
     pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Failure {
@@ -198,8 +198,8 @@ impl Failure {
             Err(error) => error,
         };
         Failure::holding(
-            Interrupt::recognise_boxed(error)
-                .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Interrupt),
+            BuiltinError::recognise_boxed(error)
+                .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Builtin),
         )
     }
 
@@ -234,7 +234,7 @@ impl Failure {
     ///
     /// Twisted's `Failure.trap`, for one type; [`check`](Failure::check) serves several. What it gives is a guard that
     /// derefs to the `X`; [`Trapped::into_inner`] gives the error by value. Only the error itself is looked at, not its
-    /// causes. `trap::<Interrupt>()` takes any interrupt.
+    /// causes. `trap::<BuiltinError>()` takes any builtin.
     ///
     /// # Errors
     ///
@@ -265,11 +265,11 @@ impl Failure {
     /// # Examples
     ///
     /// ```
-    /// use deferred_core::{Abandoned, Cancelled, Failure, Interrupt};
+    /// use deferred_core::{Abandoned, Cancelled, Failure, BuiltinError};
     ///
     /// let failure = Failure::from(Cancelled::new());
     /// assert!(failure.check::<Cancelled>() || failure.check::<Abandoned>());
-    /// assert!(failure.check::<Interrupt>());
+    /// assert!(failure.check::<BuiltinError>());
     /// assert!(!failure.check::<std::io::Error>());
     /// ```
     #[must_use]
@@ -289,7 +289,7 @@ impl Failure {
         }
         let Inner { held, trail } = *self.0;
         match held.into_held().into_original() {
-            Ok(Held::Interrupt(interrupt)) => Ok(interrupt.narrow().expect("it was looked for")),
+            Ok(Held::Builtin(builtin)) => Ok(builtin.narrow().expect("it was looked for")),
             Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("it was looked for")),
             Ok(held @ Held::Shared(_)) | Err(held) => Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail }))),
         }
@@ -299,7 +299,7 @@ impl Failure {
     #[must_use]
     pub fn downcast_ref<X: Error + 'static>(&self) -> Option<&X> {
         match self.held() {
-            Held::Interrupt(interrupt) => interrupt.get(),
+            Held::Builtin(builtin) => builtin.get(),
             Held::Other { error, .. } => error.downcast_ref(),
             Held::Shared(_) => None,
         }
@@ -309,7 +309,7 @@ impl Failure {
     #[must_use]
     pub fn downcast_mut<X: Error + 'static>(&mut self) -> Option<&mut X> {
         match self.0.held.0.as_mut()?.original_mut()? {
-            Held::Interrupt(interrupt) => interrupt.get_mut(),
+            Held::Builtin(builtin) => builtin.get_mut(),
             Held::Other { error, .. } => error.downcast_mut(),
             Held::Shared(_) => None,
         }
@@ -318,17 +318,17 @@ impl Failure {
     /// As [`downcast_ref`](Failure::downcast_ref), for a type that is not known to be an error.
     pub(super) fn find<X: Any>(&self) -> Option<&X> {
         match self.held() {
-            Held::Interrupt(interrupt) => interrupt.get(),
+            Held::Builtin(builtin) => builtin.get(),
             Held::Other { error, as_any } => as_any(&**error)?.downcast_ref(),
             Held::Shared(_) => None,
         }
     }
 
-    /// The error. Of an interrupt it is the inner type, such as [`Cancelled`](crate::Cancelled).
+    /// The error. Of an builtin it is the inner type, such as [`Cancelled`](crate::Cancelled).
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         match self.held() {
-            Held::Interrupt(interrupt) => interrupt.inner(),
+            Held::Builtin(builtin) => builtin.inner(),
             Held::Other { error, .. } => &**error,
             Held::Shared(shared) => &**shared,
         }
@@ -411,13 +411,13 @@ impl<X: Error + 'static> fmt::Display for Trapped<X> {
     }
 }
 
-impl Fault for Failure {
-    fn interrupt(&self) -> Option<&Interrupt> {
+impl DeferredError for Failure {
+    fn builtin(&self) -> Option<&BuiltinError> {
         interrupt_inside(self)
     }
 
     #[inline]
-    fn passed(&mut self, at: &'static Location<'static>) {
+    fn add_location(&mut self, at: &'static Location<'static>) {
         self.0.trail.push(at);
     }
 
@@ -426,7 +426,7 @@ impl Fault for Failure {
     }
 }
 
-/// Any error becomes a failure; an [`Interrupt`] becomes one of its inner type. What a whole group of Deferreds fails
+/// Any error becomes a failure; an [`BuiltinError`] becomes one of its inner type. What a whole group of Deferreds fails
 /// with as such, for example because it was cancelled, becomes that failure.
 impl<X: Error + Send + Sync + 'static> From<X> for Failure {
     fn from(error: X) -> Failure {
@@ -434,12 +434,12 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
             Ok(failure) => return failure,
             Err(error) => error,
         };
-        Failure::holding(Interrupt::recognise(error).map_or_else(
+        Failure::holding(BuiltinError::recognise(error).map_or_else(
             |error| Held::Other {
                 error: Box::new(error),
                 as_any: |error| error.downcast_ref::<X>().map(|error| error as &dyn Any),
             },
-            Held::Interrupt,
+            Held::Builtin,
         ))
     }
 }
@@ -448,7 +448,7 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     fn from(failure: Failure) -> Self {
         match failure.0.held.into_held().into_original() {
-            Ok(Held::Interrupt(interrupt)) => interrupt.into_inner(),
+            Ok(Held::Builtin(builtin)) => builtin.into_inner(),
             Ok(Held::Other { error, .. }) => error,
             Ok(Held::Shared(shared)) | Err(Held::Shared(shared)) => Box::new(shared),
             Err(_) => unreachable!("only what is shared is given back"),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{Interrupt, Panicked, Unhandled, drop_payload};
+use super::{BuiltinError, Panicked, Unhandled, drop_payload};
 use crate::numbered::Numbered;
 
 type HookHere = Rc<dyn Fn(&Unhandled<'_>)>;
@@ -50,10 +50,10 @@ thread_local! {
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Deferred, Failure, Interrupt, set_unhandled_hook};
+/// use deferred_core::{Deferred, Failure, BuiltinError, set_unhandled_hook};
 ///
 /// set_unhandled_hook(|unhandled| {
-///     if !matches!(unhandled.interrupt(), Some(Interrupt::Cancelled(_))) {
+///     if !matches!(unhandled.builtin(), Some(BuiltinError::Cancelled(_))) {
 ///         eprintln!("{unhandled}");
 ///     }
 /// });
@@ -183,9 +183,9 @@ impl Drop for Floor {
 /// What is told where no hook is set. `inside` is whether this thread is telling of another error, in which case it
 /// gets to standard error: a subscriber of `tracing` that leaves an error would otherwise be told of it without end.
 fn by_default(unhandled: &Unhandled<'_>, inside: bool) {
-    match unhandled.interrupt() {
-        Some(Interrupt::Cancelled(_)) if !unhandled.aloud => return,
-        Some(Interrupt::Abandoned(_)) => {
+    match unhandled.builtin() {
+        Some(BuiltinError::Cancelled(_)) if !unhandled.aloud => return,
+        Some(BuiltinError::Abandoned(_)) => {
             if let Some(number) = ABANDONED.get() {
                 return ABANDONED.set(Some(number + 1));
             }
@@ -418,12 +418,12 @@ mod tests {
                 panic!("not to be printed")
             }
         }
-        impl From<Interrupt> for Hostile {
-            fn from(_: Interrupt) -> Self {
+        impl From<BuiltinError> for Hostile {
+            fn from(_: BuiltinError) -> Self {
                 Hostile
             }
         }
-        impl super::super::Fault for Hostile {}
+        impl super::super::DeferredError for Hostile {}
         report(&Hostile, Location::caller(), Location::caller());
     }
 }

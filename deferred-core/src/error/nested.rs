@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::failure::Held;
-use super::{Failure, FailureGroup, FirstError, Interrupt};
+use super::{BuiltinError, Failure, FailureGroup, FirstError};
 
 /// How many errors inside each other are printed. Of the others there is a number, and the innermost.
 const PRINTED: usize = 8;
@@ -77,15 +77,15 @@ fn first_inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a FirstError<F
 }
 
 /// The error of the library's in it: one of its own, or the one that all of the errors inside it are.
-pub(super) fn interrupt_inside(failure: &Failure) -> Option<&Interrupt> {
-    let (mut found, mut left, mut next) = (None::<&Interrupt>, Vec::new(), Some(failure));
+pub(super) fn interrupt_inside(failure: &Failure) -> Option<&BuiltinError> {
+    let (mut found, mut left, mut next) = (None::<&BuiltinError>, Vec::new(), Some(failure));
     // A shared failure stands in many places: looking into each again would double with each level.
     let mut seen = BTreeSet::new();
     while let Some(failure) = next.take().or_else(|| left.pop()) {
         match failure.held() {
-            Held::Interrupt(interrupt) => {
-                let first = *found.get_or_insert(interrupt);
-                if mem::discriminant(first) != mem::discriminant(interrupt) {
+            Held::Builtin(builtin) => {
+                let first = *found.get_or_insert(builtin);
+                if mem::discriminant(first) != mem::discriminant(builtin) {
                     return None;
                 }
             }

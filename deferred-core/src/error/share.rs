@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::failure::SharedFailure;
-use super::{Failure, Fault};
+use super::{DeferredError, Failure};
 
 /// An error that several observers of one Deferred can have: any that can be cloned, and [`Failure`].
 ///
@@ -12,7 +12,7 @@ use super::{Failure, Fault};
 /// who has it.
 ///
 /// See [`Deferred::share`](crate::Deferred::share).
-pub trait Share: Fault {
+pub trait ShareError: DeferredError {
     /// What is kept of it for the observers.
     type Shared: 'static;
 
@@ -23,7 +23,7 @@ pub trait Share: Fault {
     fn from_shared(shared: &Self::Shared) -> Self;
 }
 
-impl<E: Fault + Clone> Share for E {
+impl<E: DeferredError + Clone> ShareError for E {
     type Shared = E;
 
     fn into_shared(self) -> E {
@@ -35,7 +35,7 @@ impl<E: Fault + Clone> Share for E {
     }
 }
 
-impl Share for Failure {
+impl ShareError for Failure {
     type Shared = Arc<SharedFailure>;
 
     fn into_shared(self) -> Self::Shared {

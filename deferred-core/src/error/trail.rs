@@ -3,6 +3,9 @@
 use std::fmt;
 use std::panic::Location;
 
+/// A location in the source: where a Deferred was created, or a callback was added.
+pub(crate) type CallSite = &'static Location<'static>;
+
 /// How many places are kept from each end of a trail.
 const END: usize = 16;
 
@@ -14,7 +17,7 @@ const END: usize = 16;
 /// once, and nothing after it does.
 ///
 /// [`Failure::trail`](crate::Failure::trail) lends that of a failure. An error type of your own may hold one too; see
-/// [`Fault::trail`](crate::Fault::trail).
+/// [`DeferredError::trail`](crate::DeferredError::trail).
 ///
 /// # Examples
 ///
@@ -42,7 +45,7 @@ pub struct Trail {
 struct Kept {
     total: usize,
     /// The first places, which stay, and behind them a ring of the last ones.
-    places: [&'static Location<'static>; 2 * END],
+    places: [CallSite; 2 * END],
 }
 
 impl Trail {
@@ -65,7 +68,7 @@ impl Trail {
     }
 
     #[cold]
-    fn begin(&mut self, at: &'static Location<'static>) {
+    fn begin(&mut self, at: CallSite) {
         self.kept = Some(Box::new(Kept { total: 1, places: [at; 2 * END] }));
     }
 
@@ -114,7 +117,7 @@ fn slot(n: usize) -> usize {
 
 /// A line of a trail.
 pub(super) enum Line {
-    Place(&'static Location<'static>),
+    Place(CallSite),
     Omitted(usize),
 }
 

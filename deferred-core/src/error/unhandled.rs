@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use std::panic::Location;
 
 use super::failure::write_texts;
-use super::{Failure, FailureGroup, Fault, FirstError, Interrupt, Trail, hook};
+use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, hook};
 
 /// An error that nobody handled, as a hook sees it.
 ///
@@ -16,8 +16,8 @@ use super::{Failure, FailureGroup, Fault, FirstError, Interrupt, Trail, hook};
 /// See [`set_unhandled_hook`](crate::set_unhandled_hook) and [`on_unhandled`](crate::on_unhandled).
 pub struct Unhandled<'a> {
     error: &'a dyn Told,
-    made: &'static Location<'static>,
-    last: &'static Location<'static>,
+    made: CallSite,
+    last: CallSite,
     /// The default tells of it, whatever it is.
     pub(super) aloud: bool,
 }
@@ -45,22 +45,22 @@ impl<'a> Unhandled<'a> {
         self.error.trail()
     }
 
-    /// The interrupt that the error is, or holds, if any.
+    /// The builtin that the error is, or holds, if any.
     #[must_use]
-    pub fn interrupt(&self) -> Option<&'a Interrupt> {
-        self.error.interrupt()
+    pub fn builtin(&self) -> Option<&'a BuiltinError> {
+        self.error.builtin()
     }
 
     /// The error, if it is an `X`.
     ///
     /// An `X` is found if it is the error type of the Deferred, if it is what a [`Failure`] holds, and if it is the
-    /// [`Interrupt`] that the error tells of, or the inner type of that. Causes are not looked at. A `Failure` that was
+    /// [`BuiltinError`] that the error tells of, or the inner type of that. Causes are not looked at. A `Failure` that was
     /// made by [`Failure::from_boxed`] does not know the type of its error; ask for the `Failure` then, and use its own
     /// [`downcast_ref`](Failure::downcast_ref).
     #[must_use]
     pub fn downcast_ref<X: 'static>(&self) -> Option<&'a X> {
         let any = self.error.any();
-        any.downcast_ref().or_else(|| any.downcast_ref::<Failure>()?.find()).or_else(|| self.error.interrupt()?.get())
+        any.downcast_ref().or_else(|| any.downcast_ref::<Failure>()?.find()).or_else(|| self.error.builtin()?.get())
     }
 
     /// The error, of which no more is known than that it can be printed.
@@ -77,8 +77,8 @@ impl fmt::Display for Unhandled<'_> {
         let any = self.error.any();
         if let Some(failure) = any.downcast_ref::<Failure>() {
             write!(f, "{failure:#}")?;
-        } else if let Some(interrupt) = any.downcast_ref::<Interrupt>() {
-            write_texts(interrupt, f)?;
+        } else if let Some(builtin) = any.downcast_ref::<BuiltinError>() {
+            write_texts(builtin, f)?;
         } else if let Some(first) = any.downcast_ref::<FirstError>() {
             write_texts(first, f)?;
         } else if let Some(group) = any.downcast_ref::<FailureGroup>() {
@@ -113,15 +113,15 @@ impl Debug for Unhandled<'_> {
     }
 }
 
-/// [`Fault`] without its constructor, so that an error of any type can be lent as a `dyn`.
+/// [`DeferredError`] without its constructor, so that an error of any type can be lent as a `dyn`.
 trait Told {
     fn any(&self) -> &dyn Any;
     fn debug(&self) -> &dyn Debug;
-    fn interrupt(&self) -> Option<&Interrupt>;
+    fn builtin(&self) -> Option<&BuiltinError>;
     fn trail(&self) -> Option<&Trail>;
 }
 
-impl<E: Fault> Told for E {
+impl<E: DeferredError> Told for E {
     fn any(&self) -> &dyn Any {
         self
     }
@@ -130,12 +130,12 @@ impl<E: Fault> Told for E {
         self
     }
 
-    fn interrupt(&self) -> Option<&Interrupt> {
-        Fault::interrupt(self)
+    fn builtin(&self) -> Option<&BuiltinError> {
+        DeferredError::builtin(self)
     }
 
     fn trail(&self) -> Option<&Trail> {
-        Fault::trail(self)
+        DeferredError::trail(self)
     }
 }
 
@@ -145,12 +145,12 @@ impl<E: Fault> Told for E {
 /// A panic of the hook, or of what prints the error, ends here. So this may be called from a destructor, also while the
 /// thread unwinds or ends.
 #[cold]
-pub(crate) fn report<E: Fault>(error: &E, made: &'static Location<'static>, last: &'static Location<'static>) {
+pub(crate) fn report<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
     hook::tell(&Unhandled { error, made, last, aloud: false });
 }
 
 /// [`report`], for the error that a program ends with: the default is not quiet about a cancel then.
 #[cold]
-pub(crate) fn report_last<E: Fault>(error: &E, made: &'static Location<'static>, last: &'static Location<'static>) {
+pub(crate) fn report_last<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
     hook::tell(&Unhandled { error, made, last, aloud: true });
 }

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::ReactorHandle;
-use crate::error::{Abandoned, Failure, Fault, Interrupt};
+use crate::error::{Abandoned, BuiltinError, DeferredError, Failure};
 
 /// A result for whoever has no reactor: another thread, or a task of another runtime.
 ///
-/// [`Deferred::into_remote`](crate::Deferred::into_remote) gives it for a Deferred, [`new`](Remote::new) for what has no
+/// [`Deferred::into_remote`](crate::Deferred::into_remote) gives it for a Deferred, [`new`](RemoteFuture::new) for what has no
 /// Deferred at all.
 ///
 /// It is a future for any executor, on any thread. To have it where there is a reactor, await it in a coroutine.
@@ -24,56 +24,56 @@ use crate::error::{Abandoned, Failure, Fault, Interrupt};
 /// # Cancellation
 ///
 /// Dropping it before it is done cancels what it waits for: a Deferred on its reactor's thread, in a turn.
-#[must_use = "dropping a Remote cancels what it waits for"]
-pub struct Remote<T: 'static, E: Fault = Failure> {
+#[must_use = "dropping a RemoteFuture cancels what it waits for"]
+pub struct RemoteFuture<T: 'static, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
     /// Whose thread would wait for itself.
     reactor: Option<ReactorHandle>,
 }
 
-impl<T: 'static> Remote<T> {
+impl<T: 'static> RemoteFuture<T> {
     /// One that waits, and what brings its result, from any thread.
     ///
     /// # Cancellation
     ///
-    /// [`Completer::is_cancelled`] tells the producer that the Remote was dropped.
+    /// [`RemoteCompleter::is_cancelled`] tells the producer that the RemoteFuture was dropped.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::thread;
-    /// use deferred_core::Remote;
+    /// use deferred_core::RemoteFuture;
     ///
-    /// let (sum, completer) = Remote::new();
+    /// let (sum, completer) = RemoteFuture::new();
     /// thread::spawn(move || completer.callback((1..=100).sum::<u32>()));
     /// assert_eq!(sum.wait().unwrap(), 5050);
     /// ```
-    pub fn new() -> (Remote<T>, Completer<T>) {
-        Remote::typed()
+    pub fn new() -> (RemoteFuture<T>, RemoteCompleter<T>) {
+        RemoteFuture::typed()
     }
 
-    /// [`new`](Remote::new) with something to call when the Remote is dropped before it is done: in the thread that
+    /// [`new`](RemoteFuture::new) with something to call when the RemoteFuture is dropped before it is done: in the thread that
     /// drops it.
-    pub fn with_canceller(canceller: impl FnOnce() + Send + 'static) -> (Remote<T>, Completer<T>) {
-        let (remote, completer) = Remote::typed();
+    pub fn with_canceller(canceller: impl FnOnce() + Send + 'static) -> (RemoteFuture<T>, RemoteCompleter<T>) {
+        let (remote, completer) = RemoteFuture::typed();
         completer.when_given_up().call(canceller);
         (remote, completer)
     }
 }
 
-impl<T: 'static, E: Fault> Remote<T, E> {
-    /// [`new`](Remote::new) for an error type of your own.
-    pub fn typed() -> (Remote<T, E>, Completer<T, E>) {
+impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
+    /// [`new`](RemoteFuture::new) for an error type of your own.
+    pub fn typed() -> (RemoteFuture<T, E>, RemoteCompleter<T, E>) {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::Waiting { waker: None, canceller: None }),
             fired: Condvar::new(),
         });
-        (Remote { shared: shared.clone(), reactor: None }, Completer { shared })
+        (RemoteFuture { shared: shared.clone(), reactor: None }, RemoteCompleter { shared })
     }
 
     /// One that must not be waited for on the thread of this reactor.
-    pub(super) fn of(reactor: ReactorHandle) -> (Remote<T, E>, Completer<T, E>) {
-        let (mut remote, completer) = Remote::typed();
+    pub(super) fn of(reactor: ReactorHandle) -> (RemoteFuture<T, E>, RemoteCompleter<T, E>) {
+        let (mut remote, completer) = RemoteFuture::typed();
         remote.reactor = Some(reactor);
         (remote, completer)
     }
@@ -83,7 +83,7 @@ impl<T: 'static, E: Fault> Remote<T, E> {
     /// # Errors
     ///
     /// What was waited for has failed. [`Abandoned`] if nothing comes any more: the reactor was closed, or the
-    /// [`Completer`] was dropped.
+    /// [`RemoteCompleter`] was dropped.
     ///
     /// # Panics
     ///
@@ -115,7 +115,7 @@ impl<T: 'static, E: Fault> Remote<T, E> {
             }
             assert!(
                 !self.reactor.as_ref().is_some_and(ReactorHandle::is_on_its_thread),
-                "a Remote was waited for on the thread of its own reactor, which would wait for itself for ever: await \
+                "a RemoteFuture was waited for on the thread of its own reactor, which would wait for itself for ever: await \
                  it, or add a callback to the Deferred instead"
             );
             match end {
@@ -131,7 +131,7 @@ impl<T: 'static, E: Fault> Remote<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> Future for Remote<T, E> {
+impl<T: 'static, E: DeferredError> Future for RemoteFuture<T, E> {
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
@@ -143,7 +143,7 @@ impl<T: 'static, E: Fault> Future for Remote<T, E> {
                 let State::Fired(result) = mem::replace(&mut *state, State::Gone) else { unreachable!("looked at") };
                 return Poll::Ready(result);
             }
-            State::Gone => panic!("a Remote was polled after it was done"),
+            State::Gone => panic!("a RemoteFuture was polled after it was done"),
         };
         drop(state);
         drop(before); // wakers are code of others, and so not touched under the lock
@@ -151,7 +151,7 @@ impl<T: 'static, E: Fault> Future for Remote<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> Drop for Remote<T, E> {
+impl<T: 'static, E: DeferredError> Drop for RemoteFuture<T, E> {
     fn drop(&mut self) {
         let before = mem::replace(&mut *self.shared.state.lock(), State::Gone);
         if let State::Waiting { canceller: Some(canceller), .. } = before {
@@ -160,20 +160,20 @@ impl<T: 'static, E: Fault> Drop for Remote<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> fmt::Debug for Remote<T, E> {
+impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").finish_non_exhaustive()
+        f.debug_struct("RemoteFuture").finish_non_exhaustive()
     }
 }
 
-/// Brings the result of one [`Remote`], from any thread: made by [`Remote::new`].
+/// Brings the result of one [`RemoteFuture`], from any thread: made by [`RemoteFuture::new`].
 ///
-/// Dropped without one, it brings [`Abandoned`]. Where the Remote was dropped, firing does nothing but drop the result.
-pub struct Completer<T, E: Fault = Failure> {
+/// Dropped without one, it brings [`Abandoned`]. Where the RemoteFuture was dropped, firing does nothing but drop the result.
+pub struct RemoteCompleter<T, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
 }
 
-impl<T, E: Fault> Completer<T, E> {
+impl<T, E: DeferredError> RemoteCompleter<T, E> {
     /// Brings a value.
     pub fn callback(self, value: T) {
         self.fire(Ok(value));
@@ -183,7 +183,7 @@ impl<T, E: Fault> Completer<T, E> {
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();
-        error.passed(Location::caller());
+        error.add_location(Location::caller());
         self.fire(Err(error));
     }
 
@@ -218,27 +218,27 @@ impl<T, E: Fault> Completer<T, E> {
     }
 }
 
-impl<T, E: Fault> Drop for Completer<T, E> {
+impl<T, E: DeferredError> Drop for RemoteCompleter<T, E> {
     fn drop(&mut self) {
         if matches!(*self.shared.state.lock(), State::Waiting { .. }) {
-            self.bring(Err(Interrupt::from(Abandoned::new()).into()));
+            self.bring(Err(BuiltinError::from(Abandoned::new()).into()));
         }
     }
 }
 
-impl<T, E: Fault> fmt::Debug for Completer<T, E> {
+impl<T, E: DeferredError> fmt::Debug for RemoteCompleter<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Completer").field("is_cancelled", &self.is_cancelled()).finish()
+        f.debug_struct("RemoteCompleter").field("is_cancelled", &self.is_cancelled()).finish()
     }
 }
 
-/// Sets the canceller of a [`Remote`].
+/// Sets the canceller of a [`RemoteFuture`].
 pub(super) struct WhenGivenUp<T, E> {
     shared: Arc<Shared<T, E>>,
 }
 
 impl<T, E> WhenGivenUp<T, E> {
-    /// Says whether the Remote was given up already. Then, and if its result is there, `canceller` is dropped.
+    /// Says whether the RemoteFuture was given up already. Then, and if its result is there, `canceller` is dropped.
     pub(super) fn call(self, canceller: impl FnOnce() + Send + 'static) -> bool {
         let canceller = Box::new(canceller);
         match &mut *self.shared.state.lock() {
@@ -261,7 +261,7 @@ struct Shared<T, E> {
 enum State<T, E> {
     Waiting {
         waker: Option<Waker>,
-        /// Called if the Remote is dropped.
+        /// Called if the RemoteFuture is dropped.
         canceller: Option<Box<dyn FnOnce() + Send>>,
     },
     Fired(Result<T, E>),

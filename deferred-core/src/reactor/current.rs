@@ -40,7 +40,7 @@ impl Reactor {
     }
 
     /// [`enter`](Self::enter), where that makes a difference.
-    pub(crate) fn enter_unless_current(&self) -> Option<Entered> {
+    pub(crate) fn enter_unless_current(&self) -> Option<EnterGuard> {
         if self.is_current() { None } else { Some(self.enter()) }
     }
 
@@ -50,22 +50,22 @@ impl Reactor {
 
     /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that runs outside of a
     /// turn.
-    pub fn enter(&self) -> Entered {
+    pub fn enter(&self) -> EnterGuard {
         let number = COUNT.replace(COUNT.get() + 1);
         with(|entered| entered.push(number, self.clone()));
-        Entered { number, this_thread: PhantomData }
+        EnterGuard { number, this_thread: PhantomData }
     }
 }
 
 /// The time in which a reactor is the current one; [`Reactor::enter`] gives it.
 #[derive(Debug)]
 #[must_use = "dropping it ends the reactor's being current"]
-pub struct Entered {
+pub struct EnterGuard {
     number: u64,
     this_thread: PhantomData<*const ()>,
 }
 
-impl Drop for Entered {
+impl Drop for EnterGuard {
     fn drop(&mut self) {
         // By number, since guards need not be dropped in the reverse order.
         let left = with(|entered| entered.remove(self.number));

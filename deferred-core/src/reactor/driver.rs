@@ -66,8 +66,8 @@ use super::{Life, Reactor, ReactorOwner};
 #[cfg(doc)]
 use super::{Turn, park};
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred};
-use crate::engine::woken;
-use crate::error::{Failure, Fault};
+use crate::engine::ready_queue;
+use crate::error::{DeferredError, Failure};
 
 /// Makes a reactor, calls `main` with it, and has `drive` drive it until it is stopped. Returns what `main` returned: at
 /// once and without driving, if that is an error.
@@ -122,12 +122,12 @@ const INSIDE: &str = "a loop was to be run inside another one of the same thread
 ///
 /// In a turn of another reactor.
 pub(super) fn refuse_inside_another(reactor: &Reactor) {
-    assert!(!woken::in_a_turn() || reactor.is_current(), "{INSIDE}");
+    assert!(!ready_queue::is_in_turn() || reactor.is_current(), "{INSIDE}");
 }
 
 impl OnlyLoop {
     fn begin() -> OnlyLoop {
-        assert!(!RUNS.get() && !woken::in_a_turn(), "{INSIDE}");
+        assert!(!RUNS.get() && !ready_queue::is_in_turn(), "{INSIDE}");
         RUNS.set(true);
         OnlyLoop(())
     }
@@ -176,7 +176,7 @@ impl<T, E> MainResult for Result<T, E> {
 /// # Panics
 ///
 /// As [`run`].
-pub fn run_until<T: 'static, E: Fault>(
+pub fn run_until<T: 'static, E: DeferredError>(
     drive: impl FnOnce(ReactorOwner),
     main: impl FnOnce(&Reactor) -> Deferred<T, E>,
 ) -> Result<T, E> {

@@ -5,20 +5,20 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::completer::{Completer, Remote};
+use super::completer::{RemoteCompleter, RemoteFuture};
 use super::{Reactor, ReactorHandle};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
-use crate::error::{Failure, Fault, TimedOut};
+use crate::error::{CallSite, DeferredError, Failure, TimedOut};
 
-impl<T: Send + 'static, E: Fault + Send> Deferred<T, E> {
+impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
     /// Lets another thread, or a task of any runtime, have the result: as a future, or by a blocking
-    /// [`wait`](Remote::wait).
+    /// [`wait`](RemoteFuture::wait).
     ///
     /// It fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the result is there.
     ///
     /// # Cancellation
     ///
-    /// Dropping the [`Remote`] cancels this Deferred, on the reactor's thread.
+    /// Dropping the [`RemoteFuture`] cancels this Deferred, on the reactor's thread.
     ///
     /// # Examples
     ///
@@ -35,23 +35,23 @@ impl<T: Send + 'static, E: Fault + Send> Deferred<T, E> {
     /// });
     /// assert_eq!(sum.unwrap(), 21);
     /// ```
-    pub fn into_remote(self, reactor: &Reactor) -> Remote<T, E> {
-        let (remote, completer) = Remote::of(reactor.handle());
+    pub fn into_remote(self, reactor: &Reactor) -> RemoteFuture<T, E> {
+        let (remote, completer) = RemoteFuture::of(reactor.handle());
         link(self, completer, reactor);
         remote
     }
 }
 
 /// What a reactor keeps of a Deferred that is waited for elsewhere. Dropped by a closed one, it says that nothing comes.
-struct Link<T, E: Fault> {
+struct Link<T, E: DeferredError> {
     handle: CancelHandle,
-    completer: Completer<T, E>,
+    completer: RemoteCompleter<T, E>,
 }
 
 /// Sends what the Deferred brings.
-fn link<T: Send + 'static, E: Fault + Send>(
+fn link<T: Send + 'static, E: DeferredError + Send>(
     mut deferred: Deferred<T, E>,
-    completer: Completer<T, E>,
+    completer: RemoteCompleter<T, E>,
     reactor: &Reactor,
 ) {
     let handle = deferred.cancel_handle();
@@ -87,7 +87,7 @@ impl ReactorHandle {
     /// # Errors
     ///
     /// The call's, and [`Panicked`](crate::Panicked) if it panics. [`Abandoned`](crate::Abandoned) if the reactor is closed, or is closed
-    /// before. [`OnTheLoop`] on the reactor's own thread, which would wait for itself; the call is not made.
+    /// before. [`WouldDeadlock`] on the reactor's own thread, which would wait for itself; the call is not made.
     ///
     /// # Examples
     ///
@@ -129,15 +129,15 @@ impl ReactorHandle {
     }
 
     /// Posts the call.
-    fn blocking_call<F, R>(&self, call: F, at: &'static Location<'static>) -> Result<Remote<R::Value, Failure>, Failure>
+    fn blocking_call<F, R>(&self, call: F, at: CallSite) -> Result<RemoteFuture<R::Value, Failure>, Failure>
     where
         F: FnOnce() -> R + Send + 'static,
         R: IntoDeferred<Failure, Value: Send>,
     {
         if self.is_on_its_thread() {
-            return Err(OnTheLoop.into());
+            return Err(WouldDeadlock.into());
         }
-        let (remote, completer) = Remote::of(self.clone());
+        let (remote, completer) = RemoteFuture::of(self.clone());
         let posted = self.call_from_thread_with(move |reactor| {
             // Who has given up before it began does not want it at all.
             if !completer.is_cancelled() {
@@ -153,9 +153,9 @@ impl ReactorHandle {
 ///
 /// Call the function directly there, or use a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnTheLoop;
+pub struct WouldDeadlock;
 
-impl fmt::Display for OnTheLoop {
+impl fmt::Display for WouldDeadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "a blocking call was made on the reactor's own thread, which would wait for itself for ever: call the \
@@ -164,4 +164,4 @@ impl fmt::Display for OnTheLoop {
     }
 }
 
-impl Error for OnTheLoop {}
+impl Error for WouldDeadlock {}

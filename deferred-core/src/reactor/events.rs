@@ -12,7 +12,7 @@ use super::timers::{DelayedCall, Inactive};
 use super::turn::guarded;
 use super::{CallKind, Life, Reactor, later};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
-use crate::error::{self, Failure};
+use crate::error::{self, CallSite, Failure};
 use crate::numbered::Numbered;
 
 /// What [`Reactor::add_system_event_trigger`] can be called at.
@@ -43,7 +43,7 @@ struct Trigger {
     number: u64,
     state: Cell<Result<(), Inactive>>,
     call: Cell<Option<Call>>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
 impl Trigger {
@@ -61,7 +61,7 @@ struct Event {
     added: Cell<u64>,
     progress: Cell<Progress>,
     /// Those of [`Phase::Before`] that have not fired, by the order in which they were called.
-    waits: RefCell<BTreeMap<u64, (CancelHandle, &'static Location<'static>)>>,
+    waits: RefCell<BTreeMap<u64, (CancelHandle, CallSite)>>,
     waited: Cell<u64>,
 }
 
@@ -203,7 +203,7 @@ impl Reactor {
 
     /// How long a shutdown waits for the Deferreds of [`Phase::Before`]: 30 seconds unless set, `None` for ever.
     ///
-    /// When it has passed, [`ShutdownOverdue`] is reported as unhandled, which says what is still waited for; that is
+    /// When it has passed, [`ShutdownTimedOut`] is reported as unhandled, which says what is still waited for; that is
     /// cancelled, and the shutdown goes on without it. A shutdown that has begun keeps the deadline that it began with.
     pub fn set_shutdown_deadline(&self, deadline: impl Into<Option<Duration>>) {
         self.core.events.patience.set(deadline.into());
@@ -308,7 +308,7 @@ impl Reactor {
         let Some((_, (_, at))) = waits.first_key_value() else { return };
         let at = *at;
         let pending = waits.values().map(|(_, at)| *at).collect();
-        error::report(&Failure::from(ShutdownOverdue { pending, waited }), at, at);
+        error::report(&Failure::from(ShutdownTimedOut { pending, waited }), at, at);
         for (handle, _) in waits.into_values() {
             handle.cancel();
         }
@@ -383,12 +383,12 @@ impl fmt::Debug for SystemEventTrigger {
 ///
 /// Reported as unhandled; a hook finds it with [`Unhandled::downcast_ref`](crate::Unhandled::downcast_ref).
 #[derive(Debug)]
-pub struct ShutdownOverdue {
-    pending: Vec<&'static Location<'static>>,
+pub struct ShutdownTimedOut {
+    pending: Vec<CallSite>,
     waited: Option<Duration>,
 }
 
-impl ShutdownOverdue {
+impl ShutdownTimedOut {
     /// Where the triggers were added whose Deferreds have not fired, in the order in which they were called.
     #[must_use]
     pub fn pending(&self) -> &[&'static Location<'static>] {
@@ -396,7 +396,7 @@ impl ShutdownOverdue {
     }
 }
 
-impl fmt::Display for ShutdownOverdue {
+impl fmt::Display for ShutdownTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the shutdown waits no longer")?;
         if let Some(waited) = self.waited {
@@ -410,4 +410,4 @@ impl fmt::Display for ShutdownOverdue {
     }
 }
 
-impl Error for ShutdownOverdue {}
+impl Error for ShutdownTimedOut {}

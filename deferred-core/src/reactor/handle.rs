@@ -9,7 +9,7 @@ use std::thread;
 use super::Reactor;
 use super::inbox::{Call, Inbox};
 use crate::deferred::{Deferred, IntoDeferred};
-use crate::error::Failure;
+use crate::error::{CallSite, Failure};
 
 /// What other threads reach a [`Reactor`] by; [`Reactor::handle`] gives it.
 ///
@@ -106,7 +106,7 @@ where
     F: FnOnce() -> R + Send,
     R: IntoDeferred<Failure>,
 {
-    fn call(self: Box<Self>, _: &Reactor, at: &'static Location<'static>) -> Deferred<()> {
+    fn call(self: Box<Self>, _: &Reactor, at: CallSite) -> Deferred<()> {
         (self.0)().into_deferred().without_value(at)
     }
 }
@@ -118,7 +118,7 @@ where
     F: FnOnce(&Reactor) -> R + Send,
     R: IntoDeferred<Failure>,
 {
-    fn call(self: Box<Self>, reactor: &Reactor, at: &'static Location<'static>) -> Deferred<()> {
+    fn call(self: Box<Self>, reactor: &Reactor, at: CallSite) -> Deferred<()> {
         (self.0)(reactor).into_deferred().without_value(at)
     }
 }
@@ -126,7 +126,7 @@ where
 pub(super) struct Stop;
 
 impl Call for Stop {
-    fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
+    fn call(self: Box<Self>, reactor: &Reactor, _: CallSite) -> Deferred<()> {
         reactor.stop();
         Deferred::succeed(())
     }

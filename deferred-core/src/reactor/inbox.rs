@@ -38,23 +38,23 @@ mod loom_tests;
 
 use std::collections::VecDeque;
 use std::mem;
-use std::panic::Location;
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 
 use super::Reactor;
 use super::sync::Mutex;
 use crate::deferred::Deferred;
+use crate::error::CallSite;
 
 /// What can be posted. It runs once, in a turn, on the reactor's thread.
 pub(super) trait Call: Send {
-    fn call(self: Box<Self>, reactor: &Reactor, at: &'static Location<'static>) -> Deferred<()>;
+    fn call(self: Box<Self>, reactor: &Reactor, at: CallSite) -> Deferred<()>;
 }
 
 /// A call in the queue, and the place that posted it.
 pub(super) struct Posted {
     pub(super) call: Box<dyn Call>,
-    pub(super) at: &'static Location<'static>,
+    pub(super) at: CallSite,
 }
 
 /// See the page above.
@@ -99,7 +99,7 @@ impl Inbox {
     }
 
     /// From any thread. Gives the call back if the reactor is closed.
-    pub(super) fn post<C: Call + 'static>(&self, call: Box<C>, at: &'static Location<'static>) -> Result<(), Box<C>> {
+    pub(super) fn post<C: Call + 'static>(&self, call: Box<C>, at: CallSite) -> Result<(), Box<C>> {
         let mut state = self.state.lock();
         if let Driver::Gone = state.driver {
             return Err(call);

@@ -18,7 +18,6 @@
 //! - `outcome`: a loop that runs until something is done;
 //! - `park`: the driver for a bare thread.
 
-mod by_hand;
 mod completer;
 mod current;
 pub mod driver;
@@ -27,10 +26,11 @@ mod events;
 mod extensions;
 mod handle;
 mod inbox;
-mod kept;
+mod manual_time;
 mod outcome;
 mod owner;
 pub mod park;
+mod registry;
 mod remote;
 mod sender;
 #[cfg(feature = "signals")]
@@ -49,19 +49,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use by_hand::Time;
-pub use completer::{Completer, Remote};
-pub use current::Entered;
+pub use completer::{RemoteCompleter, RemoteFuture};
+pub use current::EnterGuard;
 pub use driver::NotRestartable;
-pub use elsewhere::OnTheLoop;
+pub use elsewhere::WouldDeadlock;
 use events::Events;
-pub use events::{Phase, ShutdownOverdue, SystemEvent, SystemEventTrigger};
+pub use events::{Phase, ShutdownTimedOut, SystemEvent, SystemEventTrigger};
 use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
 use inbox::{Inbox, Posted};
-use kept::Kept;
+use manual_time::Time;
 pub use outcome::Outcome;
 pub use owner::ReactorOwner;
+use registry::Kept;
 pub use remote::RemoteResolver;
 pub use sender::RemoteSender;
 pub use timers::{DelayedCall, Inactive};
@@ -73,7 +73,7 @@ pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog, set_blocked_hook, tak
 
 use crate::coroutine::Spare;
 use crate::deferred::IntoDeferred;
-use crate::error::Failure;
+use crate::error::{CallSite, Failure};
 
 /// The loop, without the waiting: timers, calls from other threads, and the order in which all that runs.
 ///
@@ -264,7 +264,7 @@ impl Reactor {
         &self,
         due: Instant,
         call: impl FnOnce() -> R + 'static,
-        at: &'static Location<'static>,
+        at: CallSite,
     ) -> DelayedCall {
         self.call_at_moment(self.core.timers.moment(due), call, at)
     }
@@ -273,7 +273,7 @@ impl Reactor {
         &self,
         due: u64,
         call: impl FnOnce() -> R + 'static,
-        at: &'static Location<'static>,
+        at: CallSite,
     ) -> DelayedCall {
         let timer = self.core.timers.add(due, call, at);
         self.wake_before(due);
@@ -353,13 +353,13 @@ impl Reactor {
     /// How many posted calls, and then how many timers, one turn runs at most: 256 unless set. 0 counts as 1.
     ///
     /// A driver looks after I/O between two turns. A smaller number makes it do so sooner while the reactor is flooded.
-    pub fn set_batch(&self, calls: usize) {
+    pub fn set_calls_per_turn(&self, calls: usize) {
         self.core.batch.set(calls.max(1));
     }
 
-    /// What [`set_batch`](Self::set_batch) says.
+    /// What [`set_calls_per_turn`](Self::set_calls_per_turn) says.
     #[must_use]
-    pub fn batch(&self) -> usize {
+    pub fn calls_per_turn(&self) -> usize {
         self.core.batch.get()
     }
 
@@ -390,7 +390,7 @@ impl Reactor {
 
     /// It runs a call now, for whoever watches.
     #[inline]
-    pub(crate) fn note(&self, kind: CallKind, at: &'static Location<'static>) {
+    pub(crate) fn note(&self, kind: CallKind, at: CallSite) {
         if let Some(watched) = self.core.watched.get() {
             watched.begin(kind, at);
         }

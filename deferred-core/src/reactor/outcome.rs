@@ -10,7 +10,7 @@ use super::Reactor;
 #[cfg(doc)]
 use super::driver;
 use crate::deferred::Deferred;
-use crate::error::{self, Abandoned, Failure, Fault, Interrupt};
+use crate::error::{self, Abandoned, BuiltinError, CallSite, DeferredError, Failure};
 
 impl Reactor {
     /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the reactor;
@@ -29,7 +29,7 @@ impl Reactor {
     /// assert_eq!(outcome.take().unwrap(), 1);
     /// ```
     #[track_caller]
-    pub fn stop_after<T: 'static, E: Fault>(&self, deferred: Deferred<T, E>) -> Outcome<T, E> {
+    pub fn stop_after<T: 'static, E: DeferredError>(&self, deferred: Deferred<T, E>) -> Outcome<T, E> {
         let result = Rc::new(RefCell::new(None));
         let stopped = Rc::new(Cell::new(false));
         let (slot, before, stopper) = (result.clone(), stopped.clone(), self.clone());
@@ -45,14 +45,14 @@ impl Reactor {
 
 /// The result that a loop was run for; [`Reactor::stop_after`] gives it.
 #[must_use = "it holds the result, and perhaps an error"]
-pub struct Outcome<T, E: Fault = Failure> {
+pub struct Outcome<T, E: DeferredError = Failure> {
     result: Rc<RefCell<Option<Result<T, E>>>>,
     /// The loop was stopped before the result was there.
     stopped: Rc<Cell<bool>>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
-impl<T, E: Fault> Outcome<T, E> {
+impl<T, E: DeferredError> Outcome<T, E> {
     /// The result.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl<T, E: Fault> Outcome<T, E> {
     /// else.
     pub fn take(self) -> Result<T, E> {
         let result = self.result.take();
-        result.unwrap_or_else(|| Err(Interrupt::from(Abandoned::new()).into()))
+        result.unwrap_or_else(|| Err(BuiltinError::from(Abandoned::new()).into()))
     }
 
     /// 1 if the result is an error, which is reported as unhandled. Otherwise 0, also if the loop was stopped by somebody
@@ -69,7 +69,7 @@ impl<T, E: Fault> Outcome<T, E> {
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         match self.result.take() {
-            Some(Err(error)) if !matches!(error.interrupt(), Some(Interrupt::Abandoned(_)) if self.stopped.get()) => {
+            Some(Err(error)) if !matches!(error.builtin(), Some(BuiltinError::Abandoned(_)) if self.stopped.get()) => {
                 error::report_last(&error, self.at, self.at);
                 ExitCode::FAILURE
             }
@@ -78,7 +78,7 @@ impl<T, E: Fault> Outcome<T, E> {
     }
 }
 
-impl<T, E: Fault> fmt::Debug for Outcome<T, E> {
+impl<T, E: DeferredError> fmt::Debug for Outcome<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcome").field("is_there", &self.result.borrow().is_some()).finish_non_exhaustive()
     }

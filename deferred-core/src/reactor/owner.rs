@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use super::turn::guarded;
 use super::{Life, Reactor};
-use crate::engine::inside;
+use crate::engine::enter;
 use crate::error;
 
 /// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives it.
@@ -74,7 +74,7 @@ impl Reactor {
         let extensions = core.extensions.close();
         let posted = core.posted.take().into_iter().chain(core.inbox.close());
         // What the drops fire is fired before this returns, also where a callback has called it.
-        inside(|| {
+        enter(|| {
             for posted in posted {
                 guarded(posted.at, || drop(posted.call));
             }

@@ -24,7 +24,7 @@ use std::time::Instant;
 use super::driver::{self, MainResult, NotRestartable};
 use super::{Reactor, ReactorOwner, Turn};
 use crate::deferred::{Deferred, IntoDeferred};
-use crate::error::{Failure, Fault};
+use crate::error::{DeferredError, Failure};
 
 /// Makes a reactor, calls `main` with it, drives it on this thread until it is stopped, and closes it. Returns what
 /// `main` returned: at once and without driving, if that is an error.
@@ -51,7 +51,7 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// # Panics
 ///
 /// As [`run`].
-pub fn run_until<T: 'static, E: Fault>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
+pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
     driver::run_until(drive_owned, main)
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Reactor;
 use super::inbox::{Call, Inbox};
 use crate::deferred::{Deferred, Resolver};
-use crate::error::{Failure, Fault};
+use crate::error::{CallSite, DeferredError, Failure};
 
 impl Reactor {
     /// A Deferred of this thread, and what fires it from any other.
@@ -53,13 +53,13 @@ impl Reactor {
 
     /// [`remote`](Self::remote) with an error type of yours.
     #[track_caller]
-    pub fn remote_typed<T: Send + 'static, E: Fault + Send>(&self) -> (Deferred<T, E>, RemoteResolver<T, E>) {
+    pub fn remote_typed<T: Send + 'static, E: DeferredError + Send>(&self) -> (Deferred<T, E>, RemoteResolver<T, E>) {
         self.remote_typed_with_canceller(|| None)
     }
 
     /// [`remote_with_canceller`](Self::remote_with_canceller) with an error type of yours.
     #[track_caller]
-    pub fn remote_typed_with_canceller<T: Send + 'static, E: Fault + Send>(
+    pub fn remote_typed_with_canceller<T: Send + 'static, E: DeferredError + Send>(
         &self,
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
     ) -> (Deferred<T, E>, RemoteResolver<T, E>) {
@@ -85,17 +85,17 @@ type Both<T, E> = fn(T, E) -> (T, E);
 /// The callbacks run on the reactor's thread, in a turn. Dropped unfired, it fires [`Abandoned`](crate::Abandoned)
 /// there. Where nobody waits any more (the Deferred was cancelled, or its reactor is closed), firing does nothing but
 /// drop the result, here or there.
-pub struct RemoteResolver<T: Send + 'static, E: Fault + Send = Failure> {
+pub struct RemoteResolver<T: Send + 'static, E: DeferredError + Send = Failure> {
     inbox: Arc<Inbox>,
     /// Taken when it fires.
     key: Option<u64>,
     cancelled: Arc<AtomicBool>,
-    at: &'static Location<'static>,
+    at: CallSite,
     /// Both ways: the key is used with the types that it was made for.
     takes: PhantomData<Both<T, E>>,
 }
 
-impl<T: Send + 'static, E: Fault + Send> RemoteResolver<T, E> {
+impl<T: Send + 'static, E: DeferredError + Send> RemoteResolver<T, E> {
     /// Fires the Deferred with a value.
     pub fn callback(self, value: T) {
         self.fire(Ok(value));
@@ -107,7 +107,7 @@ impl<T: Send + 'static, E: Fault + Send> RemoteResolver<T, E> {
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();
-        error.passed(Location::caller());
+        error.add_location(Location::caller());
         self.fire(Err(error));
     }
 
@@ -131,7 +131,7 @@ impl<T: Send + 'static, E: Fault + Send> RemoteResolver<T, E> {
     }
 }
 
-impl<T: Send + 'static, E: Fault + Send> Drop for RemoteResolver<T, E> {
+impl<T: Send + 'static, E: DeferredError + Send> Drop for RemoteResolver<T, E> {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
             self.post(Fire { key, result: None });
@@ -139,7 +139,7 @@ impl<T: Send + 'static, E: Fault + Send> Drop for RemoteResolver<T, E> {
     }
 }
 
-impl<T: Send + 'static, E: Fault + Send> fmt::Debug for RemoteResolver<T, E> {
+impl<T: Send + 'static, E: DeferredError + Send> fmt::Debug for RemoteResolver<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteResolver").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
     }
@@ -151,8 +151,8 @@ struct Fire<T, E> {
     result: Option<Result<T, E>>,
 }
 
-impl<T: Send + 'static, E: Fault + Send> Call for Fire<T, E> {
-    fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
+impl<T: Send + 'static, E: DeferredError + Send> Call for Fire<T, E> {
+    fn call(self: Box<Self>, reactor: &Reactor, _: CallSite) -> Deferred<()> {
         if let Some(resolver) = reactor.claim::<Resolver<T, E>>(self.key) {
             match self.result {
                 Some(result) => resolver.fire(result),

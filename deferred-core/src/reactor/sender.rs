@@ -11,8 +11,8 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{Reactor, ReactorHandle};
-use crate::error::{Failure, Fault};
-use crate::line::{DeferredQueue, Feeder, Overflow, QueueOverflow};
+use crate::error::{CallSite, DeferredError, Failure};
+use crate::sync::{DeferredQueue, Feeder, Overflow, QueueOverflow};
 
 /// How many values come out in one call of a turn, so that a flood of them keeps nothing else waiting.
 const BATCH: usize = 256;
@@ -60,7 +60,7 @@ impl Reactor {
     ///
     /// If the limit is 0.
     #[track_caller]
-    pub fn remote_queue_typed<T: Send + 'static, E: Fault>(
+    pub fn remote_queue_typed<T: Send + 'static, E: DeferredError>(
         &self,
         limit: Option<usize>,
     ) -> (DeferredQueue<T, E>, RemoteSender<T, E>) {
@@ -79,17 +79,17 @@ impl Reactor {
 /// Feeds a [`DeferredQueue`] of a reactor from any thread; [`Reactor::remote_queue`] gives it.
 ///
 /// Clones feed the same queue. When the last one is dropped the queue is closed, once all that was sent is in it.
-pub struct RemoteSender<T: Send + 'static, E: Fault = Failure> {
+pub struct RemoteSender<T: Send + 'static, E: DeferredError = Failure> {
     ends: Arc<Ends<T, E>>,
 }
 
 /// Dropped with the last sender.
-struct Ends<T: Send + 'static, E: Fault> {
+struct Ends<T: Send + 'static, E: DeferredError> {
     shared: Arc<Shared<T>>,
     reactor: ReactorHandle,
     /// By which the reactor keeps the [`Fed`].
     key: Option<u64>,
-    at: &'static Location<'static>,
+    at: CallSite,
     /// Both ways: the key is used with the types that it was made for.
     feeds: PhantomData<fn(E) -> E>,
 }
@@ -116,11 +116,11 @@ struct Way<T> {
 }
 
 /// What the reactor keeps: dropped with it, it ends the queue.
-struct Fed<T: 'static, E: Fault> {
+struct Fed<T: 'static, E: DeferredError> {
     queue: DeferredQueue<T, E>,
 }
 
-impl<T: 'static, E: Fault> Drop for Fed<T, E> {
+impl<T: 'static, E: DeferredError> Drop for Fed<T, E> {
     fn drop(&mut self) {
         self.queue.close();
     }
@@ -157,7 +157,7 @@ impl<T: 'static> Feeder for Arc<Shared<T>> {
     }
 }
 
-impl<T: Send + 'static, E: Fault> RemoteSender<T, E> {
+impl<T: Send + 'static, E: DeferredError> RemoteSender<T, E> {
     /// Sends a value, which comes into the queue in a turn, behind those that this thread has sent before. Does not wait.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl<T: Send + 'static, E: Fault> RemoteSender<T, E> {
     }
 }
 
-impl<T: Send + 'static, E: Fault> Ends<T, E> {
+impl<T: Send + 'static, E: DeferredError> Ends<T, E> {
     fn send(
         &self,
         value: T,
@@ -246,13 +246,18 @@ impl<T: Send + 'static, E: Fault> Ends<T, E> {
     }
 }
 
-fn post<T: Send + 'static, E: Fault>(reactor: &ReactorHandle, key: u64, shared: Arc<Shared<T>>) -> bool {
+fn post<T: Send + 'static, E: DeferredError>(reactor: &ReactorHandle, key: u64, shared: Arc<Shared<T>>) -> bool {
     let next = reactor.clone();
-    reactor.call_from_thread_with(move |reactor| take_out::<T, E>(reactor, &next, key, &shared)).is_ok()
+    reactor.call_from_thread_with(move |reactor| take_result::<T, E>(reactor, &next, key, &shared)).is_ok()
 }
 
 /// Moves values into the queue.
-fn take_out<T: Send + 'static, E: Fault>(reactor: &Reactor, handle: &ReactorHandle, key: u64, shared: &Arc<Shared<T>>) {
+fn take_result<T: Send + 'static, E: DeferredError>(
+    reactor: &Reactor,
+    handle: &ReactorHandle,
+    key: u64,
+    shared: &Arc<Shared<T>>,
+) {
     let Some(queue) = reactor.look::<Fed<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
     shared.way.lock().calls -= 1;
     for _ in 0..BATCH {
@@ -281,19 +286,19 @@ fn take_out<T: Send + 'static, E: Fault>(reactor: &Reactor, handle: &ReactorHand
     // If there are more, a call is posted.
 }
 
-impl<T: Send + 'static, E: Fault> Drop for Ends<T, E> {
+impl<T: Send + 'static, E: DeferredError> Drop for Ends<T, E> {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl<T: Send + 'static, E: Fault> Clone for RemoteSender<T, E> {
+impl<T: Send + 'static, E: DeferredError> Clone for RemoteSender<T, E> {
     fn clone(&self) -> Self {
         RemoteSender { ends: self.ends.clone() }
     }
 }
 
-impl<T: Send + 'static, E: Fault> fmt::Debug for RemoteSender<T, E> {
+impl<T: Send + 'static, E: DeferredError> fmt::Debug for RemoteSender<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteSender").field("at", &format_args!("{}", self.ends.at)).finish_non_exhaustive()
     }

@@ -50,7 +50,7 @@ mod listen {
 
 #[cfg(unix)]
 mod listen {
-    use std::panic::Location;
+    use crate::error::CallSite;
     use std::thread;
 
     use parking_lot::Mutex;
@@ -115,7 +115,7 @@ mod listen {
     struct StopWaiting;
 
     impl Call for StopWaiting {
-        fn call(self: Box<Self>, reactor: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
+        fn call(self: Box<Self>, reactor: &Reactor, _: CallSite) -> Deferred<()> {
             reactor.stop_waiting(None);
             Deferred::succeed(())
         }

@@ -11,7 +11,7 @@ use super::turn::guarded;
 use super::wheel::{Item, Key, Place, Wheel};
 use super::{Reactor, later};
 use crate::deferred::IntoDeferred;
-use crate::error::Failure;
+use crate::error::{CallSite, Failure};
 
 /// Saturates at more than five centuries.
 #[inline]
@@ -25,7 +25,7 @@ pub(super) struct Timer<F: ?Sized = dyn Once> {
     place: Cell<Place>,
     /// When it is due, in nanoseconds since the base of its [`Timers`], and how many were made before it.
     key: Cell<Key>,
-    at: &'static Location<'static>,
+    at: CallSite,
     call: F,
 }
 
@@ -39,12 +39,12 @@ enum State {
 
 /// A closure that is taken out to be run or dropped, whichever comes first.
 pub(super) trait Once {
-    fn run(&self, at: &'static Location<'static>);
+    fn run(&self, at: CallSite);
     fn discard(&self);
 }
 
 impl<R: IntoDeferred<Failure>, F: FnOnce() -> R> Once for Cell<Option<F>> {
-    fn run(&self, at: &'static Location<'static>) {
+    fn run(&self, at: CallSite) {
         if let Some(call) = self.take() {
             guarded(at, call);
         }
@@ -61,7 +61,7 @@ impl Timer {
         self.call.run(self.at);
     }
 
-    pub(super) fn registered_at(&self) -> &'static Location<'static> {
+    pub(super) fn registered_at(&self) -> CallSite {
         self.at
     }
 
@@ -110,7 +110,7 @@ impl Timers {
         &self,
         due: u64,
         call: impl FnOnce() -> R + 'static,
-        at: &'static Location<'static>,
+        at: CallSite,
     ) -> Rc<Timer> {
         let key = self.new_key(due);
         let (state, place) = (Cell::new(State::Pending), Cell::default());

@@ -1,13 +1,12 @@
 //! One turn: what runs, in which order, and what the driver is told.
 
-use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::{CallKind, Life, Reactor};
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
-use crate::engine::woken;
-use crate::error::Failure;
+use crate::engine::ready_queue;
+use crate::error::{CallSite, Failure};
 
 /// What the driver does after a [`Reactor::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ impl Reactor {
     /// In this order: in the first turn, the [startup](crate::SystemEvent::Startup); up to 256 posted calls that were
     /// there when the turn began, in the order of posting; up to 256 timers that are due, by due time and order of
     /// making, with one reading of the clock for all of them. Calls that a posted call posts, and timers that a timer
-    /// makes, wait for the next turn. The number is [`set_batch`](Self::set_batch)'s. At the end of the turn in which it
+    /// makes, wait for the next turn. The number is [`set_calls_per_turn`](Self::set_calls_per_turn)'s. At the end of the turn in which it
     /// was stopped, the [shutdown](crate::SystemEvent::Shutdown) begins; behind that nothing runs.
     ///
     /// When it says [`Turn::Sleep`], `waker` is woken by the next change, once: a post from any thread, a stop, a timer
@@ -38,7 +37,7 @@ impl Reactor {
     ///
     /// While it runs, this is [`Reactor::current`].
     pub fn turn(&self, waker: &Waker) -> Turn {
-        woken::in_turn(|| self.turn_here(waker))
+        ready_queue::in_turn(|| self.turn_here(waker))
     }
 
     fn turn_here(&self, waker: &Waker) -> Turn {
@@ -54,7 +53,7 @@ impl Reactor {
         }
         self.run_posted();
         if !self.has_ended() {
-            woken::run_batch(core.batch.get(), |at| self.note(CallKind::Coroutine, at));
+            ready_queue::run_batch(core.batch.get(), |at| self.note(CallKind::Coroutine, at));
         }
         let now = core.timers.moment(self.now());
         if !self.has_ended() {
@@ -109,7 +108,7 @@ impl Reactor {
             return Turn::Stopped;
         }
         let next = core.timers.next_due();
-        let busy = !core.posted.borrow().is_empty() || woken::is_waiting() || next.is_some_and(|due| due <= now);
+        let busy = !core.posted.borrow().is_empty() || !ready_queue::is_empty() || next.is_some_and(|due| due <= now);
         if busy || !core.inbox.sleep(waker) {
             return Turn::Again;
         }
@@ -120,6 +119,6 @@ impl Reactor {
 }
 
 /// Runs code of the user, who gave it at `at`. Its error, or its panic, is reported and ends here.
-pub(super) fn guarded<R: IntoDeferred<Failure>>(at: &'static Location<'static>, call: impl FnOnce() -> R) {
+pub(super) fn guarded<R: IntoDeferred<Failure>>(at: CallSite, call: impl FnOnce() -> R) {
     drop(maybe_deferred_at::<Failure, _>(at, call));
 }

@@ -37,7 +37,7 @@ impl Clock {
     /// A clock that begins at the present moment and stands.
     #[must_use]
     pub fn new() -> Clock {
-        Clock { reactor: Reactor::by_hand() }
+        Clock { reactor: Reactor::with_manual_time() }
     }
 
     /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what was posted, with

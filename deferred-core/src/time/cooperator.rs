@@ -9,10 +9,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
-use crate::engine::{Left, call_soon, catch, drop_or_panicked};
-use crate::error::{self, Abandoned, Cancelled, Failure, Share};
-use crate::line::Waiters;
+use crate::engine::{StageOutput, call_soon, catch, drop_or_panicked};
+use crate::error::{self, Abandoned, CallSite, Cancelled, Failure, ShareError};
 use crate::reactor::Reactor;
+use crate::sync::Waiters;
 
 /// Runs many iterators in turn, one step each, for a slice of time in each turn of the reactor: for work that would hold
 /// the loop if it were done at once.
@@ -49,7 +49,7 @@ struct Inner {
     ready: RefCell<VecDeque<Rc<Work>>>,
     /// A call of the reactor is to come that makes steps.
     scheduled: Cell<bool>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
 /// One iterator.
@@ -61,10 +61,10 @@ struct Work {
     state: Cell<State>,
     /// What cancels what it waits for.
     waits: RefCell<Option<CancelHandle>>,
-    result: RefCell<Option<Result<(), <Failure as Share>::Shared>>>,
+    result: RefCell<Option<Result<(), <Failure as ShareError>::Shared>>>,
     /// Somebody has its error, or will.
     watched: Cell<bool>,
-    at: &'static Location<'static>,
+    at: CallSite,
     watchers: Waiters<(), (), Failure>,
     /// By which the reactor keeps the [`AtClose`].
     kept: Cell<Option<u64>>,
@@ -117,13 +117,13 @@ impl Cooperator {
     {
         let (mut work, at) = (work.into_iter(), Location::caller());
         let step = move || {
-            let item = catch(|| Left::Result(Ok::<_, Failure>(work.next())));
+            let item = catch(|| StageOutput::Ready(Ok::<_, Failure>(work.next())));
             match item {
-                Left::Result(Ok(item)) => {
+                StageOutput::Ready(Ok(item)) => {
                     item.map(|item| maybe_deferred_at(at, || item.into_deferred().without_value(at)))
                 }
-                Left::Result(Err(failure)) => Some(Deferred::from(Err(failure))),
-                Left::Wait(_) => unreachable!("nothing waits in here"),
+                StageOutput::Ready(Err(failure)) => Some(Deferred::from(Err(failure))),
+                StageOutput::Pending(_) => unreachable!("nothing waits in here"),
             }
         };
         let work = Rc::new(Work {
@@ -260,7 +260,7 @@ impl Drop for Work {
     }
 }
 
-fn copy(result: &Result<(), <Failure as Share>::Shared>) -> Result<(), Failure> {
+fn copy(result: &Result<(), <Failure as ShareError>::Shared>) -> Result<(), Failure> {
     result.as_ref().copied().map_err(Failure::from_shared)
 }
 
@@ -350,7 +350,7 @@ impl CooperativeTask {
     }
 
     /// A Deferred that fires when it is done. If that is cancelled, `left` is called.
-    fn watch(&self, at: &'static Location<'static>, left: impl FnOnce(&Rc<Work>) + 'static) -> Deferred<()> {
+    fn watch(&self, at: CallSite, left: impl FnOnce(&Rc<Work>) + 'static) -> Deferred<()> {
         let work = &self.work;
         work.watched.set(true);
         let done = work.result.borrow().as_ref().map(copy);

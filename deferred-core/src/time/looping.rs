@@ -7,9 +7,10 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::abort::never_unwinding;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::{never_unwinding, run_soon};
-use crate::error::{self, Failure, Fault};
+use crate::engine::run_soon;
+use crate::error::{self, CallSite, DeferredError, Failure};
 use crate::reactor::{DelayedCall, Reactor, later};
 
 /// Calls a function again and again, at even intervals.
@@ -42,11 +43,11 @@ use crate::reactor::{DelayedCall, Reactor, later};
 /// .unwrap();
 /// assert!((1..=5).contains(&ticks.get())); // 5, unless the machine was very busy
 /// ```
-pub struct LoopingCall<E: Fault = Failure> {
+pub struct LoopingCall<E: DeferredError = Failure> {
     looping: Rc<Looping<E>>,
 }
 
-struct Looping<E: Fault> {
+struct Looping<E: DeferredError> {
     reactor: Reactor,
     call: Call<E>,
     counted: bool,
@@ -80,7 +81,7 @@ struct Run {
     grid: Grid,
     /// When the function was called last. None if it is called for the first time, at once.
     last: Option<Instant>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
 /// What is to happen after the call that runs.
@@ -156,7 +157,7 @@ impl LoopingCall {
     }
 }
 
-impl<E: Fault> LoopingCall<E> {
+impl<E: DeferredError> LoopingCall<E> {
     /// [`new`](LoopingCall::new) for an error type of your own.
     #[track_caller]
     pub fn typed<R: IntoDeferred<E>>(reactor: &Reactor, mut f: impl FnMut() -> R + 'static) -> LoopingCall<E> {
@@ -176,7 +177,7 @@ impl<E: Fault> LoopingCall<E> {
         reactor: &Reactor,
         mut f: impl FnMut(u64) -> R + 'static,
         counted: bool,
-        at: &'static Location<'static>,
+        at: CallSite,
     ) -> LoopingCall<E> {
         let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
         let state = RefCell::new(State::Idle);
@@ -282,7 +283,7 @@ impl<E: Fault> LoopingCall<E> {
     }
 
     /// What a start begins with. On a closed reactor the Deferred fires, and nothing runs.
-    fn run(&self, interval: Duration, at: &'static Location<'static>) -> (Deferred<LoopingCall<E>, E>, Option<Run>) {
+    fn run(&self, interval: Duration, at: CallSite) -> (Deferred<LoopingCall<E>, E>, Option<Run>) {
         let looping = &self.looping;
         let idle = match &*looping.state.borrow() {
             State::Idle => true,
@@ -311,7 +312,7 @@ impl<E: Fault> LoopingCall<E> {
     }
 }
 
-impl<E: Fault> Looping<E> {
+impl<E: DeferredError> Looping<E> {
     /// No further call. Gives what has ended, if that is now and not only after the call that runs.
     fn end(&self, how: End) -> Option<Run> {
         let mut state = self.state.borrow_mut();
@@ -412,26 +413,26 @@ impl<E: Fault> Looping<E> {
 }
 
 /// Fires the Deferred of a start; dropped by a reactor that closes, with the LoopingCall, which has stopped.
-struct Done<E: Fault> {
+struct Done<E: DeferredError> {
     looping: LoopingCall<E>,
     resolver: Option<Resolver<LoopingCall<E>, E>>,
 }
 
-impl<E: Fault> Drop for Done<E> {
+impl<E: DeferredError> Drop for Done<E> {
     fn drop(&mut self) {
         if let Some(resolver) = self.resolver.take() {
-            run_soon(resolver.source.firing(Ok(self.looping.clone())));
+            run_soon(resolver.source.set_result(Ok(self.looping.clone())));
         }
     }
 }
 
-impl<E: Fault> Clone for LoopingCall<E> {
+impl<E: DeferredError> Clone for LoopingCall<E> {
     fn clone(&self) -> Self {
         LoopingCall { looping: self.looping.clone() }
     }
 }
 
-impl<E: Fault> fmt::Debug for LoopingCall<E> {
+impl<E: DeferredError> fmt::Debug for LoopingCall<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoopingCall").field("is_running", &self.is_running()).finish_non_exhaustive()
     }

@@ -2,8 +2,8 @@
 
 mod clock;
 mod cooperator;
+mod defer_later;
 mod histogram;
-mod later;
 mod looping;
 mod retry;
 mod timeout;

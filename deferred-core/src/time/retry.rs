@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, repeat_until};
-use crate::engine::Left;
-use crate::error::{Failure, Fault, Interrupt};
+use crate::engine::StageOutput;
+use crate::error::{BuiltinError, DeferredError, Failure};
 use crate::reactor::Reactor;
 
 /// How long to wait between attempts, and how many there are: for [`Reactor::retry`].
@@ -24,7 +24,7 @@ use crate::reactor::Reactor;
 /// use std::time::Duration;
 /// use deferred_core::Backoff;
 ///
-/// let backoff = Backoff::new(Duration::from_millis(100)).at_most(Duration::from_secs(10)).attempts(5);
+/// let backoff = Backoff::new(Duration::from_millis(100)).max_delay(Duration::from_secs(10)).attempts(5);
 /// # let _ = backoff;
 /// ```
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Backoff {
     }
 
     /// No wait is longer than this.
-    pub fn at_most(self, most: Duration) -> Backoff {
+    pub fn max_delay(self, most: Duration) -> Backoff {
         Backoff { most, ..self }
     }
 
@@ -159,17 +159,17 @@ impl Reactor {
             let attempt = maybe_deferred_at(at, || f(made));
             made += 1;
             let (reactor, again, wait) = (reactor.clone(), again.clone(), backoff.wait(made));
-            attempt.then_at(at, move |result| match (result, wait) {
-                (Ok(value), _) => Left::Result(Ok(ControlFlow::Break(value))),
+            attempt.add_stage_at(at, move |result| match (result, wait) {
+                (Ok(value), _) => StageOutput::Ready(Ok(ControlFlow::Break(value))),
                 (Err(failure), Some(wait)) if !is_cancelled(&failure) && (again.borrow_mut())(&failure) => {
-                    reactor.sleep(wait).map(ControlFlow::Continue).into_left()
+                    reactor.sleep(wait).map(ControlFlow::Continue).into_output()
                 }
-                (Err(failure), _) => Left::Result(Err(failure)),
+                (Err(failure), _) => StageOutput::Ready(Err(failure)),
             })
         })
     }
 }
 
 fn is_cancelled(failure: &Failure) -> bool {
-    matches!(failure.interrupt(), Some(Interrupt::Cancelled(_)))
+    matches!(failure.builtin(), Some(BuiltinError::Cancelled(_)))
 }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::deferred::Deferred;
-use crate::engine::Left;
-use crate::error::{Cancelled, Fault, Interrupt, TimedOut};
+use crate::engine::StageOutput;
+use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, TimedOut};
 use crate::reactor::{Reactor, later};
 
-impl<T: 'static, E: Fault> Deferred<T, E> {
+impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Cancels it if it has no result once `timeout` has passed, in a turn of `reactor`. The
     /// [`Cancelled`](crate::Cancelled) that comes of it becomes [`TimedOut`]; any other outcome stays as it is.
     ///
@@ -39,8 +39,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[must_use = "what it becomes is in the Deferred that it returns"]
     pub fn add_timeout(self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
         self.add_timeout_at(timeout, reactor, Location::caller(), move |result| {
-            result.map_err(|error| match error.interrupt() {
-                Some(Interrupt::Cancelled(_)) => Interrupt::from(TimedOut::after(timeout)).into(),
+            result.map_err(|error| match error.builtin() {
+                Some(BuiltinError::Cancelled(_)) => BuiltinError::from(TimedOut::after(timeout)).into(),
                 _ => error,
             })
         })
@@ -79,7 +79,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         mut self,
         timeout: Duration,
         reactor: &Reactor,
-        at: &'static Location<'static>,
+        at: CallSite,
         on_timeout: impl FnOnce(Result<T, E>) -> Result<T, E> + 'static,
     ) -> Deferred<T, E> {
         if self.is_ready() {
@@ -93,9 +93,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             handle.cancel_with(&Cancelled::because(TimedOut::after(timeout)));
         };
         let timer = reactor.call_at(due, give_up, at);
-        self.then_at(at, move |result| {
+        self.add_stage_at(at, move |result| {
             let _ = timer.cancel(); // unless it has run
-            Left::Result(if timed_out.get() { on_timeout(result) } else { result })
+            StageOutput::Ready(if timed_out.get() { on_timeout(result) } else { result })
         })
     }
 }

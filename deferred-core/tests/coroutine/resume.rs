@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use deferred_core::{Deferred, Failure, Interrupt, NoReactor, Reactor, inline_callbacks};
+use deferred_core::{BuiltinError, Deferred, Failure, NoReactor, Reactor, inline_callbacks};
 
 use crate::support::{App, Bomb, Log, quietly, seen, shelf, taken, told, unhandled_into};
 
@@ -225,10 +225,10 @@ fn coroutines_may_wait_for_coroutines_and_errors_pass_with_the_question_mark() {
 
 #[test]
 fn an_error_type_of_ones_own() {
-    let (awaited, resolver) = Deferred::<u32, Interrupt>::typed();
+    let (awaited, resolver) = Deferred::<u32, BuiltinError>::typed();
     let deferred = Deferred::from_coroutine(async move { awaited.await });
     drop(resolver);
-    assert!(matches!(deferred.try_take(), Ok(Err(Interrupt::Abandoned(_)))));
+    assert!(matches!(deferred.try_take(), Ok(Err(BuiltinError::Abandoned(_)))));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use deferred_core::{
-    Cancelled, Deferred, DeferredLock, DeferredSemaphore, Interrupt, NotHeld, Permit, inline_callbacks,
+    BuiltinError, Cancelled, Deferred, DeferredLock, DeferredSemaphore, NotHeld, Permit, inline_callbacks,
 };
 
 use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
@@ -237,13 +237,13 @@ fn permits_in_a_coroutine_are_given_back_at_the_end_of_the_block() {
 
 #[test]
 fn an_error_type_of_ones_own() {
-    let lock = DeferredLock::<Interrupt>::typed();
+    let lock = DeferredLock::<BuiltinError>::typed();
     let held = lock.try_acquire().unwrap();
     let waits = lock.acquire();
     waits.cancel_with(&Cancelled::because("closing"));
-    assert!(matches!(waits.try_take(), Ok(Err(Interrupt::Cancelled(_)))));
+    assert!(matches!(waits.try_take(), Ok(Err(BuiltinError::Cancelled(_)))));
     drop(held);
-    assert_eq!(DeferredSemaphore::<Interrupt>::typed(2).available(), 2);
+    assert_eq!(DeferredSemaphore::<BuiltinError>::typed(2).available(), 2);
 }
 
 #[test]

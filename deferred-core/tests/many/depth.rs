@@ -1,8 +1,8 @@
 //! A million at once, and many inside each other.
 
 use deferred_core::{
-    Cancelled, Deferred, Failure, FailureGroup, Fault as _, Interrupt, at_most, deferred_list, gather, on_unhandled,
-    race,
+    BuiltinError, Cancelled, Deferred, DeferredError as _, Failure, FailureGroup, concurrent, deferred_list, gather,
+    on_unhandled, race,
 };
 
 use crate::support::{Log, MANY, on_a_small_stack, taken};
@@ -84,8 +84,8 @@ const WRAPS: [(&str, Wraps); 10] = [
     ("race of two", |deferred| {
         race([deferred, Deferred::fail(Cancelled::new())]).map(|(_, value)| value).map_err(Failure::from)
     }),
-    ("at_most", |deferred| {
-        at_most(1).map([deferred], |deferred| deferred).map(|values| values[0]).map_err(Failure::from)
+    ("concurrent", |deferred| {
+        concurrent(1).map([deferred], |deferred| deferred).map(|values| values[0]).map_err(Failure::from)
     }),
     ("a reason", |deferred| deferred.map_err(|failure| Cancelled::because(failure).into())),
     ("a shared one", |deferred| deferred.share().observe()),
@@ -104,7 +104,7 @@ fn a_million_errors_inside_each_other_are_looked_at_told_and_dropped() {
             let log = Log::new();
             let lines = log.clone();
             let _hook = on_unhandled(move |unhandled| {
-                lines.add(format!("{:.20} {:?}", unhandled.to_string(), unhandled.interrupt().is_some()));
+                lines.add(format!("{:.20} {:?}", unhandled.to_string(), unhandled.builtin().is_some()));
                 assert!(!format!("{:?}", unhandled.error()).is_empty());
             });
             for looks in [false, true] {
@@ -114,7 +114,7 @@ fn a_million_errors_inside_each_other_are_looked_at_told_and_dropped() {
                 }
                 if looks {
                     let failure = deferred.try_take().unwrap().unwrap_err();
-                    assert_eq!(failure.interrupt().is_some(), name != "an error of the user", "{name}");
+                    assert_eq!(failure.builtin().is_some(), name != "an error of the user", "{name}");
                     assert!(failure.to_string().len() < 10_000, "{name}: {} bytes", failure.to_string().len());
                     assert!(format!("{failure:#}").len() < 10_000, "{name}");
                     assert!(format!("{failure:?}").len() < 10_000, "{name}");
@@ -138,7 +138,7 @@ fn an_error_of_many_members_inside_each_other_is_told_in_a_bounded_text() {
     }
     assert!(failure.to_string().starts_with("all 3 failed: all 3 failed: "), "{failure}");
     assert!(failure.to_string().len() < 1000, "{failure}");
-    assert!(failure.interrupt().is_some());
+    assert!(failure.builtin().is_some());
 }
 
 #[test]
@@ -150,6 +150,6 @@ fn an_error_that_stands_in_a_group_twice_is_looked_at_once() {
         let twice = [shared.observe(), shared.observe()].map(|one| one.try_take().unwrap().unwrap_err());
         error = FailureGroup::new(twice.into()).into();
     }
-    assert!(matches!(error.interrupt(), Some(Interrupt::Cancelled(_))));
+    assert!(matches!(error.builtin(), Some(BuiltinError::Cancelled(_))));
     assert!(format!("{error}").len() < 10_000 && format!("{error:?}").len() < 10_000);
 }

@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use deferred_core::{
-    Cancelled, Deferred, Failure, FailureGroup, Fault, FirstError, Interrupt, Trail, gather, on_unhandled, race,
+    BuiltinError, Cancelled, Deferred, DeferredError, Failure, FailureGroup, FirstError, Trail, gather, on_unhandled,
+    race,
 };
 
 use crate::support::{App, Log, told_failure};
@@ -16,12 +17,12 @@ fn first_error() -> FirstError {
 fn a_first_error_says_which_and_what() {
     let first = first_error();
     assert_eq!(first.to_string(), "number 1 failed: application error 1");
-    assert_eq!(FirstError::<Failure>::from(Interrupt::from(Cancelled::new())).to_string(), "cancelled");
+    assert_eq!(FirstError::<Failure>::from(BuiltinError::from(Cancelled::new())).to_string(), "cancelled");
 }
 
 #[test]
 fn what_many_fail_with_keeps_the_trail_of_the_first_or_one_of_its_own() {
-    fn total(error: &impl Fault) -> Option<usize> {
+    fn total(error: &impl DeferredError) -> Option<usize> {
         error.trail().map(Trail::total)
     }
     let gathered = gather([Deferred::<u32>::fail(App(1))]).add_both(|result| result);
@@ -64,9 +65,9 @@ fn a_failure_of_a_first_error_keeps_it_and_can_be_trapped() {
 
 #[test]
 fn the_error_of_the_whole_becomes_that_failure() {
-    let whole = FirstError::<Failure>::from(Interrupt::from(Cancelled::new()));
+    let whole = FirstError::<Failure>::from(BuiltinError::from(Cancelled::new()));
     assert!(Failure::from(whole).check::<Cancelled>());
-    let whole = FailureGroup::<Failure>::from(Interrupt::from(Cancelled::new()));
+    let whole = FailureGroup::<Failure>::from(BuiltinError::from(Cancelled::new()));
     assert!(Failure::from(whole).check::<Cancelled>());
 }
 
@@ -74,22 +75,22 @@ fn the_error_of_the_whole_becomes_that_failure() {
 fn a_failure_looks_through_for_the_interrupt() {
     let cancelled = || Deferred::<u32>::fail(Cancelled::new());
     let first = Failure::from(gather([cancelled()]).try_take().unwrap().unwrap_err());
-    assert!(matches!(first.interrupt(), Some(Interrupt::Cancelled(_))));
+    assert!(matches!(first.builtin(), Some(BuiltinError::Cancelled(_))));
     assert!(!first.check::<Cancelled>(), "it is a FirstError");
     let group = Failure::from(race([cancelled(), cancelled()]).try_take().unwrap().unwrap_err());
-    assert!(matches!(group.interrupt(), Some(Interrupt::Cancelled(_))));
+    assert!(matches!(group.builtin(), Some(BuiltinError::Cancelled(_))));
     let mixed = Failure::from(race([cancelled(), Deferred::fail(App(1))]).try_take().unwrap().unwrap_err());
-    assert!(mixed.interrupt().is_none());
+    assert!(mixed.builtin().is_none());
     assert_eq!(mixed.to_string(), "all 2 failed: cancelled; application error 1");
 }
 
 #[test]
 fn errors_of_an_own_type_nest() {
-    let first: FirstError<Interrupt> =
-        gather([Deferred::<u32, Interrupt>::from(Err(Cancelled::new().into()))]).try_take().unwrap().unwrap_err();
+    let first: FirstError<BuiltinError> =
+        gather([Deferred::<u32, BuiltinError>::from(Err(Cancelled::new().into()))]).try_take().unwrap().unwrap_err();
     assert_eq!(first.to_string(), "number 0 failed: Cancelled");
     let failure = Failure::from(first);
-    assert!(failure.check::<FirstError<Interrupt>>());
+    assert!(failure.check::<FirstError<BuiltinError>>());
 }
 
 #[test]

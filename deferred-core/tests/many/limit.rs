@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, at_most};
+use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, concurrent};
 use futures::StreamExt;
 
 use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
@@ -43,7 +43,7 @@ fn so_many_run_at_a_time_and_items_are_taken_when_they_can_begin() {
     let (calls, taken) = (Calls::default(), Rc::new(Cell::new(0)));
     let (inner, count) = (calls.clone(), taken.clone());
     let items = (0..5).inspect(move |_| count.set(count.get() + 1));
-    let all = at_most(2).map(items, move |_| inner.call());
+    let all = concurrent(2).map(items, move |_| inner.call());
     assert_eq!((calls.running(), taken.get()), (2, 2));
     calls.fire(1, 11);
     assert_eq!((calls.running(), taken.get()), (2, 3));
@@ -59,7 +59,7 @@ fn so_many_run_at_a_time_and_items_are_taken_when_they_can_begin() {
 fn unordered_gives_the_values_as_they_come() {
     let calls = Calls::default();
     let inner = calls.clone();
-    let all = at_most(3).unordered().map(0..3, move |_| inner.call());
+    let all = concurrent(3).unordered().map(0..3, move |_| inner.call());
     calls.fire(2, 2);
     calls.fire(0, 0);
     calls.fire(0, 1);
@@ -69,9 +69,9 @@ fn unordered_gives_the_values_as_they_come() {
 #[test]
 fn what_is_ready_at_once_needs_no_waiting_and_no_stack() {
     let many = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-    let all = at_most(1).map(0..many, Ok);
+    let all = concurrent(1).map(0..many, Ok);
     assert_eq!(values(all).len(), many as usize);
-    assert_eq!(values(at_most(3).map([], Ok)), [0; 0]);
+    assert_eq!(values(concurrent(3).map([], Ok)), [0; 0]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn the_first_error_begins_no_further_call_and_cancels_those_that_run_before_it_f
     let _hook = unhandled_into(&log);
     let (begun, fails) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
     let (count, slot, cancels) = (begun.clone(), fails.clone(), log.clone());
-    let all = at_most(3).map(0..9, move |n| {
+    let all = concurrent(3).map(0..9, move |n| {
         count.set(count.get() + 1);
         if n == 1 {
             let (deferred, resolver) = Deferred::<u32>::new();
@@ -108,10 +108,10 @@ fn the_first_error_begins_no_further_call_and_cancels_those_that_run_before_it_f
 
 #[test]
 fn a_panic_of_a_call_has_its_index_and_one_of_the_items_has_none() {
-    let first = error(at_most(2).map(0..3, |n| if n == 1 { panic!("in a call") } else { Ok(n) }));
+    let first = error(concurrent(2).map(0..3, |n| if n == 1 { panic!("in a call") } else { Ok(n) }));
     assert_eq!((first.index, first.error.check::<Panicked>()), (Some(1), true));
     let items = std::iter::from_fn(|| -> Option<u32> { panic!("in the iterator") });
-    let whole = error(at_most(2).map(items, Ok));
+    let whole = error(concurrent(2).map(items, Ok));
     assert_eq!((whole.index, whole.error.check::<Panicked>()), (None, true));
 }
 
@@ -120,7 +120,7 @@ fn a_cancel_reaches_all_that_run_in_order_and_what_they_bring_decides() {
     let log = Log::new();
     for answers in [false, true] {
         let cancels = log.clone();
-        let all = at_most(2).map(0..3, move |n| {
+        let all = concurrent(2).map(0..3, move |n| {
             let log = cancels.clone();
             let (deferred, resolver) = Deferred::with_canceller(move || {
                 log.add(format!("cancels {n}"));
@@ -146,7 +146,7 @@ fn a_cancel_reaches_all_that_run_in_order_and_what_they_bring_decides() {
 fn a_stream_is_asked_for_an_item_only_when_its_call_can_begin() {
     let (calls, queue) = (Calls::default(), DeferredQueue::<u32>::new());
     let inner = calls.clone();
-    let mut all = at_most(2).map_stream(queue.stream(), move |_| inner.call()).map_err(Failure::from);
+    let mut all = concurrent(2).map_stream(queue.stream(), move |_| inner.call()).map_err(Failure::from);
     for item in 0..3 {
         queue.put(item).unwrap();
     }
@@ -166,7 +166,7 @@ fn a_stream_is_asked_for_an_item_only_when_its_call_can_begin() {
 fn an_item_that_comes_while_a_call_runs_and_is_ready_at_once_cancels_nothing() {
     let (first, resolver) = Deferred::<u32>::new();
     let (first, queue) = (Cell::new(Some(first)), DeferredQueue::<u32>::new());
-    let all = at_most(3).map_stream(queue.stream(), move |n| first.take().unwrap_or_else(|| Deferred::succeed(n)));
+    let all = concurrent(3).map_stream(queue.stream(), move |n| first.take().unwrap_or_else(|| Deferred::succeed(n)));
     queue.put(0).unwrap();
     queue.put(1).unwrap();
     queue.put(2).unwrap();
@@ -181,7 +181,7 @@ fn a_cancel_while_it_only_waits_for_the_stream_drops_that() {
     let _quiet = quietly();
     let reactor = Reactor::new();
     let _entered = reactor.enter();
-    let all = at_most(2).map_stream(futures::stream::pending::<u32>(), Ok);
+    let all = concurrent(2).map_stream(futures::stream::pending::<u32>(), Ok);
     all.cancel();
     let whole = error(all);
     assert_eq!((whole.index, whole.error.check::<Cancelled>()), (None, true));
@@ -197,7 +197,7 @@ fn those_that_run_hear_why_they_are_cancelled() {
         // Behind those of the queue it waits for something foreign.
         let (_sender, foreign) = futures::channel::mpsc::unbounded();
         let items = queue.stream().chain(foreign);
-        let all = at_most(3).map_stream(items, move |n| {
+        let all = concurrent(3).map_stream(items, move |n| {
             if n == 1 {
                 return Deferred::fail(App(1));
             }
@@ -221,7 +221,7 @@ fn those_that_run_hear_why_they_are_cancelled() {
 #[test]
 #[should_panic(expected = "with a limit of 0 nothing would ever run")]
 fn a_limit_of_zero_is_refused() {
-    let _ = at_most(0);
+    let _ = concurrent(0);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn those_that_run_are_cancelled_when_the_items_panic_and_before_one_that_fails_a
     let starts: [(&str, Starts); 2] = [
         ("the items panic", |calls| {
             let items = (0..2).map(|n| if n == 1 { panic!("items") } else { n });
-            let all = at_most(3).map(items, move |_| {
+            let all = concurrent(3).map(items, move |_| {
                 let (deferred, resolver) = Deferred::<u32>::new();
                 calls.borrow_mut().push(resolver);
                 deferred
@@ -238,7 +238,7 @@ fn those_that_run_are_cancelled_when_the_items_panic_and_before_one_that_fails_a
             all.map_err(Failure::from).map(drop)
         }),
         ("a call fails", |calls| {
-            let all = at_most(2).map(0..2, move |n| {
+            let all = concurrent(2).map(0..2, move |n| {
                 if n == 1 {
                     return Deferred::fail(App(1));
                 }

@@ -1,6 +1,6 @@
 //! Work that does not outlive the call that began it.
 
-use deferred_core::{Cancelled, Deferred, Failure, Interrupt, Scope, inline_callbacks, scope, typed_scope};
+use deferred_core::{BuiltinError, Cancelled, Deferred, Failure, Scope, inline_callbacks, scope, typed_scope};
 
 use crate::support::{App, Log, cancellable, seen, taken, unhandled_into};
 
@@ -169,9 +169,9 @@ fn coroutines_as_children_clean_up_before_the_scope_is_done() {
 
 #[test]
 fn an_error_type_of_ones_own() {
-    let done = typed_scope(|scope: &Scope<Interrupt>| {
-        scope.add(Deferred::<u32, Interrupt>::succeed_typed());
-        Ok::<_, Interrupt>(1)
+    let done = typed_scope(|scope: &Scope<BuiltinError>| {
+        scope.add(Deferred::<u32, BuiltinError>::succeed_typed());
+        Ok::<_, BuiltinError>(1)
     });
     assert!(matches!(done.try_take(), Ok(Ok(1))));
 }
@@ -180,7 +180,7 @@ trait SucceedTyped {
     fn succeed_typed() -> Self;
 }
 
-impl SucceedTyped for Deferred<u32, Interrupt> {
+impl SucceedTyped for Deferred<u32, BuiltinError> {
     fn succeed_typed() -> Self {
         Deferred::from(Ok(1))
     }

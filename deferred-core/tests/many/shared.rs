@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::rc::Rc;
 
-use deferred_core::{Cancelled, Deferred, Failure, Interrupt};
+use deferred_core::{BuiltinError, Cancelled, Deferred, Failure};
 
 use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 
@@ -76,7 +76,7 @@ fn a_shared_interrupt_is_still_one() {
     let shared = Deferred::<u32>::fail(Cancelled::new()).share();
     let failure = shared.observe().try_take().unwrap().unwrap_err();
     assert!(failure.check::<Cancelled>());
-    assert!(matches!(deferred_core::Fault::interrupt(&failure), Some(Interrupt::Cancelled(_))));
+    assert!(matches!(deferred_core::DeferredError::builtin(&failure), Some(BuiltinError::Cancelled(_))));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A Remote without a reactor: what brings its result, and what becomes of it when one of the two goes.
+//! A RemoteFuture without a reactor: what brings its result, and what becomes of it when one of the two goes.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use deferred_core::{Abandoned, Completer, Failure, Remote, TimedOut, inline_callbacks, park};
+use deferred_core::{Abandoned, Failure, RemoteCompleter, RemoteFuture, TimedOut, inline_callbacks, park};
 
 #[test]
 fn a_value_is_brought_before_and_during_the_wait() {
-    let (remote, completer) = Remote::new();
+    let (remote, completer) = RemoteFuture::new();
     completer.callback(1);
     assert_eq!(remote.wait().unwrap(), 1);
 
-    let (remote, completer) = Remote::new();
+    let (remote, completer) = RemoteFuture::new();
     let waits = thread::spawn(|| remote.wait().unwrap());
     completer.callback(2);
     assert_eq!(waits.join().unwrap(), 2);
@@ -22,7 +22,7 @@ fn a_value_is_brought_before_and_during_the_wait() {
 
 #[test]
 fn an_error_is_brought_with_the_place_of_errback() {
-    let (remote, completer) = Remote::<()>::new();
+    let (remote, completer) = RemoteFuture::<()>::new();
     completer.errback(Failure::msg("no luck"));
     let failure = remote.wait().unwrap_err();
     assert_eq!(failure.to_string(), "no luck");
@@ -31,8 +31,8 @@ fn an_error_is_brought_with_the_place_of_errback() {
 
 #[test]
 fn a_completer_that_is_dropped_brings_abandoned() {
-    let (remote, completer) = Remote::<()>::new();
-    let (other, late) = Remote::<()>::new();
+    let (remote, completer) = RemoteFuture::<()>::new();
+    let (other, late) = RemoteFuture::<()>::new();
     drop(completer);
     let waits = thread::spawn(|| other.wait());
     drop(late);
@@ -44,7 +44,7 @@ fn a_completer_that_is_dropped_brings_abandoned() {
 fn one_that_is_dropped_calls_its_canceller_once_and_tells_the_producer() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counts = calls.clone();
-    let (remote, completer) = Remote::<Arc<()>>::with_canceller(move || {
+    let (remote, completer) = RemoteFuture::<Arc<()>>::with_canceller(move || {
         counts.fetch_add(1, Ordering::Relaxed);
     });
     assert!(!completer.is_cancelled());
@@ -61,7 +61,7 @@ fn one_that_is_dropped_calls_its_canceller_once_and_tells_the_producer() {
 fn one_that_is_done_never_calls_its_canceller_and_drops_it() {
     let held = Arc::new(());
     let holds = held.clone();
-    let (remote, completer) = Remote::with_canceller(move || panic!("{holds:?}"));
+    let (remote, completer) = RemoteFuture::with_canceller(move || panic!("{holds:?}"));
     completer.callback(());
     assert_eq!(Arc::strong_count(&held), 1);
     remote.wait().unwrap();
@@ -69,7 +69,7 @@ fn one_that_is_done_never_calls_its_canceller_and_drops_it() {
 
 #[test]
 fn a_wait_that_took_too_long_gives_it_back() {
-    let (remote, completer) = Remote::new();
+    let (remote, completer) = RemoteFuture::new();
     let remote = remote.wait_timeout(Duration::from_millis(1)).expect_err("nothing was brought");
     completer.callback(3);
     assert_eq!(remote.wait_timeout(Duration::from_secs(60)).unwrap().unwrap(), 3);
@@ -77,8 +77,8 @@ fn a_wait_that_took_too_long_gives_it_back() {
 
 #[test]
 fn a_coroutine_awaits_it_and_a_timeout_drops_it() {
-    let (remote, completer) = Remote::new();
-    let (never, never_fired) = Remote::<()>::new();
+    let (remote, completer) = RemoteFuture::new();
+    let (never, never_fired) = RemoteFuture::<()>::new();
     let result = park::run_until(|reactor| {
         thread::spawn(move || completer.callback(20));
         let times_out = reactor.ensure_deferred(never).add_timeout(Duration::from_millis(5), reactor);
@@ -94,7 +94,7 @@ fn a_coroutine_awaits_it_and_a_timeout_drops_it() {
 
 #[test]
 fn within_one_thread_it_holds_what_cannot_leave_it() {
-    let (remote, completer): (Remote<Rc<u8>>, Completer<Rc<u8>>) = Remote::new();
+    let (remote, completer): (RemoteFuture<Rc<u8>>, RemoteCompleter<Rc<u8>>) = RemoteFuture::new();
     completer.callback(Rc::new(7));
     assert_eq!(*remote.wait().unwrap(), 7);
 }
@@ -102,7 +102,7 @@ fn within_one_thread_it_holds_what_cannot_leave_it() {
 #[test]
 fn many_threads_meet() {
     for round in 0..500u32 {
-        let (remote, completer) = Remote::new();
+        let (remote, completer) = RemoteFuture::new();
         let brings = thread::spawn(move || if round % 3 == 0 { drop(completer) } else { completer.callback(round) });
         let gives_up = round % 5 == 0;
         if gives_up {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use deferred_core::{Abandoned, Deferred, Failure, OnTheLoop, Panicked, Reactor, Remote, TimedOut, park};
+use deferred_core::{Abandoned, Deferred, Failure, Panicked, Reactor, RemoteFuture, TimedOut, WouldDeadlock, park};
 
 use crate::{HOUR, Wakes, turn};
 
@@ -49,7 +49,7 @@ fn waiting_on_the_own_thread_for_what_is_not_there_is_refused() {
 
 #[test]
 fn any_executor_polls_it() {
-    let (to_thread, remotes) = mpsc::channel::<Remote<u32>>();
+    let (to_thread, remotes) = mpsc::channel::<RemoteFuture<u32>>();
     let waiting = thread::spawn(move || futures::executor::block_on(remotes.recv().unwrap()));
     park::run(|reactor| {
         let later = reactor.defer_later(Duration::from_millis(5), || Ok(7));
@@ -137,7 +137,7 @@ fn a_blocking_call_gets_what_the_call_returns() {
 fn a_blocking_call_on_the_own_thread_is_refused_and_not_made() {
     let reactor = Reactor::new();
     let refused = reactor.handle().blocking_call_from_thread(|| -> Result<(), Failure> { panic!("is made") });
-    assert!(refused.unwrap_err().check::<OnTheLoop>());
+    assert!(refused.unwrap_err().check::<WouldDeadlock>());
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn a_stop_before_the_loop_leaves_it_its_first_turn() {
 #[test]
 fn a_stop_from_a_thread_comes_after_what_was_posted_before() {
     let reactor = Reactor::new();
-    reactor.set_batch(1);
+    reactor.set_calls_per_turn(1);
     let count = Arc::new(AtomicUsize::new(0));
     for _ in 0..3 {
         let count = count.clone();

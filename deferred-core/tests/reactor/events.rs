@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{HOUR, Log, Wakes, turn};
 use deferred_core::{
-    Cancelled, Clock, Deferred, Failure, HookGuard, Inactive, Phase, Reactor, Resolver, ShutdownOverdue, SystemEvent,
+    Cancelled, Clock, Deferred, Failure, HookGuard, Inactive, Phase, Reactor, Resolver, ShutdownTimedOut, SystemEvent,
     Turn, on_unhandled, park,
 };
 
@@ -268,7 +268,7 @@ fn the_deadline_says_what_is_pending_cancels_it_and_goes_on() {
     let clock = Clock::new();
     let log = Log::default();
     let reports = log.clone();
-    let _hook = on_unhandled(move |unhandled| match unhandled.downcast_ref::<ShutdownOverdue>() {
+    let _hook = on_unhandled(move |unhandled| match unhandled.downcast_ref::<ShutdownTimedOut>() {
         Some(overdue) => {
             reports.add(format!("{:?}", overdue.pending().iter().map(|at| at.line()).collect::<Vec<_>>()));
             reports.add(overdue.to_string());

@@ -68,7 +68,7 @@ fn threads_that_post_against_a_stop_lose_no_call() {
         let ran = Arc::new(AtomicUsize::new(0));
         let dropped = Arc::new(());
         let posters: Result<Vec<thread::JoinHandle<usize>>, Infallible> = park::run(|reactor| {
-            reactor.set_batch(1 + round % 5);
+            reactor.set_calls_per_turn(1 + round % 5);
             let posters = (0..3)
                 .map(|poster| {
                     let (handle, ran, held) = (reactor.handle(), ran.clone(), dropped.clone());

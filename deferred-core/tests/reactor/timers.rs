@@ -36,7 +36,7 @@ fn timers_run_by_due_time_and_then_in_the_order_they_were_made() {
 #[test]
 fn a_turn_runs_a_batch_of_timers_at_most() {
     let reactor = Reactor::new();
-    reactor.set_batch(2);
+    reactor.set_calls_per_turn(2);
     let log = Log::default();
     for number in 0..5 {
         reactor.call_later(Duration::ZERO, log.adds(format!("{number}")));

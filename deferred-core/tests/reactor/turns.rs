@@ -40,7 +40,7 @@ fn a_turn_runs_the_start_then_posts_then_timers() {
 #[test]
 fn posts_run_in_order_up_to_a_batch_a_turn() {
     let reactor = Reactor::new();
-    reactor.set_batch(3);
+    reactor.set_calls_per_turn(3);
     let handle = reactor.handle();
     let received = on_another_thread(move || {
         let (sender, receiver) = mpsc::channel();
@@ -71,11 +71,11 @@ fn a_batch_is_256_unless_set() {
     assert_eq!(count.load(Ordering::SeqCst), 256);
     assert_eq!(turn(&reactor), Turn::Sleep(None));
     assert_eq!(count.load(Ordering::SeqCst), 257);
-    assert_eq!(reactor.batch(), 256);
-    reactor.set_batch(7);
-    assert_eq!(reactor.batch(), 7);
-    reactor.set_batch(0);
-    assert_eq!(reactor.batch(), 1);
+    assert_eq!(reactor.calls_per_turn(), 256);
+    reactor.set_calls_per_turn(7);
+    assert_eq!(reactor.calls_per_turn(), 7);
+    reactor.set_calls_per_turn(0);
+    assert_eq!(reactor.calls_per_turn(), 1);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_nested_turn_goes_on_where_the_outer_one_stands() {
 #[test]
 fn a_nested_turn_takes_its_posts_from_the_batch_of_the_outer_one() {
     let reactor = Reactor::new();
-    reactor.set_batch(2);
+    reactor.set_calls_per_turn(2);
     let handle = reactor.handle();
     let (sender, received) = mpsc::channel();
     for number in 0..5 {
@@ -173,9 +173,9 @@ fn what_a_nested_turn_leaves_over_is_not_run_by_the_outer_one() {
         let _ = turn(&reactor); // the rest of the outer turn's batch
         poster.call_from_thread(sends("new")).unwrap();
         poster.call_from_thread(sends("left over")).unwrap();
-        reactor.set_batch(1);
+        reactor.set_calls_per_turn(1);
         let _ = turn(&reactor);
-        reactor.set_batch(256);
+        reactor.set_calls_per_turn(256);
     };
     handle.call_from_thread(nesting).unwrap();
     handle.call_from_thread(send("second")).unwrap();
@@ -255,7 +255,7 @@ async fn wakes_itself(polls: Rc<Cell<u32>>, ends: Rc<Cell<bool>>) -> Result<(), 
 fn coroutines_that_wake_themselves_take_a_batch_a_turn_whatever_else_runs() {
     for batch in [256, 1000] {
         let reactor = Reactor::new();
-        reactor.set_batch(batch);
+        reactor.set_calls_per_turn(batch);
         let (polls, ends) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
         let entered = reactor.enter();
         let pending: Vec<_> = (0..1000)

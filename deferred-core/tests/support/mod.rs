@@ -163,9 +163,9 @@ pub(crate) fn quietly() -> HookGuard {
 pub(crate) fn unhandled_into(log: &Log) -> HookGuard {
     let log = log.clone();
     on_unhandled(move |unhandled| {
-        let line = match (unhandled.downcast_ref::<App>(), unhandled.interrupt()) {
+        let line = match (unhandled.downcast_ref::<App>(), unhandled.builtin()) {
             (Some(app), _) => format!("unhandled {app:?}"),
-            (None, Some(interrupt)) => format!("unhandled {interrupt:?}"),
+            (None, Some(builtin)) => format!("unhandled {builtin:?}"),
             (None, None) => "unhandled, unknown".into(),
         };
         log.add(line.split(' ').take(2).collect::<Vec<_>>().join(" "));

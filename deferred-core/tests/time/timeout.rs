@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deferred_core::{Cancelled, Clock, Deferred, Failure, Fault, Interrupt, TimedOut};
+use deferred_core::{BuiltinError, Cancelled, Clock, Deferred, DeferredError, Failure, TimedOut};
 
 use crate::secs;
 use crate::support::{App, Log, quietly, taken};
@@ -89,14 +89,14 @@ fn the_shorter_of_two_wins() {
 #[test]
 fn an_error_type_of_the_users_own_tells_its_interrupt() {
     #[derive(Debug)]
-    struct Own(Interrupt);
-    impl From<Interrupt> for Own {
-        fn from(interrupt: Interrupt) -> Self {
-            Own(interrupt)
+    struct Own(BuiltinError);
+    impl From<BuiltinError> for Own {
+        fn from(builtin: BuiltinError) -> Self {
+            Own(builtin)
         }
     }
-    impl Fault for Own {
-        fn interrupt(&self) -> Option<&Interrupt> {
+    impl DeferredError for Own {
+        fn builtin(&self) -> Option<&BuiltinError> {
             Some(&self.0)
         }
     }
@@ -104,7 +104,7 @@ fn an_error_type_of_the_users_own_tells_its_interrupt() {
     let (deferred, _resolver) = Deferred::<u32, Own>::typed();
     let deferred = deferred.add_timeout(secs(1), &clock);
     clock.advance(secs(1));
-    assert!(matches!(deferred.try_take().unwrap(), Err(Own(Interrupt::TimedOut(_)))));
+    assert!(matches!(deferred.try_take().unwrap(), Err(Own(BuiltinError::TimedOut(_)))));
 }
 
 #[test]

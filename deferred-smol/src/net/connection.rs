@@ -54,7 +54,7 @@ pub(super) fn start<P: Protocol>(
     guest: impl FnOnce(&Transport) -> Option<Guest>,
 ) -> Transport {
     // Where that is not to be had, small messages are slower and nothing is wrong.
-    let _ = socket.set_no_delay(true);
+    let _ = socket.set_nodelay(true);
     let transport = Transport::new(reactor, socket);
     let connection = Connection {
         protocol,

@@ -56,7 +56,7 @@ const BREATH: Duration = Duration::from_millis(100);
 ///
 /// run(|reactor| {
 ///     let port = listen_tcp(reactor, "127.0.0.1:0", |_| Echo).unwrap();
-///     println!("listening on {}", port.local_address().unwrap());
+///     println!("listening on {}", port.local_addr().unwrap());
 ///     # reactor.stop();
 /// });
 /// ```
@@ -178,7 +178,7 @@ impl Port {
 
     /// Where it listens; none for a Unix socket.
     #[must_use]
-    pub fn local_address(&self) -> Option<SocketAddr> {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         self.state.address
     }
 
@@ -314,7 +314,7 @@ impl Drop for Guest {
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Port")
-            .field("local_address", &self.state.address)
+            .field("local_addr", &self.state.address)
             .field("connections", &self.len())
             .finish_non_exhaustive()
     }

@@ -50,7 +50,7 @@
 //! let answer = run_until(|reactor| {
 //!     let port = listen_tcp(reactor, "127.0.0.1:0", |_| Shout).unwrap();
 //!     let (answer, resolver) = Deferred::new();
-//!     connect_tcp(reactor, port.local_address().unwrap(), Duration::from_secs(5), Ask(Some(resolver)))
+//!     connect_tcp(reactor, port.local_addr().unwrap(), Duration::from_secs(5), Ask(Some(resolver)))
 //!         .add_callback(move |_| answer)
 //! });
 //! assert_eq!(answer.unwrap(), "HELLO");
@@ -86,7 +86,7 @@ pub use transport::{NotConnected, Transport};
 use std::fmt;
 use std::io;
 
-use deferred_core::{Failure, Fault, Interrupt};
+use deferred_core::{BuiltinError, DeferredError, Failure};
 
 /// Does something with an address or a path, whose error names that.
 fn named<T>(what: &str, place: &impl fmt::Debug, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
@@ -100,8 +100,8 @@ fn naming(what: &str, place: &str, error: io::Error) -> io::Error {
 
 /// Lets an error go on to be told, unless it is that of a coroutine of ours that was cancelled or whose loop has ended.
 fn tell_unless_ended(failure: Failure) -> Result<(), Failure> {
-    match failure.interrupt() {
-        Some(Interrupt::Cancelled(_) | Interrupt::Abandoned(_)) => Ok(()),
+    match failure.builtin() {
+        Some(BuiltinError::Cancelled(_) | BuiltinError::Abandoned(_)) => Ok(()),
         _ => Err(failure),
     }
 }

@@ -61,15 +61,15 @@ impl Socket {
         kept.ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
-    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.tcp()?.peer_addr()
     }
 
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp()?.local_addr()
     }
 
-    pub(super) fn set_no_delay(&self, no_delay: bool) -> io::Result<()> {
+    pub(super) fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
         self.tcp()?.set_nodelay(no_delay)
     }
 

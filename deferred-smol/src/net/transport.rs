@@ -356,26 +356,26 @@ impl Transport {
     /// # Errors
     ///
     /// The system's; [`NotConnected`](io::ErrorKind::NotConnected) if the connection is over.
-    pub fn set_no_delay(&self, no_delay: bool) -> io::Result<()> {
-        self.inner.with_socket(|socket| socket.set_no_delay(no_delay))
+    pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
+        self.inner.with_socket(|socket| socket.set_nodelay(no_delay))
     }
 
     /// Who is at the other end.
     ///
     /// # Errors
     ///
-    /// As [`set_no_delay`](Self::set_no_delay). A Unix socket has no such address.
-    pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.inner.with_socket(Socket::peer_address)
+    /// As [`set_nodelay`](Self::set_nodelay). A Unix socket has no such address.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.with_socket(Socket::peer_addr)
     }
 
     /// The address of this end.
     ///
     /// # Errors
     ///
-    /// As [`peer_address`](Self::peer_address).
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.inner.with_socket(Socket::local_address)
+    /// As [`peer_addr`](Self::peer_addr).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.with_socket(Socket::local_addr)
     }
 
     /// The reactor on which its callbacks run.

@@ -66,7 +66,7 @@ fn by_name_and_through_several_addresses() {
         let several = connect_tcp(reactor, vec![nobody(), address].leak() as &'static [SocketAddr], LONG, Echo);
         deferred_smol::gather_tuple((by_name, several)).map_err(deferred_smol::Failure::from).add_callback(
             move |(first, second)| {
-                assert_eq!(second.peer_address().unwrap(), address);
+                assert_eq!(second.peer_addr().unwrap(), address);
                 first.abort();
                 second.abort();
                 port.closed()
@@ -90,6 +90,6 @@ fn small_writes_are_sent_at_once_unless_told_otherwise() {
     let same = socket.try_clone().unwrap();
     let transport = Transport::over_tcp(&reactor, smol::Async::new(socket).unwrap(), Echo);
     assert!(same.nodelay().unwrap());
-    transport.set_no_delay(false).unwrap();
+    transport.set_nodelay(false).unwrap();
     assert!(!same.nodelay().unwrap());
 }

@@ -502,7 +502,7 @@ fn over_unix_sockets_too() {
         });
         connect_unix(reactor, at, LONG, protocol)
             .add_callback(move |transport| {
-                assert!(transport.peer_address().is_err());
+                assert!(transport.peer_addr().is_err());
                 transport.closed()
             })
             .map(move |()| port.stop_listening())
@@ -521,13 +521,13 @@ fn the_addresses_of_both_ends_are_known_until_it_is_over() {
     run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         connect_tcp(reactor, address, Duration::from_secs(5), Echo).add_callback(move |transport| {
-            assert_eq!(transport.peer_address().unwrap(), address);
-            assert_ne!(transport.local_address().unwrap(), address);
-            transport.set_no_delay(false).unwrap();
+            assert_eq!(transport.peer_addr().unwrap(), address);
+            assert_ne!(transport.local_addr().unwrap(), address);
+            transport.set_nodelay(false).unwrap();
             transport.abort();
             transport.closed().map(move |()| {
                 drop(port);
-                assert!(transport.peer_address().is_err());
+                assert!(transport.peer_addr().is_err());
                 assert!(transport.is_closing());
                 transport.write(b"into nothing");
                 assert_eq!(transport.unsent(), 0);

@@ -86,7 +86,7 @@ fn a_port_knows_its_connections() {
         let (again, loops) = (port.clone(), reactor.clone());
         has(&port, 3, reactor)
             .add_callback(move |()| {
-                let peers: Vec<_> = again.connections().iter().map(|one| one.peer_address().unwrap()).collect();
+                let peers: Vec<_> = again.connections().iter().map(|one| one.peer_addr().unwrap()).collect();
                 let locals: Vec<_> = streams.iter().map(|stream| stream.local_addr().unwrap()).collect();
                 assert_eq!(peers, locals);
                 assert!(!again.is_empty());
@@ -109,7 +109,7 @@ fn a_server_that_shuts_down_tells_everyone_and_aborts_who_does_not_read() {
         let local = never_reads.local_addr().unwrap();
         has(&port, 6, reactor).add_callback(move |()| {
             for connection in port.connections() {
-                if connection.peer_address().unwrap() == local {
+                if connection.peer_addr().unwrap() == local {
                     connection.write(&pattern(12_000_000));
                 }
                 connection.write(b"the server shuts down");

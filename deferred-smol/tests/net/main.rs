@@ -90,7 +90,7 @@ impl Protocol for Echo {
 
 fn listen<P: Protocol>(reactor: &Reactor, factory: impl FnMut(SocketAddr) -> P + 'static) -> (Port, SocketAddr) {
     let port = listen_tcp(reactor, "127.0.0.1:0", factory).unwrap();
-    let address = port.local_address().unwrap();
+    let address = port.local_addr().unwrap();
     (port, address)
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use deferred_smol::net::{ConnectionLost, Protocol, Transport, connect_tcp};
-use deferred_smol::{Deferred, Failure, at_most, gather, run_until};
+use deferred_smol::{Deferred, Failure, concurrent, gather, run_until};
 
 use super::{Echo, LONG, listen};
 
@@ -59,7 +59,7 @@ fn five_hundred_talk_at_once() {
     let left = run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         let loops = reactor.clone();
-        let connects = at_most(50).map(0..CLIENTS, move |number| -> Deferred<Transport> {
+        let connects = concurrent(50).map(0..CLIENTS, move |number| -> Deferred<Transport> {
             let asks = Asks { number, left: 20 + number % 7, at: 0, done: count.clone() };
             connect_tcp(&loops, address, LONG, asks)
         });

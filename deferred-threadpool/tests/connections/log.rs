@@ -7,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use deferred_threadpool::{
-    Backlog, Cancelled, ConnectionPool, Failure, Manager, NoTransactions, Panicked, PoolStopped, ThreadPool, park,
+    Backlog, Cancelled, ConnectionPool, Failure, ManageConnection, NoTransactions, Panicked, PoolStopped, ThreadPool,
+    park,
 };
 use parking_lot::Mutex;
 
@@ -75,7 +76,7 @@ impl Logs {
     }
 }
 
-impl Manager for Logs {
+impl ManageConnection for Logs {
     type Connection = Logged;
 
     fn open(&self) -> Result<Logged, Failure> {
@@ -123,7 +124,8 @@ fn run<T: 'static>(f: impl FnOnce() -> deferred_threadpool::Deferred<T>) -> Resu
 fn a_connection_is_opened_where_it_is_used_and_checked_before_each_other_job() {
     let (pool, logs) = one();
     assert!(logs.take().is_empty());
-    let numbers: Vec<_> = (0..3).map(|_| run(|| pool.with(|connection| Ok(connection.number))).unwrap()).collect();
+    let numbers: Vec<_> =
+        (0..3).map(|_| run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap()).collect();
     assert_eq!(numbers, [1, 1, 1]);
     assert_eq!(logs.take(), ["open 1", "check 1", "check 1"]);
 }
@@ -131,9 +133,9 @@ fn a_connection_is_opened_where_it_is_used_and_checked_before_each_other_job() {
 #[test]
 fn a_broken_connection_is_closed_and_another_serves_the_job() {
     let (pool, logs) = one();
-    run(|| pool.with(|_| Ok(()))).unwrap();
+    run(|| pool.run_with_connection(|_| Ok(()))).unwrap();
     logs.fail(&["check"]);
-    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+    assert_eq!(run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap(), 2);
     assert_eq!(logs.take(), ["open 1", "check 1", "close 1", "open 2"]);
 }
 
@@ -141,57 +143,64 @@ fn a_broken_connection_is_closed_and_another_serves_the_job() {
 fn one_that_cannot_be_opened_fails_the_job_and_the_next_one_tries_again() {
     let (pool, logs) = one();
     logs.fail(&["open"]);
-    assert_eq!(run(|| pool.with(|_| Ok(()))).unwrap_err().to_string(), "no open");
+    assert_eq!(run(|| pool.run_with_connection(|_| Ok(()))).unwrap_err().to_string(), "no open");
     logs.fail(&[]);
-    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+    assert_eq!(run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap(), 2);
 }
 
 #[test]
 fn a_transaction_commits_a_value() {
     let (pool, logs) = one();
-    assert_eq!(run(|| pool.transaction(|_| Ok(5))).unwrap(), 5);
+    assert_eq!(run(|| pool.run_interaction(|_| Ok(5))).unwrap(), 5);
     assert_eq!(logs.take(), ["open 1", "begin 1", "commit 1"]);
 }
 
 #[test]
 fn a_transaction_rolls_an_error_back_and_a_panic() {
     let (pool, logs) = one();
-    let failed = run(|| pool.transaction(|_| Err::<(), _>(Failure::msg("mine"))));
+    let failed = run(|| pool.run_interaction(|_| Err::<(), _>(Failure::msg("mine"))));
     assert_eq!(failed.unwrap_err().to_string(), "mine");
-    let panicked = run(|| pool.transaction(|_| -> Result<(), _> { panic::resume_unwind(Box::new("mine too")) }));
+    let panicked = run(|| pool.run_interaction(|_| -> Result<(), _> { panic::resume_unwind(Box::new("mine too")) }));
     assert_eq!(panicked.unwrap_err().downcast_ref::<Panicked>().unwrap().message(), "mine too");
     assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "check 1", "begin 1", "rollback 1"]);
     assert_eq!((pool.threads().stats().failed, pool.threads().stats().panicked), (1, 1));
-    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 1, "it is as good as before");
+    assert_eq!(
+        run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap(),
+        1,
+        "it is as good as before"
+    );
 }
 
 #[test]
 fn a_panic_outside_of_a_transaction_closes_the_connection() {
     let (pool, logs) = one();
-    let panicked = run(|| pool.with(|_| -> Result<(), _> { panic::resume_unwind(Box::new("mine")) }));
+    let panicked = run(|| pool.run_with_connection(|_| -> Result<(), _> { panic::resume_unwind(Box::new("mine")) }));
     assert!(panicked.unwrap_err().check::<Panicked>());
     assert_eq!(logs.take(), ["open 1", "close 1"]);
-    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+    assert_eq!(run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap(), 2);
 }
 
 #[test]
 fn the_first_error_wins_and_that_of_the_rollback_is_told_apart() {
     let (pool, logs) = one();
     logs.fail(&["rollback"]);
-    let failed = run(|| pool.transaction(|_| Err::<(), _>(Failure::msg("mine"))));
+    let failed = run(|| pool.run_interaction(|_| Err::<(), _>(Failure::msg("mine"))));
     assert_eq!(failed.unwrap_err().to_string(), "mine");
     assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "told: no rollback", "close 1"]);
 
     logs.fail(&["commit", "rollback"]);
-    assert_eq!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
+    assert_eq!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
     assert_eq!(logs.take(), ["open 2", "begin 2", "commit 2", "rollback 2", "told: no rollback", "close 2"]);
 
     logs.fail(&["commit"]);
-    assert_eq!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
+    assert_eq!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
     assert_eq!(logs.take(), ["open 3", "begin 3", "commit 3", "rollback 3"]);
 
     logs.fail(&["begin"]);
-    assert_eq!(run(|| pool.transaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().to_string(), "no begin");
+    assert_eq!(
+        run(|| pool.run_interaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().to_string(),
+        "no begin"
+    );
     assert_eq!(logs.take(), ["check 3", "begin 3", "close 3"]);
 }
 
@@ -207,7 +216,7 @@ fn what_with_leaves_open_is_committed_or_rolled_back_as_far_as_that_is_known() {
     ] {
         let (pool, logs) = one();
         *logs.open.lock() = open;
-        let result = run(|| pool.with(move |_| if fails { Err(Failure::msg("mine")) } else { Ok(()) }));
+        let result = run(|| pool.run_with_connection(move |_| if fails { Err(Failure::msg("mine")) } else { Ok(()) }));
         assert_eq!(result.is_err(), fails);
         assert_eq!(logs.take(), expected, "{open:?}, {fails}");
     }
@@ -215,10 +224,13 @@ fn what_with_leaves_open_is_committed_or_rolled_back_as_far_as_that_is_known() {
     let (pool, logs) = one();
     *logs.open.lock() = Some(true);
     logs.fail(&["commit"]);
-    assert_eq!(run(|| pool.with(|_| Ok(()))).unwrap_err().to_string(), "no commit");
+    assert_eq!(run(|| pool.run_with_connection(|_| Ok(()))).unwrap_err().to_string(), "no commit");
     assert_eq!(logs.take(), ["open 1", "commit 1", "rollback 1"]);
     logs.fail(&["rollback"]);
-    assert_eq!(run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine")))).unwrap_err().to_string(), "mine");
+    assert_eq!(
+        run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine")))).unwrap_err().to_string(),
+        "mine"
+    );
     assert_eq!(logs.take(), ["check 1", "rollback 1", "told: no rollback", "close 1"]);
 }
 
@@ -234,7 +246,7 @@ fn a_manager_that_panics_takes_its_connection_with_it_and_nothing_else() {
             _ => "check panics",
         }]);
         let fails = what == "rollback";
-        let job = || pool.transaction(move |_| if fails { Err(Failure::msg("mine")) } else { Ok(()) });
+        let job = || pool.run_interaction(move |_| if fails { Err(Failure::msg("mine")) } else { Ok(()) });
         if what == "check" {
             logs.fail(&[]);
             run(job).unwrap();
@@ -242,7 +254,7 @@ fn a_manager_that_panics_takes_its_connection_with_it_and_nothing_else() {
         }
         assert!(run(job).unwrap_err().check::<Panicked>(), "{what}");
         logs.fail(&[]);
-        run(|| pool.with(|_| Ok(()))).unwrap();
+        run(|| pool.run_with_connection(|_| Ok(()))).unwrap();
     }
 }
 
@@ -252,7 +264,7 @@ fn a_transaction_that_nobody_waits_for_any_more_is_rolled_back() {
     let (begun, has_begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
     run(|| {
-        let transaction = pool.transaction(move |_| {
+        let transaction = pool.run_interaction(move |_| {
             begun.send(()).unwrap();
             Ok(released.recv_timeout(LIMIT)?)
         });
@@ -260,7 +272,7 @@ fn a_transaction_that_nobody_waits_for_any_more_is_rolled_back() {
         transaction.cancel();
         release.send(()).unwrap();
         assert!(transaction.try_take().unwrap().unwrap_err().check::<Cancelled>());
-        pool.with(|_| Ok(()))
+        pool.run_with_connection(|_| Ok(()))
     })
     .unwrap();
     assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "check 1"]);
@@ -274,7 +286,7 @@ fn each_thread_has_a_connection_of_its_own_and_closes_it_before_the_stop_is_told
     let numbers = run(|| {
         let jobs = (0..3).map(|_| {
             let barrier = barrier.clone();
-            pool.with(move |connection| {
+            pool.run_with_connection(move |connection| {
                 barrier.wait();
                 Ok(connection.number)
             })
@@ -284,46 +296,48 @@ fn each_thread_has_a_connection_of_its_own_and_closes_it_before_the_stop_is_told
     let mut numbers = numbers.unwrap();
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2, 3]);
-    run(|| pool.stop_by(Backlog::Run)).unwrap();
+    run(|| pool.stop_with(Backlog::Run)).unwrap();
     let closed = logs.take().into_iter().filter(|line| line.starts_with("close")).count();
     assert_eq!(closed, 3);
-    assert!(run(|| pool.with(|_| Ok(()))).unwrap_err().check::<PoolStopped>());
+    assert!(run(|| pool.run_with_connection(|_| Ok(()))).unwrap_err().check::<PoolStopped>());
 }
 
 #[test]
 fn without_transactions_that_is_said() {
     struct Plain;
-    impl Manager for Plain {
+    impl ManageConnection for Plain {
         type Connection = u8;
         fn open(&self) -> Result<u8, Failure> {
             Ok(7)
         }
     }
     let pool = ConnectionPool::new(Plain);
-    assert_eq!(run(|| pool.with(|seven| Ok(*seven))).unwrap(), 7);
-    assert!(run(|| pool.transaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().check::<NoTransactions>());
+    assert_eq!(run(|| pool.run_with_connection(|seven| Ok(*seven))).unwrap(), 7);
+    assert!(
+        run(|| pool.run_interaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().check::<NoTransactions>()
+    );
 }
 
 #[test]
 fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() {
     struct Opens(Arc<AtomicUsize>);
-    impl Manager for Opens {
+    impl ManageConnection for Opens {
         type Connection = usize;
         fn open(&self) -> Result<usize, Failure> {
             Ok(self.0.fetch_add(1, Ordering::SeqCst))
         }
     }
     let pool = ConnectionPool::with_threads(Opens(Arc::default()), ThreadPool::builder().max_threads(1));
-    let number = || run(|| pool.with(|number| Ok(*number))).unwrap();
+    let number = || run(|| pool.run_with_connection(|number| Ok(*number))).unwrap();
     assert_eq!((number(), number()), (0, 0));
-    assert!(run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine")))).is_err());
+    assert!(run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine")))).is_err());
     assert_eq!((number(), number()), (1, 1));
 }
 
 #[test]
 fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
     struct Begins(mpsc::Sender<bool>);
-    impl Manager for Begins {
+    impl ManageConnection for Begins {
         type Connection = u8;
         fn open(&self) -> Result<u8, Failure> {
             Ok(7)
@@ -337,7 +351,7 @@ fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
     }
     let (tells, told) = mpsc::channel();
     let pool = ConnectionPool::new(Begins(tells));
-    assert!(run(|| pool.transaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
+    assert!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
     assert!(told.try_recv().unwrap());
 }
 
@@ -358,14 +372,14 @@ fn a_transaction_that_is_cancelled_before_its_closure_begins_never_calls_it() {
         let counts = called.clone();
         run(|| {
             let panics = PanicsOnDrop;
-            let transaction = pool.transaction(move |_| {
+            let transaction = pool.run_interaction(move |_| {
                 let _panics = &panics;
                 Ok(counts.fetch_add(1, Ordering::SeqCst))
             });
             reached.recv_timeout(LIMIT).unwrap();
             transaction.cancel();
             goes_on.send(()).unwrap();
-            pool.with(|_| Ok(()))
+            pool.run_with_connection(|_| Ok(()))
         })
         .unwrap();
         assert_eq!(called.load(Ordering::SeqCst), 0, "{slow}");
@@ -380,13 +394,13 @@ fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_no_harm(
     for what in ["begin panics", "commit panics", "check panics"] {
         let (pool, logs) = one();
         if what == "check panics" {
-            run(|| pool.with(|_| Ok(()))).unwrap();
+            run(|| pool.run_with_connection(|_| Ok(()))).unwrap();
         }
         logs.fail(&[what, "close panics"]);
-        let failure = run(|| pool.transaction(|_| Ok(()))).unwrap_err();
+        let failure = run(|| pool.run_interaction(|_| Ok(()))).unwrap_err();
         assert_eq!(failure.downcast_ref::<Panicked>().unwrap().message(), what);
         logs.fail(&[]);
-        assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 2);
+        assert_eq!(run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap(), 2);
     }
 }
 
@@ -394,11 +408,11 @@ fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_no_harm(
 fn a_connection_whose_destructor_panics_is_no_error_of_its_job_and_holds_up_no_stop() {
     let (pool, logs) = one();
     logs.fail(&["close panics"]);
-    let failed = run(|| pool.with(|_| Err::<(), _>(Failure::msg("mine"))));
+    let failed = run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine"))));
     assert_eq!(failed.unwrap_err().to_string(), "mine");
-    run(|| pool.with(|_| Ok(()))).unwrap();
+    run(|| pool.run_with_connection(|_| Ok(()))).unwrap();
     logs.fail(&["check", "close panics"]);
-    assert_eq!(run(|| pool.with(|connection| Ok(connection.number))).unwrap(), 3);
-    run(|| pool.stop_by(Backlog::Run)).unwrap();
+    assert_eq!(run(|| pool.run_with_connection(|connection| Ok(connection.number))).unwrap(), 3);
+    run(|| pool.stop_with(Backlog::Run)).unwrap();
     assert_eq!(logs.take(), ["open 1", "close 1", "open 2", "check 2", "close 2", "open 3", "close 3"]);
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deferred_threadpool::{
-    Backlog, ConnectionPool, Deferred, Failure, Manager, Panicked, ThreadPool, deferred_list, gather, park,
+    Backlog, ConnectionPool, Deferred, Failure, ManageConnection, Panicked, ThreadPool, deferred_list, gather, park,
 };
 use rusqlite::Connection;
 
 /// A file, and whether it is known if a transaction is open.
 struct Sqlite(PathBuf, bool);
 
-impl Manager for Sqlite {
+impl ManageConnection for Sqlite {
     type Connection = Connection;
 
     fn open(&self) -> Result<Connection, Failure> {
@@ -83,7 +83,7 @@ const ACCOUNTS: i64 = 20;
 const EACH: i64 = 1000;
 
 fn open_accounts(pool: &ConnectionPool<Sqlite>) -> Deferred<()> {
-    pool.transaction(|connection| {
+    pool.run_interaction(|connection| {
         connection.execute_batch("CREATE TABLE accounts (id INTEGER PRIMARY KEY, money INTEGER CHECK (money >= 0))")?;
         for id in 0..ACCOUNTS {
             connection.execute("INSERT INTO accounts VALUES (?1, ?2)", (id, EACH))?;
@@ -93,7 +93,9 @@ fn open_accounts(pool: &ConnectionPool<Sqlite>) -> Deferred<()> {
 }
 
 fn total(pool: &ConnectionPool<Sqlite>) -> Deferred<i64> {
-    pool.with(|connection| Ok(connection.query_row("SELECT sum(money) FROM accounts", (), |row| row.get(0))?))
+    pool.run_with_connection(|connection| {
+        Ok(connection.query_row("SELECT sum(money) FROM accounts", (), |row| row.get(0))?)
+    })
 }
 
 fn pay(connection: &Connection, from: i64, to: i64, money: i64) -> Result<(), Failure> {
@@ -115,7 +117,7 @@ fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
                 0 => total(&jobs)
                     .add_callback(|sum| if sum == ACCOUNTS * EACH { Ok(()) } else { Err(Failure::msg("torn")) }),
                 // It fails or panics in the middle, when one side is paid and the other is not.
-                1 => jobs.transaction(move |connection| {
+                1 => jobs.run_interaction(move |connection| {
                     connection.execute("UPDATE accounts SET money = money + 5 WHERE id = ?1", (number % ACCOUNTS,))?;
                     if number % 20 == 1 {
                         Err(Failure::msg("in the middle"))
@@ -123,7 +125,7 @@ fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
                         std::panic::resume_unwind(Box::new("in the middle"))
                     }
                 }),
-                _ => jobs.transaction(move |connection| {
+                _ => jobs.run_interaction(move |connection| {
                     pay(connection, number % ACCOUNTS, number * 7 % ACCOUNTS, number % 13)
                 }),
             });
@@ -150,7 +152,7 @@ fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
     let stats = pool.threads().stats();
     assert_eq!(stats.panicked, panicked as u64);
     assert!(stats.threads <= 8);
-    park::run_until(|_| pool.stop_by(Backlog::Run)).unwrap();
+    park::run_until(|_| pool.stop_with(Backlog::Run)).unwrap();
 }
 
 /// Set for the process that dies in the middle of a transaction.
@@ -161,7 +163,7 @@ fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed(
     if let Some(path) = env::var_os(DIES) {
         let pool = ConnectionPool::new(Sqlite(path.into(), true));
         let _ = park::run_until(|_| {
-            pool.transaction(|connection| -> Result<(), _> {
+            pool.run_interaction(|connection| -> Result<(), _> {
                 connection.execute("UPDATE accounts SET money = money + 5", ())?;
                 process::abort()
             })
@@ -177,7 +179,7 @@ fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed(
             Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(DIES, &file.0).output().unwrap();
         assert!(!died.status.success() && died.status.code().is_none(), "{died:?}");
         let sums = park::run_until(|_| {
-            let paid = pool.transaction(|connection| pay(connection, 1, 2, 10));
+            let paid = pool.run_interaction(|connection| pay(connection, 1, 2, 10));
             let pool = pool.clone();
             paid.add_callback(move |()| gather([total(&pool), total(&pool)]).map_err(|first| first.error))
         });
@@ -192,7 +194,7 @@ fn a_statement_that_fails_between_begin_and_commit_leaves_the_next_job_a_clean_c
         let pool = file.pool_that(knows, 1);
         park::run_until(|_| open_accounts(&pool)).unwrap();
         let fails = park::run_until(|_| {
-            pool.with(|connection| {
+            pool.run_with_connection(|connection| {
                 connection.execute_batch("BEGIN")?;
                 connection.execute("UPDATE accounts SET money = money + 1", ())?;
                 connection.execute("INSERT INTO nowhere VALUES (1)", ())?;
@@ -200,13 +202,13 @@ fn a_statement_that_fails_between_begin_and_commit_leaves_the_next_job_a_clean_c
             })
         });
         assert!(fails.unwrap_err().to_string().contains("nowhere"));
-        let late = park::run_until(|_| pool.transaction(|connection| pay(connection, 1, 2, 10)));
+        let late = park::run_until(|_| pool.run_interaction(|connection| pay(connection, 1, 2, 10)));
         assert!(late.is_ok(), "{late:?}");
         park::run_until(|_| {
-            pool.with(|connection| Ok(connection.execute("INSERT INTO accounts VALUES (100, 7)", ())?))
+            pool.run_with_connection(|connection| Ok(connection.execute("INSERT INTO accounts VALUES (100, 7)", ())?))
         })
         .unwrap();
-        park::run_until(|_| pool.stop_by(Backlog::Run)).unwrap();
+        park::run_until(|_| pool.stop_with(Backlog::Run)).unwrap();
         // On disk, and nothing of the failed one.
         let others = file.pool(1);
         assert_eq!(park::run_until(|_| total(&others)).unwrap(), ACCOUNTS * EACH + 7);
@@ -219,7 +221,7 @@ fn a_transaction_that_with_leaves_open_is_committed() {
     let pool = file.pool(1);
     park::run_until(|_| open_accounts(&pool)).unwrap();
     park::run_until(|_| {
-        pool.with(|connection| {
+        pool.run_with_connection(|connection| {
             connection.execute_batch("BEGIN")?;
             Ok(connection.execute("INSERT INTO accounts VALUES (100, 7)", ())?)
         })

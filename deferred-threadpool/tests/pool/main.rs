@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{Deferred, Failure, Reactor, Stats, ThreadPool, park};
+use deferred_threadpool::{Deferred, Failure, PoolStats, Reactor, ThreadPool, park};
 
 /// Longer than anything here takes: when it passes, something hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ pub(crate) fn visit(pool: &ThreadPool) -> (String, mpsc::Receiver<()>) {
 
 /// Each job that was ever given to the pool is counted once.
 #[track_caller]
-fn adds_up(stats: &Stats) {
+fn adds_up(stats: &PoolStats) {
     let ended = stats.done + stats.failed + stats.panicked + stats.cancelled + stats.refused;
     let there = (stats.queued + stats.busy - stats.abandoned) as u64;
     assert_eq!(stats.submitted, ended + there, "{stats:?}");

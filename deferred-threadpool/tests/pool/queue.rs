@@ -21,7 +21,7 @@ fn a_job_too_many_is_refused_at_once_and_dropped() {
         assert_eq!(Arc::strong_count(&capture), 1);
         let failure = refused.try_take().unwrap().unwrap_err();
         assert_eq!(failure.downcast_ref::<QueueFull>().unwrap().limit, 2);
-        assert!(failure.to_string().contains("room()"), "{failure}");
+        assert!(failure.to_string().contains("reserve()"), "{failure}");
         adds_up(&pool.stats());
         assert_eq!((pool.stats().refused, pool.stats().queued), (1, 2));
         release.send(()).unwrap();
@@ -41,7 +41,7 @@ fn room_is_told_in_the_order_in_which_it_was_asked_for_one_for_each_place() {
         let waiting = [pool.defer_to_thread(|| Ok(())), pool.defer_to_thread(|| Ok(()))];
         let asked = (0..3).map(|number| {
             let log = log.clone();
-            pool.room().add_callback(move |()| log.borrow_mut().push(number))
+            pool.reserve().add_callback(move |()| log.borrow_mut().push(number))
         });
         let asked: Vec<_> = asked.collect();
         asked[1].cancel();
@@ -55,21 +55,21 @@ fn room_is_told_in_the_order_in_which_it_was_asked_for_one_for_each_place() {
 #[test]
 fn room_is_there_at_once_where_there_is_some() {
     let pool = ThreadPool::builder().queue_limit(1).build();
-    park::run_until(|_| pool.room()).unwrap();
-    assert!(pool.room().try_take().unwrap().unwrap_err().check::<NoReactor>());
+    park::run_until(|_| pool.reserve()).unwrap();
+    assert!(pool.reserve().try_take().unwrap().unwrap_err().check::<NoReactor>());
 }
 
 #[test]
 fn stopping_ends_the_wait_for_room() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
     let result = park::run_until(|_| {
-        let room = pool.room();
+        let room = pool.reserve();
         assert!(!room.is_ready());
         drop(pool.stop());
         room
     });
     assert!(result.unwrap_err().check::<PoolStopped>());
-    assert!(park::run_until(|_| pool.room()).unwrap_err().check::<PoolStopped>());
+    assert!(park::run_until(|_| pool.reserve()).unwrap_err().check::<PoolStopped>());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_producer_that_asks_for_room_is_never_refused() {
     park::run_until(move |_| {
         inline_callbacks(async move {
             for number in 0..2000 {
-                jobs.room().await?;
+                jobs.reserve().await?;
                 jobs.call_in_thread(move || Ok(number));
                 let stats = jobs.stats();
                 assert!(stats.queued + stats.busy <= 5, "two threads, and three that wait: {stats:?}");
@@ -99,7 +99,7 @@ fn with_a_limit_of_none_a_job_is_taken_if_a_thread_is_free_for_it() {
         let (second, also) = hold(&pool);
         let refused = pool.defer_to_thread(|| Ok(()));
         assert!(refused.try_take().unwrap().unwrap_err().check::<QueueFull>());
-        let (room, more) = (pool.room(), pool.clone());
+        let (room, more) = (pool.reserve(), pool.clone());
         assert!(!room.is_ready());
         let third = room.add_callback(move |()| more.defer_to_thread(|| Ok(())));
         release.send(()).unwrap();
@@ -116,7 +116,7 @@ fn a_job_that_is_cancelled_while_it_waits_is_room_at_once() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(1).build();
     park::run_until(|_| {
         let waits = pool.defer_to_thread(|| Ok(()));
-        let room = pool.room();
+        let room = pool.reserve();
         assert!(!room.is_ready());
         waits.cancel();
         drop(waits.add_errback(|_| Ok(())));
@@ -129,7 +129,7 @@ fn a_job_that_is_cancelled_while_it_waits_is_room_at_once() {
 fn more_threads_are_room_too() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
     park::run_until(|_| {
-        let (room, jobs) = (pool.room(), pool.clone());
+        let (room, jobs) = (pool.reserve(), pool.clone());
         assert!(!room.is_ready());
         pool.adjust_pool_size(0, 1);
         room.add_callback(move |()| jobs.defer_to_thread(|| Ok(())))
@@ -144,7 +144,7 @@ fn of_many_who_ask_none_is_refused_and_whoever_does_not_come_holds_up_nobody() {
     park::run_until(|_| {
         let asks = (0..100).map(|number| {
             let (jobs, came) = (pool.clone(), came.clone());
-            pool.room().add_callback(move |()| {
+            pool.reserve().add_callback(move |()| {
                 *came.borrow_mut() += 1;
                 // Every second one has nothing to give after all.
                 if number % 2 == 0 {
@@ -166,12 +166,12 @@ fn whoever_was_told_of_room_and_ends_with_his_reactor_passes_it_on() {
     for _ in 0..20 {
         let reactor = deferred_threadpool::Reactor::new();
         let entered = reactor.enter();
-        let told = pool.room(); // posted, and never delivered
-        let given_up = pool.room();
+        let told = pool.reserve(); // posted, and never delivered
+        let given_up = pool.reserve();
         given_up.cancel();
         drop(entered);
         drop(reactor);
         assert!(told.is_ready());
     }
-    park::run_until(|_| pool.room()).unwrap();
+    park::run_until(|_| pool.reserve()).unwrap();
 }

@@ -230,7 +230,7 @@ fn more_results_than_a_turn_takes_all_come() {
     let pool = ThreadPool::new(2);
     for batch in [1, 7, 256] {
         let results = all(|reactor| {
-            reactor.set_batch(batch);
+            reactor.set_calls_per_turn(batch);
             (0..1000).map(|number| pool.defer_to_thread(move || Ok(number))).collect()
         });
         assert_eq!(results.into_iter().map(Result::unwrap).sum::<i32>(), (0..1000).sum());

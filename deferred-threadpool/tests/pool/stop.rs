@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use deferred_threadpool::{
-    Abandoned, Backlog, Cancelled, Failure, Job, NoReactor, PoolStopped, StopOverdue, ThreadPool, park,
+    Abandoned, Backlog, Cancelled, Failure, Job, NoReactor, PoolStopped, StopTimedOut, ThreadPool, park,
 };
 
 use crate::{LIMIT, adds_up, all, hold, until, visit};
@@ -87,7 +87,7 @@ fn a_backlog_is_cancelled_by_choice_with_that_reason() {
     let results = all(|_| {
         let (holding, release) = hold(&pool);
         let waits = pool.defer_to_thread(|| -> Result<(), _> { unreachable!() });
-        let stopped = pool.stop_by(Backlog::Cancel);
+        let stopped = pool.stop_with(Backlog::Cancel);
         assert_eq!((pool.stats().cancelled, pool.stats().queued), (1, 0));
         adds_up(&pool.stats());
         release.send(()).unwrap();
@@ -184,7 +184,7 @@ fn a_deadline_that_passes_gives_up_what_runs_and_cancels_what_waits() {
             (
                 failure.check::<Cancelled>(),
                 failure.check::<Abandoned>(),
-                failure.check::<StopOverdue>(),
+                failure.check::<StopTimedOut>(),
                 failure.to_string(),
             )
         })
@@ -204,7 +204,7 @@ fn the_end_is_told_behind_every_job_that_came_home_before() {
     let pool = ThreadPool::new(2);
     let fired = Rc::new(Cell::new(0));
     let seen = park::run_until(|reactor| {
-        assert!(reactor.batch() < JOBS as usize / 2);
+        assert!(reactor.calls_per_turn() < JOBS as usize / 2);
         for _ in 0..JOBS {
             let fired = fired.clone();
             drop(pool.defer_to_thread(|| Ok(())).add_callback(move |()| fired.set(fired.get() + 1)));
@@ -242,7 +242,7 @@ fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter_while_it_runs_on(
         Ok(released.recv_timeout(LIMIT)?)
     });
     has_begun.recv_timeout(LIMIT).unwrap();
-    assert!(park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO)).unwrap_err().check::<StopOverdue>());
+    assert!(park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO)).unwrap_err().check::<StopTimedOut>());
     let failure = remote.wait().unwrap_err();
     assert!(failure.check::<Abandoned>() && failure.to_string().contains("deadline"), "{failure}");
     assert_eq!(pool.stats().abandoned, 1);
@@ -292,7 +292,7 @@ fn the_end_is_told_behind_the_jobs_that_another_thread_is_cancelling() {
             let stopper = pool.clone();
             let cancelling = std::thread::spawn(move || {
                 begins.send(()).unwrap();
-                drop(stopper.stop_by(Backlog::Cancel));
+                drop(stopper.stop_with(Backlog::Cancel));
             });
             begun.recv_timeout(LIMIT).unwrap();
             std::thread::sleep(Duration::from_millis(10));
@@ -350,7 +350,7 @@ fn a_thread_that_is_held_up_at_its_end_is_overdue_too_and_the_error_says_so() {
         pool.defer_to_thread(|| Ok(())).add_callback(move |()| pool.stop_within(Backlog::Run, Duration::from_millis(5)))
     })
     .unwrap_err();
-    assert_eq!(failure.downcast_ref::<StopOverdue>().unwrap().running.len(), 0);
+    assert_eq!(failure.downcast_ref::<StopTimedOut>().unwrap().running.len(), 0);
     assert!(failure.to_string().contains("a thread of it has not ended"), "{failure}");
     drop(release);
 }

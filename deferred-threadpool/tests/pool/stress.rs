@@ -92,7 +92,7 @@ fn submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicU
     let totals = Rc::new(Cell::new(Totals::default()));
     park::run(|reactor| {
         if random.below(3) == 0 {
-            reactor.set_batch(1 + random.below(8) as usize);
+            reactor.set_calls_per_turn(1 + random.below(8) as usize);
         }
         let mut deferreds: Vec<Deferred<()>> = Vec::new();
         for _ in 0..jobs {
@@ -153,7 +153,7 @@ fn round(seed: u64, jobs: u64) {
         .max_threads(1 + random.below(4) as usize)
         .keep_alive(Duration::from_micros(random.below(200)))
         .queue_limit(if random.below(3) == 0 { 5 } else { usize::MAX })
-        .linger(Duration::from_micros([0, 20][random.below(2) as usize]))
+        .spin_before_sleep(Duration::from_micros([0, 20][random.below(2) as usize]))
         .build();
     let ran = Arc::new(AtomicUsize::new(0));
     let stops = random.below(4) == 0;
@@ -176,7 +176,7 @@ fn round(seed: u64, jobs: u64) {
         (0..random.below(200)).for_each(|_| thread::yield_now());
         let backlog = if random.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
         // In the middle. Somebody may lower the maximum to none behind it, so this does not wait for the end.
-        drop(pool.stop_by(backlog).add_errback(|failure| failure.trap::<NoReactor>().map(drop)));
+        drop(pool.stop_with(backlog).add_errback(|failure| failure.trap::<NoReactor>().map(drop)));
         adds_up(&pool.stats());
     }
     let totals: Vec<_> = (0..4).map(|_| wait()).collect();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use deferred_threadpool::{
-    Abandoned, Backlog, Cancelled, Failure, Panicked, PoolStopped, Remote, StopOverdue, ThreadPool, park,
+    Abandoned, Backlog, Cancelled, Failure, Panicked, PoolStopped, RemoteFuture, StopTimedOut, ThreadPool, park,
 };
 
 use crate::{LIMIT, adds_up, until};
@@ -41,7 +41,7 @@ fn a_task_of_a_loop_awaits_it() {
 fn dropping_it_takes_out_what_waits_and_tells_what_runs() {
     let pool = ThreadPool::new(1);
     let (begun, has_begun) = mpsc::channel();
-    let running: Remote<()> = pool.submit(move |job| {
+    let running: RemoteFuture<()> = pool.submit(move |job| {
         begun.send(()).unwrap();
         while !job.is_cancelled() {
             thread::yield_now();
@@ -51,7 +51,7 @@ fn dropping_it_takes_out_what_waits_and_tells_what_runs() {
     has_begun.recv_timeout(LIMIT).unwrap();
     let capture = Arc::new(());
     let held = capture.clone();
-    let waiting: Remote<()> = pool.submit(move |_| unreachable!("{held:?}"));
+    let waiting: RemoteFuture<()> = pool.submit(move |_| unreachable!("{held:?}"));
     drop(waiting);
     assert_eq!(Arc::strong_count(&capture), 1);
     drop(running);
@@ -103,7 +103,7 @@ impl Wake for PanicsOnWake {
 }
 
 /// Whoever waits for it is woken by that.
-fn awaited<T: Send + 'static>(remote: Remote<T>) -> Pin<Box<Remote<T>>> {
+fn awaited<T: Send + 'static>(remote: RemoteFuture<T>) -> Pin<Box<RemoteFuture<T>>> {
     let mut remote = Box::pin(remote);
     let waker = Waker::from(Arc::new(PanicsOnWake));
     assert!(remote.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -136,7 +136,7 @@ fn a_waker_that_panics_holds_up_nobody() {
     let (first, second) = (awaited(hangs()), hangs());
     let (third, fourth) = (awaited(pool.submit(|_| Ok(()))), pool.submit(|_| Ok(())));
     let stopped = park::run_until(|_| pool.stop_within(Backlog::Run, Duration::ZERO));
-    assert!(stopped.unwrap_err().check::<StopOverdue>());
+    assert!(stopped.unwrap_err().check::<StopTimedOut>());
     assert!(fourth.wait().unwrap_err().check::<Cancelled>());
     assert!(second.wait().unwrap_err().check::<Abandoned>());
     drop((first, third, release));

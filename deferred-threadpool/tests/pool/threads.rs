@@ -13,7 +13,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{NoThread, ThreadPool, defer_to_thread, park};
+use deferred_threadpool::{SpawnFailed, ThreadPool, defer_to_thread, park};
 
 use crate::{FAREWELL, Farewell, LIMIT, adds_up, all, hold, until, visit};
 
@@ -41,9 +41,9 @@ fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
 #[test]
 fn the_default_pool_of_a_reactor_is_one_pool_of_ten_threads() {
     park::run_until(|reactor| {
-        let held: Vec<_> = (0..10).map(|_| hold(&ThreadPool::of(reactor))).collect();
+        let held: Vec<_> = (0..10).map(|_| hold(&ThreadPool::for_reactor(reactor))).collect();
         let waits = defer_to_thread(|| Ok(()));
-        let stats = ThreadPool::of(reactor).stats();
+        let stats = ThreadPool::for_reactor(reactor).stats();
         assert_eq!((stats.threads, stats.busy, stats.queued), (10, 10, 1));
         held.iter().for_each(|(_, release)| release.send(()).unwrap());
         waits
@@ -157,7 +157,7 @@ fn a_job_without_a_thread_to_run_it_fails() {
     assert_eq!(results.len(), 3);
     for result in results {
         let failure = result.unwrap_err();
-        assert!(failure.downcast_ref::<NoThread>().unwrap().source().is_some());
+        assert!(failure.downcast_ref::<SpawnFailed>().unwrap().source().is_some());
     }
 }
 
@@ -283,14 +283,14 @@ fn where_stacks_are_larger_than_the_machine_likes_no_job_hangs() {
     let pool = ThreadPool::builder().max_threads(2).stack_size(usize::MAX / 4 * 3).build();
     let results = all(|_| (0..4).map(|_| pool.defer_to_thread(|| Ok(()))).collect());
     for result in results {
-        assert!(result.is_ok() || result.unwrap_err().check::<NoThread>());
+        assert!(result.is_ok() || result.unwrap_err().check::<SpawnFailed>());
     }
     adds_up(&pool.stats());
 }
 
 #[test]
 fn one_that_lingers_takes_the_next_job_without_sleeping_and_sleeps_in_the_end() {
-    let pool = ThreadPool::builder().max_threads(1).linger(Duration::from_micros(200)).build();
+    let pool = ThreadPool::builder().max_threads(1).spin_before_sleep(Duration::from_micros(200)).build();
     for _ in 0..200 {
         park::run_until(|_| pool.defer_to_thread(|| Ok(()))).unwrap();
     }

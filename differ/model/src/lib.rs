@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports, unreachable_pub)] // the loop and the crates around it use what is not used here
 
+#[path = "../../../deferred-core/src/abort.rs"]
+mod abort;
 #[path = "../../../deferred-core/src/deferred/mod.rs"]
 mod deferred;
 mod engine;
@@ -16,6 +18,6 @@ mod numbered;
 
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
-    Abandoned, Cancelled, Cycle, Failure, Fault, HookGuard, Interrupt, NoReactor, Panicked, TimedOut, Trail, Trapped,
-    Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, HookGuard, NoReactor, Panicked, TimedOut, Trail,
+    Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
 };

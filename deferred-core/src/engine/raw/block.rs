@@ -1,90 +1,134 @@
-//! The block, who holds it, and the result in its slot.
+//! The block: its flags, the references to it, and the result in its slot.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::panic::Location;
 use std::ptr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use super::kind::Kind;
-use super::record::{self, GIVE, Table};
+use super::free_list;
 use super::region::Region;
+use super::result_vtable::ResultVtable;
+use super::stage::{DELIVER, StageVtable, WAITER_WORDS};
 use super::words::{put, take, words};
-use crate::engine::{never_unwinding, spare, state::State};
-use crate::error::{Cancelled, Interrupt};
+use crate::abort::never_unwinding;
+use crate::engine::state::State;
+use crate::error::{BuiltinError, CallSite, Cancelled};
 
-/// A place in the source.
-pub(in crate::engine) type Place = &'static Location<'static>;
-
-/// What became of a block's next stage.
+/// The outcome of a block's next stage.
 pub(in crate::engine) enum Step {
-    /// There is a result, and the loop goes on with it.
-    Result,
-    /// It left another block, whose result this one is to wait for.
-    Wait(BlockRef),
-    /// The result was given to a block that waited for it, which has it now.
-    Gave(BlockRef),
-    /// The result was taken for good; perhaps a block was fired with it.
-    Ended(Option<BlockRef>),
-    /// The block's `Chain` was told that the result is there; perhaps a block was fired by that.
-    Told(Option<BlockRef>),
-    /// There is no stage left.
+    /// The slot holds a result, and the loop goes on with it.
+    Ready,
+    /// The stage returned another block, for whose result this one begins to wait.
+    Pending(BlockRef),
+    /// The result was moved to the waiter, which holds it now.
+    Delivered(BlockRef),
+    /// The result was consumed; perhaps a block was fired with it.
+    Consumed(Option<BlockRef>),
+    /// The `Chain` was notified that the result is ready; perhaps this fired a block.
+    Notified(Option<BlockRef>),
+    /// No stage is left.
     Finished,
-    /// It is paused, or has no result.
+    /// The block is paused, or has no result.
     Stopped,
 }
 
-/// What the rules rely on. Yes or no.
-pub(in crate::engine) struct Marks {
-    /// The slot holds a result. Rule 2.
+/// The flags on which the rules rely.
+pub(in crate::engine) struct Flags {
+    /// Set while the slot holds a result: rule 2. A byte of its own, since each stage changes it twice.
+    ///
+    /// It never stands beside `WAITING`: a block that waits has no result. Without `FIRED` it is not set: only firing fills
+    /// the slot for the first time.
     full: Cell<bool>,
     bits: Cell<u8>,
 }
 
-/// The bits of [`Marks`].
+/// The bits of [`Flags`].
 mod bit {
-    /// The source has spoken: it was fired or cancelled, and what comes from it now is ignored.
+    /// The block was fired or cancelled. A result that its source brings now is ignored.
+    ///
+    /// Set once, together with the first result, or at the creation of a block that begins with a wait. Never cleared.
     pub(super) const FIRED: u8 = 1;
-    /// A `Chain` exists. Rule 3.
-    pub(super) const HELD: u8 = 1 << 1;
-    /// The first record is a canceller. Rule 6.
+
+    /// A `Chain` of the block exists, which owns the output: rule 3.
+    ///
+    /// Set at the creation, cleared when the `Chain` is dropped or consumed. It never stands beside `HAS_WAITER`: a block
+    /// gets a waiter when its `Chain` is consumed.
+    pub(super) const HAS_CHAIN: u8 = 1 << 1;
+
+    /// The first record is a canceller: rule 6.
+    ///
+    /// Set on a new block, before any stage is added. Cleared when the canceller is called, if it decides, or dropped. A
+    /// block that was fired keeps it until the run loop runs the block: the destructor is user code, which must not run
+    /// inside of the firing.
     pub(super) const CANCELLER: u8 = 1 << 2;
-    /// The last record is a `Give`. Rule 6.
-    pub(super) const GIVES: u8 = 1 << 3;
-    /// The last stage has left another block, whose result is waited for. Rule 2.
+
+    /// The last record is the `DELIVER` stage: rule 6.
+    ///
+    /// Set when another block begins to wait for this one; cleared when the result is delivered, or when the waiter waits
+    /// for another block instead.
+    pub(super) const HAS_WAITER: u8 = 1 << 3;
+
+    /// The last stage returned another block, for whose result this one waits: rule 2.
+    ///
+    /// Set when that stage returns. Cleared when the result is moved here, when the wait ends with an error, or when the
+    /// waiter of this block takes the wait over. Meanwhile the slot holds the place of the stage that waits.
     pub(super) const WAITING: u8 = 1 << 4;
 }
 
 /// The memory of one pending Deferred.
 pub(in crate::engine) struct Block {
-    pub(in crate::engine) state: State<Marks>,
-    /// Of what the last stage gives.
-    pub(super) result: Cell<&'static Kind>,
+    pub(in crate::engine) state: State<Flags, Weak<Block>>,
+    /// The type of the last stage's output.
+    pub(super) output: Cell<&'static ResultVtable>,
     pub(in crate::engine) region: Region,
 }
 
-/// A block, for as long as somebody holds it. The memory of one that nobody knows any more is kept for another.
+/// A counted reference to a block. Dropping the last one drops the block's contents and returns its memory to a per-thread
+/// free list.
 #[derive(Clone)]
 pub(in crate::engine) struct BlockRef(pub(in crate::engine) ManuallyDrop<Rc<Block>>);
 
+/// A block that was fired and that the run loop has still to run, or none if a result was ignored.
+///
+/// The block is busy until then, because its canceller may still be its first record. Stages that are added, looks and
+/// cancels behave as between two stages.
+#[must_use = "a block that is not run never calls its callbacks"]
+pub(crate) struct Fired(Option<BlockRef>);
+
+impl Fired {
+    /// Makes a block that was just fired busy, and returns it.
+    pub(in crate::engine) fn claim(block: BlockRef) -> Fired {
+        block.state.set_busy();
+        Fired(Some(block))
+    }
+
+    pub(in crate::engine) fn none() -> Fired {
+        Fired(None)
+    }
+
+    pub(in crate::engine) fn into_block(self) -> Option<BlockRef> {
+        self.0
+    }
+}
+
 impl BlockRef {
-    /// One that is not fired, and whose `Chain` exists.
+    /// Creates an unfired block whose `Chain` exists.
     #[inline(always)]
-    pub(super) fn new(kind: &'static Kind, made: Place, last: Place) -> BlockRef {
-        let marks = Marks { full: Cell::new(false), bits: Cell::new(bit::HELD) };
-        let mut block = spare::take();
-        let place = Rc::get_mut(&mut block).expect("nobody else knows it yet").as_mut_ptr();
-        // Field by field where it lies, so that no block is made on the stack and copied. (`new_uninit` looks for the
-        // layout in two calls.)
+    pub(super) fn new(result: &'static ResultVtable, made: CallSite, last: CallSite) -> BlockRef {
+        let flags = Flags { full: Cell::new(false), bits: Cell::new(bit::HAS_CHAIN) };
+        let mut block = free_list::allocate();
+        let place = Rc::get_mut(&mut block).expect("nothing else refers to the memory").as_mut_ptr();
+        // Field by field and in place, so that no block is built on the stack and copied. (`new_uninit` computes the layout
+        // in two calls.)
         // SAFETY: every field is written, once.
         let block = unsafe {
-            (&raw mut (*place).state).write(State::new(marks, made, last));
-            (&raw mut (*place).result).write(Cell::new(kind));
-            (&raw mut (*place).region).write(Region::new(kind.words));
+            (&raw mut (*place).state).write(State::new(flags, made, last));
+            (&raw mut (*place).output).write(Cell::new(result));
+            (&raw mut (*place).region).write(Region::new(result.words));
             BlockRef(ManuallyDrop::new(block.assume_init()))
         };
-        block.region.place(kind.words);
+        block.region.place(result.words);
         block
     }
 }
@@ -104,24 +148,24 @@ impl Drop for BlockRef {
         // SAFETY: taken once, here at the end.
         let block = unsafe { ManuallyDrop::take(&mut self.0) };
         if Rc::strong_count(&block) == 1 {
-            forget(block);
+            release(block);
         }
     }
 }
 
-/// Drops a block of which this is the last `BlockRef`, and keeps its memory, unless somebody still has a `Weak`.
+/// Drops a block of which this is the last `BlockRef`, and keeps its memory unless a `Weak` exists.
 #[inline(never)]
-fn forget(block: Rc<Block>) {
-    if block.is_full() || !block.region.is_empty() {
-        block.drop_leftovers();
+fn release(block: Rc<Block>) {
+    if block.has_result() || !block.region.is_empty() {
+        block.drop_contents();
     }
-    // Not by `get_mut`: a `&mut Block` would end what the region's pointers are derived from. And asked after foreign code.
+    // Not with `get_mut`: a `&mut Block` would invalidate the pointers of the region. The counts are read after foreign code.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
         let place = Rc::into_raw(block);
-        // SAFETY: nobody else knows it, so it is dropped once. What is left is memory of the same layout.
+        // SAFETY: nothing else refers to the block, so it is dropped once. The rest is memory of the same layout.
         unsafe {
             ptr::drop_in_place(place.cast_mut());
-            spare::keep(Rc::from_raw(place.cast()));
+            free_list::release(Rc::from_raw(place.cast()));
         }
     }
 }
@@ -129,17 +173,17 @@ fn forget(block: Rc<Block>) {
 impl Block {
     #[inline(always)]
     fn has(&self, bits: u8) -> bool {
-        self.state.marks.bits.get() & bits != 0
+        self.state.flags.bits.get() & bits != 0
     }
 
     #[inline(always)]
     fn set(&self, bits: u8) {
-        self.state.marks.bits.set(self.state.marks.bits.get() | bits);
+        self.state.flags.bits.set(self.state.flags.bits.get() | bits);
     }
 
     #[inline(always)]
     fn clear(&self, bits: u8) {
-        self.state.marks.bits.set(self.state.marks.bits.get() & !bits);
+        self.state.flags.bits.set(self.state.flags.bits.get() & !bits);
     }
 
     #[inline(always)]
@@ -147,133 +191,135 @@ impl Block {
         self.has(bit::FIRED)
     }
 
+    /// Returns `true` if the slot holds a result.
     #[inline(always)]
-    pub(in crate::engine) fn is_full(&self) -> bool {
-        self.state.marks.full.get()
+    pub(in crate::engine) fn has_result(&self) -> bool {
+        self.state.flags.full.get()
     }
 
     #[inline(always)]
-    pub(in crate::engine) fn is_held(&self) -> bool {
-        self.has(bit::HELD)
+    pub(in crate::engine) fn has_chain(&self) -> bool {
+        self.has(bit::HAS_CHAIN)
     }
 
-    /// The last stage has left another block, whose result is waited for.
+    /// Returns `true` if the last stage returned another block whose result is still to come.
     pub(in crate::engine) fn is_waiting(&self) -> bool {
         self.has(bit::WAITING)
     }
 
-    /// The `Chain` is gone.
+    /// Notes that the `Chain` does not exist any more.
     #[inline(always)]
-    pub(super) fn let_go(&self) {
-        self.clear(bit::HELD);
+    pub(super) fn release_chain(&self) {
+        self.clear(bit::HAS_CHAIN);
     }
 
-    /// It is the new block of a `Chain` whose source has spoken.
+    /// Marks a new block as fired that begins with a wait.
     pub(super) fn set_fired(&self) {
         self.set(bit::FIRED);
     }
 
-    /// It is not paused, and all that is left to do with the result is to give it.
-    pub(in crate::engine) fn only_gives(&self) -> bool {
-        self.has(bit::GIVES) && !self.state.is_paused() && self.region.has_only(GIVE)
+    /// Returns `true` if the block is not paused and delivering to its waiter is the only stage left.
+    pub(in crate::engine) fn only_has_waiter(&self) -> bool {
+        self.has(bit::HAS_WAITER) && !self.state.is_paused() && self.region.has_only(WAITER_WORDS)
     }
 }
 
 /// The result.
 impl Block {
-    /// Of what the first stage takes: what the slot holds, or waits for. A canceller decides on the same.
-    fn wants(&self) -> &'static Kind {
-        self.region.first().and_then(|record| record.head().table.wants).unwrap_or(self.result.get())
+    /// Returns the type of the result that the slot holds, or that the block waits for: the input of the first record.
+    fn input(&self) -> &'static ResultVtable {
+        self.region.first().and_then(|record| record.head().vtable.input).unwrap_or(self.output.get())
     }
 
-    /// Fills the slot.
+    /// Moves a result into the slot.
     ///
     /// # Safety
-    /// It is empty, and `R` is what the block wants, or what its stage has just given.
+    ///
+    /// The slot is empty, and `R` is the block's input, or the output of the stage that has just run.
     #[inline(always)]
-    pub(super) unsafe fn fill<R>(&self, result: R) {
-        debug_assert!(!self.is_full(), "the slot holds a result");
+    pub(super) unsafe fn write_result<R>(&self, result: R) {
+        debug_assert!(!self.has_result(), "the slot holds a result");
         // SAFETY: the caller's promise; the slot is large enough for every result of its chain.
         unsafe { put(self.region.slot(words::<R>()), result) };
-        self.state.marks.full.set(true);
+        self.state.flags.full.set(true);
     }
 
-    /// Empties the slot.
+    /// Moves the result out of the slot.
     ///
     /// # Safety
-    /// It holds an `R`.
+    ///
+    /// The slot holds an `R`.
     #[inline(always)]
-    pub(super) unsafe fn empty<R>(&self) -> R {
-        debug_assert!(self.is_full(), "the slot holds no result");
-        self.state.marks.full.set(false);
+    pub(super) unsafe fn read_result<R>(&self) -> R {
+        debug_assert!(self.has_result(), "the slot holds no result");
+        self.state.flags.full.set(false);
         // SAFETY: the caller's promise.
         unsafe { take(self.region.slot(words::<R>())) }
     }
 
-    /// Fires an unfired block. The canceller is for the loop to drop.
+    /// Fires an unfired block. The run loop drops the canceller later.
     ///
     /// # Safety
-    /// The block is unfired, and wants an `R`.
+    ///
+    /// The block is unfired, and its input is an `R`.
     #[inline(always)]
     pub(super) unsafe fn fire<R>(&self, result: R) {
         debug_assert!(!self.is_fired());
         // SAFETY: the caller's promise; the slot of an unfired block is empty.
-        unsafe { self.fill(result) };
+        unsafe { self.write_result(result) };
         self.set_fired();
     }
 
-    /// Fires the block with an error of the library's, unless it is fired. Says whether it was not.
+    /// Fires the block with a built-in error if it has not fired yet. Returns `true` if this call fired it.
     #[cold]
-    pub(in crate::engine) fn interrupt(&self, why: Interrupt) -> bool {
-        // SAFETY: the kind is that of what an unfired block wants.
-        !self.is_fired() && unsafe { (self.wants().interrupt)(self, why, None) }
+    pub(in crate::engine) fn fire_error(&self, why: BuiltinError) -> bool {
+        // SAFETY: the vtable is that of the block's input, and the block is unfired.
+        !self.is_fired() && unsafe { (self.input().write_error)(self, why, None) }
     }
 
-    /// Gives an error of the library's to a block whose stage has just left something to wait for.
+    /// Ends the wait that a stage has just begun with a built-in error.
     #[cold]
-    pub(in crate::engine) fn refuse(&self, why: Interrupt) {
+    pub(in crate::engine) fn end_wait_with_error(&self, why: BuiltinError) {
         let at = Some(self.end_wait());
-        // SAFETY: the kind is that of what the block wants. It is empty.
-        unsafe { (self.wants().interrupt)(self, why, at) };
+        // SAFETY: the vtable is that of the block's input. The slot is empty.
+        unsafe { (self.input().write_error)(self, why, at) };
     }
 
-    /// Moves the result to `to`, which waits for it. An error is told where the stage that waited was added.
-    pub(in crate::engine) fn move_result(&self, to: &Block) {
-        let kind = self.result.get();
-        assert!(self.is_done() && !self.is_held(), "somebody else may take the result");
-        assert!(kind.is(to.wants()), "it waits for another result");
-        let at = to.end_wait();
-        // SAFETY: both slots are of this kind (rules 2 and 4). This one is full, and `to` is empty.
-        unsafe { (kind.give)(self, to, at) };
+    /// Moves the result to `waiter`, which waits for it. Adds the place of the stage that waited to the trail of an error.
+    pub(in crate::engine) fn move_result(&self, waiter: &Block) {
+        let vtable = self.output.get();
+        assert!(self.is_ready() && !self.has_chain(), "a chain owns the result");
+        assert!(vtable.is_same_type(waiter.input()), "the waiter waits for a result of another type");
+        let at = waiter.end_wait();
+        // SAFETY: both slots are of this type (rules 2 and 4). This one is full, and the waiter's is empty.
+        unsafe { (vtable.move_to)(self, waiter, at) };
     }
 
-    /// Drops the result of a block that has come to its end and that nobody holds: an error that nobody has handled is
-    /// reported.
+    /// Drops the result of a block without stages and without a `Chain`, and reports an error as unhandled.
     #[inline]
-    pub(in crate::engine) fn end(&self) {
-        if !self.is_held() && self.is_done() {
-            // SAFETY: behind the last stage the slot holds what that has given.
-            unsafe { (self.result.get().end)(self) };
+    pub(in crate::engine) fn finish(&self) {
+        if !self.has_chain() && self.is_ready() {
+            // SAFETY: after the last stage the slot holds the block's output.
+            unsafe { (self.output.get().report_and_drop)(self) };
         }
     }
 
-    /// Takes the result, if it is there, through one stage, and as long as there is a result and `go_on` says so through
-    /// the next ones.
+    /// Passes the result through the next stage, and through further ones while there is a result and `go_on` returns `true`.
     #[inline(always)]
-    pub(in crate::engine) fn step(&self, go_on: impl Fn() -> bool) -> Step {
-        if !self.is_full() {
+    pub(in crate::engine) fn advance(&self, go_on: impl Fn() -> bool) -> Step {
+        if !self.has_result() {
             return Step::Stopped;
         }
         loop {
-            debug_assert!(self.is_full());
+            debug_assert!(self.has_result());
             if self.state.is_paused() {
                 return Step::Stopped;
             }
             let Some(record) = self.region.first() else { return Step::Finished };
-            // SAFETY: the slot is full, at first as was seen and later since the stage before has left a result. It
-            // holds what the first stage takes; a canceller's `run` only panics.
-            let step = unsafe { (record.head().table.run)(self, record) };
-            if !matches!(step, Step::Result) || !go_on() {
+            // SAFETY: the slot is full: at first by the check above, later because the stage before has put out a result. It
+            // holds the first stage's input. The `run` of a canceller only panics.
+            let step = unsafe { (record.head().vtable.run)(self, record) };
+            if !matches!(step, Step::Ready) || !go_on() {
                 return step;
             }
         }
@@ -282,66 +328,67 @@ impl Block {
 
 /// The wait for the result of another block.
 impl Block {
-    /// Notes that the stage which was added at `at` has left something to wait for.
+    /// Begins a wait for the output of the stage that was added at `at`.
     #[inline(always)]
-    pub(super) fn begin_wait(&self, at: Place) {
-        debug_assert!(!self.is_full() && !self.has(bit::WAITING));
+    pub(super) fn begin_wait(&self, at: CallSite) {
+        debug_assert!(!self.has_result() && !self.has(bit::WAITING));
         self.state.count_wait();
-        // SAFETY: the slot is empty, and has a word. `WAITING` says that this one is in it.
+        // SAFETY: the slot is empty, and has a word. `WAITING` says that it holds a place.
         unsafe { put(self.region.slot(1), at) };
         self.set(bit::WAITING);
     }
 
-    /// What was waited for is there. Gives the place of the stage that waited.
-    fn end_wait(&self) -> Place {
-        assert!(self.has(bit::WAITING), "it waits for a result");
+    /// Ends the wait. Returns the place of the stage that waited.
+    fn end_wait(&self) -> CallSite {
+        assert!(self.has(bit::WAITING), "the block does not wait for a result");
         self.clear(bit::WAITING);
-        self.state.forget_toward();
-        // SAFETY: it was waiting, so the slot held a place.
+        self.state.clear_link();
+        // SAFETY: the block was waiting, so the slot held a place.
         unsafe { take(self.region.slot(1)) }
     }
 
-    /// Hands the place of this block, which only waits, over to `heir`.
-    pub(in crate::engine) fn hand_over(&self, heir: &BlockRef) {
+    /// Lets `successor` take the place of this block, which only passes on a result.
+    pub(in crate::engine) fn set_successor(&self, successor: &BlockRef) {
         debug_assert!(self.region.is_empty());
         self.clear(bit::WAITING);
-        self.state.set_heir(heir);
+        self.state.set_successor(Rc::downgrade(&successor.0), &successor.state);
     }
 }
 
-/// The last stage of a block for which another one waits.
+/// The waiter: the block that waits for this one.
 impl Block {
-    /// Adds it: it gives the result to `to`.
-    pub(in crate::engine) fn push_give(&self, to: BlockRef) {
-        assert!(!self.has(bit::HELD | bit::GIVES), "somebody else may take the result");
-        // SAFETY: the captures of a `Give` are the block, and `GIVES` is set.
-        unsafe { self.push_record(&record::GIVES, self.state.last.get(), to, 0) };
-        self.set(bit::GIVES);
+    /// Appends the stage that delivers the result to `waiter`.
+    pub(in crate::engine) fn push_waiter(&self, waiter: BlockRef) {
+        assert!(!self.has(bit::HAS_CHAIN | bit::HAS_WAITER), "the result has another owner");
+        // SAFETY: the captures of a `DELIVER` stage are the waiter, and `HAS_WAITER` is set.
+        unsafe { self.push_record(&DELIVER, self.state.last.get(), waiter, 0) };
+        self.set(bit::HAS_WAITER);
     }
 
-    /// Takes it back, if there is one.
-    pub(in crate::engine) fn take_give(&self) -> Option<BlockRef> {
-        if !self.has(bit::GIVES) {
+    /// Removes that stage and returns the waiter, if there is one.
+    pub(in crate::engine) fn take_waiter(&self) -> Option<BlockRef> {
+        if !self.has(bit::HAS_WAITER) {
             return None;
         }
-        self.clear(bit::GIVES);
-        // SAFETY: the last record is a `Give`, and it is taken away.
-        let to = unsafe { take(self.region.last_captures(GIVE)) };
-        self.region.pop_last(GIVE);
-        Some(to)
+        self.clear(bit::HAS_WAITER);
+        // SAFETY: the last record is a `DELIVER` stage, and it is removed.
+        let waiter = unsafe { take(self.region.last_captures(WAITER_WORDS)) };
+        self.region.pop_last(WAITER_WORDS);
+        Some(waiter)
     }
 }
 
 /// The canceller.
 impl Block {
-    /// Gives one to a new block.
+    /// Sets the canceller of a new block.
     ///
     /// # Safety
-    /// The table is of a canceller `C`, which decides on what the block wants.
-    pub(super) unsafe fn push_canceller<C>(&self, table: &'static Table, captures: C) {
-        assert!(!self.is_fired() && self.region.is_empty(), "a canceller comes first");
-        // SAFETY: the caller's promise; it is the first record, and `CANCELLER` is set.
-        unsafe { self.push_record(table, self.state.made, captures, 0) };
+    ///
+    /// The vtable is that of a canceller `C`, which decides on the block's input.
+    pub(super) unsafe fn push_canceller<C>(&self, vtable: &'static StageVtable, captures: C) {
+        assert!(!self.is_fired() && self.region.is_empty(), "a canceller is set before the first stage");
+        // SAFETY: the caller's promise. It is the first record, and `CANCELLER` is set.
+        unsafe { self.push_record(vtable, self.state.made, captures, 0) };
         self.set(bit::CANCELLER);
     }
 
@@ -350,18 +397,19 @@ impl Block {
         self.has(bit::CANCELLER)
     }
 
-    /// Notes that the first record is none any more.
+    /// Notes that the first record is no canceller any more.
     pub(super) fn clear_canceller(&self) {
         self.clear(bit::CANCELLER);
     }
 
-    /// Asks the canceller of an unfired block, if there is one, and fires with what it decides. Says whether this fired it.
+    /// Calls the canceller of an unfired block, and fires the block with its decision. Without a canceller, fires it with
+    /// `why`. Returns `true` if this call fired it.
     #[cold]
-    pub(in crate::engine) fn ask_canceller(&self, why: &Cancelled) -> bool {
+    pub(in crate::engine) fn run_canceller(&self, why: &Cancelled) -> bool {
         match self.region.first().filter(|_| self.has_canceller()) {
-            None => self.interrupt(why.clone().into()),
+            None => self.fire_error(why.clone().into()),
             // SAFETY: the first record is a canceller.
-            Some(record) => unsafe { (record.head().table.run_canceller)(self, record, why) },
+            Some(record) => unsafe { (record.head().vtable.run_canceller)(self, record, why) },
         }
     }
 
@@ -374,26 +422,26 @@ impl Block {
         }
     }
 
-    /// Drops the first record, if there is one. Says whether there was.
+    /// Drops the first record. Returns `false` if there is none.
     fn drop_first_record(&self) -> bool {
         let Some(record) = self.region.first() else { return false };
-        // SAFETY: it is the first record, and `drop` takes it away.
-        never_unwinding(|| unsafe { (record.head().table.drop)(self, record) });
+        // SAFETY: it is the first record, and `drop` removes it.
+        never_unwinding(|| unsafe { (record.head().vtable.drop)(self, record) });
         true
     }
 }
 
 /// The end.
 impl Block {
-    /// Drops what is in it. Nothing is left in the life of a Deferred: its source fires it, and the loop empties it. What is
-    /// dropped here was left undone at the end of a thread.
+    /// Drops the result and the records. In the normal life of a Deferred nothing is left: its source fires it, and the run
+    /// loop empties it. Only at the end of a thread a block is dropped that the loop has not run.
     ///
-    /// Not in `Drop for Block`, which has a `&mut Block`: see [`forget`].
+    /// Not in `Drop for Block`, which has a `&mut Block`: see [`release`].
     #[cold]
-    fn drop_leftovers(&self) {
-        if self.is_full() {
-            // SAFETY: the slot holds what the block wants.
-            never_unwinding(|| unsafe { (self.wants().drop)(self) });
+    fn drop_contents(&self) {
+        if self.has_result() {
+            // SAFETY: the slot holds the block's input.
+            never_unwinding(|| unsafe { (self.input().drop)(self) });
         }
         while self.drop_first_record() {}
     }

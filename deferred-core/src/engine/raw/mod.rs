@@ -1,48 +1,77 @@
 //! The memory of the engine: the only unsafe code of the crate.
 //!
-//! One allocation holds all of a pending Deferred: the state, and behind it words for its result and for what waits for
-//! that, one record after the other. When they no longer fit, the words move to an allocation of their own.
+//! One allocation holds a whole pending Deferred: its state, and words for its result and its records, one record after the
+//! other. When the records no longer fit, the words move to an allocation of their own.
 //!
 //! - `words`: how a value lies in words;
-//! - `region`: the words of a block, and what is where;
-//! - `block`: the block, who holds it, and the result in its slot;
-//! - `kind`: what can be done with a result of a type that is not known;
-//! - `record`: what a block does with its result: stages, the canceller;
-//! - `frame`: a future that stays where it is while others hold it too;
-//! - `ends`: `Chain` and `Source`, the typed ends that the rest of the crate holds.
+//! - `region`: the words of a block, and their layout;
+//! - `block`: the block, the references to it, and the result in its slot;
+//! - `result_vtable`: the operations on a result whose type is not known;
+//! - `stage`: the records of a block: its stages and its canceller;
+//! - `chain`: `Chain` and `Source`, the typed ends that the rest of the crate holds;
+//! - `frame`: the pinned future of a coroutine;
+//! - `free_list`: memory of dropped blocks for new ones.
+//!
+//! The folder uses two things of the engine outside of it: `state`, which imports nothing, and `run`, because `Drop for
+//! Source` must start the run loop.
 //!
 //! # The rules
 //!
-//! What each `// SAFETY:` refers to. The loop outside this folder is safe code: whatever it does in whatever order, it
-//! may let a Deferred hang, and cannot break these.
+//! What each `// SAFETY:` refers to. The loop outside this folder is safe code: whatever it does in whatever order, it may
+//! let a Deferred hang, and cannot break these.
 //!
 //! 1. *Layout.* A region is `slot`, done records, live records, free words, in this order; `first` is where the first live
-//!    record begins, `end` where the last one ends. A record is a `Head` and the words of its captures. Values and
-//!    records are moved as words, so pointers into a region hold only until foreign code runs or a record is added:
-//!    none is kept across either.
-//! 2. *The slot* holds a result exactly when `full` is set. Its type is what the first stage takes, and where there is
-//!    none what the last stage gave: `wants`. It is as large as the largest result of the chain, which is seen to when
-//!    a stage is added. While `WAITING` is set it is empty, and its first word holds the place of the stage that waits.
-//! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which is `HELD` while it lives. What the
-//!    block gives in the end is then a `Result<T, E>`, only this `Chain` adds to it, and a result behind which nothing
-//!    is left belongs to it. What a `Source<T, E>` fires is what its block wants while that is not `FIRED`.
-//! 4. *The types of a wait.* A result that is given from one block to another is compared with what that one wants.
-//! 5. *State first.* What runs foreign code (a callback, a canceller, a destructor, a conversion) first moves it and
-//!    what it is given onto the stack, and sets the state. A panic of foreign code finds the block as it then is.
+//!    record begins, `end` where the last one ends. A record is a `Head` and the words of its captures. Values and records are
+//!    moved as words, so pointers into a region hold only until foreign code runs or a record is added: none is kept across
+//!    either.
+//! 2. *The slot* holds a result exactly when `full` is set. Its type is the input of the first record that has one, else the
+//!    block's output: `Block::input`. The slot is as large as the largest result of the chain, which is ensured when a stage is
+//!    added. While `WAITING` is set it is empty, and its first word holds the place of the stage that waits.
+//! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which has `HAS_CHAIN` set while it lives. The
+//!    block's output is then a `Result<T, E>`, only this `Chain` adds stages, and a result after which no stage is left belongs
+//!    to it. A `Source<T, E>` fires the input of its block while that is not `FIRED`.
+//! 4. *The types of a wait.* When a result is moved from one block to another, its type is compared with the other's input.
+//! 5. *State first.* Code that runs foreign code (a callback, a canceller, a destructor, a conversion) first moves it and its
+//!    arguments onto the stack, and sets the state. A panic of foreign code finds the block in that state.
 //! 6. *The first record* is a canceller exactly when `CANCELLER` is set; every other one is a stage. *The last record* is a
-//!    `Give` exactly when `GIVES` is set.
-//! 7. *The end of a block.* Who lets go of it when there is no other `BlockRef` drops what is in it, through a shared
-//!    reference: a `&mut Block` would end what the region's pointers are derived from. Where there is no `Weak` either, its
-//!    memory is another's then. So nobody keeps a pointer to a block beside those.
+//!    `DELIVER` stage exactly when `HAS_WAITER` is set.
+//! 7. *The end of a block.* The drop of the last `BlockRef` drops the contents through a shared reference: a `&mut Block` would
+//!    invalidate the pointers of the region. If no `Weak` exists either, another Deferred may get the memory. So no pointer to a
+//!    block is kept beside those two.
+//!
+//! # What may touch what
+//!
+//! | function | needs | slot | records | flags |
+//! | --- | --- | --- | --- | --- |
+//! | `BlockRef::new` | | made empty | | sets `HAS_CHAIN` |
+//! | `Block::push_canceller` | no record, not `FIRED` | | appends the first | sets `CANCELLER` |
+//! | `Chain::push_stage`, `push_on_ready` | `HAS_CHAIN` | may grow, keeps its result | appends | |
+//! | `Chain::push_end` | `HAS_CHAIN` | | appends the last | clears `HAS_CHAIN` |
+//! | `Block::push_waiter` | neither `HAS_CHAIN` nor `HAS_WAITER` | | appends the last | sets `HAS_WAITER` |
+//! | `Block::take_waiter` | | | removes the last | clears `HAS_WAITER` |
+//! | `Block::fire`, `fire_error` | not `FIRED` | writes | | sets `FIRED`, `full` |
+//! | `Block::run_canceller` | not `FIRED` | may write | removes a deciding canceller | clears `CANCELLER`; sets `FIRED`, `full` |
+//! | `Block::drop_canceller` | | | removes the first | clears `CANCELLER` |
+//! | `Block::advance` (`run` of a stage) | `full`, no canceller | reads, writes | removes the first | `full` |
+//! | `Block::begin_wait` | empty slot | writes the place | | sets `WAITING` |
+//! | `Block::end_wait_with_error` | `WAITING` | reads the place, writes | | clears `WAITING`, sets `full` |
+//! | `Block::move_result` | this one ready without `HAS_CHAIN`, the other `WAITING` | reads; writes the other's | | clears the other's `WAITING`; moves `full` |
+//! | `Block::set_successor` | `WAITING` or empty, no record | | | clears `WAITING` |
+//! | `Chain::peek` | ready | borrows | | |
+//! | `Chain::take_result`, `Block::finish` | ready | reads | | clears `full` |
+//! | `Block::drop_contents` | last `BlockRef` | reads | removes all | clears `full` |
 
 mod block;
-mod ends;
+mod chain;
 mod frame;
-mod kind;
-mod record;
+mod free_list;
 mod region;
+mod result_vtable;
+mod stage;
 mod words;
 
-pub(super) use block::{Block, BlockRef, Place, Step};
-pub(crate) use ends::{Chain, Source};
+pub(crate) use block::Fired;
+pub(super) use block::{Block, BlockRef, Step};
+pub(crate) use chain::{Chain, Source};
 pub(crate) use frame::Frame;
+pub(crate) use stage::StageOutput;

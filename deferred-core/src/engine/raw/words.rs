@@ -2,14 +2,14 @@
 
 use std::mem::MaybeUninit;
 
-/// The unit of a region. What wants a larger alignment is boxed.
+/// The unit of a region. A value with a larger alignment is boxed.
 pub(super) type Word = MaybeUninit<u64>;
 
 const fn fits<X>() -> bool {
     align_of::<X>() <= align_of::<Word>()
 }
 
-/// How many words a value takes.
+/// Returns the number of words that an `X` takes.
 pub(super) const fn words<X>() -> u32 {
     let size = if fits::<X>() { size_of::<X>() } else { size_of::<Box<X>>() };
     assert!(size <= 1 << 30, "a result or a capture of more than a gigabyte: put it into a box");
@@ -19,6 +19,7 @@ pub(super) const fn words<X>() -> u32 {
 /// Moves a value into words.
 ///
 /// # Safety
+///
 /// `place` points to `words::<X>()` words that may be written and hold no value.
 #[inline(always)]
 pub(super) unsafe fn put<X>(place: *mut Word, value: X) {
@@ -35,7 +36,8 @@ pub(super) unsafe fn put<X>(place: *mut Word, value: X) {
 /// Moves a value out of words.
 ///
 /// # Safety
-/// `put::<X>` was the last to write there, and the value was not taken since.
+///
+/// `put::<X>` was the last to write there, and the value has not been taken since.
 #[inline(always)]
 pub(super) unsafe fn take<X>(place: *mut Word) -> X {
     debug_assert!(place.is_aligned());
@@ -48,12 +50,13 @@ pub(super) unsafe fn take<X>(place: *mut Word) -> X {
     }
 }
 
-/// A value that lies in words.
+/// Borrows a value that lies in words.
 ///
 /// # Safety
-/// As [`take`], and for as long as `'a` the value is neither moved nor changed through another pointer.
+///
+/// Like [`take`], and during `'a` the value is neither moved nor changed through another pointer.
 #[inline]
-pub(super) unsafe fn lend<'a, X>(place: *mut Word) -> &'a mut X {
+pub(super) unsafe fn borrow<'a, X>(place: *mut Word) -> &'a mut X {
     debug_assert!(place.is_aligned());
     if fits::<X>() {
         // SAFETY: the caller's promise.

@@ -12,12 +12,13 @@ use loom::thread;
 
 use super::{Call, Inbox};
 use crate::deferred::Deferred;
+use crate::error::CallSite;
 use crate::reactor::Reactor;
 
 struct Note;
 
 impl Call for Note {
-    fn call(self: Box<Self>, _: &Reactor, _: &'static Location<'static>) -> Deferred<()> {
+    fn call(self: Box<Self>, _: &Reactor, _: CallSite) -> Deferred<()> {
         Deferred::succeed(())
     }
 }

@@ -25,6 +25,7 @@ use thread::Thread;
 pub(super) use watched::Watched;
 
 use super::Reactor;
+use crate::error::CallSite;
 use crate::time::Histogram;
 
 /// Says what blocks the loop: a call that holds it longer than a threshold is reported while it still does, and once more
@@ -58,14 +59,14 @@ use crate::time::Histogram;
 #[must_use = "it watches nothing before it is started"]
 pub struct Watchdog {
     threshold: Duration,
-    reports_a_minute: u32,
+    max_reports_per_minute: u32,
     hook: Option<BlockedHook>,
 }
 
 impl Watchdog {
     /// One with a threshold of 25 milliseconds, which reports five calls a minute at most.
     pub fn new() -> Watchdog {
-        Watchdog { threshold: Duration::from_millis(25), reports_a_minute: 5, hook: None }
+        Watchdog { threshold: Duration::from_millis(25), max_reports_per_minute: 5, hook: None }
     }
 
     /// How long a call may hold the loop. It is kept within a quarter: what is reported took longer, and what took longer
@@ -76,8 +77,8 @@ impl Watchdog {
     }
 
     /// How many calls are reported in a minute at most. Others are counted, and the next report says how many there were.
-    pub fn reports_a_minute(mut self, calls: u32) -> Watchdog {
-        self.reports_a_minute = calls;
+    pub fn max_reports_per_minute(mut self, calls: u32) -> Watchdog {
+        self.max_reports_per_minute = calls;
         self
     }
 
@@ -117,7 +118,7 @@ impl fmt::Debug for Watchdog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watchdog")
             .field("threshold", &self.threshold)
-            .field("reports_a_minute", &self.reports_a_minute)
+            .field("max_reports_per_minute", &self.max_reports_per_minute)
             .finish_non_exhaustive()
     }
 }
@@ -195,7 +196,7 @@ impl fmt::Display for CallKind {
 #[derive(Clone, Debug)]
 pub struct Blocked {
     kind: CallKind,
-    at: Option<&'static Location<'static>>,
+    at: Option<CallSite>,
     time: Duration,
     ended: bool,
     unreported: u64,

@@ -82,7 +82,7 @@ impl Thread {
         while self.reports.front().is_some_and(|report| report.elapsed() >= MINUTE) {
             self.reports.pop_front();
         }
-        if self.reports.len() < self.watchdog.reports_a_minute as usize {
+        if self.reports.len() < self.watchdog.max_reports_per_minute as usize {
             self.reports.push_back(Instant::now());
             found.blocks = Blocks::Reported;
             self.report(found, false);

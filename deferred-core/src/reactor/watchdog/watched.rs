@@ -9,7 +9,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::CallKind;
+use crate::error::CallSite;
 use crate::time::Histogram;
 
 const KIND_BITS: u32 = 3;
@@ -42,7 +42,7 @@ pub(super) struct Shared {
     asleep: AtomicBool,
     closed: Mutex<bool>,
     wakes: Condvar,
-    places: Mutex<HashMap<u64, &'static Location<'static>>>,
+    places: Mutex<HashMap<u64, CallSite>>,
     blocked: AtomicU64,
 }
 
@@ -61,7 +61,7 @@ impl Shared {
         busy.then_some(seen)
     }
 
-    pub(super) fn what(&self, seen: Seen) -> (CallKind, Option<&'static Location<'static>>) {
+    pub(super) fn what(&self, seen: Seen) -> (CallKind, Option<CallSite>) {
         let kind = CallKind::ALL[seen.call as usize % (1 << KIND_BITS)];
         (kind, self.places.lock().get(&(seen.call >> KIND_BITS)).copied())
     }
@@ -140,7 +140,7 @@ impl Watched {
 
     /// The call that begins now.
     #[inline]
-    pub(in crate::reactor) fn begin(&self, kind: CallKind, at: &'static Location<'static>) {
+    pub(in crate::reactor) fn begin(&self, kind: CallKind, at: CallSite) {
         let place = ptr::from_ref(at).addr() as u64;
         let told = &self.told[(place >> 3) as usize % TOLD];
         if told.get() != place {

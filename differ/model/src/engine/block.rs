@@ -7,50 +7,47 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use super::chain::Firing;
-use super::never_unwinding;
-use crate::error::{self, Cancelled, Fault, Interrupt};
+use super::chain::Fired;
+use crate::abort::never_unwinding;
+use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError};
 
 /// A `Result<T, E>` whose types the loop need not know.
 pub(super) type Slot = Box<dyn Any>;
 
-/// A place in the source.
-pub(super) type Place = &'static Location<'static>;
-
 /// What the loop can do with a result of an unknown type.
 pub(super) trait Kind {
     /// The error that the library fires.
-    fn interrupt(&self, why: Interrupt) -> Slot;
+    fn interrupt(&self, why: BuiltinError) -> Slot;
     /// Tells an error that it passed a place.
-    fn passed(&self, slot: &mut Slot, at: Place);
+    fn add_location(&self, slot: &mut Slot, at: CallSite);
     /// Whether it is an error that nobody has handled, in which case it is reported.
-    fn report(&self, slot: &Slot, made: Place, last: Place);
+    fn report(&self, slot: &Slot, made: CallSite, last: CallSite);
 }
 
 struct Of<T, E>(PhantomData<fn() -> (T, E)>);
 
 /// The kind of `Result<T, E>`.
-pub(super) fn kind<T: 'static, E: Fault>() -> &'static dyn Kind {
+pub(super) fn kind<T: 'static, E: DeferredError>() -> &'static dyn Kind {
     &Of::<T, E>(PhantomData)
 }
 
 /// The result in a slot of its kind.
-pub(super) fn open<T: 'static, E: Fault>(slot: Slot) -> Result<T, E> {
+pub(super) fn open<T: 'static, E: DeferredError>(slot: Slot) -> Result<T, E> {
     *slot.downcast().expect("a stage takes what the one before it gives")
 }
 
-impl<T: 'static, E: Fault> Kind for Of<T, E> {
-    fn interrupt(&self, why: Interrupt) -> Slot {
+impl<T: 'static, E: DeferredError> Kind for Of<T, E> {
+    fn interrupt(&self, why: BuiltinError) -> Slot {
         never_unwinding(|| Box::new(Err::<T, E>(why.into())))
     }
 
-    fn passed(&self, slot: &mut Slot, at: Place) {
+    fn add_location(&self, slot: &mut Slot, at: CallSite) {
         if let Some(Err(error)) = slot.downcast_mut::<Result<T, E>>() {
-            never_unwinding(|| error.passed(at));
+            never_unwinding(|| error.add_location(at));
         }
     }
 
-    fn report(&self, slot: &Slot, made: Place, last: Place) {
+    fn report(&self, slot: &Slot, made: CallSite, last: CallSite) {
         if let Some(Err(error)) = slot.downcast_ref::<Result<T, E>>() {
             error::report(error, made, last);
         }
@@ -68,16 +65,16 @@ pub(super) enum Stage {
     /// Runs a callback.
     Call(Call),
     /// Gives it to the block that waits for this one.
-    Give(Rc<Block>),
+    Deliver(Rc<Block>),
     /// Hands it to whoever takes it for good, and who may have something to fire with it.
-    End(Box<dyn FnOnce(Slot) -> Option<Firing>>),
+    End(Box<dyn FnOnce(Slot) -> Option<Fired>>),
 }
 
 pub(super) struct Call {
     pub(super) run: Box<dyn FnOnce(Slot) -> Ran>,
     /// Of what it brings.
     pub(super) kind: &'static dyn Kind,
-    pub(super) at: Place,
+    pub(super) at: CallSite,
 }
 
 /// Who is told when an unfired block is cancelled.
@@ -94,12 +91,12 @@ pub(super) struct Waiting {
     /// Of the result that will come.
     pub(super) kind: &'static dyn Kind,
     /// Where the stage that waits was added.
-    pub(super) at: Place,
+    pub(super) at: CallSite,
 }
 
 /// Who took the place of a block: `block`, in its wait number `wait`.
 #[derive(Clone)]
-pub(super) struct Heir {
+pub(super) struct Successor {
     pub(super) block: Weak<Block>,
     pub(super) wait: u64,
 }
@@ -113,34 +110,34 @@ pub(super) struct Block {
     /// A loop is in this block.
     pub(super) busy: Cell<bool>,
     /// A `Chain` exists: somebody may still add stages or take the result.
-    pub(super) held: Cell<bool>,
+    pub(super) has_chain: Cell<bool>,
     /// A `Handle` was taken, so this block must stay what the handle means.
     pub(super) shared: Cell<bool>,
     pub(super) pauses: Cell<u32>,
     /// The last cancel that came by. See `run::cancel`.
     pub(super) passed_cancel: Cell<u64>,
-    /// How many waits have begun: tells an heir's wait that goes on from one that is over.
+    /// How many waits have begun: tells an successor's wait that goes on from one that is over.
     pub(super) wait: Cell<u64>,
     pub(super) slot: RefCell<Option<Slot>>,
     pub(super) stages: RefCell<VecDeque<Stage>>,
     pub(super) waiting: RefCell<Option<Waiting>>,
-    pub(super) heir: RefCell<Option<Heir>>,
+    pub(super) successor: RefCell<Option<Successor>>,
     pub(super) canceller: RefCell<Option<Canceller>>,
     /// Of what it is fired with.
     pub(super) source: &'static dyn Kind,
     /// Of what its last stage gives.
     pub(super) result: Cell<&'static dyn Kind>,
-    pub(super) made: Place,
-    pub(super) last: Cell<Place>,
+    pub(super) made: CallSite,
+    pub(super) last: Cell<CallSite>,
 }
 
 impl Block {
-    pub(super) fn new(kind: &'static dyn Kind, made: Place, last: Place) -> Rc<Block> {
+    pub(super) fn new(kind: &'static dyn Kind, made: CallSite, last: CallSite) -> Rc<Block> {
         Rc::new(Block {
             fired: Cell::new(false),
             cancelling: Cell::new(false),
             busy: Cell::new(false),
-            held: Cell::new(true),
+            has_chain: Cell::new(true),
             shared: Cell::new(false),
             pauses: Cell::new(0),
             passed_cancel: Cell::new(0),
@@ -148,7 +145,7 @@ impl Block {
             slot: RefCell::new(None),
             stages: RefCell::new(VecDeque::new()),
             waiting: RefCell::new(None),
-            heir: RefCell::new(None),
+            successor: RefCell::new(None),
             canceller: RefCell::new(None),
             source: kind,
             result: Cell::new(kind),
@@ -167,7 +164,7 @@ impl Block {
     }
 
     /// Its result is there, and nothing is left that would change it.
-    pub(super) fn is_done(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.can_run() && self.stages.borrow().is_empty()
     }
 
@@ -178,18 +175,18 @@ impl Block {
 
     pub(super) fn push(&self, stage: Stage) {
         let mut stages = self.stages.borrow_mut();
-        debug_assert!(!matches!(stages.back(), Some(Stage::Give(_) | Stage::End(_))), "added behind the end");
+        debug_assert!(!matches!(stages.back(), Some(Stage::Deliver(_) | Stage::End(_))), "added behind the end");
         stages.push_back(stage);
     }
 
     /// Takes what waits at the end: `Give` or `End` is the only stage left.
-    pub(super) fn take_give(&self) -> Option<Rc<Block>> {
+    pub(super) fn take_waiter(&self) -> Option<Rc<Block>> {
         let mut stages = self.stages.borrow_mut();
-        if stages.len() != 1 || self.is_paused() || !matches!(stages.front(), Some(Stage::Give(_))) {
+        if stages.len() != 1 || self.is_paused() || !matches!(stages.front(), Some(Stage::Deliver(_))) {
             return None;
         }
         match stages.pop_front() {
-            Some(Stage::Give(to)) => Some(to),
+            Some(Stage::Deliver(to)) => Some(to),
             _ => unreachable!("looked at above"),
         }
     }

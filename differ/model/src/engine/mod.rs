@@ -7,7 +7,7 @@
 //! - [`Source`], the producer's end: it fires once, and dropped it abandons;
 //! - [`Handle`], with no type and no right to either end: it cancels and pauses;
 //! - [`Left`], what a stage leaves behind: a result, or a chain to wait for;
-//! - `Firing`, a source with what it is to be fired with, for the loop to fire;
+//! - `Fired`, a source with what it is to be fired with, for the loop to fire;
 //! - [`settle`], a stage without a block, for a result that is there.
 //!
 //! How a result walks: [`Source::fire`] puts it in the block and calls the loop (`run`), which takes it from stage to
@@ -25,7 +25,7 @@
 //!    that is there belongs to the callback that adds it: what it drops comes after that one.
 //! 3. *One loop at a time is in a block.* It is `busy` then; whoever adds, looks, takes or cancels meanwhile waits, gets
 //!    nothing, or is ignored. A busy block may have its result: it is set aside between two stages.
-//! 4. *State first, foreign code after.* No borrow of a block is held while code of the user runs, and that includes
+//! 4. *State first, foreign code after.* No borrow of a block is has_chain while code of the user runs, and that includes
 //!    every destructor of a value, a callback or an error.
 //! 5. *No panic leaves.* A stage's panic is its error. Where there is no stage to take it, see [`never_unwinding`].
 
@@ -33,25 +33,4 @@ mod block;
 mod chain;
 mod run;
 
-pub(crate) use chain::{Chain, Handle, Left, Source, catch, settle};
-
-/// Aborts the process if it is dropped: stands on the stack while code runs that must not unwind.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        eprintln!(
-            "deferred: a destructor, or a conversion from Interrupt, panicked where no callback can take the panic; \
-             aborting. Catch it inside that code."
-        );
-        std::process::abort();
-    }
-}
-
-/// Runs code of the user of which no panic may come out, since a Deferred would be left that can never fire.
-fn never_unwinding<R>(f: impl FnOnce() -> R) -> R {
-    let bomb = Bomb;
-    let value = f();
-    std::mem::forget(bomb);
-    value
-}
+pub(crate) use chain::{Chain, Handle, Source, StageOutput, catch, settle};

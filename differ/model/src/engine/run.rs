@@ -4,17 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
-use super::block::{Block, Call, Canceller, Heir, Kind, Place, Ran, Slot, Stage, Waiting};
-use super::chain::Firing;
-use super::never_unwinding;
-use crate::error::{Abandoned, Cancelled, Cycle, Interrupt, Panicked};
+use super::block::{Block, Call, Canceller, Kind, Ran, Slot, Stage, Successor, Waiting};
+use super::chain::Fired;
+use crate::abort::never_unwinding;
+use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, Cycle, Panicked};
 
 /// One thing for the loop to do.
 pub(super) enum Job {
     /// Takes a busy block through its next stage.
     Step(Rc<Block>),
     /// Fires a block with a result.
-    Fire(Firing),
+    Fire(Fired),
     /// The resolver of the block was dropped.
     Abandon(Rc<Block>),
     /// Ends one pause.
@@ -88,7 +88,7 @@ fn work(first: Option<Job>) {
         let Some(job) = stack.pop() else { return };
         let next = match job {
             Job::Step(block) => step(block),
-            Job::Fire(firing) => fire(&firing.block, firing.slot),
+            Job::Fire(fired) => fire(&fired.block, fired.slot),
             Job::Abandon(block) => abandon(&block),
             Job::Unpause(block) => unpause(&block),
             Job::Cancel(block, why, number) => cancel(&block, &why, number),
@@ -116,7 +116,7 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
     let stage = block.stages.borrow_mut().pop_front();
     let Some(stage) = stage else {
         block.busy.set(false);
-        if !block.held.get() {
+        if !block.has_chain.get() {
             block.end();
         }
         return None;
@@ -130,14 +130,14 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
             }
             Ran::Wait(inner) => join(block, inner, kind, at),
         },
-        Stage::Give(to) => {
+        Stage::Deliver(to) => {
             block.busy.set(false);
             give(&to, slot)
         }
         Stage::End(take) => {
             block.busy.set(false);
-            let firing = never_unwinding(|| take(slot))?;
-            fire(&firing.block, firing.slot)
+            let fired = never_unwinding(|| take(slot))?;
+            fire(&fired.block, fired.slot)
         }
     }
 }
@@ -145,40 +145,40 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
 /// The end of a wait: `to` gets what it waited for.
 fn give(to: &Rc<Block>, mut slot: Slot) -> Option<Rc<Block>> {
     let Some(Waiting { kind, at, .. }) = to.waiting.take() else { unreachable!("it waits for this result") };
-    kind.passed(&mut slot, at);
+    kind.add_location(&mut slot, at);
     to.slot.replace(Some(slot));
     begin(to)
 }
 
 /// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
-fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: Place) -> Option<Rc<Block>> {
-    inner.held.set(false);
+fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: CallSite) -> Option<Rc<Block>> {
+    inner.has_chain.set(false);
     if Rc::ptr_eq(&block, &inner) {
         let mut slot = kind.interrupt(Cycle::new().into());
-        kind.passed(&mut slot, at);
+        kind.add_location(&mut slot, at);
         block.slot.replace(Some(slot));
         return Some(block);
     }
-    if inner.is_done() {
+    if inner.is_ready() {
         let mut slot = inner.slot.take().expect("it is done");
-        kind.passed(&mut slot, at);
+        kind.add_location(&mut slot, at);
         block.slot.replace(Some(slot));
         return Some(block);
     }
     // Whatever handle is kept to this block, what it meant until now is over.
     block.wait.set(block.wait.get() + 1);
     block.busy.set(false);
-    match block.take_give() {
+    match block.take_waiter() {
         // A tail call: all that is left is to pass the result on. The one that waits for it waits for `inner` instead,
         // and this block is out of the chain, which so stays as long as it was.
         Some(to) if !Rc::ptr_eq(&to, &inner) => {
-            block.heir.replace(Some(Heir { block: Rc::downgrade(&to), wait: to.wait.get() }));
+            block.successor.replace(Some(Successor { block: Rc::downgrade(&to), wait: to.wait.get() }));
             wait_for(to, inner);
         }
         give => {
             // `inner` is who waits for this block: a circle, that waits for ever.
             if let Some(to) = give {
-                block.push(Stage::Give(to));
+                block.push(Stage::Deliver(to));
             }
             block.waiting.replace(Some(Waiting { inner: Weak::new(), kind, at }));
             wait_for(block, inner);
@@ -194,15 +194,15 @@ pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
         let next = inner.waiting.borrow().as_ref().and_then(|waiting| waiting.inner.upgrade());
         let Some(next) = next.filter(|next| !Rc::ptr_eq(next, &block)) else { break };
         let give = next.stages.borrow_mut().pop_back();
-        debug_assert!(matches!(&give, Some(Stage::Give(to)) if Rc::ptr_eq(to, &inner)));
+        debug_assert!(matches!(&give, Some(Stage::Deliver(to)) if Rc::ptr_eq(to, &inner)));
         inner.waiting.take();
-        inner.heir.replace(Some(Heir { block: Rc::downgrade(&block), wait: block.wait.get() }));
+        inner.successor.replace(Some(Successor { block: Rc::downgrade(&block), wait: block.wait.get() }));
         inner = next;
     }
     if let Some(waiting) = &mut *block.waiting.borrow_mut() {
         waiting.inner = Rc::downgrade(&inner);
     }
-    inner.push(Stage::Give(block));
+    inner.push(Stage::Deliver(block));
 }
 
 /// Fires a block, unless that has happened.
@@ -217,7 +217,7 @@ fn fire(block: &Rc<Block>, slot: Slot) -> Option<Rc<Block>> {
     begin(block)
 }
 
-fn interrupt(block: &Rc<Block>, why: Interrupt) -> Option<Rc<Block>> {
+fn interrupt(block: &Rc<Block>, why: BuiltinError) -> Option<Rc<Block>> {
     if block.fired.get() { None } else { fire(block, block.source.interrupt(why)) }
 }
 
@@ -244,9 +244,9 @@ fn cancel(block: &Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> 
         block = match next {
             Some(inner) => inner?,
             None => {
-                let heir = block.heir.borrow().clone()?;
-                let to = heir.block.upgrade()?;
-                if to.wait.get() != heir.wait {
+                let successor = block.successor.borrow().clone()?;
+                let to = successor.block.upgrade()?;
+                if to.wait.get() != successor.wait {
                     return None; // that wait is over
                 }
                 to

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use super::join::{Decided, Rule, join};
 use crate::deferred::Deferred;
-use crate::error::{Cancelled, Fault, FirstError};
+use crate::error::{CallSite, Cancelled, DeferredError, FirstError};
 
 /// Waits for all Deferreds: gives their values in the order of the Deferreds, or the first error.
 ///
@@ -35,15 +35,15 @@ use crate::error::{Cancelled, Fault, FirstError};
 #[doc(alias = "join_all")]
 #[doc(alias = "try_join_all")]
 #[track_caller]
-pub fn gather<T: 'static, E: Fault>(
+pub fn gather<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<Vec<T>, FirstError<E>> {
     gather_at(deferreds, Location::caller())
 }
 
-pub(super) fn gather_at<T: 'static, E: Fault>(
+pub(super) fn gather_at<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
-    at: &'static Location<'static>,
+    at: CallSite,
 ) -> Deferred<Vec<T>, FirstError<E>> {
     join(deferreds, |count| Gather { values: Values::new(count), cancels: false }, at)
 }
@@ -61,7 +61,7 @@ pub(super) fn gather_at<T: 'static, E: Fault>(
 /// assert_eq!(both.try_take().unwrap().unwrap_err().index, Some(1));
 /// ```
 #[track_caller]
-pub fn gather_cancelling<T: 'static, E: Fault>(
+pub fn gather_cancelling<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<Vec<T>, FirstError<E>> {
     join(deferreds, |count| Gather { values: Values::new(count), cancels: true }, Location::caller())
@@ -70,7 +70,7 @@ pub fn gather_cancelling<T: 'static, E: Fault>(
 /// Waits for all Deferreds and gives all their results, values and errors, in the order of the Deferreds.
 ///
 /// Its own error type is that of the Deferreds, so that it may stand in the same chain; it fails with an
-/// [`Interrupt`](crate::Interrupt) of the library's at most.
+/// [`BuiltinError`](crate::BuiltinError) of the library's at most.
 ///
 /// Twisted's `DeferredList(consumeErrors=True)`. With `fireOnOneErrback` that is [`gather`], with `fireOnOneCallback`
 /// it is [`first_success`](crate::first_success), with both [`first_completion`](crate::first_completion).
@@ -90,7 +90,7 @@ pub fn gather_cancelling<T: 'static, E: Fault>(
 /// ```
 #[doc(alias = "DeferredList")]
 #[track_caller]
-pub fn deferred_list<T: 'static, E: Fault>(
+pub fn deferred_list<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<Vec<Result<T, E>>, E> {
     join(deferreds, |count| List { results: Values::new(count) }, Location::caller())
@@ -122,7 +122,7 @@ struct Gather<T> {
     cancels: bool,
 }
 
-impl<T: 'static, E: Fault> Rule<T, E> for Gather<T> {
+impl<T: 'static, E: DeferredError> Rule<T, E> for Gather<T> {
     type Value = Vec<T>;
     type Error = FirstError<E>;
 
@@ -146,7 +146,7 @@ struct List<T, E> {
     results: Values<Result<T, E>>,
 }
 
-impl<T: 'static, E: Fault> Rule<T, E> for List<T, E> {
+impl<T: 'static, E: DeferredError> Rule<T, E> for List<T, E> {
     type Value = Vec<Result<T, E>>;
     type Error = E;
 

@@ -13,7 +13,7 @@ mod semaphore;
 mod stream;
 mod waiters;
 
-pub use gate::{Gate, GateClosed, Pass};
+pub use gate::{Gate, GateClosed, GateGuard};
 pub use lock::DeferredLock;
 pub use permit::{NotHeld, Permit};
 pub(crate) use queue::Feeder;

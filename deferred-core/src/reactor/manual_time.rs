@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::{Life, Reactor, ReactorOwner, later};
-use crate::engine::woken;
+use crate::engine::ready_queue;
 
 /// What a reactor's timers are measured in.
 pub(super) enum Time {
@@ -26,7 +26,7 @@ const ENOUGH: u32 = 1_000_000;
 
 impl Reactor {
     /// One that runs already and needs no driver.
-    pub(crate) fn by_hand() -> ReactorOwner {
+    pub(crate) fn with_manual_time() -> ReactorOwner {
         let owner = Self::with_time(Time::ByHand(Cell::new(Instant::now())));
         owner.core.life.set(Life::Running);
         owner.core.events.has_started();
@@ -43,7 +43,7 @@ impl Reactor {
         if let Time::ByHand(now) = &self.core.time {
             now.set(later(now.get(), by));
         }
-        woken::in_turn(|| {
+        ready_queue::in_turn(|| {
             let _entered = self.enter();
             let mut left = ENOUGH;
             self.run_all_posted(&mut left);
@@ -62,14 +62,14 @@ impl Reactor {
 
     /// Between two calls, as at the end of a turn that a call is.
     fn run_woken(&self, left: &mut u32) {
-        while self.is_running() && woken::run_batch(usize::MAX, |_| ()) > 0 {
+        while self.is_running() && ready_queue::run_batch(usize::MAX, |_| ()) > 0 {
             counted(left);
         }
     }
 
     /// What was posted, and coroutines that were woken.
     fn run_all_posted(&self, left: &mut u32) {
-        while self.is_running() && self.run_posted() + woken::run_batch(usize::MAX, |_| ()) as u64 > 0 {
+        while self.is_running() && self.run_posted() + ready_queue::run_batch(usize::MAX, |_| ()) as u64 > 0 {
             counted(left);
         }
     }

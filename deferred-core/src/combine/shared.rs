@@ -8,10 +8,10 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::deferred::{Deferred, Resolver};
-use crate::engine::{Firing, Handle, Left, call_soon, catch};
-use crate::error::{self, Cancelled, Failure, Fault, Interrupt, Share};
+use crate::engine::{Fired, Handle, StageOutput, call_soon, catch};
+use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure, ShareError};
 
-impl<T: 'static, E: Share> Deferred<T, E> {
+impl<T: 'static, E: ShareError> Deferred<T, E> {
     /// Shares the result among many: each [`observe`](Shared::observe) gives a Deferred that has a copy of it.
     ///
     /// # Examples
@@ -45,15 +45,15 @@ impl<T: 'static, E: Share> Deferred<T, E> {
             Ok(result) => drop(state.result.set(result.map_err(E::into_shared))),
             Err(chain) => {
                 let fires = state.clone();
-                state.source.replace(Some(chain.awaited_handle()));
-                chain.end(move |result| fires.fired(result));
+                state.source.replace(Some(chain.handle_for_waiter()));
+                chain.consume(move |result| fires.fired(result));
             }
         }
         Shared { state }
     }
 }
 
-impl<T: 'static, E: Fault> Deferred<T, E> {
+impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// A Deferred with the same result, past which no cancel goes: cancelled, it fires [`Cancelled`](crate::Cancelled),
     /// and this one runs on. What that brings then is dropped and counts as handled.
     ///
@@ -82,11 +82,11 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 /// An error that no observer has had when the last of these is gone is reported as unhandled.
 ///
 /// Twisted has no such type; its users write one each.
-pub struct Shared<T: 'static, E: Share = Failure> {
+pub struct Shared<T: 'static, E: ShareError = Failure> {
     state: Rc<State<T, E>>,
 }
 
-struct State<T: 'static, E: Share> {
+struct State<T: 'static, E: ShareError> {
     result: OnceCell<Result<T, E::Shared>>,
     /// Somebody has the result.
     observed: Cell<bool>,
@@ -96,20 +96,20 @@ struct State<T: 'static, E: Share> {
     came: Cell<u64>,
     /// What cancels the Deferred that is shared.
     source: RefCell<Option<Handle>>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
 /// Who waits, and how the copy is made for it.
-struct Observer<T: 'static, E: Share> {
+struct Observer<T: 'static, E: ShareError> {
     resolver: Resolver<T, E>,
     copy: fn(&State<T, E>) -> Result<T, E>,
 }
 
-impl<T: Clone + 'static, E: Share> Shared<T, E> {
+impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
     /// A Deferred that has a copy of the result once that is there. Those who observe it are fired in the order in which
     /// they came.
     ///
-    /// An error is copied as [`Share`] says: observers of a [`Failure`] get one that holds the original error, and whose
+    /// An error is copied as [`ShareError`] says: observers of a [`Failure`] get one that holds the original error, and whose
     /// trail goes on by itself.
     ///
     /// # Cancellation
@@ -138,18 +138,18 @@ impl<T: Clone + 'static, E: Share> Shared<T, E> {
 }
 
 /// A panic of a clone is what its observer gets.
-fn copy<T: Clone + 'static, E: Share>(state: &State<T, E>) -> Result<T, E> {
+fn copy<T: Clone + 'static, E: ShareError>(state: &State<T, E>) -> Result<T, E> {
     let copied = catch(|| match state.result.get().expect("it is there") {
-        Ok(value) => Left::Result(Ok(value.clone())),
-        Err(error) => Left::Result(Err(E::from_shared(error))),
+        Ok(value) => StageOutput::Ready(Ok(value.clone())),
+        Err(error) => StageOutput::Ready(Err(E::from_shared(error))),
     });
     match copied {
-        Left::Result(result) => result,
-        Left::Wait(_) => unreachable!("nothing waits in here"),
+        StageOutput::Ready(result) => result,
+        StageOutput::Pending(_) => unreachable!("nothing waits in here"),
     }
 }
 
-impl<T: 'static, E: Share> Shared<T, E> {
+impl<T: 'static, E: ShareError> Shared<T, E> {
     /// Whether the result is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -163,8 +163,8 @@ impl<T: 'static, E: Share> Shared<T, E> {
     }
 }
 
-impl<T: 'static, E: Share> State<T, E> {
-    fn fired(self: Rc<Self>, result: Result<T, E>) -> Option<Firing> {
+impl<T: 'static, E: ShareError> State<T, E> {
+    fn fired(self: Rc<Self>, result: Result<T, E>) -> Option<Fired> {
         self.source.take();
         let set = self.result.set(result.map_err(E::into_shared));
         debug_assert!(set.is_ok(), "it fires once");
@@ -194,34 +194,34 @@ impl<T: 'static, E: Share> State<T, E> {
     }
 }
 
-impl<T: 'static, E: Share> Observer<T, E> {
-    fn fire(self, state: &State<T, E>) -> Firing {
+impl<T: 'static, E: ShareError> Observer<T, E> {
+    fn fire(self, state: &State<T, E>) -> Fired {
         if !self.resolver.is_cancelled() {
             state.observed.set(true);
         }
-        self.resolver.source.firing((self.copy)(state))
+        self.resolver.source.set_result((self.copy)(state))
     }
 }
 
-impl<T: 'static, E: Share> Drop for State<T, E> {
+impl<T: 'static, E: ShareError> Drop for State<T, E> {
     fn drop(&mut self) {
         if let (Some(Err(error)), false) = (self.result.get(), self.observed.get()) {
             let error = E::from_shared(error);
             // That of the cancel which those who left have caused, they know.
-            if !(self.left.get() && matches!(error.interrupt(), Some(Interrupt::Cancelled(_)))) {
+            if !(self.left.get() && matches!(error.builtin(), Some(BuiltinError::Cancelled(_)))) {
                 error::report(&error, self.at, self.at);
             }
         }
     }
 }
 
-impl<T: 'static, E: Share> Clone for Shared<T, E> {
+impl<T: 'static, E: ShareError> Clone for Shared<T, E> {
     fn clone(&self) -> Self {
         Shared { state: self.state.clone() }
     }
 }
 
-impl<T: 'static, E: Share> fmt::Debug for Shared<T, E> {
+impl<T: 'static, E: ShareError> fmt::Debug for Shared<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("is_ready", &self.is_ready()).field("observers", &self.observers()).finish()
     }

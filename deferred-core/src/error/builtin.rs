@@ -9,28 +9,29 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Fault;
+use super::DeferredError;
 use super::nested::{Nested, drop_flat};
+use crate::abort::never_unwinding;
 
 /// What the library itself fails a Deferred with.
 ///
-/// Each kind is a type of its own and an [`Error`]. A [`Failure`](crate::Failure) made from an `Interrupt` holds the
-/// inner type, so `failure.trap::<Cancelled>()` and `failure.trap::<Interrupt>()` both find it.
+/// Each kind is a type of its own and an [`Error`]. A [`Failure`](crate::Failure) made from a `BuiltinError` holds the
+/// inner type, so `failure.trap::<Cancelled>()` and `failure.trap::<BuiltinError>()` both find it.
 ///
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Cancelled, Failure, Fault, Interrupt, TimedOut};
+/// use deferred_core::{Cancelled, Failure, DeferredError, BuiltinError, TimedOut};
 ///
 /// fn is_worth_a_retry(failure: &Failure) -> bool {
-///     matches!(failure.interrupt(), Some(Interrupt::TimedOut(_) | Interrupt::Abandoned(_)))
+///     matches!(failure.builtin(), Some(BuiltinError::TimedOut(_) | BuiltinError::Abandoned(_)))
 /// }
 ///
 /// assert!(is_worth_a_retry(&TimedOut::new().into()));
-/// assert!(!is_worth_a_retry(&Interrupt::from(Cancelled::new()).into()));
+/// assert!(!is_worth_a_retry(&BuiltinError::from(Cancelled::new()).into()));
 /// ```
 #[non_exhaustive]
-pub enum Interrupt {
+pub enum BuiltinError {
     /// Somebody cancelled the Deferred.
     Cancelled(Cancelled),
     /// It took too long.
@@ -47,50 +48,50 @@ pub enum Interrupt {
     NoReactor(NoReactor),
 }
 
-/// Does the same with whichever error an [`Interrupt`] holds.
+/// Does the same with whichever error an [`BuiltinError`] holds.
 macro_rules! each {
-    ($interrupt:expr, $error:ident => $result:expr) => {
-        match $interrupt {
-            Interrupt::Cancelled($error) => $result,
-            Interrupt::TimedOut($error) => $result,
-            Interrupt::Abandoned($error) => $result,
-            Interrupt::Panicked($error) => $result,
-            Interrupt::Cycle($error) => $result,
-            Interrupt::NestedDeferred($error) => $result,
-            Interrupt::NoReactor($error) => $result,
+    ($builtin:expr, $error:ident => $result:expr) => {
+        match $builtin {
+            BuiltinError::Cancelled($error) => $result,
+            BuiltinError::TimedOut($error) => $result,
+            BuiltinError::Abandoned($error) => $result,
+            BuiltinError::Panicked($error) => $result,
+            BuiltinError::Cycle($error) => $result,
+            BuiltinError::NestedDeferred($error) => $result,
+            BuiltinError::NoReactor($error) => $result,
         }
     };
 }
 
-impl Interrupt {
-    /// The interrupt that `error` is, whether it comes as an `Interrupt` or as one of the inner types; else `error`.
-    pub(super) fn recognise<X: Any>(error: X) -> Result<Interrupt, X> {
+impl BuiltinError {
+    /// The builtin that `error` is, whether it comes as a `BuiltinError` or as one of the inner types; else `error`.
+    pub(super) fn recognise<X: Any>(error: X) -> Result<BuiltinError, X> {
         let slot = &mut Some(error);
-        moved::<_, Interrupt>(slot)
-            .or_else(|| moved::<_, Cancelled>(slot).map(Interrupt::Cancelled))
-            .or_else(|| moved::<_, TimedOut>(slot).map(Interrupt::TimedOut))
-            .or_else(|| moved::<_, Abandoned>(slot).map(Interrupt::Abandoned))
-            .or_else(|| moved::<_, Panicked>(slot).map(Interrupt::Panicked))
-            .or_else(|| moved::<_, Cycle>(slot).map(Interrupt::Cycle))
-            .or_else(|| moved::<_, NestedDeferred>(slot).map(Interrupt::NestedDeferred))
-            .or_else(|| moved::<_, NoReactor>(slot).map(Interrupt::NoReactor))
+        moved::<_, BuiltinError>(slot)
+            .or_else(|| moved::<_, Cancelled>(slot).map(BuiltinError::Cancelled))
+            .or_else(|| moved::<_, TimedOut>(slot).map(BuiltinError::TimedOut))
+            .or_else(|| moved::<_, Abandoned>(slot).map(BuiltinError::Abandoned))
+            .or_else(|| moved::<_, Panicked>(slot).map(BuiltinError::Panicked))
+            .or_else(|| moved::<_, Cycle>(slot).map(BuiltinError::Cycle))
+            .or_else(|| moved::<_, NestedDeferred>(slot).map(BuiltinError::NestedDeferred))
+            .or_else(|| moved::<_, NoReactor>(slot).map(BuiltinError::NoReactor))
             .ok_or_else(|| slot.take().expect("what was not recognised was not moved"))
     }
 
-    /// As [`recognise`](Interrupt::recognise), for an error that is in a box.
+    /// As [`recognise`](BuiltinError::recognise), for an error that is in a box.
     pub(super) fn recognise_boxed(
         error: Box<dyn Error + Send + Sync>,
-    ) -> Result<Interrupt, Box<dyn Error + Send + Sync>> {
+    ) -> Result<BuiltinError, Box<dyn Error + Send + Sync>> {
         error
-            .downcast::<Interrupt>()
+            .downcast::<BuiltinError>()
             .map(|error| *error)
-            .or_else(|error| error.downcast().map(|error| Interrupt::Cancelled(*error)))
-            .or_else(|error| error.downcast().map(|error| Interrupt::TimedOut(*error)))
-            .or_else(|error| error.downcast().map(|error| Interrupt::Abandoned(*error)))
-            .or_else(|error| error.downcast().map(|error| Interrupt::Panicked(*error)))
-            .or_else(|error| error.downcast().map(|error| Interrupt::Cycle(*error)))
-            .or_else(|error| error.downcast().map(|error| Interrupt::NestedDeferred(*error)))
-            .or_else(|error| error.downcast().map(|error| Interrupt::NoReactor(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::Cancelled(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::TimedOut(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::Abandoned(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::Panicked(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::Cycle(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::NestedDeferred(*error)))
+            .or_else(|error| error.downcast().map(|error| BuiltinError::NoReactor(*error)))
     }
 
     /// This one or the error it holds, whichever is an `X`.
@@ -99,7 +100,7 @@ impl Interrupt {
         whole.downcast_ref().or_else(|| each!(self, error => (error as &dyn Any).downcast_ref()))
     }
 
-    /// As [`get`](Interrupt::get), to change it.
+    /// As [`get`](BuiltinError::get), to change it.
     pub(super) fn get_mut<X: Any>(&mut self) -> Option<&mut X> {
         if (self as &dyn Any).is::<X>() {
             return (self as &mut dyn Any).downcast_mut();
@@ -107,7 +108,7 @@ impl Interrupt {
         each!(self, error => (error as &mut dyn Any).downcast_mut())
     }
 
-    /// As [`get`](Interrupt::get), by value.
+    /// As [`get`](BuiltinError::get), by value.
     pub(super) fn narrow<X: Any>(self) -> Option<X> {
         let slot = &mut Some(self);
         moved(slot).or_else(|| each!(slot.take()?, error => moved(&mut Some(error))))
@@ -130,28 +131,28 @@ fn moved<A: Any, B: Any>(slot: &mut Option<A>) -> Option<B> {
     slot.downcast_mut::<Option<B>>()?.take()
 }
 
-impl Fault for Interrupt {
-    fn interrupt(&self) -> Option<&Interrupt> {
+impl DeferredError for BuiltinError {
+    fn builtin(&self) -> Option<&BuiltinError> {
         Some(self)
     }
 }
 
 /// The text of the error that it holds.
-impl fmt::Display for Interrupt {
+impl fmt::Display for BuiltinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.inner(), f)
     }
 }
 
 /// That of the error that it holds, whose name is the name of the variant.
-impl fmt::Debug for Interrupt {
+impl fmt::Debug for BuiltinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.inner(), f)
     }
 }
 
 /// The source is that of the error that it holds, since the two have one text.
-impl Error for Interrupt {
+impl Error for BuiltinError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.inner().source()
     }
@@ -441,7 +442,7 @@ impl Error for NoReactor {}
 ///     panic::resume_unwind(panicked.into_payload())
 /// }
 /// ```
-// In a box, so that an `Interrupt` stays small.
+// In a box, so that a `BuiltinError` stays small.
 pub struct Panicked(Box<Panic>);
 
 struct Panic {
@@ -494,6 +495,12 @@ impl Drop for Panic {
     }
 }
 
+/// Turns the payload of a panic into an error.
+#[cold]
+pub(crate) fn from_panic<E: DeferredError>(payload: Box<dyn Any + Send>) -> E {
+    never_unwinding(|| E::from(Panicked::new(payload).into()))
+}
+
 /// Drops the payload of a panic, which may be an error that holds one. A panic of its destructor ends here.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     drop_flat(Nested::Payload(payload));
@@ -515,9 +522,9 @@ impl Error for Panicked {}
 
 macro_rules! into_interrupt {
     ($($error:ident)*) => {$(
-        impl From<$error> for Interrupt {
-            fn from(error: $error) -> Interrupt {
-                Interrupt::$error(error)
+        impl From<$error> for BuiltinError {
+            fn from(error: $error) -> BuiltinError {
+                BuiltinError::$error(error)
             }
         }
     )*};
@@ -532,7 +539,7 @@ mod tests {
     #[test]
     fn an_interrupt_is_small() {
         let words = |bytes: usize| bytes / size_of::<usize>();
-        assert!(words(size_of::<Interrupt>()) <= 4, "{}", size_of::<Interrupt>());
+        assert!(words(size_of::<BuiltinError>()) <= 4, "{}", size_of::<BuiltinError>());
         assert_eq!(words(size_of::<Cancelled>()), 2);
         assert_eq!(words(size_of::<Panicked>()), 1);
     }

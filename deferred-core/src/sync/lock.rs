@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::permit::{NotHeld, Permit};
 use super::semaphore::Permits;
 use crate::deferred::{Deferred, IntoDeferred};
-use crate::error::{Failure, Fault};
+use crate::error::{DeferredError, Failure};
 
 /// A lock that is waited for in line: first come, first served.
 ///
@@ -32,7 +32,7 @@ use crate::error::{Failure, Fault};
 /// assert_eq!(second.try_take().unwrap().unwrap(), "mine now");
 /// assert!(!lock.is_locked());
 /// ```
-pub struct DeferredLock<E: Fault = Failure> {
+pub struct DeferredLock<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
 }
 
@@ -50,7 +50,7 @@ impl Default for DeferredLock {
     }
 }
 
-impl<E: Fault> DeferredLock<E> {
+impl<E: DeferredError> DeferredLock<E> {
     /// [`new`](DeferredLock::new) for an error type of your own.
     #[must_use]
     pub fn typed() -> DeferredLock<E> {
@@ -109,13 +109,13 @@ impl<E: Fault> DeferredLock<E> {
     }
 }
 
-impl<E: Fault> Clone for DeferredLock<E> {
+impl<E: DeferredError> Clone for DeferredLock<E> {
     fn clone(&self) -> Self {
         DeferredLock { permits: self.permits.clone() }
     }
 }
 
-impl<E: Fault> fmt::Debug for DeferredLock<E> {
+impl<E: DeferredError> fmt::Debug for DeferredLock<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeferredLock").field("is_locked", &self.is_locked()).field("waiting", &self.waiting()).finish()
     }

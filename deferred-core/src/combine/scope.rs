@@ -8,8 +8,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::{Firing, Handle, Left};
-use crate::error::{self, Cancelled, Failure, Fault, Interrupt};
+use crate::engine::{Fired, Handle, StageOutput};
+use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 
 /// Calls `body` with a scope in which it may begin more work, and is done when all of that is: no child outlives it.
 ///
@@ -51,12 +51,12 @@ pub fn scope<R: IntoDeferred<Failure>>(body: impl FnOnce(&Scope) -> R) -> Deferr
 ///
 /// As [`scope`].
 #[track_caller]
-pub fn typed_scope<E: Fault, R: IntoDeferred<E>>(body: impl FnOnce(&Scope<E>) -> R) -> Deferred<R::Value, E> {
+pub fn typed_scope<E: DeferredError, R: IntoDeferred<E>>(body: impl FnOnce(&Scope<E>) -> R) -> Deferred<R::Value, E> {
     scope_at(Location::caller(), body)
 }
 
-fn scope_at<E: Fault, R: IntoDeferred<E>>(
-    at: &'static Location<'static>,
+fn scope_at<E: DeferredError, R: IntoDeferred<E>>(
+    at: CallSite,
     body: impl FnOnce(&Scope<E>) -> R,
 ) -> Deferred<R::Value, E> {
     let inside = Rc::new(Inside {
@@ -71,24 +71,24 @@ fn scope_at<E: Fault, R: IntoDeferred<E>>(
     let scope = Scope { inside: inside.clone() };
     let body = maybe_deferred_at(at, || body(&scope));
     let chain = match body.into_result_or_chain() {
-        Ok(result) => return Deferred::left(inside.end(result, at), at, at),
+        Ok(result) => return Deferred::from_output(inside.end(result, at), at, at),
         Err(chain) => chain,
     };
-    inside.body.replace(Some(chain.awaited_handle()));
+    inside.body.replace(Some(chain.handle_for_waiter()));
     if inside.phase.get() == Phase::Failed {
         inside.cancel_body();
     }
-    Deferred::left(chain.then(at, move |result| inside.end(result, at)), at, at)
+    Deferred::from_output(chain.add_stage(at, move |result| inside.end(result, at)), at, at)
 }
 
 /// Where [`scope`] lets work be begun. Clones mean the same scope.
-pub struct Scope<E: Fault = Failure> {
+pub struct Scope<E: DeferredError = Failure> {
     inside: Rc<Inside<E>>,
 }
 
-struct Inside<E: Fault> {
+struct Inside<E: DeferredError> {
     /// Where it was made.
-    at: &'static Location<'static>,
+    at: CallSite,
     children: RefCell<BTreeMap<u64, Handle>>,
     came: Cell<u64>,
     /// The first error of a child.
@@ -108,7 +108,7 @@ enum Phase {
     Ended,
 }
 
-impl<E: Fault> Scope<E> {
+impl<E: DeferredError> Scope<E> {
     /// Has the scope cancel and wait for this one at its end. Its value is dropped; its error, unless that is
     /// [`Cancelled`], ends the scope. Handle what must not do that before you add it.
     ///
@@ -117,12 +117,12 @@ impl<E: Fault> Scope<E> {
         let inside = &self.inside;
         let number = inside.came.replace(inside.came.get() + 1);
         match child.into_result_or_chain() {
-            Ok(result) => drop(inside.ended(number, result.map(drop)).map(Firing::fire)),
+            Ok(result) => drop(inside.ended(number, result.map(drop)).map(Fired::run)),
             Err(chain) => {
-                let handle = chain.awaited_handle();
+                let handle = chain.handle_for_waiter();
                 inside.children.borrow_mut().insert(number, handle.clone());
                 let ends = inside.clone();
-                chain.end(move |result| ends.ended(number, result.map(drop)));
+                chain.consume(move |result| ends.ended(number, result.map(drop)));
                 if inside.phase.get() != Phase::Open {
                     handle.cancel_soon(&Cancelled::because("its scope has ended"));
                 }
@@ -143,7 +143,7 @@ impl<E: Fault> Scope<E> {
     }
 }
 
-impl<E: Fault> Inside<E> {
+impl<E: DeferredError> Inside<E> {
     fn cancel_body(&self) {
         let body = self.body.borrow().clone();
         if let Some(body) = body {
@@ -158,7 +158,7 @@ impl<E: Fault> Inside<E> {
     }
 
     /// A child is done.
-    fn ended(&self, number: u64, result: Result<(), E>) -> Option<Firing> {
+    fn ended(&self, number: u64, result: Result<(), E>) -> Option<Fired> {
         let gone = self.children.borrow_mut().remove(&number);
         drop(gone); // behind the borrow
         if let Err(error) = result {
@@ -166,11 +166,11 @@ impl<E: Fault> Inside<E> {
         }
         let last = self.phase.get() == Phase::Ended && self.children.borrow().is_empty();
         let drained = if last { self.drained.take() } else { None };
-        drained.map(|resolver| resolver.source.firing(Ok(())))
+        drained.map(|resolver| resolver.source.set_result(Ok(())))
     }
 
     fn child_failed(&self, error: E) {
-        if matches!(error.interrupt(), Some(Interrupt::Cancelled(_))) {
+        if matches!(error.builtin(), Some(BuiltinError::Cancelled(_))) {
             return;
         }
         match self.failed.take() {
@@ -189,11 +189,11 @@ impl<E: Fault> Inside<E> {
     }
 
     /// The body is done: what the whole has, once no child runs.
-    fn end<T: 'static>(self: Rc<Self>, result: Result<T, E>, at: &'static Location<'static>) -> Left<T, E> {
+    fn end<T: 'static>(self: Rc<Self>, result: Result<T, E>, at: CallSite) -> StageOutput<T, E> {
         self.phase.set(Phase::Ended);
         self.body.take();
         if self.children.borrow().is_empty() {
-            return Left::Result(self.outcome(result));
+            return StageOutput::Ready(self.outcome(result));
         }
         let cancels = self.clone();
         let (drained, resolver) =
@@ -201,7 +201,7 @@ impl<E: Fault> Inside<E> {
         self.drained.set(Some(resolver));
         let why = Cancelled::because("its scope has ended");
         self.cancel_children(|child| child.cancel_soon(&why));
-        drained.then_at(at, move |_| Left::Result(self.outcome(result))).into_left()
+        drained.add_stage_at(at, move |_| StageOutput::Ready(self.outcome(result))).into_output()
     }
 
     fn outcome<T>(&self, result: Result<T, E>) -> Result<T, E> {
@@ -217,19 +217,19 @@ impl<E: Fault> Inside<E> {
 
     /// Nobody gets it: another one came first.
     fn report(&self, error: E) {
-        if !matches!(error.interrupt(), Some(Interrupt::Cancelled(_))) {
+        if !matches!(error.builtin(), Some(BuiltinError::Cancelled(_))) {
             error::report(&error, self.at, self.at);
         }
     }
 }
 
-impl<E: Fault> Clone for Scope<E> {
+impl<E: DeferredError> Clone for Scope<E> {
     fn clone(&self) -> Self {
         Scope { inside: self.inside.clone() }
     }
 }
 
-impl<E: Fault> fmt::Debug for Scope<E> {
+impl<E: DeferredError> fmt::Debug for Scope<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope").field("children", &self.children()).finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@ use std::panic::Location;
 use super::gather::Values;
 use super::join::{Decided, Rule, join};
 use crate::deferred::Deferred;
-use crate::error::{Abandoned, Cancelled, FailureGroup, Fault, FirstError, Interrupt};
+use crate::error::{Abandoned, BuiltinError, Cancelled, DeferredError, FailureGroup, FirstError};
 
 /// Waits for the first success, and cancels the others: gives the index and the value of the winner.
 ///
@@ -35,7 +35,7 @@ use crate::error::{Abandoned, Cancelled, FailureGroup, Fault, FirstError, Interr
 /// assert!(loser.is_cancelled());
 /// ```
 #[track_caller]
-pub fn race<T: 'static, E: Fault>(
+pub fn race<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<(usize, T), FailureGroup<E>> {
     join(deferreds, |count| Race { errors: Values::new(count) }, Location::caller())
@@ -60,7 +60,7 @@ pub fn race<T: 'static, E: Fault>(
 /// ```
 #[doc(alias = "DeferredList")]
 #[track_caller]
-pub fn first_success<T: 'static, E: Fault>(
+pub fn first_success<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<FirstSuccess<T, E>, E> {
     join(deferreds, |count| AnySuccess { errors: Values::new(count) }, Location::caller())
@@ -92,7 +92,7 @@ pub fn first_success<T: 'static, E: Fault>(
 #[doc(alias = "DeferredList")]
 #[doc(alias = "select")]
 #[track_caller]
-pub fn first_completion<T: 'static, E: Fault>(
+pub fn first_completion<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<(usize, T), FirstError<E>> {
     join(deferreds, |_| Completion, Location::caller())
@@ -116,7 +116,7 @@ struct Race<E> {
     errors: Values<E>,
 }
 
-impl<T: 'static, E: Fault> Rule<T, E> for Race<E> {
+impl<T: 'static, E: DeferredError> Rule<T, E> for Race<E> {
     type Value = (usize, T);
     type Error = FailureGroup<E>;
 
@@ -141,7 +141,7 @@ struct AnySuccess<E> {
     errors: Values<E>,
 }
 
-impl<T: 'static, E: Fault> Rule<T, E> for AnySuccess<E> {
+impl<T: 'static, E: DeferredError> Rule<T, E> for AnySuccess<E> {
     type Value = FirstSuccess<T, E>;
     type Error = E;
 
@@ -159,7 +159,7 @@ impl<T: 'static, E: Fault> Rule<T, E> for AnySuccess<E> {
 
 struct Completion;
 
-impl<T: 'static, E: Fault> Rule<T, E> for Completion {
+impl<T: 'static, E: DeferredError> Rule<T, E> for Completion {
     type Value = (usize, T);
     type Error = FirstError<E>;
 
@@ -171,6 +171,6 @@ impl<T: 'static, E: Fault> Rule<T, E> for Completion {
     }
 
     fn of_none() -> Result<(usize, T), FirstError<E>> {
-        Err(Interrupt::from(Abandoned::new()).into())
+        Err(BuiltinError::from(Abandoned::new()).into())
     }
 }

@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use super::waiters::Waiters;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
-use crate::engine::{Left, run_soon};
-use crate::error::{Cancelled, Failure, Fault, Interrupt};
+use crate::engine::{StageOutput, run_soon};
+use crate::error::{BuiltinError, Cancelled, DeferredError, Failure};
 
 /// Lets work in until it is closed; then refuses new work, and says when the old is done. For ending something in order.
 ///
@@ -32,11 +32,11 @@ use crate::error::{Cancelled, Failure, Fault, Interrupt};
 /// assert!(drained.is_ready());
 /// # drop(request);
 /// ```
-pub struct Gate<E: Fault = Failure> {
+pub struct Gate<E: DeferredError = Failure> {
     gate: Rc<Inside<E>>,
 }
 
-struct Inside<E: Fault> {
+struct Inside<E: DeferredError> {
     count: Cell<usize>,
     closed: Cell<bool>,
     /// Who waits until it is empty.
@@ -57,7 +57,7 @@ impl Default for Gate {
     }
 }
 
-impl<E: Fault> Gate<E> {
+impl<E: DeferredError> Gate<E> {
     /// [`new`](Gate::new) for an error type of your own.
     #[must_use]
     pub fn typed() -> Gate<E> {
@@ -70,12 +70,12 @@ impl<E: Fault> Gate<E> {
     /// # Errors
     ///
     /// If it is closed.
-    pub fn enter(&self) -> Result<Pass<E>, GateClosed> {
+    pub fn enter(&self) -> Result<GateGuard<E>, GateClosed> {
         if self.gate.closed.get() {
             return Err(GateClosed);
         }
         self.gate.count.set(self.gate.count.get() + 1);
-        Ok(Pass { gate: self.gate.clone() })
+        Ok(GateGuard { gate: self.gate.clone() })
     }
 
     /// Calls `f` inside, where it is until what it returns is there.
@@ -93,12 +93,12 @@ impl<E: Fault> Gate<E> {
         let pass = match self.enter() {
             Ok(pass) => pass,
             Err(closed) => {
-                return Deferred::ready(Err(Interrupt::from(Cancelled::because(closed)).into()), at, at);
+                return Deferred::ready(Err(BuiltinError::from(Cancelled::because(closed)).into()), at, at);
             }
         };
-        maybe_deferred_at(at, f).then_at(at, move |result| {
+        maybe_deferred_at(at, f).add_stage_at(at, move |result| {
             drop(pass);
-            Left::Result(result)
+            StageOutput::Ready(result)
         })
     }
 
@@ -128,38 +128,38 @@ impl<E: Fault> Gate<E> {
     }
 }
 
-impl<E: Fault> Clone for Gate<E> {
+impl<E: DeferredError> Clone for Gate<E> {
     fn clone(&self) -> Self {
         Gate { gate: self.gate.clone() }
     }
 }
 
-impl<E: Fault> fmt::Debug for Gate<E> {
+impl<E: DeferredError> fmt::Debug for Gate<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("count", &self.count()).field("is_closed", &self.is_closed()).finish()
     }
 }
 
 /// Somebody's being inside a [`Gate`]; [`Gate::enter`] gives it. Dropping it goes out.
-#[must_use = "dropping a Pass goes out of the gate"]
-pub struct Pass<E: Fault = Failure> {
+#[must_use = "dropping a GateGuard goes out of the gate"]
+pub struct GateGuard<E: DeferredError = Failure> {
     gate: Rc<Inside<E>>,
 }
 
-impl<E: Fault> Drop for Pass<E> {
+impl<E: DeferredError> Drop for GateGuard<E> {
     fn drop(&mut self) {
         self.gate.count.set(self.gate.count.get() - 1);
         if self.gate.closed.get() && self.gate.count.get() == 0 {
             while let Some(((), resolver)) = self.gate.waiting.first() {
-                run_soon(resolver.source.firing(Ok(())));
+                run_soon(resolver.source.set_result(Ok(())));
             }
         }
     }
 }
 
-impl<E: Fault> fmt::Debug for Pass<E> {
+impl<E: DeferredError> fmt::Debug for GateGuard<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pass").finish_non_exhaustive()
+        f.debug_struct("GateGuard").finish_non_exhaustive()
     }
 }
 

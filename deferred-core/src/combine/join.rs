@@ -2,17 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::panic::Location;
 use std::rc::Rc;
 
+use crate::abort::never_unwinding;
 use crate::deferred::Deferred;
-use crate::engine::{Chain, Firing, Handle, Source, call_soon, drop_or_panicked, inside, never_unwinding};
-use crate::error::{self, Cancelled, Fault, Interrupt, Panicked};
+use crate::engine::{Chain, Fired, Handle, Source, call_soon, drop_or_panicked, enter};
+use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Panicked};
 
 /// What becomes of many results.
 pub(super) trait Rule<T, E>: 'static {
     type Value: 'static;
-    type Error: Fault;
+    type Error: DeferredError;
 
     /// Is told each result, once. Gives the result of all as soon as that is known, and then is told no more. It runs no
     /// code of the user.
@@ -45,12 +45,12 @@ struct Join<T, E, R: Rule<T, E>> {
     outcome: Cell<Outcome<R::Value, R::Error>>,
     /// Why those are cancelled that are joined after all was decided.
     late: RefCell<Option<Cancelled>>,
-    at: &'static Location<'static>,
+    at: CallSite,
     takes: PhantomData<fn(Result<T, E>)>,
 }
 
 /// Who gets the result.
-enum Outcome<T, E: Fault> {
+enum Outcome<T, E: DeferredError> {
     /// Whoever joins them just now.
     Joining,
     /// It is there before that was done.
@@ -63,11 +63,11 @@ enum Outcome<T, E: Fault> {
 pub(super) fn join<T, E, R>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
     rule: impl FnOnce(usize) -> R,
-    at: &'static Location<'static>,
+    at: CallSite,
 ) -> Deferred<R::Value, R::Error>
 where
     T: 'static,
-    E: Fault,
+    E: DeferredError,
     R: Rule<T, E>,
 {
     let deferreds: Vec<_> = deferreds.into_iter().collect();
@@ -87,14 +87,14 @@ where
         match deferred.into_result_or_chain() {
             Ok(result) => {
                 join.members.borrow_mut().push(None);
-                let fired = inside(|| join.arrived(index, result));
+                let fired = enter(|| join.arrived(index, result));
                 debug_assert!(fired.is_none(), "there is nothing to fire yet");
             }
             Err(chain) => {
-                let handle = chain.awaited_handle();
+                let handle = chain.handle_for_waiter();
                 join.members.borrow_mut().push(Some(handle.clone()));
                 let arrives = join.clone();
-                chain.end(move |result| arrives.arrived(index, result));
+                chain.consume(move |result| arrives.arrived(index, result));
                 let late = join.late.borrow().clone();
                 if let Some(why) = late {
                     handle.cancel(&why);
@@ -107,15 +107,15 @@ where
         _ => {
             let (chain, source) = Chain::pair(at);
             let passes = join.clone();
-            source.set_forwarding(move |why: &Cancelled| passes.clone().cancel(why));
+            source.set_forwarding_canceller(move |why: &Cancelled| passes.clone().cancel(why));
             join.outcome.set(Outcome::Source(source));
             Deferred::pending(chain)
         }
     }
 }
 
-impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
-    fn arrived(self: &Rc<Self>, index: usize, result: Result<T, E>) -> Option<Firing> {
+impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
+    fn arrived(self: &Rc<Self>, index: usize, result: Result<T, E>) -> Option<Fired> {
         let handle = self.members.borrow_mut()[index].take();
         drop(handle);
         if self.rule.borrow().is_none() {
@@ -144,13 +144,13 @@ impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
         self.fire(result)
     }
 
-    fn fire(&self, result: Result<R::Value, R::Error>) -> Option<Firing> {
+    fn fire(&self, result: Result<R::Value, R::Error>) -> Option<Fired> {
         match self.outcome.replace(Outcome::Fired) {
             Outcome::Joining => {
                 self.outcome.set(Outcome::Early(result));
                 None
             }
-            Outcome::Source(source) => Some(source.firing(result)),
+            Outcome::Source(source) => Some(source.set_result(result)),
             Outcome::Early(_) | Outcome::Fired => None,
         }
     }
@@ -167,8 +167,8 @@ impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
             let why = why.clone();
             call_soon(move || match self.outcome.replace(Outcome::Fired) {
                 Outcome::Source(source) => {
-                    let why = self.drop_rule().map_or_else(Interrupt::from, |()| why.into());
-                    Some(source.firing(Err(never_unwinding(|| why.into()))))
+                    let why = self.drop_rule().map_or_else(BuiltinError::from, |()| why.into());
+                    Some(source.set_result(Err(never_unwinding(|| why.into()))))
                 }
                 _ => None,
             });
@@ -186,14 +186,14 @@ impl<T: 'static, E: Fault, R: Rule<T, E>> Join<T, E, R> {
     fn instead(&self, result: Result<R::Value, R::Error>, panicked: Panicked) -> Result<R::Value, R::Error> {
         never_unwinding(|| {
             drop(result);
-            Err(Interrupt::from(panicked).into())
+            Err(BuiltinError::from(panicked).into())
         })
     }
 
     /// One has arrived for which nobody waits any more.
     fn came_late(&self, result: Result<T, E>) {
         if let Err(panicked) = drop_or_panicked(result) {
-            let error: E = never_unwinding(|| Interrupt::from(panicked).into());
+            let error: E = never_unwinding(|| BuiltinError::from(panicked).into());
             error::report(&error, self.at, self.at);
             never_unwinding(|| drop(error));
         }

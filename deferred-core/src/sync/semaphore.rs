@@ -8,8 +8,8 @@ use std::rc::Rc;
 use super::permit::{NotHeld, Permit};
 use super::waiters::Waiters;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
-use crate::engine::{Firing, Left, run_soon};
-use crate::error::{Failure, Fault};
+use crate::engine::{Fired, StageOutput, run_soon};
+use crate::error::{CallSite, DeferredError, Failure};
 
 /// A number of permits, for which callers wait in line: first come, first served, also where a later one wants fewer.
 ///
@@ -33,18 +33,18 @@ use crate::error::{Failure, Fault};
 /// assert_eq!(connections.available(), 2);
 /// # drop(first);
 /// ```
-pub struct DeferredSemaphore<E: Fault = Failure> {
+pub struct DeferredSemaphore<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
 }
 
 /// What a semaphore is.
-pub(super) struct Permits<E: Fault> {
+pub(super) struct Permits<E: DeferredError> {
     limit: usize,
     free: Cell<usize>,
     waiters: Waiters<usize, Permit<E>, E>,
 }
 
-impl<E: Fault> Permits<E> {
+impl<E: DeferredError> Permits<E> {
     pub(super) fn new(limit: usize) -> Rc<Self> {
         Rc::new(Permits { limit, free: Cell::new(limit), waiters: Waiters::new() })
     }
@@ -58,7 +58,7 @@ impl<E: Fault> Permits<E> {
         (self.waiters.is_empty() && count <= self.free.get()).then(|| self.take(count))
     }
 
-    pub(super) fn acquire(self: &Rc<Self>, count: usize, at: &'static Location<'static>) -> Deferred<Permit<E>, E> {
+    pub(super) fn acquire(self: &Rc<Self>, count: usize, at: CallSite) -> Deferred<Permit<E>, E> {
         assert!(count <= self.limit, "{count} permits were asked for, and there are only {}", self.limit);
         match self.try_acquire(count) {
             Some(permit) => Deferred::ready(Ok(permit), at, at),
@@ -69,15 +69,15 @@ impl<E: Fault> Permits<E> {
 
     /// Takes permits for the first in line, if there are enough for him.
     #[inline]
-    fn serve(self: &Rc<Self>) -> Option<Firing> {
+    fn serve(self: &Rc<Self>) -> Option<Fired> {
         let (count, resolver) = self.waiters.first_if(|count| *count <= self.free.get())?;
-        Some(resolver.source.firing(Ok(self.take(count))))
+        Some(resolver.source.set_result(Ok(self.take(count))))
     }
 
     /// Serves all for whom there are enough, now.
     fn hand_out(self: &Rc<Self>) {
-        while let Some(firing) = self.serve() {
-            firing.fire();
+        while let Some(fired) = self.serve() {
+            fired.run();
         }
     }
 
@@ -94,8 +94,8 @@ impl<E: Fault> Permits<E> {
     pub(super) fn give_back_soon(self: &Rc<Self>, count: usize) {
         // They are taken for him before anybody else can ask.
         self.put_back(count);
-        while let Some(firing) = self.serve() {
-            run_soon(firing);
+        while let Some(fired) = self.serve() {
+            run_soon(fired);
         }
     }
 
@@ -111,25 +111,25 @@ impl<E: Fault> Permits<E> {
         self: &Rc<Self>,
         count: usize,
         f: impl FnOnce() -> R + 'static,
-        at: &'static Location<'static>,
+        at: CallSite,
     ) -> Deferred<R::Value, E> {
-        self.acquire(count, at).then_at(at, move |permit| {
+        self.acquire(count, at).add_stage_at(at, move |permit| {
             let permit = match permit {
                 Ok(permit) => permit,
-                Err(error) => return Left::Result(Err(error)),
+                Err(error) => return StageOutput::Ready(Err(error)),
             };
             // Dropped in a stage, after which the loop serves the next in line: a million of them need no stack.
             match maybe_deferred_at(at, f).try_take() {
                 Ok(result) => {
                     drop(permit);
-                    Left::Result(result)
+                    StageOutput::Ready(result)
                 }
                 Err(waiting) => {
-                    let done = waiting.then_at(at, move |result| {
+                    let done = waiting.add_stage_at(at, move |result| {
                         drop(permit);
-                        Left::Result(result)
+                        StageOutput::Ready(result)
                     });
-                    done.into_left()
+                    done.into_output()
                 }
             }
         })
@@ -156,7 +156,7 @@ impl DeferredSemaphore {
     }
 }
 
-impl<E: Fault> DeferredSemaphore<E> {
+impl<E: DeferredError> DeferredSemaphore<E> {
     /// [`new`](DeferredSemaphore::new) for an error type of your own.
     ///
     /// # Panics
@@ -251,13 +251,13 @@ impl<E: Fault> DeferredSemaphore<E> {
     }
 }
 
-impl<E: Fault> Clone for DeferredSemaphore<E> {
+impl<E: DeferredError> Clone for DeferredSemaphore<E> {
     fn clone(&self) -> Self {
         DeferredSemaphore { permits: self.permits.clone() }
     }
 }
 
-impl<E: Fault> fmt::Debug for DeferredSemaphore<E> {
+impl<E: DeferredError> fmt::Debug for DeferredSemaphore<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeferredSemaphore")
             .field("limit", &self.limit())

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::waiters::Waiters;
 use crate::deferred::Deferred;
 use crate::engine::run_soon;
-use crate::error::{Cancelled, Failure, Fault, Interrupt};
+use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 
 /// Values that wait for getters, or getters that wait for values: first come, first served.
 ///
@@ -31,11 +31,11 @@ use crate::error::{Cancelled, Failure, Fault, Interrupt};
 /// assert_eq!(first.try_take().unwrap().unwrap(), "first");
 /// assert_eq!(jobs.get().try_take().unwrap().unwrap(), "second");
 /// ```
-pub struct DeferredQueue<T: 'static, E: Fault = Failure> {
+pub struct DeferredQueue<T: 'static, E: DeferredError = Failure> {
     queue: Rc<Queue<T, E>>,
 }
 
-struct Queue<T: 'static, E: Fault> {
+struct Queue<T: 'static, E: DeferredError> {
     size: usize,
     backlog: usize,
     values: RefCell<VecDeque<T>>,
@@ -76,7 +76,7 @@ impl<T: 'static> Default for DeferredQueue<T> {
     }
 }
 
-impl<T: 'static, E: Fault> DeferredQueue<T, E> {
+impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     /// [`with_limits`](DeferredQueue::with_limits) for an error type of your own.
     #[must_use]
     pub fn typed(size: Option<usize>, backlog: Option<usize>) -> DeferredQueue<T, E> {
@@ -171,7 +171,7 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
         self.get_at(Location::caller())
     }
 
-    fn get_at(&self, at: &'static Location<'static>) -> Result<Deferred<T, E>, QueueUnderflow> {
+    fn get_at(&self, at: CallSite) -> Result<Deferred<T, E>, QueueUnderflow> {
         let queue = &*self.queue;
         if let Some(value) = self.try_get() {
             return Ok(Deferred::ready(Ok(value), at, at));
@@ -225,7 +225,7 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     /// Puts a value that was got back to the front, for a drop: a getter has it after the callback that runs.
     pub(super) fn put_back(&self, value: T) {
         match self.queue.getters.first() {
-            Some(((), getter)) => run_soon(getter.source.firing(Ok(value))),
+            Some(((), getter)) => run_soon(getter.source.set_result(Ok(value))),
             None => {
                 self.queue.values.borrow_mut().push_front(value);
                 self.queue.count(1, 0);
@@ -271,7 +271,7 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> Queue<T, E> {
+impl<T: 'static, E: DeferredError> Queue<T, E> {
     fn has_room(&self) -> bool {
         self.values.borrow().len() < self.size
     }
@@ -283,21 +283,21 @@ impl<T: 'static, E: Fault> Queue<T, E> {
     }
 }
 
-fn cancelled<E: Fault>(why: impl Error + Send + Sync + 'static) -> E {
-    Interrupt::from(Cancelled::because(why)).into()
+fn cancelled<E: DeferredError>(why: impl Error + Send + Sync + 'static) -> E {
+    BuiltinError::from(Cancelled::because(why)).into()
 }
 
-fn closed<E: Fault>() -> E {
+fn closed<E: DeferredError>() -> E {
     cancelled(QueueClosed)
 }
 
-impl<T: 'static, E: Fault> Clone for DeferredQueue<T, E> {
+impl<T: 'static, E: DeferredError> Clone for DeferredQueue<T, E> {
     fn clone(&self) -> Self {
         DeferredQueue { queue: self.queue.clone() }
     }
 }
 
-impl<T: 'static, E: Fault> Drop for DeferredQueue<T, E> {
+impl<T: 'static, E: DeferredError> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
         // This one and the feeder's are still counted. The feeder's own, which may be the one that goes, has closed it.
         if let Some(feeder) = self.queue.feeder.get().filter(|_| !self.is_closed() && self.is_orphan(2)) {
@@ -307,7 +307,7 @@ impl<T: 'static, E: Fault> Drop for DeferredQueue<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> fmt::Debug for DeferredQueue<T, E> {
+impl<T: 'static, E: DeferredError> fmt::Debug for DeferredQueue<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeferredQueue")
             .field("len", &self.len())

@@ -19,7 +19,7 @@ mod tuple;
 
 pub use fold::{fold, repeat_times};
 pub use gather::{deferred_list, gather, gather_cancelling};
-pub use limit::{AtMost, at_most};
+pub use limit::{Concurrent, concurrent};
 pub use race::{FirstSuccess, first_completion, first_success, race};
 pub use scope::{Scope, scope, typed_scope};
 pub use shared::Shared;

@@ -12,10 +12,10 @@ use futures_core::Stream;
 
 use crate::coroutine::Wait;
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
-use crate::engine::{Firing, Handle, inside, run_soon};
-use crate::error::{Cancelled, Failure, FirstError};
+use crate::engine::{Fired, Handle, enter, run_soon};
+use crate::error::{CallSite, Cancelled, Failure, FirstError};
 
-/// Calls a function for each of many items, at most `limit` at a time: `at_most(4).map(urls, fetch)`.
+/// Calls a function for each of many items, at most `limit` at a time: `concurrent(4).map(urls, fetch)`.
 ///
 /// # Panics
 ///
@@ -24,32 +24,32 @@ use crate::error::{Cancelled, Failure, FirstError};
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Deferred, at_most};
+/// use deferred_core::{Deferred, concurrent};
 ///
-/// let doubled = at_most(2).map(1..=3, |n| Deferred::succeed(n * 2));
+/// let doubled = concurrent(2).map(1..=3, |n| Deferred::succeed(n * 2));
 /// assert_eq!(doubled.try_take().unwrap().unwrap(), [2, 4, 6]);
 /// ```
 #[doc(alias = "buffered")]
 #[doc(alias = "buffer_unordered")]
 #[doc(alias = "window")]
 #[must_use = "it does nothing before `map` or `map_stream`"]
-pub fn at_most(limit: usize) -> AtMost {
+pub fn concurrent(limit: usize) -> Concurrent {
     assert!(limit > 0, "with a limit of 0 nothing would ever run");
-    AtMost { limit, in_order: true }
+    Concurrent { limit, in_order: true }
 }
 
-/// How many at a time; [`at_most`] gives it.
+/// How many at a time; [`concurrent`] gives it.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "it does nothing before `map` or `map_stream`"]
-pub struct AtMost {
+pub struct Concurrent {
     limit: usize,
     in_order: bool,
 }
 
-impl AtMost {
+impl Concurrent {
     /// Gives the values as they come, and not in the order of the items.
-    pub fn unordered(self) -> AtMost {
-        AtMost { in_order: false, ..self }
+    pub fn unordered(self) -> Concurrent {
+        Concurrent { in_order: false, ..self }
     }
 
     /// Calls `f` for each item, and gives the values once all are there.
@@ -71,11 +71,11 @@ impl AtMost {
     /// ```
     /// use std::cell::RefCell;
     /// use std::rc::Rc;
-    /// use deferred_core::{Deferred, Resolver, at_most};
+    /// use deferred_core::{Deferred, Resolver, concurrent};
     ///
     /// let begun = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
     /// let calls = begun.clone();
-    /// let all = at_most(2).map(0..5, move |_| {
+    /// let all = concurrent(2).map(0..5, move |_| {
     ///     let (deferred, resolver) = Deferred::new();
     ///     calls.borrow_mut().push(resolver);
     ///     deferred
@@ -113,10 +113,10 @@ impl AtMost {
     /// # Examples
     ///
     /// ```
-    /// use deferred_core::{Deferred, DeferredQueue, at_most};
+    /// use deferred_core::{Deferred, DeferredQueue, concurrent};
     ///
     /// let numbers = DeferredQueue::<u32>::new();
-    /// let doubled = at_most(2).map_stream(numbers.stream(), |n| Deferred::succeed(n * 2));
+    /// let doubled = concurrent(2).map_stream(numbers.stream(), |n| Deferred::succeed(n * 2));
     /// numbers.put(1).unwrap();
     /// numbers.put(2).unwrap();
     /// numbers.close();
@@ -132,7 +132,7 @@ impl AtMost {
         self.run(stream, f, Location::caller())
     }
 
-    fn run<S, R, F>(self, stream: S, mut f: F, at: &'static Location<'static>) -> Deferred<Vec<R::Value>, FirstError>
+    fn run<S, R, F>(self, stream: S, mut f: F, at: CallSite) -> Deferred<Vec<R::Value>, FirstError>
     where
         S: Stream + 'static,
         R: IntoDeferred<Failure>,
@@ -162,7 +162,7 @@ impl AtMost {
             Ok(values.into_iter().map(|(_, value)| value).collect())
         };
         // Those that run are cancelled before this returns, if one has failed at once.
-        inside(|| Deferred::from_coroutine_at(at, coroutine))
+        enter(|| Deferred::from_coroutine_at(at, coroutine))
     }
 }
 
@@ -210,7 +210,7 @@ impl<S: Stream, T: 'static> Feed<S, T> {
 struct Calls<T: 'static> {
     shared: Rc<Shared<T>>,
     waiting: Option<Wait<()>>,
-    at: &'static Location<'static>,
+    at: CallSite,
 }
 
 struct Shared<T: 'static> {
@@ -220,7 +220,7 @@ struct Shared<T: 'static> {
 }
 
 impl<T: 'static> Calls<T> {
-    fn new(at: &'static Location<'static>) -> Self {
+    fn new(at: CallSite) -> Self {
         let shared = Shared { running: RefCell::default(), done: RefCell::default(), waiting: Cell::new(None) };
         Calls { shared: Rc::new(shared), waiting: None, at }
     }
@@ -233,9 +233,9 @@ impl<T: 'static> Calls<T> {
         match call.into_result_or_chain() {
             Ok(result) => self.shared.done.borrow_mut().push_back((index, result)),
             Err(chain) => {
-                self.shared.running.borrow_mut().insert(index, chain.awaited_handle());
+                self.shared.running.borrow_mut().insert(index, chain.handle_for_waiter());
                 let shared = self.shared.clone();
-                chain.end(move |result| shared.ended(index, result));
+                chain.consume(move |result| shared.ended(index, result));
             }
         }
     }
@@ -264,7 +264,7 @@ impl<T: 'static> Calls<T> {
     /// Cancels all that run, after this.
     fn cancel(&self, why: &Cancelled) {
         if let Some(waiting) = self.shared.waiting.take() {
-            run_soon(waiting.source.firing(Ok(())));
+            run_soon(waiting.source.set_result(Ok(())));
         }
         self.shared.each(|call| call.cancel_soon(why));
     }
@@ -284,11 +284,11 @@ impl<T: 'static> Shared<T> {
         self.running.borrow().values().for_each(f);
     }
 
-    fn ended(&self, index: usize, result: Result<T, Failure>) -> Option<Firing> {
+    fn ended(&self, index: usize, result: Result<T, Failure>) -> Option<Fired> {
         let handle = self.running.borrow_mut().remove(&index);
         drop(handle); // behind the borrow
         self.done.borrow_mut().push_back((index, result));
-        self.waiting.take().map(|resolver| resolver.source.firing(Ok(())))
+        self.waiting.take().map(|resolver| resolver.source.set_result(Ok(())))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::panic::Location;
 
 use crate::deferred::{Deferred, IntoDeferred};
-use crate::engine::{Left, settle};
-use crate::error::{Failure, Fault};
+use crate::engine::{StageOutput, settle};
+use crate::error::{CallSite, DeferredError, Failure};
 
 /// Calls `f` with what it gave last (at first `begin`) and the next item, waits for what it returns, and so on; gives what
 /// it gave in the end.
@@ -38,7 +38,7 @@ where
     F: FnMut(A, I::Item) -> R + 'static,
 {
     let (items, at) = (items.into_iter(), Location::caller());
-    Deferred::left(
+    Deferred::from_output(
         settle(Ok::<_, Failure>(begin), at, at, |begun| begun.map_or_else(failed, |begun| steps(items, begun, f, at))),
         at,
         at,
@@ -64,35 +64,35 @@ where
     fold(0..count, (), move |(), n| f(n))
 }
 
-fn failed<A: 'static, E: Fault>(error: E) -> Left<A, E> {
-    Left::Result(Err(error))
+fn failed<A: 'static, E: DeferredError>(error: E) -> StageOutput<A, E> {
+    StageOutput::Ready(Err(error))
 }
 
-fn steps<A, I, E, R, F>(mut items: I, mut value: A, mut f: F, at: &'static Location<'static>) -> Left<A, E>
+fn steps<A, I, E, R, F>(mut items: I, mut value: A, mut f: F, at: CallSite) -> StageOutput<A, E>
 where
     A: 'static,
     I: Iterator + 'static,
-    E: Fault,
+    E: DeferredError,
     R: IntoDeferred<E, Value = A>,
     F: FnMut(A, I::Item) -> R + 'static,
 {
     while let Some(item) = items.next() {
         // Taken if it is there, so that what never waits runs in this loop and not one inside the other.
-        let step = match f(value, item).into_deferred().into_left() {
-            Left::Wait(chain) if chain.is_done() => Left::Result(chain.take()),
+        let step = match f(value, item).into_deferred().into_output() {
+            StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
             step => step,
         };
         match step {
-            Left::Result(Ok(next)) => value = next,
-            Left::Result(Err(error)) => return failed(error),
+            StageOutput::Ready(Ok(next)) => value = next,
+            StageOutput::Ready(Err(error)) => return failed(error),
             // A tail call: what this leaves takes the place of the step that waited.
-            Left::Wait(chain) => {
-                return chain.then(at, move |step| match step {
+            StageOutput::Pending(chain) => {
+                return chain.add_stage(at, move |step| match step {
                     Ok(next) => steps(items, next, f, at),
                     Err(error) => failed(error),
                 });
             }
         }
     }
-    Left::Result(Ok(value))
+    StageOutput::Ready(Ok(value))
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::failure::SharedFailure;
 use super::nested::{is_too_deep, write_inside};
-use super::{Failure, Fault, Interrupt, Trail};
+use super::{BuiltinError, DeferredError, Failure, Trail};
 
 /// The first error among many Deferreds: what [`gather`](crate::gather) fails with.
 ///
 /// `?` turns it into a [`Failure`] where `E` is `Send` and `Sync`, as `Failure` is. A `Failure` that holds a
-/// `FirstError<Failure>` tells the [`interrupt`](Fault::interrupt) of that error, so that a timeout around a gather
+/// `FirstError<Failure>` tells the [`builtin`](DeferredError::builtin) of that error, so that a timeout around a gather
 /// becomes [`TimedOut`](crate::TimedOut).
 ///
 /// Twisted's `FirstError`.
@@ -44,19 +44,19 @@ impl<E> FirstError<E> {
     }
 }
 
-impl<E: Fault> From<Interrupt> for FirstError<E> {
-    fn from(why: Interrupt) -> Self {
+impl<E: DeferredError> From<BuiltinError> for FirstError<E> {
+    fn from(why: BuiltinError) -> Self {
         FirstError { index: None, error: why.into() }
     }
 }
 
-impl<E: Fault> Fault for FirstError<E> {
-    fn interrupt(&self) -> Option<&Interrupt> {
-        self.error.interrupt()
+impl<E: DeferredError> DeferredError for FirstError<E> {
+    fn builtin(&self) -> Option<&BuiltinError> {
+        self.error.builtin()
     }
 
-    fn passed(&mut self, at: &'static Location<'static>) {
-        self.error.passed(at);
+    fn add_location(&mut self, at: &'static Location<'static>) {
+        self.error.add_location(at);
     }
 
     fn trail(&self) -> Option<&Trail> {
@@ -64,7 +64,7 @@ impl<E: Fault> Fault for FirstError<E> {
     }
 }
 
-impl<E: Fault> fmt::Display for FirstError<E> {
+impl<E: DeferredError> fmt::Display for FirstError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(index) = self.index {
             write!(f, "number {index} failed: ")?;
@@ -73,7 +73,7 @@ impl<E: Fault> fmt::Display for FirstError<E> {
     }
 }
 
-impl<E: Fault> Error for FirstError<E> {
+impl<E: DeferredError> Error for FirstError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         (&self.error as &dyn Any).downcast_ref::<Failure>().and_then(Failure::source)
     }
@@ -81,7 +81,7 @@ impl<E: Fault> Error for FirstError<E> {
 
 /// All errors of many Deferreds, none of which has succeeded: what [`race`](crate::race) fails with.
 ///
-/// If all of them are the same kind of [`Interrupt`], that is its [`interrupt`](Fault::interrupt).
+/// If all of them are the same kind of [`BuiltinError`], that is its [`builtin`](DeferredError::builtin).
 ///
 /// Twisted's `FailureGroup`.
 #[derive(Debug)]
@@ -119,21 +119,21 @@ impl<E> FailureGroup<E> {
     }
 }
 
-impl<E: Fault> From<Interrupt> for FailureGroup<E> {
-    fn from(why: Interrupt) -> Self {
+impl<E: DeferredError> From<BuiltinError> for FailureGroup<E> {
+    fn from(why: BuiltinError) -> Self {
         FailureGroup { errors: vec![why.into()], is_whole: true, trail: Trail::new() }
     }
 }
 
-impl<E: Fault> Fault for FailureGroup<E> {
-    fn interrupt(&self) -> Option<&Interrupt> {
-        let first = self.errors.first()?.interrupt()?;
+impl<E: DeferredError> DeferredError for FailureGroup<E> {
+    fn builtin(&self) -> Option<&BuiltinError> {
+        let first = self.errors.first()?.builtin()?;
         let kind = std::mem::discriminant(first);
-        let alike = |error: &E| error.interrupt().is_some_and(|other| std::mem::discriminant(other) == kind);
+        let alike = |error: &E| error.builtin().is_some_and(|other| std::mem::discriminant(other) == kind);
         self.errors.iter().all(alike).then_some(first)
     }
 
-    fn passed(&mut self, at: &'static Location<'static>) {
+    fn add_location(&mut self, at: &'static Location<'static>) {
         self.trail.push(at);
     }
 
@@ -142,7 +142,7 @@ impl<E: Fault> Fault for FailureGroup<E> {
     }
 }
 
-impl<E: Fault> FailureGroup<E> {
+impl<E: DeferredError> FailureGroup<E> {
     /// Prints it inside so many others.
     pub(super) fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_whole {
@@ -160,16 +160,16 @@ impl<E: Fault> FailureGroup<E> {
     }
 }
 
-impl<E: Fault> fmt::Display for FailureGroup<E> {
+impl<E: DeferredError> fmt::Display for FailureGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(0, f)
     }
 }
 
-impl<E: Fault> Error for FailureGroup<E> {}
+impl<E: DeferredError> Error for FailureGroup<E> {}
 
 /// An error in one line, inside so many others: of a [`Failure`] its message.
-fn write_member<E: Fault>(error: &E, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_member<E: DeferredError>(error: &E, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match (error as &dyn Any).downcast_ref::<Failure>() {
         Some(failure) => write_inside(failure, depth, f),
         None => write!(f, "{error:?}"),

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::gather::gather_at;
 use crate::deferred::Deferred;
-use crate::engine::Left;
-use crate::error::{Fault, FirstError};
+use crate::engine::StageOutput;
+use crate::error::{CallSite, DeferredError, FirstError};
 
 /// [`gather`](crate::gather) for Deferreds of different types: a tuple of two to six of them.
 ///
@@ -28,17 +28,17 @@ use crate::error::{Fault, FirstError};
 /// assert_eq!(both.try_take().unwrap().unwrap(), (1, "one"));
 /// ```
 #[track_caller]
-pub fn gather_tuple<E: Fault, D: Tuple<E>>(deferreds: D) -> Deferred<D::Values, FirstError<E>> {
+pub fn gather_tuple<E: DeferredError, D: Tuple<E>>(deferreds: D) -> Deferred<D::Values, FirstError<E>> {
     deferreds.gather(Location::caller())
 }
 
 /// A tuple of Deferreds: see [`gather_tuple`].
-pub trait Tuple<E: Fault>: Sealed {
+pub trait Tuple<E: DeferredError>: Sealed {
     /// Their values.
     type Values: 'static;
 
     #[doc(hidden)]
-    fn gather(self, at: &'static Location<'static>) -> Deferred<Self::Values, FirstError<E>>;
+    fn gather(self, at: CallSite) -> Deferred<Self::Values, FirstError<E>>;
 }
 
 /// Keeps the trait from being implemented elsewhere, so that tuples may become longer.
@@ -46,20 +46,20 @@ pub trait Sealed {}
 
 macro_rules! tuple {
     ($($name:ident $index:tt),+) => {
-        impl<E: Fault, $($name: 'static),+> Sealed for ($(Deferred<$name, E>,)+) {}
+        impl<E: DeferredError, $($name: 'static),+> Sealed for ($(Deferred<$name, E>,)+) {}
 
-        impl<E: Fault, $($name: 'static),+> Tuple<E> for ($(Deferred<$name, E>,)+) {
+        impl<E: DeferredError, $($name: 'static),+> Tuple<E> for ($(Deferred<$name, E>,)+) {
             type Values = ($($name,)+);
 
-            fn gather(self, at: &'static Location<'static>) -> Deferred<Self::Values, FirstError<E>> {
+            fn gather(self, at: CallSite) -> Deferred<Self::Values, FirstError<E>> {
                 // Each leaves its value in its place, and the end takes them all, or drops them if one has failed. What
                 // comes later is dropped at once.
                 let values = Rc::new(($(Cell::new(None::<$name>),)+));
                 let over = Rc::new(Cell::new(false));
                 let members = [$({
                     let (values, over) = (values.clone(), over.clone());
-                    self.$index.then_at(at, move |result| {
-                        Left::Result(result.map(|value| {
+                    self.$index.add_stage_at(at, move |result| {
+                        StageOutput::Ready(result.map(|value| {
                             if over.get() {
                                 drop(value);
                             } else {
@@ -68,10 +68,10 @@ macro_rules! tuple {
                         }))
                     })
                 }),+];
-                gather_at(members, at).then_at(at, move |result| {
+                gather_at(members, at).add_stage_at(at, move |result| {
                     over.set(true);
                     let values = ($(values.$index.take(),)+);
-                    Left::Result(result.map(|_| ($(values.$index.expect("all have succeeded"),)+)))
+                    StageOutput::Ready(result.map(|_| ($(values.$index.expect("all have succeeded"),)+)))
                 })
             }
         }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
-use crate::engine::Left;
-use crate::error::Failure;
+use crate::engine::StageOutput;
+use crate::error::{CallSite, Failure};
 use crate::reactor::{DelayedCall, Reactor, later};
 
 impl Reactor {
@@ -42,9 +42,9 @@ impl Reactor {
         f: impl FnOnce() -> R + 'static,
     ) -> Deferred<R::Value> {
         let at = Location::caller();
-        self.sleep_at(delay, at).then_at(at, move |slept| match slept {
-            Ok(()) => maybe_deferred_at(at, f).into_left(),
-            Err(failure) => Left::Result(Err(failure)),
+        self.sleep_at(delay, at).add_stage_at(at, move |slept| match slept {
+            Ok(()) => maybe_deferred_at(at, f).into_output(),
+            Err(failure) => StageOutput::Ready(Err(failure)),
         })
     }
 
@@ -78,7 +78,7 @@ impl Reactor {
         self.sleep_at(delay, Location::caller())
     }
 
-    fn sleep_at(&self, delay: Duration, at: &'static Location<'static>) -> Deferred<()> {
+    fn sleep_at(&self, delay: Duration, at: CallSite) -> Deferred<()> {
         let timer = Rc::new(Cell::new(None::<DelayedCall>));
         let cancelled = timer.clone();
         let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {

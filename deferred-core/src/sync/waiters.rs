@@ -1,24 +1,23 @@
 //! Who waits, in the order in which they came.
 
 use std::cell::{Cell, RefCell};
-use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 use crate::deferred::{Deferred, Resolver};
-use crate::error::Fault;
+use crate::error::{CallSite, DeferredError};
 use crate::numbered::Numbered;
 
 /// What he waits for, and what tells him that he has it.
 type Waiter<W, T, E> = (W, Resolver<T, E>);
 
 /// A line of waiters, each with something that says what it waits for.
-pub(crate) struct Waiters<W, T, E: Fault> {
+pub(crate) struct Waiters<W, T, E: DeferredError> {
     line: RefCell<Numbered<Waiter<W, T, E>>>,
     /// How many have come.
     came: Cell<u64>,
 }
 
-impl<W: 'static, T: 'static, E: Fault> Waiters<W, T, E> {
+impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
     pub(crate) fn new() -> Self {
         Waiters { line: RefCell::default(), came: Cell::new(0) }
     }
@@ -30,7 +29,7 @@ impl<W: 'static, T: 'static, E: Fault> Waiters<W, T, E> {
         owner: &Rc<O>,
         waiters: impl Fn(&O) -> &Waiters<W, T, E> + 'static,
         left: impl FnOnce(&Rc<O>) + 'static,
-        at: &'static Location<'static>,
+        at: CallSite,
     ) -> Deferred<T, E> {
         let number = self.came.replace(self.came.get() + 1);
         let owner: Weak<O> = Rc::downgrade(owner);

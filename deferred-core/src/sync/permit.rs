@@ -6,7 +6,7 @@ use std::mem;
 use std::rc::Rc;
 
 use super::semaphore::Permits;
-use crate::error::{Failure, Fault};
+use crate::error::{DeferredError, Failure};
 
 /// Permits of a [`DeferredSemaphore`](crate::DeferredSemaphore), or the one of a [`DeferredLock`](crate::DeferredLock).
 ///
@@ -14,13 +14,13 @@ use crate::error::{Failure, Fault};
 /// once, where none does. [`release`](Self::release) gives them back inside the call, and [`detach`](Self::detach)
 /// leaves that to the semaphore's own `release`.
 #[must_use = "dropping a Permit gives it back"]
-pub struct Permit<E: Fault = Failure> {
+pub struct Permit<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
     /// 0 once they are given back.
     count: usize,
 }
 
-impl<E: Fault> Permit<E> {
+impl<E: DeferredError> Permit<E> {
     pub(super) fn new(permits: Rc<Permits<E>>, count: usize) -> Self {
         Permit { permits, count }
     }
@@ -43,7 +43,7 @@ impl<E: Fault> Permit<E> {
     }
 }
 
-impl<E: Fault> Drop for Permit<E> {
+impl<E: DeferredError> Drop for Permit<E> {
     fn drop(&mut self) {
         if self.count > 0 {
             self.permits.give_back_soon(self.count);
@@ -51,7 +51,7 @@ impl<E: Fault> Drop for Permit<E> {
     }
 }
 
-impl<E: Fault> fmt::Debug for Permit<E> {
+impl<E: DeferredError> fmt::Debug for Permit<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("count", &self.count).finish_non_exhaustive()
     }

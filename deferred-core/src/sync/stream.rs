@@ -10,9 +10,9 @@ use futures_sink::Sink;
 
 use super::queue::DeferredQueue;
 use crate::coroutine::Wait;
-use crate::error::{Failure, Fault};
+use crate::error::{DeferredError, Failure};
 
-impl<T: 'static, E: Fault> DeferredQueue<T, E> {
+impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     /// Its values as a [`Stream`], which ends when the queue is closed and empty.
     ///
     /// It may be polled by a coroutine and by any other task of this thread. Dropping it gives up its place among the
@@ -68,13 +68,13 @@ impl<T: 'static, E: Fault> DeferredQueue<T, E> {
 
 /// The values of a [`DeferredQueue`]; [`DeferredQueue::stream`] gives it.
 #[must_use = "a stream does nothing unless it is polled"]
-pub struct QueueStream<T: 'static, E: Fault = Failure> {
+pub struct QueueStream<T: 'static, E: DeferredError = Failure> {
     queue: DeferredQueue<T, E>,
     waiting: Option<Wait<T, E>>,
     ended: bool,
 }
 
-impl<T: 'static, E: Fault> Stream for QueueStream<T, E> {
+impl<T: 'static, E: DeferredError> Stream for QueueStream<T, E> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
@@ -95,13 +95,13 @@ impl<T: 'static, E: Fault> Stream for QueueStream<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> FusedStream for QueueStream<T, E> {
+impl<T: 'static, E: DeferredError> FusedStream for QueueStream<T, E> {
     fn is_terminated(&self) -> bool {
         self.ended
     }
 }
 
-impl<T: 'static, E: Fault> Drop for QueueStream<T, E> {
+impl<T: 'static, E: DeferredError> Drop for QueueStream<T, E> {
     fn drop(&mut self) {
         if let Some(Ok(value)) = self.waiting.take().and_then(Wait::into_result) {
             self.queue.put_back(value);
@@ -109,7 +109,7 @@ impl<T: 'static, E: Fault> Drop for QueueStream<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> fmt::Debug for QueueStream<T, E> {
+impl<T: 'static, E: DeferredError> fmt::Debug for QueueStream<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueStream").field("queue", &self.queue).finish_non_exhaustive()
     }
@@ -117,12 +117,12 @@ impl<T: 'static, E: Fault> fmt::Debug for QueueStream<T, E> {
 
 /// The way into a [`DeferredQueue`]; [`DeferredQueue::sink`] gives it.
 #[must_use = "a sink does nothing unless it is used"]
-pub struct QueueSink<T: 'static, E: Fault = Failure> {
+pub struct QueueSink<T: 'static, E: DeferredError = Failure> {
     queue: DeferredQueue<T, E>,
     waiting: Option<Wait<(), E>>,
 }
 
-impl<T: 'static, E: Fault> Sink<T> for QueueSink<T, E> {
+impl<T: 'static, E: DeferredError> Sink<T> for QueueSink<T, E> {
     type Error = E;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), E>> {
@@ -153,7 +153,7 @@ impl<T: 'static, E: Fault> Sink<T> for QueueSink<T, E> {
     }
 }
 
-impl<T: 'static, E: Fault> fmt::Debug for QueueSink<T, E> {
+impl<T: 'static, E: DeferredError> fmt::Debug for QueueSink<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueSink").field("queue", &self.queue).finish_non_exhaustive()
     }

@@ -1,0 +1,28 @@
+//! Aborts the process where a panic of user code could leave a Deferred that never fires.
+
+#![forbid(unsafe_code)]
+
+/// Aborts the process when dropped. It is on the stack while code runs that must not unwind.
+struct AbortOnDrop;
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        eprintln!(
+            "deferred: a destructor, a conversion from BuiltinError or a waker of other code panicked where no callback \
+             can take the panic; aborting. Catch it inside that code."
+        );
+        std::process::abort();
+    }
+}
+
+/// Calls `f` and aborts the process if it panics.
+///
+/// It surrounds user code that runs where no callback can receive a panic as its error: destructors,
+/// conversions from [`BuiltinError`](crate::BuiltinError), wakers.
+#[inline(always)]
+pub(crate) fn never_unwinding<R>(f: impl FnOnce() -> R) -> R {
+    let abort = AbortOnDrop;
+    let value = f();
+    std::mem::forget(abort);
+    value
+}
