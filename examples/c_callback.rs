@@ -3,8 +3,9 @@
 //! - an answer that comes once is a Deferred, and the context is its `RemoteResolver`;
 //! - readings that come many times are a queue, and the context is its `RemoteSender`.
 //!
-//! The library is `c_library/library.c`. Whoever owns the context frees it: we do where the library refuses, and the
-//! last call of the library does otherwise. Nothing of the loop is touched on the library's threads.
+//! The library is `c_library/library.c`. Whoever owns the context frees it: we do where the library
+//! refuses, and the last call of the library does otherwise. Nothing of the loop is touched on the
+//! library's threads.
 //!
 //! ```text
 //! cargo run --example c_callback
@@ -75,10 +76,12 @@ impl Readings {
         // A loop that does not keep up loses the newest ones, and its memory does not grow.
         let (queue, sender) = reactor.remote_queue(Some(100));
         let context = Box::into_raw(Box::new(sender));
-        // SAFETY: `on_reading` and `on_end` take this context, which is the library's until it calls the latter.
+        // SAFETY: `on_reading` and `on_end` take this context, which is the library's until it
+        // calls the latter.
         let subscription = unsafe { library::library_subscribe(on_reading, on_end, context.cast()) };
         if subscription.is_null() {
-            // SAFETY: the library has refused, so it does not call back, and the context is ours again.
+            // SAFETY: the library has refused, so it does not call back, and the context is ours
+            // again.
             drop(unsafe { Box::from_raw(context) });
             return Err(Failure::msg("the library takes no subscription"));
         }
@@ -88,8 +91,9 @@ impl Readings {
 
 impl Drop for Readings {
     fn drop(&mut self) {
-        // SAFETY: it is a subscription that has not been ended, since only this ends it. The context stays the library's
-        // until it calls `on_end`; what it sends until then is dropped with the queue.
+        // SAFETY: it is a subscription that has not been ended, since only this ends it. The
+        // context stays the library's until it calls `on_end`; what it sends until then is dropped
+        // with the queue.
         #[allow(unsafe_code, reason = "C is called")]
         unsafe {
             library::library_unsubscribe(self.subscription);
@@ -108,7 +112,8 @@ extern "C" fn on_reading(context: *mut c_void, reading: c_int) {
 
 /// Called last, on a thread of the library.
 extern "C" fn on_end(context: *mut c_void) {
-    // SAFETY: it is what `subscribe` has given away, and comes back once. With it the last sender ends, and the queue.
+    // SAFETY: it is what `subscribe` has given away, and comes back once. With it the last sender
+    // ends, and the queue.
     #[allow(unsafe_code, reason = "a context of C")]
     drop(unsafe { Box::from_raw(context.cast::<RemoteSender<c_int>>()) });
 }

@@ -4,13 +4,15 @@
 //! cargo run --release --example event_loop
 //! ```
 //!
-//! It tells its story in about thirteen seconds, each line with the seconds since the start as its first word:
+//! It tells its story in about thirteen seconds, each line with the seconds since the start as its
+//! first word:
 //!
 //! - a hello every half second, which does not drift, and one at three seconds;
-//! - a blocking HTTP client in the pool, against a host that never answers: it gives up by itself, and its thread is
-//!   free then; and once the loop gives up first, and its thread is not;
+//! - a blocking HTTP client in the pool, against a host that never answers: it gives up by itself,
+//!   and its thread is free then; and once the loop gives up first, and its thread is not;
 //! - the same against a host that answers;
-//! - the wrong way: the same client on the loop itself, what that does to the ticks, and how a watchdog names it;
+//! - the wrong way: the same client on the loop itself, what that does to the ticks, and how a
+//!   watchdog names it;
 //! - a clean stop.
 
 use std::error::Error;
@@ -100,8 +102,8 @@ impl Client {
             })
     }
 
-    /// The loop gives up before the client does. Nothing can stop the thread that the client blocks: it stays busy until
-    /// the client gives up too, and only then takes the next job.
+    /// The loop gives up before the client does. Nothing can stop the thread that the client
+    /// blocks: it stays busy until the client gives up too, and only then takes the next job.
     fn is_given_up(&self, url: String, reactor: &Reactor) -> Deferred<()> {
         let story = self.story;
         story.say("in the pool: the same, but the loop waits for 1 s only");
@@ -127,7 +129,8 @@ impl Client {
             .add_callback(move |page| story.say(format_args!("the page has {} bytes", page.len())))
     }
 
-    /// The wrong way. The ticks that are due meanwhile do not come, and the first one after it is late.
+    /// The wrong way. The ticks that are due meanwhile do not come, and the first one after it is
+    /// late.
     fn blocks_the_loop(&self, url: &str) -> Result<(), Failure> {
         self.story.say("the wrong way: the fetch on the loop itself, which stands still until the client gives up");
         match fetch(url, Duration::from_millis(2200)) {

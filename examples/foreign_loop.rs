@@ -4,12 +4,13 @@
 //! cargo run --example foreign_loop
 //! ```
 //!
-//! The toolkit of this example has what they all have: a queue of events that it waits on, and a function that any thread may
-//! call to put one there. The reactor needs no more. Its waker posts an event; when that comes, the program turns the reactor;
-//! and what the turn says is how long the toolkit may wait for its next event.
+//! The toolkit of this example has what they all have: a queue of events that it waits on, and a
+//! function that any thread may call to put one there. The reactor needs no more. Its waker posts
+//! an event; when that comes, the program turns the reactor; and what the turn says is how long the
+//! toolkit may wait for its next event.
 //!
-//! It shows a timer of the loop between clicks, a result from a thread of the pool that a click has asked for, and a modal
-//! dialog: a loop inside a callback, which goes on turning the reactor.
+//! It shows a timer of the loop between clicks, a result from a thread of the pool that a click has
+//! asked for, and a modal dialog: a loop inside a callback, which goes on turning the reactor.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -84,7 +85,8 @@ impl Toolkit {
                 drop(load.add_callback(move |document| story.say(format_args!("loaded: {document}"))));
             }
             "ask" => {
-                // The dialog closes by itself; while it is open, timers of the reactor run and clicks are handled.
+                // The dialog closes by itself; while it is open, timers of the reactor run and
+                // clicks are handled.
                 let open = Rc::new(Cell::new(true));
                 let closes = open.clone();
                 self.reactor.call_later(Duration::from_millis(300), move || closes.set(false));

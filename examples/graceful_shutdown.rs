@@ -1,14 +1,15 @@
-//! A server that ends well: it takes no one new, lets those who are being served have their answers, tells everyone, and
-//! gives up after a deadline.
+//! A server that ends well: it takes no one new, lets those who are being served have their
+//! answers, tells everyone, and gives up after a deadline.
 //!
 //! ```text
 //! cargo run --example graceful_shutdown                 by itself, after a second
 //! cargo run --example graceful_shutdown -- --forever    at Ctrl-C; try `nc` with the address that it prints
 //! ```
 //!
-//! A client sends how many milliseconds its work takes, on a line, and gets a line when that is done. When the loop is to
-//! stop, whoever stops it, three clients are there: one whose work is done in time, one whose work is not, and one that asks
-//! for nothing. The pieces are [`Phase::Before`], which the loop waits for; a [`Gate`], through which all work goes and which
+//! A client sends how many milliseconds its work takes, on a line, and gets a line when that is
+//! done. When the loop is to stop, whoever stops it, three clients are there: one whose work is
+//! done in time, one whose work is not, and one that asks for nothing. The pieces are
+//! [`Phase::Before`], which the loop waits for; a [`Gate`], through which all work goes and which
 //! knows when none is left; and [`Port::shut_down`], which lets the connections go.
 
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! Many reactors, one for each thread, which post work to each other.
 //!
-//! Each counts the words of the lines that it is given, on its own loop and with a tally that no other thread sees. A
-//! reader hands the lines out in turn. At the end each is asked for its tally, which comes back as a Deferred of the one
-//! who asked.
+//! Each counts the words of the lines that it is given, on its own loop and with a tally that no
+//! other thread sees. A reader hands the lines out in turn. At the end each is asked for its tally,
+//! which comes back as a Deferred of the one who asked.
 //!
 //! ```text
 //! cargo run --example many_reactors
@@ -24,8 +24,8 @@ the first of the many is the last";
 type Tally = BTreeMap<String, u32>;
 
 thread_local! {
-    /// That of the counter on this thread. Calls that are posted to it find it here, since what is not `Send` does not
-    /// travel.
+    /// That of the counter on this thread. Calls that are posted to it find it here, since what is
+    /// not `Send` does not travel.
     static TALLY: Rc<RefCell<Tally>> = Rc::default();
 }
 
@@ -48,8 +48,8 @@ fn count(line: &str) {
 fn ask(reactor: &Reactor, counter: &ReactorHandle) -> Deferred<Tally> {
     let (tally, resolver) = reactor.remote();
     let answer = move || resolver.callback(TALLY.with(|tally| tally.take()));
-    // Posted behind the lines, so it runs behind them. Had the counter ended, the resolver would be dropped here, and
-    // the Deferred fail.
+    // Posted behind the lines, so it runs behind them. Had the counter ended, the resolver would be
+    // dropped here, and the Deferred fail.
     let _ = counter.call_from_thread(answer);
     tally
 }

@@ -1,5 +1,5 @@
-//! Single flight: of many who ask for the same at once, only the first makes the call, and all get its answer. For a while
-//! that is kept, for those who come later; an error is not.
+//! Single flight: of many who ask for the same at once, only the first makes the call, and all get
+//! its answer. For a while that is kept, for those who come later; an error is not.
 //!
 //! ```text
 //! cargo run --release --example single_flight

@@ -1,4 +1,5 @@
-//! The reactor on tokio's current-thread runtime: a whole driver, and tokio's sockets and timers in a coroutine.
+//! The reactor on tokio's current-thread runtime: a whole driver, and tokio's sockets and timers in
+//! a coroutine.
 //!
 //! ```text
 //! cargo run --example tokio

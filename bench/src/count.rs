@@ -40,8 +40,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What `work` gives, and by how much all threads together grew what is allocated: bytes, all told; and how often they
-/// asked.
+/// What `work` gives, and by how much all threads together grew what is allocated: bytes, all told;
+/// and how often they asked.
 pub(crate) fn count<R>(work: impl FnOnce() -> R) -> (R, u64, u64) {
     let (allocations, bytes) = (ALLOCATIONS.load(Ordering::Relaxed), LIVE_BYTES.load(Ordering::Relaxed));
     COUNTS.store(true, Ordering::Relaxed);

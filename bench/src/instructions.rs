@@ -8,7 +8,8 @@ use crate::plan::{self, Entry};
 use crate::record::Record;
 use crate::sample::Row;
 
-/// The parts whose rows have one thread and ask nothing of the system: of others the count would say little.
+/// The parts whose rows have one thread and ask nothing of the system: of others the count would
+/// say little.
 const COUNTED: [&str; 4] = ["engine/", "coroutine/", "many/", "line/"];
 
 /// How often the operation runs. What the process does besides is in both counts.

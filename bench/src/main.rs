@@ -1,13 +1,16 @@
 //! Deferred beside its peers, in one run: what `--help` says, and `docs/performance.md` shows.
 //!
-//! Each row has two sides that do the same visible work. Their samples are taken in turn, so that a slow moment of the
-//! machine meets both; each ratio is of two samples next to each other, and the table shows their median, least and
-//! greatest. `bounds.toml` says of a row how far it may go, and why; `--check` compares.
+//! Each row has two sides that do the same visible work. Their samples are taken in turn, so that a
+//! slow moment of the machine meets both; each ratio is of two samples next to each other, and the
+//! table shows their median, least and greatest. `bounds.toml` says of a row how far it may go, and
+//! why; `--check` compares.
 //!
-//! - `rows`: one function a row, or two of a growth; `twisted`, `echo`, `syscalls` and `banks` have processes for peers;
+//! - `rows`: one function a row, or two of a growth; `twisted`, `echo`, `syscalls` and `banks` have
+//!   processes for peers;
 //! - `run`: measures what the options want, and says what is past its bound;
 //! - `plan`: what there is to measure, and in which process;
-//! - `sample`: takes the samples; `count` is the allocator that counts, `instructions` asks callgrind;
+//! - `sample`: takes the samples; `count` is the allocator that counts, `instructions` asks
+//!   callgrind;
 //! - `record`: what was measured, and its line of the table; `bounds`: how far it may go;
 //! - `machine`: where; `docs`: the tables and plots of the documentation.
 
@@ -51,7 +54,8 @@ struct Options {
     /// Widen each bound by this factor, such as 1.1
     #[arg(long, default_value_t = 1.0)]
     slack: f64,
-    /// Measure nothing: fill the tables and draw the plots of docs/performance.md from what `--json` wrote
+    /// Measure nothing: fill the tables and draw the plots of docs/performance.md from what
+    /// `--json` wrote
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "json", "only", "quick"])]
     docs: Option<PathBuf>,
     /// The entry with this name, in this process

@@ -1,7 +1,7 @@
 //! What there is to measure, and in which process.
 //!
-//! Each entry has a process of its own, since what others leave of the heap counts: the same row may take half as long again
-//! behind another one. It prints its records as JSON, a line each.
+//! Each entry has a process of its own, since what others leave of the heap counts: the same row
+//! may take half as long again behind another one. It prints its records as JSON, a line each.
 
 use std::env;
 use std::error::Error;
@@ -59,7 +59,8 @@ impl Entry {
     }
 }
 
-/// The exit code of a process whose entry wants what is not here. Whatever else goes wrong has another.
+/// The exit code of a process whose entry wants what is not here. Whatever else goes wrong has
+/// another.
 const UNAVAILABLE: u8 = 4;
 
 /// What the process of one entry does. Its first row is its name.
@@ -94,7 +95,8 @@ pub(crate) fn measure_here(name: &str, effort: Effort, counts: bool) -> ExitCode
     }
 }
 
-/// Measures an entry in a process of its own, and gives each record as it comes. Says whether it was available.
+/// Measures an entry in a process of its own, and gives each record as it comes. Says whether it
+/// was available.
 pub(crate) fn measure_apart(
     entry: &Entry,
     options: &[&str],

@@ -71,7 +71,8 @@ pub(crate) struct Curve {
     /// What the sizes count.
     pub(crate) along: String,
     pub(crate) points: Vec<Point>,
-    /// The exponents: with ten times the size one of them costs 10 to the power of this times as much. None: 0.
+    /// The exponents: with ten times the size one of them costs 10 to the power of this times as
+    /// much. None: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slope: Option<Slope>,
 }

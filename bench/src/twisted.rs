@@ -1,7 +1,7 @@
 //! The shapes of Twisted's own benchmarks, on this and on Twisted in the same run.
 //!
-//! `twisted/shapes.py` has the other side. Twisted comes from the package index of Python, into a directory of its own
-//! below `target`.
+//! `twisted/shapes.py` has the other side. Twisted comes from the package index of Python, into a
+//! directory of its own below `target`.
 
 use std::collections::BTreeMap;
 use std::error::Error;

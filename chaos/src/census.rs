@@ -1,4 +1,5 @@
-//! What the process has: threads, file descriptors, memory. After a round it has what it had before.
+//! What the process has: threads, file descriptors, memory. After a round it has what it had
+//! before.
 
 use std::alloc::System;
 use std::fmt;
@@ -11,8 +12,8 @@ use cap::Cap;
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
-/// What a program that does the same again and again may come to hold more: the tables of the runtime, which grow by
-/// doubling.
+/// What a program that does the same again and again may come to hold more: the tables of the
+/// runtime, which grow by doubling.
 const SLACK: usize = 256 << 10;
 /// Threads that have told their end need a moment until they are gone.
 pub(crate) const SETTLES: Duration = Duration::from_secs(10);
@@ -26,7 +27,8 @@ pub(crate) struct Census {
 
 impl Census {
     pub(crate) fn now() -> Census {
-        // Where there is no such directory nothing is counted. One of the files is the directory itself.
+        // Where there is no such directory nothing is counted. One of the files is the directory
+        // itself.
         let entries = |path| read_dir(path).map_or(0, Iterator::count);
         Census { threads: entries("/proc/self/task"), files: entries("/proc/self/fd"), bytes: HEAP.allocated() }
     }

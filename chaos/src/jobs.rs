@@ -18,8 +18,8 @@ pub(crate) fn job(
     let ledger = ledger.clone();
     move |job| {
         pause(&mut random);
-        // Here and not in the end: the value that a function returns leaks if one of its destructors panics
-        // (rust-lang/rust#47949).
+        // Here and not in the end: the value that a function returns leaks if one of its
+        // destructors panics (rust-lang/rust#47949).
         drop(captured);
         match random.u8(..16) {
             0 => panics(),

@@ -1,5 +1,5 @@
-//! What is counted, by all threads together: each value is dropped once, each Deferred fires once, each connection is made
-//! and lost once.
+//! What is counted, by all threads together: each value is dropped once, each Deferred fires once,
+//! each connection is made and lost once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,5 +1,6 @@
-//! Pools, loops and sockets at once: rounds of random submits, cancels, timeouts, panics, resizes and three kinds of stop;
-//! two loops, either of which may end first, threads beside them, and peers that reset, half-close, flood or never read.
+//! Pools, loops and sockets at once: rounds of random submits, cancels, timeouts, panics, resizes
+//! and three kinds of stop; two loops, either of which may end first, threads beside them, and
+//! peers that reset, half-close, flood or never read.
 //!
 //! ```text
 //! cargo run --release -p deferred-chaos                        for a minute, of a fresh seed, which it prints
@@ -7,13 +8,15 @@
 //! cargo run --release -p deferred-chaos -- --seed 7 --only 41  that round of that seed, again and again for a minute
 //! ```
 //!
-//! Of each round it is checked that every closure, value and protocol is dropped once, every Deferred fires once, every
-//! connection is made and lost once, the pools' numbers add up, no panic is the library's, and that threads, file
-//! descriptors and heap are back where they were. A round that is not over after a minute hangs, and is told with what it
-//! has not brought to an end. Threads make it that the same round is not quite the same again.
+//! Of each round it is checked that every closure, value and protocol is dropped once, every
+//! Deferred fires once, every connection is made and lost once, the pools' numbers add up, no panic
+//! is the library's, and that threads, file descriptors and heap are back where they were. A round
+//! that is not over after a minute hangs, and is told with what it has not brought to an end.
+//! Threads make it that the same round is not quite the same again.
 //!
 //! - `round`: one round, from its seed;
-//! - `actor`: what a loop does; `jobs`: what it gives to a pool; `peers`: what talks over sockets, and how badly;
+//! - `actor`: what a loop does; `jobs`: what it gives to a pool; `peers`: what talks over sockets,
+//!   and how badly;
 //! - `ledger`: what is counted; `census`: what the process holds.
 
 #![forbid(unsafe_code)]
@@ -106,7 +109,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What was not dropped. A loop does not wait for the threads of its own pool, which may still run a job.
+/// What was not dropped. A loop does not wait for the threads of its own pool, which may still run
+/// a job.
 fn left(ledger: &Ledger) -> Option<String> {
     let begun = Instant::now();
     while begun.elapsed() < census::SETTLES {

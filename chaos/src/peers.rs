@@ -1,4 +1,5 @@
-//! What talks over sockets: protocols of the loops, and threads with plain sockets, which know no manners.
+//! What talks over sockets: protocols of the loops, and threads with plain sockets, which know no
+//! manners.
 
 use std::cell::Cell;
 use std::io::{Read, Write};

@@ -49,8 +49,8 @@ pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
         world.play(step);
     }
     let left = world.end();
-    // Whatever else could still fire, unpause or run something lives on: dropping it here would bring errors of its own
-    // into the scenario.
+    // Whatever else could still fire, unpause or run something lives on: dropping it here would
+    // bring errors of its own into the scenario.
     mem::forget(Rc::clone(&world));
     let mut rows = world.trace.take();
     match scenario.end {

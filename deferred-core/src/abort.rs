@@ -17,8 +17,8 @@ impl Drop for AbortOnDrop {
 
 /// Calls `f` and aborts the process if it panics.
 ///
-/// It surrounds user code that runs where no callback can receive a panic as its error: destructors,
-/// conversions from [`BuiltinError`](crate::BuiltinError), wakers.
+/// It surrounds user code that runs where no callback can receive a panic as its error:
+/// destructors, conversions from [`BuiltinError`](crate::BuiltinError), wakers.
 #[inline(always)]
 pub(crate) fn never_unwinding<R>(f: impl FnOnce() -> R) -> R {
     let abort = AbortOnDrop;

@@ -1,8 +1,8 @@
-//! Twisted's Deferred for Rust, typed: callbacks and errbacks in Twisted's order, cancellation, and errors that never
-//! vanish.
+//! Twisted's Deferred for Rust, typed: callbacks and errbacks in Twisted's order, cancellation, and
+//! errors that never vanish.
 //!
-//! A [`Deferred`] is a result that may not be there yet, with the callbacks that wait for it. Its other half, the
-//! [`Resolver`], fires it.
+//! A [`Deferred`] is a result that may not be there yet, with the callbacks that wait for it. Its
+//! other half, the [`Resolver`], fires it.
 //!
 //! ```
 //! use deferred_core::{Deferred, Failure};
@@ -21,26 +21,33 @@
 //!
 //! # Where to find what
 //!
-//! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks may return;
-//! - coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds, and whatever else can be awaited;
-//! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`], [`first_completion`]; a call for each of many
-//!   items: [`concurrent`], [`fold`]; one result for many: [`Deferred::share`]; [`scope`], which leaves no orphans;
+//! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks
+//!   may return;
+//! - coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds, and whatever
+//!   else can be awaited;
+//! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`],
+//!   [`first_completion`]; a call for each of many items: [`concurrent`], [`fold`]; one result for
+//!   many: [`Deferred::share`]; [`scope`], which leaves no orphans;
 //! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
-//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`], [`Cooperator`]; [`park`]
-//!   runs it on a bare thread, an adapter crate on an executor; [`Clock`] is for tests;
-//! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred, [`RemoteSender`] feeds a queue,
-//!   [`RemoteFuture`] waits for a Deferred, or for a [`RemoteCompleter`] of any thread;
+//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`],
+//!   [`Cooperator`]; [`park`] runs it on a bare thread, an adapter crate on an executor; [`Clock`]
+//!   is for tests;
+//! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred,
+//!   [`RemoteSender`] feeds a queue, [`RemoteFuture`] waits for a Deferred, or for a
+//!   [`RemoteCompleter`] of any thread;
 //! - what blocks the loop is named by a [`Watchdog`];
 //! - [`testing`]: what tests of your own want;
-//! - errors: [`Failure`] holds any; [`BuiltinError`] is what the library itself says; [`DeferredError`] lets an error type of your
-//!   own take part; [`on_unhandled`] hears of errors that nobody handled.
+//! - errors: [`Failure`] holds any; [`BuiltinError`] is what the library itself says;
+//!   [`DeferredError`] lets an error type of your own take part; [`on_unhandled`] hears of errors
+//!   that nobody handled.
 //!
 //! # Depth
 //!
-//! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other fire, are cancelled and
-//! are dropped on a small stack, and so do a million waiters who hand a permit on by dropping it. Your own callbacks may:
-//! a callback added to a Deferred that is ready runs inside `add_callback`, and a [`Resolver`] that you fire inside a
-//! callback runs the other Deferred's callbacks there.
+//! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other
+//! fire, are cancelled and are dropped on a small stack, and so do a million waiters who hand a
+//! permit on by dropping it. Your own callbacks may: a callback added to a Deferred that is ready
+//! runs inside `add_callback`, and a [`Resolver`] that you fire inside a callback runs the other
+//! Deferred's callbacks there.
 
 #![deny(unsafe_code)]
 

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-/// Entries in the order of their numbers, which rise. Whatever is done to one is O(log n), on average.
+/// Entries in the order of their numbers, which rise. Whatever is done to one is O(log n), on
+/// average.
 ///
-/// One that is removed leaves a hole: the first and the last place are none, and a removal
-/// leaves no more holes than entries.
+/// One that is removed leaves a hole: the first and the last place are none, and a removal leaves
+/// no more holes than entries.
 pub(crate) struct Numbered<X> {
     places: VecDeque<(u64, Option<X>)>,
     holes: usize,

@@ -87,12 +87,13 @@ pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Def
     }
 }
 
-/// Runs a test with a clock, and checks that it leaves nothing behind: no timed call on that clock, and no error that
-/// nobody handled.
+/// Runs a test with a clock, and checks that it leaves nothing behind: no timed call on that clock,
+/// and no error that nobody handled.
 ///
 /// # Panics
 ///
-/// If it does, with what that is and where it comes from. A panic of the test is passed on as it is.
+/// If it does, with what that is and where it comes from. A panic of the test is passed on as it
+/// is.
 ///
 /// # Examples
 ///
@@ -120,7 +121,8 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
 
 /// Collects the errors that nobody handles on this thread, instead of their being told elsewhere.
 ///
-/// Dropping it with errors that were not [taken](Self::take) panics, unless the thread panics already.
+/// Dropping it with errors that were not [taken](Self::take) panics, unless the thread panics
+/// already.
 ///
 /// Twisted's `flushLoggedErrors`.
 ///

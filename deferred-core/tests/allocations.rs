@@ -1,4 +1,5 @@
-//! How often the engine allocates. Small here: captures of at most one word, results of at most two.
+//! How often the engine allocates. Small here: captures of at most one word, results of at most
+//! two.
 
 #[path = "support/count.rs"]
 mod count;
@@ -314,8 +315,8 @@ fn what_is_held_is_as_small_as_it_can_be() {
     crosses_threads::<Failure>();
 }
 
-/// A pending Deferred with one small callback, and with three: one allocation of 184 bytes, which the usual allocators
-/// serve with 192.
+/// A pending Deferred with one small callback, and with three: one allocation of 184 bytes, which
+/// the usual allocators serve with 192.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_pending_one_with_up_to_three_small_callbacks_is_184_bytes() {
@@ -347,7 +348,8 @@ fn a_released_ones_memory_is_used_again() {
     assert_eq!((sum, count), (5050, 0));
 }
 
-/// Also of those whose words had left the block, that were handed over to others, or that ended without a consumer.
+/// Also of those whose words had left the block, that were handed over to others, or that ended
+/// without a consumer.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_thread_keeps_256_blocks_and_no_more() {

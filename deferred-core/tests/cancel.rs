@@ -135,7 +135,8 @@ fn a_canceller_may_fire_the_deferred_through_its_resolver() {
     *place.borrow_mut() = Some(resolver);
     let deferred = log.watch("saw", deferred);
     deferred.cancel();
-    // The rule is that firing after a cancel is ignored; a canceller says what it decides by its return value.
+    // The rule is that firing after a cancel is ignored; a canceller says what it decides by its
+    // return value.
     let first = log.take();
     assert_eq!(first.len(), 1, "it fires exactly once: {first:?}");
     assert!(first[0] == "saw 6" || first[0] == "saw Cancelled");

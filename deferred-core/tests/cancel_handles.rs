@@ -1,4 +1,5 @@
-//! Cancel handles: they work wherever the Deferred has gone, and mean nothing once its part is over.
+//! Cancel handles: they work wherever the Deferred has gone, and mean nothing once its part is
+//! over.
 
 mod support;
 
@@ -75,7 +76,8 @@ fn a_circle_of_two_is_left_alone_by_a_cancel() {
     }
 }
 
-/// The rounds of a tail-recursive chain. Each puts its resolver where the driver finds it, and tells `made` its handle.
+/// The rounds of a tail-recursive chain. Each puts its resolver where the driver finds it, and
+/// tells `made` its handle.
 struct Rounds {
     left: Cell<u64>,
     pending: RefCell<Option<Resolver<()>>>,
@@ -144,7 +146,8 @@ fn handles_from_any_round_of_a_tail_recursive_chain_stay_valid() {
     fire();
     assert!(!outer.is_ready());
 
-    // The wait is over: the first round's handle is outer's own, which waits again; the others mean nothing now.
+    // The wait is over: the first round's handle is outer's own, which waits again; the others mean
+    // nothing now.
     handles[1].cancel();
     handles[2].cancel();
     assert!(log.take().is_empty());

@@ -63,7 +63,8 @@ struct Link {
     stage_behind: bool,
     /// A cancel handle is kept.
     handle: bool,
-    /// They are fired from the innermost out, so that each one waits at once; else from the outermost in.
+    /// They are fired from the innermost out, so that each one waits at once; else from the
+    /// outermost in.
     inner_first: bool,
 }
 
@@ -397,7 +398,8 @@ fn a_tail_recursive_errback_runs_in_constant_memory() {
     });
 }
 
-/// The wait of each round is over before the next begins: the recursion is in a Deferred that is ready by then.
+/// The wait of each round is over before the next begins: the recursion is in a Deferred that is
+/// ready by then.
 fn already_fired(left: u64) -> Deferred<u64> {
     let (deferred, resolver) = Deferred::<u64>::new();
     let deferred = deferred.map(move |value| value + left);

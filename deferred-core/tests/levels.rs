@@ -1,5 +1,6 @@
-//! After a panic of any code of the user, wherever it ran, the thread works as before: what is dropped fires, hooks are
-//! called, callbacks run in order. Where no callback can take a panic, the process ends with a message.
+//! After a panic of any code of the user, wherever it ran, the thread works as before: what is
+//! dropped fires, hooks are called, callbacks run in order. Where no callback can take a panic, the
+//! process ends with a message.
 
 mod support;
 
@@ -15,7 +16,8 @@ use deferred_core::{
 };
 use support::{App, Bomb, Log, quietly, taken};
 
-/// Nothing is left of what ran before: a drop fires at once, and what a callback drops right after it.
+/// Nothing is left of what ran before: a drop fires at once, and what a callback drops right after
+/// it.
 #[track_caller]
 fn works(after: &str) {
     let log = Log::new();

@@ -59,8 +59,8 @@ fn permutations(of: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Five Deferreds, each but the last waits for the next one; fired in every order, with and without stages behind
-/// the one that waits, and with a handle taken or not.
+/// Five Deferreds, each but the last waits for the next one; fired in every order, with and without
+/// stages behind the one that waits, and with a handle taken or not.
 #[test]
 fn the_order_of_firing_makes_no_difference_to_the_outcome() {
     const DEPTH: usize = 5;

@@ -1,4 +1,5 @@
-//! `Ok(deferred)`, for which nobody would wait, is an error that says so; and what is written instead.
+//! `Ok(deferred)`, for which nobody would wait, is an error that says so; and what is written
+//! instead.
 
 mod support;
 

@@ -1,5 +1,6 @@
-//! Panics: wherever the code of a user runs inside a stage, its panic is an error for the next errback, and nothing
-//! unwinds through the call that fires. And what a resolver that is dropped brings.
+//! Panics: wherever the code of a user runs inside a stage, its panic is an error for the next
+//! errback, and nothing unwinds through the call that fires. And what a resolver that is dropped
+//! brings.
 
 mod support;
 
@@ -396,7 +397,8 @@ fn resolvers_dropped_inside_a_callback_fire_after_it_in_order() {
         let expected = ["the callback ends", "first Abandoned", "second Abandoned", "third Abandoned"];
         let lines = log.take();
         if ready {
-            // Whether a callback on a ready Deferred counts as the engine running is the engine's business.
+            // Whether a callback on a ready Deferred counts as the engine running is the engine's
+            // business.
             let mut sorted = lines.clone();
             sorted.sort();
             let mut all = expected.to_vec();
@@ -456,7 +458,8 @@ fn a_callback_that_returns_its_own_deferred_fires_cycle() {
 
 #[test]
 fn a_callback_that_returns_what_its_own_deferred_handed_over_to_fires_cycle_or_waits() {
-    // The callback of inner, for which outer waits, returns outer: a circle of two waits for ever, and is no crash.
+    // The callback of inner, for which outer waits, returns outer: a circle of two waits for ever,
+    // and is no crash.
     let shelf = shelf::<u32>();
     let (inner, inner_resolver) = Deferred::<()>::new();
     let (outer, resolver) = Deferred::<()>::new();

@@ -1,5 +1,6 @@
-//! Code of the user that the engine calls in passing (an error that is told a place, a conversion from `BuiltinError`, a
-//! destructor) may turn to the same Deferred: add to it until its memory moves, cancel it, drop its resolver.
+//! Code of the user that the engine calls in passing (an error that is told a place, a conversion
+//! from `BuiltinError`, a destructor) may turn to the same Deferred: add to it until its memory
+//! moves, cancel it, drop its resolver.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -60,7 +60,8 @@ impl Program {
     }
 }
 
-/// Whoever starts this in the background of a script has it ignore Ctrl-C, and the programs that it starts too.
+/// Whoever starts this in the background of a script has it ignore Ctrl-C, and the programs that it
+/// starts too.
 fn ctrl_c_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");

@@ -1,5 +1,6 @@
-//! The end of a thread whose locals hold Deferreds, in each order of destruction: locals that are older than the
-//! library's are destroyed after them, younger ones before. What is dropped then fires, is reported, and returns.
+//! The end of a thread whose locals hold Deferreds, in each order of destruction: locals that are
+//! older than the library's are destroyed after them, younger ones before. What is dropped then
+//! fires, is reported, and returns.
 
 mod support;
 

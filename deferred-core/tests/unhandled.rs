@@ -349,8 +349,8 @@ fn errors_of_stages_dropped_inside_a_callback_are_told() {
     assert_eq!(log.take(), ["unhandled App(1)"]);
 }
 
-/// Runs the test `name` of this file again, in a process of its own where `DEFERRED_TEST_CHILD` is set, and returns
-/// what it wrote to standard error.
+/// Runs the test `name` of this file again, in a process of its own where `DEFERRED_TEST_CHILD` is
+/// set, and returns what it wrote to standard error.
 fn standard_error_of(name: &str) -> String {
     let output = Command::new(env::current_exe().expect("tests have a path"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])

@@ -1,4 +1,5 @@
-//! What blocks a loop is reported while it does. No test looks at the clock: what blocks, blocks until it is reported.
+//! What blocks a loop is reported while it does. No test looks at the clock: what blocks, blocks
+//! until it is reported.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -12,17 +12,17 @@ use smol::Timer;
 /// Turns in one poll, before the executor is given a look at I/O and other tasks.
 const TURNS: usize = 4;
 
-/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is stopped, and closes it.
-/// Returns what `main` returned: at once and without driving, if that is an error. So a program whose port is taken ends
-/// with that.
+/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
+/// stopped, and closes it. Returns what `main` returned: at once and without driving, if that is an
+/// error. So a program whose port is taken ends with that.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for whole programs. One that
-/// has an executor of its own has that poll [`drive`].
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for
+/// whole programs. One that has an executor of its own has that poll [`drive`].
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its Deferreds cannot fire
-/// before this one has ended.
+/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its
+/// Deferreds cannot fire before this one has ended.
 ///
 /// # Examples
 ///
@@ -49,13 +49,14 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_here, main)
 }
 
-/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until the Deferred that `main`
-/// returned has its result, closes it, and returns the result. Signals stop the loop, as with [`run`].
+/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until the
+/// Deferred that `main` returned has its result, closes it, and returns the result. Signals stop
+/// the loop, as with [`run`].
 ///
 /// # Errors
 ///
-/// The Deferred's. If the reactor is stopped first, [`Abandoned`](deferred_core::Abandoned) where the closing did not
-/// bring another.
+/// The Deferred's. If the reactor is stopped first, [`Abandoned`](deferred_core::Abandoned) where
+/// the closing did not bring another.
 ///
 /// # Panics
 ///
@@ -103,8 +104,9 @@ fn drive_here(reactor: ReactorOwner) {
     smol::block_on(drive(reactor));
 }
 
-/// A future that drives `reactor` until it is stopped, for a program that smol runs already: beside other tasks on a
-/// [`LocalExecutor`](smol::LocalExecutor), or in [`smol::block_on`]. Nothing of the reactor runs before it is polled.
+/// A future that drives `reactor` until it is stopped, for a program that smol runs already: beside
+/// other tasks on a [`LocalExecutor`](smol::LocalExecutor), or in [`smol::block_on`]. Nothing of
+/// the reactor runs before it is polled.
 ///
 /// When it is done, or dropped, the reactor is closed, also if it was never polled.
 ///
@@ -161,8 +163,9 @@ impl Future for Drive {
 impl Drive {
     /// Whether the timer has gone off; otherwise it wakes the task.
     ///
-    /// Moving it costs more than an early wake-up, and the earliest timer is often a timeout that is soon cancelled. So
-    /// it is moved only to an earlier time. If it goes off too early, the next turn finds nothing, and it is set anew.
+    /// Moving it costs more than an early wake-up, and the earliest timer is often a timeout that
+    /// is soon cancelled. So it is moved only to an earlier time. If it goes off too early, the
+    /// next turn finds nothing, and it is set anew.
     fn rings(&mut self, due: Option<Instant>, context: &mut Context<'_>) -> bool {
         if let Some(due) = due {
             if self.armed.is_none_or(|armed| due < armed) {

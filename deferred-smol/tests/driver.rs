@@ -1,4 +1,5 @@
-//! The smol driver: both ways in, and that it neither misses a wake-up nor keeps smol from its own work.
+//! The smol driver: both ways in, and that it neither misses a wake-up nor keeps smol from its own
+//! work.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

@@ -1,4 +1,5 @@
-//! A loop with nothing to do sleeps, and so does its watchdog: counted in how often the system puts each thread to sleep.
+//! A loop with nothing to do sleeps, and so does its watchdog: counted in how often the system puts
+//! each thread to sleep.
 #![cfg(target_os = "linux")]
 
 use std::convert::Infallible;

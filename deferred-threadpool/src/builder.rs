@@ -72,8 +72,8 @@ impl ThreadPoolBuilder {
         }
     }
 
-    /// How many threads stay, once they were needed, however long there is no work: none unless set, which is as good
-    /// as one. More than the maximum count as that.
+    /// How many threads stay, once they were needed, however long there is no work: none unless
+    /// set, which is as good as one. More than the maximum count as that.
     ///
     /// [`ThreadPool::adjust_pool_size`] changes it later.
     pub fn min_threads(mut self, min_threads: usize) -> Self {
@@ -81,22 +81,22 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// How many threads there are at most: 10 unless set, as in Twisted's reactor. With 0 jobs wait until
-    /// [`ThreadPool::adjust_pool_size`] allows some.
+    /// How many threads there are at most: 10 unless set, as in Twisted's reactor. With 0 jobs wait
+    /// until [`ThreadPool::adjust_pool_size`] allows some.
     ///
     /// # One thread
     ///
-    /// A pool of one thread is for a library that must always be called from the same one. The thread stays until the
-    /// pool is stopped, so what the library keeps for it, or what jobs keep in a `thread_local!`, is there for the next
-    /// job.
+    /// A pool of one thread is for a library that must always be called from the same one. The
+    /// thread stays until the pool is stopped, so what the library keeps for it, or what jobs keep
+    /// in a `thread_local!`, is there for the next job.
     pub fn max_threads(mut self, max_threads: usize) -> Self {
         self.config.max_threads = max_threads;
         self
     }
 
-    /// How long a thread without work waits for some before it ends, where there are more than the minimum: 10 seconds
-    /// unless set. They end one after the other. The last one stays until the pool ends, and costs nothing but its
-    /// memory.
+    /// How long a thread without work waits for some before it ends, where there are more than the
+    /// minimum: 10 seconds unless set. They end one after the other. The last one stays until the
+    /// pool ends, and costs nothing but its memory.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.config.keep_alive = keep_alive;
         self
@@ -120,10 +120,10 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// How many jobs wait at most, beyond those for which there is a thread: any number unless set. With 0 a job is taken
-    /// only if a thread is free, or may be started, for it. One that comes when so many wait is refused: its
-    /// Deferred has failed with [`QueueFull`](crate::QueueFull). Whoever would rather wait asks for
-    /// [`ThreadPool::reserve`] first.
+    /// How many jobs wait at most, beyond those for which there is a thread: any number unless set.
+    /// With 0 a job is taken only if a thread is free, or may be started, for it. One that comes
+    /// when so many wait is refused: its Deferred has failed with [`QueueFull`](crate::QueueFull).
+    /// Whoever would rather wait asks for [`ThreadPool::reserve`] first.
     ///
     /// A limit is what keeps a producer that is faster than the pool from filling the memory.
     pub fn queue_limit(mut self, jobs: usize) -> Self {
@@ -131,13 +131,15 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called by each thread when it starts, before its first job. A panic of it is printed and changes nothing.
+    /// Called by each thread when it starts, before its first job. A panic of it is printed and
+    /// changes nothing.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_start = Some(Arc::new(hook));
         self
     }
 
-    /// Called by each thread when it ends, after its last job. A panic of it is printed and changes nothing.
+    /// Called by each thread when it ends, after its last job. A panic of it is printed and changes
+    /// nothing.
     pub fn on_thread_end(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_end = Some(Arc::new(hook));
         self
@@ -150,29 +152,32 @@ impl ThreadPoolBuilder {
 
     /// Lets a thread that has just run a job spin for so long before it sleeps: off unless set.
     ///
-    /// It takes a job that comes meanwhile without having to be woken, and brings the result before the loop sleeps: where
-    /// the two run on two processors, a short job took a fiftieth of the time (0.8 us in place of 46 us, on a virtual
-    /// machine). It costs that much of a processor after each job; and where thread and loop share one processor, a job takes
-    /// half as long again (6.5 us in place of 4.4 us), or more where the system moves them apart for it. The loop itself
-    /// never spins. Of some use are a few microseconds up to a hundred.
+    /// It takes a job that comes meanwhile without having to be woken, and brings the result before
+    /// the loop sleeps: where the two run on two processors, a short job took a fiftieth of the
+    /// time (0.8 us in place of 46 us, on a virtual machine). It costs that much of a processor
+    /// after each job; and where thread and loop share one processor, a job takes half as long
+    /// again (6.5 us in place of 4.4 us), or more where the system moves them apart for it. The
+    /// loop itself never spins. Of some use are a few microseconds up to a hundred.
     pub fn spin_before_sleep(mut self, time: Duration) -> Self {
         self.config.linger = Some(time);
         self
     }
 
-    /// How long a job may wait while every thread is busy before the pool counts as stuck: 10 seconds unless set.
+    /// How long a job may wait while every thread is busy before the pool counts as stuck: 10
+    /// seconds unless set.
     ///
-    /// Then [`on_stuck`](Self::on_stuck) hears of it, once, and again when it is so anew: when the pool has kept up
-    /// meanwhile, or all the jobs that waited then have begun.
+    /// Then [`on_stuck`](Self::on_stuck) hears of it, once, and again when it is so anew: when the
+    /// pool has kept up meanwhile, or all the jobs that waited then have begun.
     pub fn stuck_after(mut self, time: Duration) -> Self {
         self.config.stuck_after = time;
         self
     }
 
-    /// What hears that the pool is stuck, with what its threads run: a line on standard error unless set.
+    /// What hears that the pool is stuck, with what its threads run: a line on standard error
+    /// unless set.
     ///
-    /// It is called in a thread of its own, which is there only while every thread is busy. A panic of it is printed and
-    /// changes nothing.
+    /// It is called in a thread of its own, which is there only while every thread is busy. A panic
+    /// of it is printed and changes nothing.
     ///
     /// # Examples
     ///

@@ -1,4 +1,5 @@
-//! Connections to a database, one for each thread of a pool: Twisted's adbapi for anything that opens.
+//! Connections to a database, one for each thread of a pool: Twisted's adbapi for anything that
+//! opens.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -15,10 +16,11 @@ use crate::builder::ThreadPoolBuilder;
 use crate::job::{Job, drop_guarded};
 use crate::pool::{Backlog, ThreadPool};
 
-/// How connections of some kind are opened and used: what a [`ConnectionPool`] needs to know of a library.
+/// How connections of some kind are opened and used: what a [`ConnectionPool`] needs to know of a
+/// library.
 ///
-/// It is implemented on a type of your own, which holds what opening needs: a path, an address, a password. All of it is
-/// called in threads of the pool.
+/// It is implemented on a type of your own, which holds what opening needs: a path, an address, a
+/// password. All of it is called in threads of the pool.
 ///
 /// # Examples
 ///
@@ -70,15 +72,17 @@ pub trait ManageConnection: Send + Sync + 'static {
     /// It never leaves the thread that has opened it, and so need not be [`Send`].
     type Connection: 'static;
 
-    /// Opens a connection: when a thread has its first job, and when the last one it had was broken.
+    /// Opens a connection: when a thread has its first job, and when the last one it had was
+    /// broken.
     ///
     /// # Errors
     ///
     /// It cannot be opened. The job fails with this; the thread tries again at its next one.
     fn open(&self) -> Result<Self::Connection, Failure>;
 
-    /// Looks whether a connection still works, before each job but the first. One that does not is dropped, and another
-    /// is opened for this job. Unless it is implemented every connection is taken to work.
+    /// Looks whether a connection still works, before each job but the first. One that does not is
+    /// dropped, and another is opened for this job. Unless it is implemented every connection is
+    /// taken to work.
     ///
     /// # Errors
     ///
@@ -92,7 +96,8 @@ pub trait ManageConnection: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// It cannot. The job fails with this, and the connection is closed. Unless it is implemented: [`NoTransactions`].
+    /// It cannot. The job fails with this, and the connection is closed. Unless it is implemented:
+    /// [`NoTransactions`].
     fn begin(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
@@ -112,32 +117,33 @@ pub trait ManageConnection: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// It cannot. The connection is dropped, which ends the transaction of most databases. The job fails with the error
-    /// that was first.
+    /// It cannot. The connection is dropped, which ends the transaction of most databases. The job
+    /// fails with the error that was first.
     fn rollback(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
     }
 
-    /// Whether a transaction is open, if that is known. [`ConnectionPool::run_with_connection`] asks when its closure has ended: one that is
-    /// open is committed then, or rolled back.
+    /// Whether a transaction is open, if that is known. [`ConnectionPool::run_with_connection`]
+    /// asks when its closure has ended: one that is open is committed then, or rolled back.
     ///
-    /// For a database that takes a `COMMIT` and a `ROLLBACK` outside of transactions, `Some(true)` may stand for "perhaps".
-    /// Unless this is implemented, it is not known: after an error the connection is closed, and after success it is used
-    /// again as it is.
+    /// For a database that takes a `COMMIT` and a `ROLLBACK` outside of transactions, `Some(true)`
+    /// may stand for "perhaps". Unless this is implemented, it is not known: after an error the
+    /// connection is closed, and after success it is used again as it is.
     fn in_transaction(&self, connection: &mut Self::Connection) -> Option<bool> {
         let _ = connection;
         None
     }
 
-    /// Hears that a rollback has failed, of which no Deferred tells. It is printed to standard error unless this is
-    /// implemented.
+    /// Hears that a rollback has failed, of which no Deferred tells. It is printed to standard
+    /// error unless this is implemented.
     fn rollback_failed(&self, error: &Failure) {
         eprintln!("deferred: a transaction could not be rolled back, and its connection was closed: {error:#}");
     }
 }
 
-/// A transaction was asked of a [`ManageConnection`] that has none: it implements no `begin`, `commit` and `rollback`.
+/// A transaction was asked of a [`ManageConnection`] that has none: it implements no `begin`,
+/// `commit` and `rollback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTransactions;
 
@@ -151,7 +157,8 @@ impl Error for NoTransactions {}
 
 /// A pool of threads with a connection each, opened where it is used.
 ///
-/// A connection lives as long as its thread and serves its jobs one after the other. Clones mean the same pool.
+/// A connection lives as long as its thread and serves its jobs one after the other. Clones mean
+/// the same pool.
 ///
 /// Twisted's `adbapi.ConnectionPool`.
 ///
@@ -169,8 +176,8 @@ thread_local! {
 }
 
 impl<M: ManageConnection> ConnectionPool<M> {
-    /// At most five connections, which is also the figure of Twisted's. A connection that has no job for a minute is
-    /// closed; the last one stays.
+    /// At most five connections, which is also the figure of Twisted's. A connection that has no
+    /// job for a minute is closed; the last one stays.
     pub fn new(manager: M) -> Self {
         let threads = ThreadPool::builder().max_threads(5).name("deferred-db").keep_alive(Duration::from_secs(60));
         Self::with_threads(manager, threads)
@@ -197,16 +204,18 @@ impl<M: ManageConnection> ConnectionPool<M> {
         ConnectionPool { manager: Arc::new(manager), pool: threads.at_thread_end(close).build() }
     }
 
-    /// Runs `f` with a connection, in its thread. A transaction that `f` has begun and left open is committed if it returns a
-    /// value, and rolled back if it returns an error, as far as [`ManageConnection::in_transaction`] can tell.
+    /// Runs `f` with a connection, in its thread. A transaction that `f` has begun and left open is
+    /// committed if it returns a value, and rolled back if it returns an error, as far as
+    /// [`ManageConnection::in_transaction`] can tell.
     ///
     /// Twisted's `runWithConnection`.
     ///
     /// # Errors
     ///
-    /// Those of `f`, of [`ManageConnection::open`] and of the commit, and otherwise as [`ThreadPool::defer_to_thread`]. A connection
-    /// whose state is not known then is closed: after a panic, after an error where it is not known whether a transaction
-    /// is open, and after a rollback that has failed.
+    /// Those of `f`, of [`ManageConnection::open`] and of the commit, and otherwise as
+    /// [`ThreadPool::defer_to_thread`]. A connection whose state is not known then is closed: after
+    /// a panic, after an error where it is not known whether a transaction is open, and after a
+    /// rollback that has failed.
     ///
     /// # Cancellation
     ///
@@ -220,20 +229,20 @@ impl<M: ManageConnection> ConnectionPool<M> {
         self.pool.defer_to_thread(move || lend(&*manager, |connection| plain(&*manager, connection, f)))
     }
 
-    /// Runs `f` in a transaction: committed if `f` returns a value, rolled back if it returns an error, panics, or was
-    /// cancelled meanwhile.
+    /// Runs `f` in a transaction: committed if `f` returns a value, rolled back if it returns an
+    /// error, panics, or was cancelled meanwhile.
     ///
     /// Twisted's `runInteraction`.
     ///
     /// # Errors
     ///
-    /// The first one: of opening, of beginning, of `f`, of the commit. An error of the rollback behind it is told to
-    /// [`ManageConnection::rollback_failed`]. Nothing is tried again.
+    /// The first one: of opening, of beginning, of `f`, of the commit. An error of the rollback
+    /// behind it is told to [`ManageConnection::rollback_failed`]. Nothing is tried again.
     ///
     /// # Cancellation
     ///
-    /// Before `f` begins, it never does. Before the commit begins, everything is rolled back. Later it is too late: what
-    /// was done stays done.
+    /// Before `f` begins, it never does. Before the commit begins, everything is rolled back. Later
+    /// it is too late: what was done stays done.
     #[track_caller]
     pub fn run_interaction<T: Send + 'static>(
         &self,
@@ -251,7 +260,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
         &self.pool
     }
 
-    /// Ends the pool as [`ThreadPool::stop_with`] does. Each connection is closed in its thread, before the Deferred fires.
+    /// Ends the pool as [`ThreadPool::stop_with`] does. Each connection is closed in its thread,
+    /// before the Deferred fires.
     #[track_caller]
     pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         self.pool.stop_with(backlog)
@@ -286,8 +296,8 @@ fn lend<M: ManageConnection, T>(manager: &M, f: impl FnOnce(&mut M::Connection) 
     result.unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
-/// The connection of this thread if it works, or else a new one. While it is used it has no place: if the manager panics
-/// it is gone.
+/// The connection of this thread if it works, or else a new one. While it is used it has no place:
+/// if the manager panics it is gone.
 fn take<M: ManageConnection>(manager: &M) -> Result<Box<M::Connection>, Failure> {
     if let Some(Ok(mut connection)) = OPEN.take().map(|open| open.downcast::<M::Connection>()) {
         let checked = panic::catch_unwind(AssertUnwindSafe(|| manager.check(&mut connection)));

@@ -2,30 +2,35 @@
 //!
 //! # The protocol
 //!
-//! A crew stands behind the pool's one lock, beside the queue of jobs. Each thread is in one of three states:
+//! A crew stands behind the pool's one lock, beside the queue of jobs. Each thread is in one of
+//! three states:
 //!
 //! - *busy*: it runs a job;
-//! - *awake*: it has none, and is about to look at the queue. One that is being woken or started is awake already;
+//! - *awake*: it has none, and is about to look at the queue. One that is being woken or started is
+//!   awake already;
 //! - *asleep*: it stands on a stack, and parks until it is taken off.
 //!
-//! Whoever **adds a job** calls [`summon`](Crew::summon) under the same lock, and so does an awake thread that **takes a
-//! job** and leaves others behind. If nobody is awake, the last who fell asleep is taken off the stack (its caches are the
-//! warmest), becomes awake, and is unparked after the lock is released; if nobody sleeps, a thread is started, up to the
-//! maximum. So one wake is under way at a time, and each who comes wakes the next as long as jobs wait.
+//! Whoever **adds a job** calls [`summon`](Crew::summon) under the same lock, and so does an awake
+//! thread that **takes a job** and leaves others behind. If nobody is awake, the last who fell
+//! asleep is taken off the stack (its caches are the warmest), becomes awake, and is unparked after
+//! the lock is released; if nobody sleeps, a thread is started, up to the maximum. So one wake is
+//! under way at a time, and each who comes wakes the next as long as jobs wait.
 //!
-//! A thread that **finds no job** puts itself on the stack under that lock, and parks until it is off. An unpark alone
-//! means nothing: it may be left over from another sleep.
+//! A thread that **finds no job** puts itself on the stack under that lock, and parks until it is
+//! off. An unpark alone means nothing: it may be left over from another sleep.
 //!
 //! What follows:
 //!
-//! 1. *No job is left behind.* If jobs wait, somebody is awake, or nobody sleeps. Then every thread there may be is busy,
-//!    and looks at the queue before it does anything else.
+//! 1. *No job is left behind.* If jobs wait, somebody is awake, or nobody sleeps. Then every thread
+//!    there may be is busy, and looks at the queue before it does anything else.
 //! 2. *No wake is spent twice*: while somebody is awake nobody is woken.
-//! 3. *A thread that leaves takes no place for long.* While it ends it counts as a thread, and when it has it summons
-//!    another if jobs wait. One that is one too many leaves behind no sleeper who would have to come: they were woken first.
+//! 3. *A thread that leaves takes no place for long.* While it ends it counts as a thread, and when
+//!    it has it summons another if jobs wait. One that is one too many leaves behind no sleeper who
+//!    would have to come: they were woken first.
 //!
-//! Only the lowest on the stack, who has slept longest, sleeps with an alarm for its keep-alive, since a sleep with an end
-//! costs more; when it leaves it tells the next lowest to set one. The last thread of a pool stays and sleeps without.
+//! Only the lowest on the stack, who has slept longest, sleeps with an alarm for its keep-alive,
+//! since a sleep with an end costs more; when it leaves it tells the next lowest to set one. The
+//! last thread of a pool stays and sleeps without.
 //!
 //! The loom tests beside this file replay 1.
 
@@ -184,7 +189,8 @@ impl Crew {
         self.members() > self.min.max(1) && self.asleep.first().is_some_and(|lowest| Arc::ptr_eq(lowest, me))
     }
 
-    /// The lowest on the stack leaves. Gives the next lowest, who is to be unparked to set its alarm.
+    /// The lowest on the stack leaves. Gives the next lowest, who is to be unparked to set its
+    /// alarm.
     pub(crate) fn leave_asleep(&mut self) -> Option<Arc<Sleeper>> {
         let me = self.asleep.remove(0);
         me.asleep.store(false, Ordering::Relaxed);
@@ -192,7 +198,8 @@ impl Crew {
         self.asleep.first().cloned()
     }
 
-    /// Other limits. Gives those who are to be unparked: one too many, who leaves, or one whose alarm has changed.
+    /// Other limits. Gives those who are to be unparked: one too many, who leaves, or one whose
+    /// alarm has changed.
     pub(crate) fn adjust(&mut self, min: usize, max: usize) -> Vec<Arc<Sleeper>> {
         (self.min, self.max) = (min.min(max), max);
         let surplus = self.members().saturating_sub(max);
@@ -265,7 +272,8 @@ mod tests {
     fn who_sleeps_comes_where_a_start_failed() {
         let mut crew = Crew::new(0, 9);
         assert!(matches!(crew.summon(1), Some(Summons::Start)));
-        // Meanwhile another thread takes that job, runs it and falls asleep; the next one counts on the start.
+        // Meanwhile another thread takes that job, runs it and falls asleep; the next one counts on
+        // the start.
         let other = Sleeper::new(current());
         crew.awake += 1;
         crew.fall_asleep(&other);

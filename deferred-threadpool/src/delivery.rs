@@ -79,7 +79,8 @@ pub(crate) fn ends(reactor: &Reactor) -> usize {
     Home::of(reactor).ends.borrow().len()
 }
 
-/// Hears that a pool which was stopped has no thread any more, or that it has some past its deadline.
+/// Hears that a pool which was stopped has no thread any more, or that it has some past its
+/// deadline.
 pub(crate) struct Ender {
     arrivals: Arc<Arrivals>,
     workers: Weak<Workers>,
@@ -93,7 +94,8 @@ impl Waits for Ender {
 }
 
 impl Ender {
-    /// No job of the pool is to come home any more that is not on its way: behind those of this reactor it is told.
+    /// No job of the pool is to come home any more that is not on its way: behind those of this
+    /// reactor it is told.
     pub(crate) fn tell(self, ended: Result<(), StopTimedOut>) {
         let Ender { arrivals, workers, resolver } = self;
         arrivals.bring(Comes::Ended(workers, resolver, ended));
@@ -158,7 +160,8 @@ struct Home {
     ends: RefCell<Vec<End>>,
 }
 
-/// The end of a pool, for all who wait for it, and the jobs of this reactor that are delivered first.
+/// The end of a pool, for all who wait for it, and the jobs of this reactor that are delivered
+/// first.
 struct End {
     workers: Weak<Workers>,
     behind: BTreeSet<Key>,
@@ -223,8 +226,8 @@ impl Home {
         self.tell_ends(Some(key));
     }
 
-    /// The one whose turn it is, if results have an order and it is there. The next one is drawn in another turn, when the
-    /// callbacks of this one have given their jobs.
+    /// The one whose turn it is, if results have an order and it is there. The next one is drawn in
+    /// another turn, when the callbacks of this one have given their jobs.
     fn deliver_drawn(&self, reactor: &Reactor) {
         let drawn = self.order.borrow_mut().as_mut().and_then(Order::next);
         if let Some((key, arrived)) = drawn {
@@ -233,7 +236,8 @@ impl Home {
         }
     }
 
-    /// Keeps the end of a pool until its jobs are delivered. There is one set of those for each pool, however many wait.
+    /// Keeps the end of a pool until its jobs are delivered. There is one set of those for each
+    /// pool, however many wait.
     fn await_jobs(&self, workers: Weak<Workers>, waits: (RemoteResolver<()>, Result<(), StopTimedOut>)) {
         let mut ends = self.ends.borrow_mut();
         match ends.iter_mut().find(|end| end.workers.ptr_eq(&workers)) {
@@ -297,7 +301,8 @@ impl Home {
     }
 }
 
-/// What lives as long as the reactor: the Deferreds, whose cancellers know their home, may live longer.
+/// What lives as long as the reactor: the Deferreds, whose cancellers know their home, may live
+/// longer.
 struct Lives(Rc<Home>);
 
 impl Drop for Lives {

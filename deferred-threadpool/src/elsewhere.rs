@@ -21,7 +21,8 @@ where
     let (cancelled, pool) = (number.clone(), Arc::downgrade(workers));
     let (remote, completer) = RemoteFuture::with_canceller(move || {
         if let Some(pool) = pool.upgrade() {
-            // ORDERING: the RemoteFuture was handed out after this was written, and whoever drops it has got it from there.
+            // ORDERING: the RemoteFuture was handed out after this was written, and whoever drops
+            // it has got it from there.
             pool.cancel(cancelled.load(Ordering::Relaxed));
         }
     });

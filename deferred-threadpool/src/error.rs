@@ -65,8 +65,8 @@ impl fmt::Display for QueueFull {
 
 impl Error for QueueFull {}
 
-/// Jobs still ran when the deadline of a stop had passed. They were told to stop and count as cancelled; their threads
-/// end when they do.
+/// Jobs still ran when the deadline of a stop had passed. They were told to stop and count as
+/// cancelled; their threads end when they do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StopTimedOut {

@@ -2,21 +2,22 @@
 //!
 //! # The protocol
 //!
-//! A list stands behind a lock, with two words: `posted`, whether a delivery was posted to the reactor and has not begun,
-//! and `closed`.
+//! A list stands behind a lock, with two words: `posted`, whether a delivery was posted to the
+//! reactor and has not begun, and `closed`.
 //!
-//! Whoever **brings a job** puts it into the list. If nothing is posted it says so and, when the lock is released, posts a
-//! delivery. A **delivery** takes the whole list and clears `posted` in one step. If it takes more than one it **posts the
-//! next** before it runs anything, if nobody has: for what it leaves behind, and for a turn inside one of the callbacks,
-//! which goes on with the rest.
+//! Whoever **brings a job** puts it into the list. If nothing is posted it says so and, when the
+//! lock is released, posts a delivery. A **delivery** takes the whole list and clears `posted` in
+//! one step. If it takes more than one it **posts the next** before it runs anything, if nobody
+//! has: for what it leaves behind, and for a turn inside one of the callbacks, which goes on with
+//! the rest.
 //!
 //! What follows:
 //!
-//! 1. *Nothing stays in the list.* A job that a delivery has not taken was brought after `posted` was cleared, so whoever
-//!    brought it has posted, or found that somebody has.
+//! 1. *Nothing stays in the list.* A job that a delivery has not taken was brought after `posted`
+//!    was cleared, so whoever brought it has posted, or found that somebody has.
 //! 2. *Posts are few*: at most one for each delivery, however many come.
-//! 3. *A closed list takes nothing.* Closing takes what is there and says so in one step; what is brought later is dropped
-//!    by whoever brings it.
+//! 3. *A closed list takes nothing.* Closing takes what is there and says so in one step; what is
+//!    brought later is dropped by whoever brings it.
 //!
 //! The loom tests beside this file replay 1 and 3.
 

@@ -23,8 +23,9 @@ impl<'a> Job<'a> {
         Job { told, number }
     }
 
-    /// Whether nobody waits for the result any more: its Deferred was cancelled, its reactor has ended, or the pool was
-    /// stopped and its deadline has passed. Costs one load, so a loop may look each time round.
+    /// Whether nobody waits for the result any more: its Deferred was cancelled, its reactor has
+    /// ended, or the pool was stopped and its deadline has passed. Costs one load, so a loop may
+    /// look each time round.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         // ORDERING: a hint; nothing is published by it.
@@ -40,7 +41,8 @@ pub(crate) enum Ending {
     Panicked,
 }
 
-/// A job's box, whatever its types. A destructor in it may be foreign code: it is dropped where no lock is held.
+/// A job's box, whatever its types. A destructor in it may be foreign code: it is dropped where no
+/// lock is held.
 pub(crate) trait Task: Send {
     /// Calls the closure, which is dropped in here, and keeps the result.
     fn run(&mut self, job: &Job<'_>) -> Ending;
@@ -151,8 +153,8 @@ pub(crate) fn drop_guarded<X>(value: X) {
     guarded(|| drop(value));
 }
 
-/// Runs code of a user where its panic has nowhere to go and must not take a thread, or the end of a loop, with it; the
-/// panic's own message was printed.
+/// Runs code of a user where its panic has nowhere to go and must not take a thread, or the end of
+/// a loop, with it; the panic's own message was printed.
 pub(crate) fn guarded(f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         drop(Panicked::new(payload)); // whose payload may panic too

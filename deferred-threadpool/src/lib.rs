@@ -1,8 +1,8 @@
 //! A pool of threads for blocking libraries, so that they take part in a loop without stopping it.
 //!
-//! [`defer_to_thread`] runs a closure in the pool and gives a [`Deferred`]. What the closure returns arrives at the
-//! callbacks, its error or panic at the errbacks, and those run on the thread that called `defer_to_thread`, in a turn
-//! of its reactor.
+//! [`defer_to_thread`] runs a closure in the pool and gives a [`Deferred`]. What the closure
+//! returns arrives at the callbacks, its error or panic at the errbacks, and those run on the
+//! thread that called `defer_to_thread`, in a turn of its reactor.
 //!
 //! # Examples
 //!
@@ -18,9 +18,10 @@
 //!
 //! # Where to find what
 //!
-//! - [`defer_to_thread`], [`call_in_thread`] and [`call_multiple_in_thread`] use the default pool of the reactor;
-//! - a [`ThreadPool`] of your own keeps slow work from standing in the way of quick work; its [`ThreadPoolBuilder`] says how many
-//!   threads it has and how many jobs may wait;
+//! - [`defer_to_thread`], [`call_in_thread`] and [`call_multiple_in_thread`] use the default pool
+//!   of the reactor;
+//! - a [`ThreadPool`] of your own keeps slow work from standing in the way of quick work; its
+//!   [`ThreadPoolBuilder`] says how many threads it has and how many jobs may wait;
 //! - a long [`Job`] can look whether anybody still wants its result;
 //! - [`ThreadPool::submit`] is for code that has no reactor;
 //! - a [`ConnectionPool`] has a connection to a database for each of its threads;
@@ -30,10 +31,11 @@
 //! Everything of `deferred_core` is here too.
 #![forbid(unsafe_code)]
 
-// The way of a job: `pool` takes the closure, `delivery` puts it into a box (`job`) and notes who waits for it (`shelf`);
-// `workers` queues it (`queue`) and has a thread come for it (`crew`, a protocol); the thread runs it and brings the box
-// home (`home`, a protocol), where `delivery` fires the Deferred in a turn of the loop. `elsewhere` is the short way of a
-// job without a reactor.
+// The way of a job: `pool` takes the closure, `delivery` puts it into a box (`job`) and notes who
+// waits for it (`shelf`); `workers` queues it (`queue`) and has a thread come for it (`crew`, a
+// protocol); the thread runs it and brings the box home (`home`, a protocol), where `delivery`
+// fires the Deferred in a turn of the loop. `elsewhere` is the short way of a job without a
+// reactor.
 mod builder;
 mod connections;
 mod crew;

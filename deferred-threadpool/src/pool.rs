@@ -15,20 +15,22 @@ use crate::workers::{Told, Workers};
 
 /// Threads that run what blocks.
 ///
-/// They are started when there is work for them, up to a maximum, and end when there has been none for a while; the last
-/// one stays. Jobs begin in the order they were given. Any thread and any number of reactors may share a pool; clones mean
-/// the same one. Several pools side by side keep slow work from standing in the way of quick work.
+/// They are started when there is work for them, up to a maximum, and end when there has been none
+/// for a while; the last one stays. Jobs begin in the order they were given. Any thread and any
+/// number of reactors may share a pool; clones mean the same one. Several pools side by side keep
+/// slow work from standing in the way of quick work.
 ///
 /// # What becomes of a job
 ///
-/// It ends in one way: it is done, has failed, has panicked, is cancelled or was refused, and [`stats`](Self::stats) counts
-/// each. The callbacks of its Deferred run on the thread of its reactor, in a turn, whatever the timing. Its closure is
-/// dropped in the thread that ran it as soon as it has returned; a result that nobody waits for any more is dropped there
-/// too.
+/// It ends in one way: it is done, has failed, has panicked, is cancelled or was refused, and
+/// [`stats`](Self::stats) counts each. The callbacks of its Deferred run on the thread of its
+/// reactor, in a turn, whatever the timing. Its closure is dropped in the thread that ran it as
+/// soon as it has returned; a result that nobody waits for any more is dropped there too.
 ///
-/// Dropping the last clone of a pool ends it as [`stop`](Self::stop) does: the jobs that were given are run, and then the
-/// threads end. Nobody waits for them. Where a reactor ends first, its jobs that wait are taken out, those that run are
-/// told ([`Job::is_cancelled`]), and their Deferreds fire [`Abandoned`](deferred_core::Abandoned).
+/// Dropping the last clone of a pool ends it as [`stop`](Self::stop) does: the jobs that were given
+/// are run, and then the threads end. Nobody waits for them. Where a reactor ends first, its jobs
+/// that wait are taken out, those that run are told ([`Job::is_cancelled`]), and their Deferreds
+/// fire [`Abandoned`](deferred_core::Abandoned).
 ///
 /// # Examples
 ///
@@ -83,8 +85,8 @@ impl ThreadPool {
         ThreadPool { owner: Arc::new(Owner { workers: Workers::new(config) }) }
     }
 
-    /// The default pool of this reactor, which [`defer_to_thread`] uses: ten threads at most, none before there is work. It
-    /// ends with its reactor, unless a clone of it is kept.
+    /// The default pool of this reactor, which [`defer_to_thread`] uses: ten threads at most, none
+    /// before there is work. It ends with its reactor, unless a clone of it is kept.
     ///
     /// Twisted's `reactor.getThreadPool`.
     #[must_use]
@@ -92,8 +94,8 @@ impl ThreadPool {
         ThreadPool::clone(&reactor.extension(ThreadPool::default))
     }
 
-    /// Runs `f` in a thread of this pool. The Deferred is of the current reactor, on whose thread this is called, and
-    /// where its callbacks run.
+    /// Runs `f` in a thread of this pool. The Deferred is of the current reactor, on whose thread
+    /// this is called, and where its callbacks run.
     ///
     /// `f` is dropped as soon as it has run, in that thread. If this is called where there is no
     /// [current reactor](Reactor::current), `f` is dropped; [`submit`](Self::submit) serves there.
@@ -102,17 +104,18 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with [`Abandoned`] if the reactor is
-    /// closed before `f` is done, or the deadline of a [`stop_within`](Self::stop_within) passes; with [`PoolStopped`] if
-    /// the pool was stopped before; with [`QueueFull`] if too many jobs wait; with [`SpawnFailed`] if no thread can be started
-    /// and the pool has none; with [`NoReactor`] if there is no current reactor.
+    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with
+    /// [`Abandoned`] if the reactor is closed before `f` is done, or the deadline of a
+    /// [`stop_within`](Self::stop_within) passes; with [`PoolStopped`] if the pool was stopped
+    /// before; with [`QueueFull`] if too many jobs wait; with [`SpawnFailed`] if no thread can be
+    /// started and the pool has none; with [`NoReactor`] if there is no current reactor.
     ///
     /// # Cancellation
     ///
-    /// While `f` waits for a thread: it never runs, and is dropped at once, which makes room for another. Later: `f` runs to
-    /// its end, unless it looks at [`Job::is_cancelled`], and what it returns is dropped in its thread, or on the reactor's if it
-    /// is on its way there. The Deferred fires
-    /// [`Cancelled`](deferred_core::Cancelled) at once in either case. A
+    /// While `f` waits for a thread: it never runs, and is dropped at once, which makes room for
+    /// another. Later: `f` runs to its end, unless it looks at [`Job::is_cancelled`], and what it
+    /// returns is dropped in its thread, or on the reactor's if it is on its way there. The
+    /// Deferred fires [`Cancelled`](deferred_core::Cancelled) at once in either case. A
     /// [timeout](deferred_core::Deferred::add_timeout) is such a cancel.
     ///
     /// [`Abandoned`]: deferred_core::Abandoned
@@ -182,8 +185,9 @@ impl ThreadPool {
         }
     }
 
-    /// Runs `f` in a thread of this pool, for whoever has no reactor: the result is awaited on any runtime, or waited for
-    /// by a blocking [`wait`](RemoteFuture::wait), which would hold up a loop if it were called on its thread.
+    /// Runs `f` in a thread of this pool, for whoever has no reactor: the result is awaited on any
+    /// runtime, or waited for by a blocking [`wait`](RemoteFuture::wait), which would hold up a
+    /// loop if it were called on its thread.
     ///
     /// # Errors
     ///
@@ -209,7 +213,8 @@ impl ThreadPool {
         elsewhere::submit(&self.owner.workers, f)
     }
 
-    /// Runs `f` in a thread of this pool, for whoever has no use for its result. An error of it is reported as unhandled.
+    /// Runs `f` in a thread of this pool, for whoever has no use for its result. An error of it is
+    /// reported as unhandled.
     ///
     /// Twisted's `callInThread`. Otherwise as [`defer_to_thread`](Self::defer_to_thread).
     #[track_caller]
@@ -218,10 +223,12 @@ impl ThreadPool {
     }
 
     /// A Deferred, of the current reactor, that fires when the queue has room for a job: see
-    /// [`queue_limit`](ThreadPoolBuilder::queue_limit). Those who wait are told in the order in which they asked, one for each place.
+    /// [`queue_limit`](ThreadPoolBuilder::queue_limit). Those who wait are told in the order in
+    /// which they asked, one for each place.
     ///
-    /// The place is kept for its callbacks, and a coroutine that awaits it, from others who ask, and passed on if no job has
-    /// come in their turn; it is not kept from jobs that are given without asking.
+    /// The place is kept for its callbacks, and a coroutine that awaits it, from others who ask,
+    /// and passed on if no job has come in their turn; it is not kept from jobs that are given
+    /// without asking.
     ///
     /// # Errors
     ///
@@ -256,7 +263,8 @@ impl ThreadPool {
                 self.owner.workers.when_room(resolver);
                 let handle = reactor.handle();
                 deferred.add_callback(move |told| {
-                    // When the callbacks behind this one have run: by then he has come, or does not.
+                    // When the callbacks behind this one have run: by then he has come, or does
+                    // not.
                     let _ = handle.call_from_thread(move || drop(told));
                 })
             }
@@ -264,9 +272,9 @@ impl ThreadPool {
         }
     }
 
-    /// Other numbers of threads, from now on. Where more may be, they come for the jobs that wait; where there are too
-    /// many, those without a job end now, the others after the one that they run. A minimum above the maximum counts as
-    /// that.
+    /// Other numbers of threads, from now on. Where more may be, they come for the jobs that wait;
+    /// where there are too many, those without a job end now, the others after the one that they
+    /// run. A minimum above the maximum counts as that.
     ///
     /// Twisted's `adjustPoolsize`.
     pub fn adjust_pool_size(&self, min_threads: usize, max_threads: usize) {
@@ -279,17 +287,19 @@ impl ThreadPool {
         self.owner.workers.stats()
     }
 
-    /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred, of the current reactor,
-    /// fires when the last one has, and the Deferreds of this reactor's jobs have fired. The reactor's thread does not wait.
-    /// The destructors of a thread's `thread_local!`s run behind that.
+    /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred,
+    /// of the current reactor, fires when the last one has, and the Deferreds of this reactor's
+    /// jobs have fired. The reactor's thread does not wait. The destructors of a thread's
+    /// `thread_local!`s run behind that.
     ///
-    /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Where no thread may run, since the maximum
-    /// is 0, those that wait are cancelled.
+    /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Where no thread may
+    /// run, since the maximum is 0, those that wait are cancelled.
     ///
     /// # Errors
     ///
-    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same. [`StopTimedOut`](crate::StopTimedOut)
-    /// if somebody else has stopped it with a deadline, which has passed.
+    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same.
+    /// [`StopTimedOut`](crate::StopTimedOut) if somebody else has stopped it with a deadline, which
+    /// has passed.
     ///
     /// # Cancellation
     ///
@@ -312,7 +322,8 @@ impl ThreadPool {
         self.stop_with(Backlog::Run)
     }
 
-    /// [`stop`](Self::stop) with a choice for the jobs that wait; what is said there of errors and cancels holds here.
+    /// [`stop`](Self::stop) with a choice for the jobs that wait; what is said there of errors and
+    /// cancels holds here.
     #[track_caller]
     pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         let cancels = backlog == Backlog::Cancel;
@@ -329,13 +340,14 @@ impl ThreadPool {
         }
     }
 
-    /// [`stop_with`](Self::stop_with) with a deadline, of the current reactor's time. When that passes, the jobs that still
-    /// wait are cancelled, those that run are told and given up: their Deferreds fire
-    /// [`Abandoned`](deferred_core::Abandoned).
+    /// [`stop_with`](Self::stop_with) with a deadline, of the current reactor's time. When that
+    /// passes, the jobs that still wait are cancelled, those that run are told and given up: their
+    /// Deferreds fire [`Abandoned`](deferred_core::Abandoned).
     ///
     /// # Errors
     ///
-    /// [`StopTimedOut`](crate::StopTimedOut) if a thread has not ended by then. Otherwise as [`stop`](Self::stop).
+    /// [`StopTimedOut`](crate::StopTimedOut) if a thread has not ended by then. Otherwise as
+    /// [`stop`](Self::stop).
     ///
     /// # Cancellation
     ///
@@ -375,7 +387,8 @@ impl ThreadPool {
 pub enum Backlog {
     /// They are run.
     Run,
-    /// They are cancelled: their Deferreds fire [`Cancelled`](deferred_core::Cancelled) with that reason.
+    /// They are cancelled: their Deferreds fire [`Cancelled`](deferred_core::Cancelled) with that
+    /// reason.
     Cancel,
 }
 
@@ -395,8 +408,8 @@ impl fmt::Debug for ThreadPool {
     }
 }
 
-/// Runs `f` in the default pool of the current reactor, which has ten threads at most, starts them as they are needed,
-/// and ends with its reactor.
+/// Runs `f` in the default pool of the current reactor, which has ten threads at most, starts them
+/// as they are needed, and ends with its reactor.
 ///
 /// Otherwise as [`ThreadPool::defer_to_thread`].
 ///
@@ -416,8 +429,8 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
     }
 }
 
-/// Runs `f` in the default pool of the current reactor, for whoever has no use for its result. An error of it is
-/// reported as unhandled.
+/// Runs `f` in the default pool of the current reactor, for whoever has no use for its result. An
+/// error of it is reported as unhandled.
 ///
 /// Twisted's `reactor.callInThread`. Otherwise as [`defer_to_thread`].
 ///
@@ -458,8 +471,8 @@ fn without_reactor<T: 'static>(closure: impl Sized) -> Deferred<T> {
     Deferred::fail(drop_refused(closure, NoReactor::new().into()))
 }
 
-/// Runs these calls in one job of the default pool of the current reactor, one after the other. The first that fails ends
-/// it, and is reported as unhandled.
+/// Runs these calls in one job of the default pool of the current reactor, one after the other. The
+/// first that fails ends it, and is reported as unhandled.
 ///
 /// Twisted's `callMultipleInThread`. Otherwise as [`call_in_thread`].
 #[track_caller]

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::job::Entry;
 
-/// A queue whose jobs can be taken out of the middle: that leaves a hole, and when most of it is holes they are swept
-/// out.
+/// A queue whose jobs can be taken out of the middle: that leaves a hole, and when most of it is
+/// holes they are swept out.
 #[derive(Default)]
 pub(crate) struct Queue {
     /// By number, which go up.

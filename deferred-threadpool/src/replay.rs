@@ -1,4 +1,5 @@
-//! Completions in an order that a seed draws, so that a race of a user's callbacks can be found and replayed.
+//! Completions in an order that a seed draws, so that a race of a user's callbacks can be found and
+//! replayed.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +8,21 @@ use deferred_core::Reactor;
 use crate::delivery;
 use crate::job::Key;
 
-/// From now on the results of this reactor's jobs arrive in an order that `seed` draws, whichever is ready first: for tests
-/// of code whose callbacks may come in any order.
+/// From now on the results of this reactor's jobs arrive in an order that `seed` draws, whichever
+/// is ready first: for tests of code whose callbacks may come in any order.
 ///
-/// One result arrives at a time, a turn each. It is drawn from the jobs that are out, those that have been given and whose
-/// result has not arrived; others that are ready wait until they are drawn. So a program whose jobs are given by its own
-/// start and by callbacks of jobs runs the same way each time, for one seed; and with enough seeds in every way there is.
-/// Where a test fails, its seed is all that is needed to see it again.
+/// One result arrives at a time, a turn each. It is drawn from the jobs that are out, those that
+/// have been given and whose result has not arrived; others that are ready wait until they are
+/// drawn. So a program whose jobs are given by its own start and by callbacks of jobs runs the same
+/// way each time, for one seed; and with enough seeds in every way there is. Where a test fails,
+/// its seed is all that is needed to see it again.
 ///
-/// Timers and calls from other threads are not drawn: a program that mixes them with jobs may differ from run to run. A job
-/// must end by itself: one that waits for what a callback of another job does may wait for ever.
+/// Timers and calls from other threads are not drawn: a program that mixes them with jobs may
+/// differ from run to run. A job must end by itself: one that waits for what a callback of another
+/// job does may wait for ever.
 ///
-/// This is for every pool, and ends with the reactor. Jobs that are out already arrive as they come.
+/// This is for every pool, and ends with the reactor. Jobs that are out already arrive as they
+/// come.
 ///
 /// # Examples
 ///

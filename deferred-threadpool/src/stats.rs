@@ -8,7 +8,8 @@ use deferred_core::Histogram;
 
 use crate::job::Ending;
 
-/// What a pool does and has done, at one moment: [`ThreadPool::stats`](crate::ThreadPool::stats) gives it.
+/// What a pool does and has done, at one moment: [`ThreadPool::stats`](crate::ThreadPool::stats)
+/// gives it.
 ///
 /// Every job that was ever given to the pool is counted in one place:
 /// `submitted == done + failed + panicked + cancelled + refused + queued + busy - abandoned`.
@@ -35,10 +36,11 @@ pub struct PoolStats {
     pub failed: u64,
     /// Jobs that have panicked.
     pub panicked: u64,
-    /// Jobs that were cancelled, or whose reactor has ended, or that a stop has taken out or given up: while they waited or
-    /// while they ran.
+    /// Jobs that were cancelled, or whose reactor has ended, or that a stop has taken out or given
+    /// up: while they waited or while they ran.
     pub cancelled: u64,
-    /// Jobs that were not taken: the pool was stopped, its queue was full, or it could not start a thread.
+    /// Jobs that were not taken: the pool was stopped, its queue was full, or it could not start a
+    /// thread.
     pub refused: u64,
     /// How long jobs have waited for a thread, of those that have begun.
     pub waits: Histogram,

@@ -1,8 +1,9 @@
 //! A pool whose threads are all busy while jobs wait for too long.
 //!
-//! Whoever gives a job to a pool that is busy starts a watcher, if there is none: a thread that sleeps until the oldest job
-//! has waited for too long, looks, and ends when nothing waits any more. So a pool that keeps up has no watcher, and one
-//! that is busy now and then starts one that seldom.
+//! Whoever gives a job to a pool that is busy starts a watcher, if there is none: a thread that
+//! sleeps until the oldest job has waited for too long, looks, and ends when nothing waits any
+//! more. So a pool that keeps up has no watcher, and one that is busy now and then starts one that
+//! seldom.
 
 use std::fmt;
 use std::panic::Location;

@@ -1,5 +1,5 @@
-//! What the protocols lock and sleep with: parking_lot's and the standard library's, or loom's when `cfg(loom)` replays
-//! every interleaving.
+//! What the protocols lock and sleep with: parking_lot's and the standard library's, or loom's when
+//! `cfg(loom)` replays every interleaving.
 
 use std::ops::Deref;
 #[cfg(not(loom))]
@@ -41,8 +41,8 @@ impl<X> Deref for Apart<X> {
     }
 }
 
-/// A step at which another thread may come between. With `cfg(deferred_delays)`, for tests, it often does; otherwise this is
-/// nothing.
+/// A step at which another thread may come between. With `cfg(deferred_delays)`, for tests, it
+/// often does; otherwise this is nothing.
 #[inline(always)]
 pub(crate) fn step() {
     #[cfg(deferred_delays)]

@@ -1,9 +1,10 @@
 //! The pool behind its lock: jobs that wait and run, and the threads that run them.
 //!
-//! How threads sleep and are woken is the [crew](crate::crew)'s; how results come home is [home](crate::home)'s. At the end
-//! of a job a thread takes the next one, and then sends the finished one home. If there is none it counts as idle first,
-//! sends it home, and looks again before it sleeps: so the job that a callback gives finds it awake, and the statistics
-//! that a callback sees are exact.
+//! How threads sleep and are woken is the [crew](crate::crew)'s; how results come home is
+//! [home](crate::home)'s. At the end of a job a thread takes the next one, and then sends the
+//! finished one home. If there is none it counts as idle first, sends it home, and looks again
+//! before it sleeps: so the job that a callback gives finds it awake, and the statistics that a
+//! callback sees are exact.
 
 use std::collections::VecDeque;
 use std::hint;
@@ -70,8 +71,8 @@ struct Running {
     given_up: bool,
 }
 
-/// Somebody was told that there is room. While this lives the place counts as taken; whoever holds it has come by its end,
-/// or does not come, and then others are told.
+/// Somebody was told that there is room. While this lives the place counts as taken; whoever holds
+/// it has come by its end, or does not come, and then others are told.
 pub(crate) struct Told {
     workers: Weak<Workers>,
 }
@@ -106,14 +107,16 @@ struct Later {
 }
 
 impl State {
-    /// How many more jobs may come. One for which there is a thread need not wait, and does not count.
+    /// How many more jobs may come. One for which there is a thread need not wait, and does not
+    /// count.
     #[inline]
     fn places(&self, limit: usize) -> usize {
         let free = self.crew.max().saturating_sub(self.crew.busy());
         limit.saturating_add(free).saturating_sub(self.queue.len())
     }
 
-    /// Who has room for a job now, and is told so. Those who wait no more come out too, to be dropped without the lock.
+    /// Who has room for a job now, and is told so. Those who wait no more come out too, to be
+    /// dropped without the lock.
     #[inline]
     fn room(&mut self, limit: usize) -> Vec<Asked> {
         let mut room = Vec::new();
@@ -199,8 +202,8 @@ impl Workers {
         Ok(number)
     }
 
-    /// For the watcher: how long until it is worth to look again, and what it finds now. None if nothing waits; then
-    /// nobody watches any more.
+    /// For the watcher: how long until it is worth to look again, and what it finds now. None if
+    /// nothing waits; then nobody watches any more.
     pub(crate) fn look(&self) -> Option<(Duration, Option<Stuck>)> {
         let mut state = self.lock();
         let Some(oldest) = state.queue.first() else {
@@ -263,7 +266,8 @@ impl Workers {
         }
     }
 
-    /// Nobody waits for this job any more. One that waits is taken out, and dropped here; one that runs is told.
+    /// Nobody waits for this job any more. One that waits is taken out, and dropped here; one that
+    /// runs is told.
     pub(crate) fn cancel(self: &Arc<Self>, number: u64) {
         let mut state = self.lock();
         let mut later = Later::default();
@@ -319,7 +323,8 @@ impl Workers {
         send_home(gone, stopped);
     }
 
-    /// No more jobs. Those that wait are run, or cancelled; then each thread ends, and `ender` is told.
+    /// No more jobs. Those that wait are run, or cancelled; then each thread ends, and `ender` is
+    /// told.
     pub(crate) fn stop(self: &Arc<Self>, cancels: bool, ender: Option<Ender>) {
         let mut state = self.lock();
         state.stopped = true;

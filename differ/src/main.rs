@@ -1,5 +1,6 @@
-//! Runs random programs on the plain engine and on the fast one, and compares what they did: which callbacks ran in which
-//! order with what, what was dropped when, which errors were reported with which places, and what is still alive.
+//! Runs random programs on the plain engine and on the fast one, and compares what they did: which
+//! callbacks ran in which order with what, what was dropped when, which errors were reported with
+//! which places, and what is still alive.
 //!
 //! ```text
 //! cargo run --release -p deferred-differ                       100,000 programs of a fresh seed, which it prints
@@ -7,9 +8,10 @@
 //! cargo run --release -p deferred-differ -- --seed 7           the programs of that seed again
 //! ```
 //!
-//! The first program on which the two differ is made as small as it can be while they still do, and printed with both
-//! traces. About a quarter of all programs end in a circle that leaks by right (a callback that captures its own
-//! Deferred's resolver), so the number of live values is compared and not asserted to be none.
+//! The first program on which the two differ is made as small as it can be while they still do, and
+//! printed with both traces. About a quarter of all programs end in a circle that leaks by right (a
+//! callback that captures its own Deferred's resolver), so the number of live values is compared
+//! and not asserted to be none.
 //!
 //! - `program`: what a program is, how one is made, how it is shrunk;
 //! - `play`, and the `values` that it uses: plays it; both are included once for each engine;
@@ -67,8 +69,8 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// A program may call itself as deep as its budget of ops lasts: a canceller that cancels its own Deferred, say. Without
-/// optimisation that takes more stack than a thread usually has.
+/// A program may call itself as deep as its budget of ops lasts: a canceller that cancels its own
+/// Deferred, say. Without optimisation that takes more stack than a thread usually has.
 fn on_a_large_stack<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let thread = thread::Builder::new().stack_size(64 << 20).spawn(work).expect("a thread");
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,4 +1,5 @@
-// Plays a program on the engine whose crate is called `deferred` where this file is included. Included once for each.
+// Plays a program on the engine whose crate is called `deferred` where this file is included.
+// Included once for each.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -19,7 +20,8 @@ thread_local! {
     static WORLD: World = World::default();
 }
 
-/// Everything that a program has. Always taken out, the borrow ended, before anything is done with it.
+/// Everything that a program has. Always taken out, the borrow ended, before anything is done with
+/// it.
 #[derive(Default)]
 struct World {
     deferreds: RefCell<Vec<Any>>,

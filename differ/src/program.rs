@@ -155,8 +155,9 @@ impl Maker<'_> {
         }
     }
 
-    /// What chance seldom makes: `to` waits for `d`, whose last callback leaves `x`, so that `to` waits for `x`, and then
-    /// for `y`. A handle to `d` is used in one of these waits, or after them.
+    /// What chance seldom makes: `to` waits for `d`, whose last callback leaves `x`, so that `to`
+    /// waits for `x`, and then for `y`. A handle to `d` is used in one of these waits, or after
+    /// them.
     fn tail_call(&mut self) -> Vec<Op> {
         let mut leaves = |number| {
             self.id += 1;

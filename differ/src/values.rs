@@ -1,5 +1,5 @@
-// What passes through a program's chains, captured and given: each kind with its number, its pattern and its drop. Included
-// beside play.rs, once for each engine.
+// What passes through a program's chains, captured and given: each kind with its number, its
+// pattern and its drop. Included beside play.rs, once for each engine.
 
 /// Something that is dropped exactly once.
 #[derive(Debug)]

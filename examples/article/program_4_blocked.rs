@@ -4,9 +4,10 @@
 //! cargo run --release --example article_4_blocked
 //! ```
 //!
-//! The request begins at one second and waits for a host that never answers. The whole loop waits with it, so the hello
-//! that is due at three seconds comes when the client gives up, at six (in the article, after 130 seconds). The error
-//! is nobody's: it is reported as unhandled, with the place of the `call_later`, and the loop goes on.
+//! The request begins at one second and waits for a host that never answers. The whole loop waits
+//! with it, so the hello that is due at three seconds comes when the client gives up, at six (in
+//! the article, after 130 seconds). The error is nobody's: it is reported as unhandled, with the
+//! place of the `call_later`, and the loop goes on.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -16,7 +17,8 @@
 //! | `reactor.callLater(3, hello, 'yuyue')` | `reactor.call_later(Duration::from_secs(3), move \|\| hello("yuyue"))` |
 //! | "Unhandled Error" in the log | the report on standard error |
 //!
-//! Program 6 does it right. This one ends by itself after eight seconds, with `--forever` at Ctrl-C.
+//! Program 6 does it right. This one ends by itself after eight seconds, with `--forever` at
+//! Ctrl-C.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,12 +1,13 @@
-//! The article's fifth program, the right way: an HTTP client that waits without holding up the loop.
+//! The article's fifth program, the right way: an HTTP client that waits without holding up the
+//! loop.
 //!
 //! ```text
 //! cargo run --release --example article_5_async_http
 //! ```
 //!
-//! The request goes to a host that cannot be reached. The loop says hello at zero and three seconds, as it should; the
-//! request fails later, by itself, and is caught where it was made. Then the same client gets a page from a host that
-//! answers.
+//! The request goes to a host that cannot be reached. The loop says hello at zero and three
+//! seconds, as it should; the request fails later, by itself, and is caught where it was made. Then
+//! the same client gets a page from a host that answers.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -34,7 +35,8 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, USER_AGENT};
 use smol_hyper::rt::FuturesIo;
 
-/// Gets the page of this host. Nothing in here knows of the loop: these are futures, and the coroutine awaits them.
+/// Gets the page of this host. Nothing in here knows of the loop: these are futures, and the
+/// coroutine awaits them.
 fn get(host: SocketAddr, reactor: &Reactor) -> Deferred<Bytes> {
     let page = inline_callbacks(async move {
         let stream = TcpStream::connect(host).await?;

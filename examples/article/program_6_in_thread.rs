@@ -1,4 +1,5 @@
-//! The article's sixth program: the blocking client of program 4 again, in a thread, where it stops nobody.
+//! The article's sixth program: the blocking client of program 4 again, in a thread, where it stops
+//! nobody.
 //!
 //! ```text
 //! cargo run --release --example article_6_in_thread

@@ -1,13 +1,15 @@
-//! The article's seventh: a database, which blocks, through a pool of connections, one for each of its threads.
+//! The article's seventh: a database, which blocks, through a pool of connections, one for each of
+//! its threads.
 //!
 //! ```text
 //! cargo run --release --example article_7_database
 //! ```
 //!
-//! A table of real measurements, the temperature of the globe in each month since 1850 (`data/README.md` has its source),
-//! goes into SQLite: each year of each source is a transaction, several are under way at once, and the loop goes on ticking
-//! and asking how far it is. Then a year is given twice, which fails and leaves nothing behind; and the warmest and coldest
-//! years are asked for.
+//! A table of real measurements, the temperature of the globe in each month since 1850
+//! (`data/README.md` has its source), goes into SQLite: each year of each source is a transaction,
+//! several are under way at once, and the loop goes on ticking and asking how far it is. Then a
+//! year is given twice, which fails and leaves nothing behind; and the warmest and coldest years
+//! are asked for.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -110,7 +112,8 @@ fn first(database: &Database, order: &'static str) -> Deferred<(String, f64)> {
     })
 }
 
-/// The loop goes on, and the database answers others meanwhile: how many rows there are, the next time when that is told.
+/// The loop goes on, and the database answers others meanwhile: how many rows there are, the next
+/// time when that is told.
 fn ticking(reactor: &Reactor, database: Database, story: Story) -> LoopingCall {
     let ticking = LoopingCall::new(reactor, move || {
         count(&database).add_callback(move |rows| story.say(format_args!("tick: {rows} rows")))

@@ -4,9 +4,10 @@
 //! cargo run --release --example article_8_from_threads
 //! ```
 //!
-//! In Twisted nearly nothing may be called from a thread, and nothing stops anyone: a message that is received in a thread and
-//! written to a transport there works at first, and after a while silently does not. Here what belongs to the loop's thread
-//! stays there, since the compiler says so, and what other threads may have says so too.
+//! In Twisted nearly nothing may be called from a thread, and nothing stops anyone: a message that
+//! is received in a thread and written to a transport there works at first, and after a while
+//! silently does not. Here what belongs to the loop's thread stays there, since the compiler says
+//! so, and what other threads may have says so too.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -16,7 +17,8 @@
 //! | a queue, fed by a thread | `reactor.remote_queue()` gives a queue and a sender that may travel |
 //! | `reactor.callLater(..)` in a thread: wrong, and nothing is told | does not compile |
 //!
-//! What does not compile is shown, and kept from compiling, by the documentation's tests of `src/lib.rs` in this crate.
+//! What does not compile is shown, and kept from compiling, by the documentation's tests of
+//! `src/lib.rs` in this crate.
 //!
 //! It ends when it is done.
 
@@ -63,7 +65,8 @@ fn main() -> ExitCode {
         let (lost, resolver) = reactor.remote::<()>();
         thread::spawn(move || drop(resolver));
 
-        // 4. Many: the receiver of messages in a thread. When a thousand wait to be looked at, it waits too.
+        // 4. Many: the receiver of messages in a thread. When a thousand wait to be looked at, it
+        //    waits too.
         let (queue, sender) = reactor.remote_queue(Some(1000));
         let receives = thread::spawn(move || (1..=MESSAGES).try_for_each(|message| sender.send_blocking(message)));
 

@@ -59,7 +59,8 @@ fn come(reactor: &Reactor, bank: SocketAddr, served: Rc<Cell<usize>>) {
     }));
 }
 
-/// How many were served in the time that counts, and what is seen of the bank when that begins and when it ends.
+/// How many were served in the time that counts, and what is seen of the bank when that begins and
+/// when it ends.
 pub(crate) fn visit<T: 'static>(bank: SocketAddr, look: impl Fn() -> T + 'static) -> Result<(usize, [T; 2]), Failure> {
     run_until(|reactor| {
         let served = Rc::new(Cell::new(0));

@@ -4,14 +4,16 @@
 //! cargo run --release --example banks
 //! ```
 //!
-//! A bank with one window and a queue in front of it; one that opens a window, a process, for each customer; one with ten
-//! clerks, threads, who serve a customer each; and one with a robot in the middle of a circle of customers, which serves
-//! whoever is ready and sets aside whoever waits: the loop. All do the same work, for the same customers, who are slow: each
-//! takes a moment to say what he wants, and the bank takes a moment to look that up. Where there is Python, the loop is there
-//! in asyncio too, and in Twisted if that is installed.
+//! A bank with one window and a queue in front of it; one that opens a window, a process, for each
+//! customer; one with ten clerks, threads, who serve a customer each; and one with a robot in the
+//! middle of a circle of customers, which serves whoever is ready and sets aside whoever waits: the
+//! loop. All do the same work, for the same customers, who are slow: each takes a moment to say
+//! what he wants, and the bank takes a moment to look that up. Where there is Python, the loop is
+//! there in asyncio too, and in Twisted if that is installed.
 //!
-//! Each bank is a process of its own (`services.rs`; it is this program again). The customers (`clients.rs`) are five hundred
-//! at any time, on a loop of their own. The table says how many were served per second, and what the bank needed for that.
+//! Each bank is a process of its own (`services.rs`; it is this program again). The customers
+//! (`clients.rs`) are five hundred at any time, on a loop of their own. The table says how many
+//! were served per second, and what the bank needed for that.
 //!
 //! It takes about two seconds for each bank. With `--csv` it prints numbers, for a chart.
 

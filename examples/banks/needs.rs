@@ -50,7 +50,8 @@ fn number(process: u32, file: &str, name: &str) -> Option<u64> {
 
 fn cpu(process: u32) -> Option<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // Behind the name, which may have anything in it: its own time, and that of its children, in hundredths of a second.
+    // Behind the name, which may have anything in it: its own time, and that of its children, in
+    // hundredths of a second.
     let numbers = text.rsplit_once(')')?.1.split_whitespace().skip(11).take(4);
     let ticks: u64 = numbers.filter_map(|number| number.parse::<u64>().ok()).sum();
     Some(Duration::from_millis(10 * ticks))

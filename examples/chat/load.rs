@@ -74,7 +74,8 @@ impl LineProtocol for Client {
     }
 }
 
-/// One client, whose transport comes when it is in its room, and what fires when it has heard so many lines.
+/// One client, whose transport comes when it is in its room, and what fires when it has heard so
+/// many lines.
 fn join(
     reactor: &Reactor,
     server: SocketAddr,

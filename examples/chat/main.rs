@@ -1,15 +1,18 @@
-//! A chat on one loop: names, rooms, notices of who comes and goes, and an end of which everyone is told.
+//! A chat on one loop: names, rooms, notices of who comes and goes, and an end of which everyone is
+//! told.
 //!
 //! ```text
 //! cargo run --release --example chat                    with a thousand clients, who check what they hear
 //! cargo run --release --example chat -- --forever       for you, at 127.0.0.1:4000, until Ctrl-C; several `nc` are enough
 //! ```
 //!
-//! The server (`server.rs`) is one thread and has no lock: each client is a protocol of lines, and what they share is in an
-//! `Rc`. One who does not read holds up nobody: what it does not take waits for it, up to a limit, and then it has to leave.
+//! The server (`server.rs`) is one thread and has no lock: each client is a protocol of lines, and
+//! what they share is in an `Rc`. One who does not read holds up nobody: what it does not take
+//! waits for it, up to a limit, and then it has to leave.
 //!
-//! The clients (`load.rs`) are a loop of their own in another thread: a hundred in each of ten rooms, each of whom says five
-//! things and hears what the others say, and a room where somebody talks much and somebody never reads.
+//! The clients (`load.rs`) are a loop of their own in another thread: a hundred in each of ten
+//! rooms, each of whom says five things and hears what the others say, and a room where somebody
+//! talks much and somebody never reads.
 
 mod load;
 mod server;

@@ -49,8 +49,8 @@ impl Chat {
         let line = format!("{line}\n");
         for (name, person) in &*self.people.borrow() {
             if person.room == room && name != but {
-                // If too much waits there, the connection ends, and the notice of that comes later: nothing here changes
-                // while this goes through the people.
+                // If too much waits there, the connection ends, and the notice of that comes later:
+                // nothing here changes while this goes through the people.
                 person.transport.write(line.as_bytes());
             }
         }

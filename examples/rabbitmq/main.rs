@@ -6,11 +6,12 @@
 //! cargo run --release --example rabbitmq
 //! ```
 //!
-//! Four thousand messages go from a publisher to a consumer, through a server that is restarted in the middle, and none is
-//! lost: the publisher counts a message as sent when the server has confirmed it, and the consumer acknowledges it when the
-//! chain of callbacks for it has succeeded. When the chain fails, the message is rejected, and the server keeps it aside, in a
-//! queue of its own. What either of the two has under way when the server goes is done again; so a message may come twice, and
-//! here that is counted.
+//! Four thousand messages go from a publisher to a consumer, through a server that is restarted in
+//! the middle, and none is lost: the publisher counts a message as sent when the server has
+//! confirmed it, and the consumer acknowledges it when the chain of callbacks for it has succeeded.
+//! When the chain fails, the message is rejected, and the server keeps it aside, in a queue of its
+//! own. What either of the two has under way when the server goes is done again; so a message may
+//! come twice, and here that is counted.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -18,8 +19,9 @@
 //! | `d = handle(body); d.addCallback(ack)` | `handle(message).add_callback(ack).add_errback(reject)` |
 //! | a `ReconnectingClientFactory` | `reactor.retry(Backoff::new(..), ..)` |
 //!
-//! The server is the one at `AMQP_ADDR`, or at `amqp://127.0.0.1:5672`. It is restarted by `rabbitmqctl`, as root or as the
-//! server's own user; where that cannot be, it is not. The example ends by itself, after some eight seconds.
+//! The server is the one at `AMQP_ADDR`, or at `amqp://127.0.0.1:5672`. It is restarted by
+//! `rabbitmqctl`, as root or as the server's own user; where that cannot be, it is not. The example
+//! ends by itself, after some eight seconds.
 
 mod consumer;
 mod publisher;

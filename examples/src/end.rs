@@ -10,7 +10,8 @@ pub fn forever() -> bool {
     std::env::args().any(|argument| argument == "--forever")
 }
 
-/// Runs `main` on a loop that ends by itself after that time, or with `--forever` at Ctrl-C; that ends it in any case.
+/// Runs `main` on a loop that ends by itself after that time, or with `--forever` at Ctrl-C; that
+/// ends it in any case.
 pub fn run_for(time: Duration, main: impl FnOnce(&Reactor)) {
     run(|reactor| {
         if !forever() {

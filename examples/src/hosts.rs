@@ -1,4 +1,5 @@
-//! Hosts on loopback, since an example cannot count on the internet, and a blocking client for them.
+//! Hosts on loopback, since an example cannot count on the internet, and a blocking client for
+//! them.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +10,8 @@ use deferred_smol::Failure;
 
 /// A host that takes connections and never answers.
 ///
-/// Nobody accepts here. The system completes the connections by itself, and a client waits for the answer.
+/// Nobody accepts here. The system completes the connections by itself, and a client waits for the
+/// answer.
 #[derive(Debug)]
 pub struct SilentHost {
     listener: TcpListener,
@@ -37,8 +39,9 @@ impl SilentHost {
 
 /// A host that cannot be reached: whoever connects waits for an answer that does not come.
 ///
-/// It is a listener on loopback that accepts nobody, and whose queue is full. Linux leaves those who come then without an
-/// answer, as a host does that is switched off; other systems may refuse them.
+/// It is a listener on loopback that accepts nobody, and whose queue is full. Linux leaves those
+/// who come then without an answer, as a host does that is switched off; other systems may refuse
+/// them.
 #[derive(Debug)]
 pub struct UnreachableHost {
     address: SocketAddr,
@@ -72,7 +75,8 @@ impl UnreachableHost {
     }
 }
 
-/// A host that answers each request with one page, from a thread of its own that ends with the process.
+/// A host that answers each request with one page, from a thread of its own that ends with the
+/// process.
 #[derive(Debug)]
 pub struct AnsweringHost {
     address: SocketAddr,

@@ -1,4 +1,5 @@
-//! What the examples share: a story with the time of each line, hosts on loopback, a blocking HTTP client, and an end.
+//! What the examples share: a story with the time of each line, hosts on loopback, a blocking HTTP
+//! client, and an end.
 #![forbid(unsafe_code)]
 
 mod end;
@@ -14,7 +15,8 @@ pub use story::Story;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// What must not be done from a thread, and does not compile: `article/program_8_from_threads.rs` has what may.
+/// What must not be done from a thread, and does not compile: `article/program_8_from_threads.rs`
+/// has what may.
 ///
 /// A timer of the loop, made in a thread:
 ///

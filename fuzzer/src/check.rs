@@ -39,7 +39,8 @@ fn guarded(world: &World, what: &str, f: impl FnOnce()) {
     }
 }
 
-/// The thread is as it was: what is dropped fires at once, and what a callback drops right after it.
+/// The thread is as it was: what is dropped fires at once, and what a callback drops right after
+/// it.
 fn works() -> Result<(), String> {
     let log = Rc::new(RefCell::new(Vec::new()));
     let adds = |what: &'static str| {

@@ -83,7 +83,8 @@ impl Ledger {
     }
 }
 
-/// A value that is counted. It lies in a box of its own too, so that a sanitizer sees who uses one that is gone.
+/// A value that is counted. It lies in a box of its own too, so that a sanitizer sees who uses one
+/// that is gone.
 pub(crate) struct Value {
     number: u64,
     ledger: Rc<Ledger>,

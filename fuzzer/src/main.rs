@@ -1,6 +1,7 @@
-//! Random programs over the whole public interface of deferred-core: Deferreds, coroutines, what combines them, locks and
-//! queues, timers on a clock; with cancels, pauses, panics in callbacks, cancellers and destructors, nested turns, and
-//! things that are held where they should not be, or forgotten.
+//! Random programs over the whole public interface of deferred-core: Deferreds, coroutines, what
+//! combines them, locks and queues, timers on a clock; with cancels, pauses, panics in callbacks,
+//! cancellers and destructors, nested turns, and things that are held where they should not be, or
+//! forgotten.
 //!
 //! ```text
 //! cargo run --release -p deferred-fuzzer                          100,000 programs of a fresh seed, which it prints
@@ -8,12 +9,13 @@
 //! cargo run --release -p deferred-fuzzer -- --seed 7 --only 41    that program of that seed, printed
 //! ```
 //!
-//! Of each program it is checked that every value is dropped once, that no panic comes out of the library, that permits
-//! are conserved, that every Deferred ends once everything is cancelled and the clock closed, and that the thread works
-//! afterwards: what is dropped fires at once, and what a callback drops right after it.
+//! Of each program it is checked that every value is dropped once, that no panic comes out of the
+//! library, that permits are conserved, that every Deferred ends once everything is cancelled and
+//! the clock closed, and that the thread works afterwards: what is dropped fires at once, and what
+//! a callback drops right after it.
 //!
-//! The programs run in a process of their own, so that one that aborts is found too. The first that fails is made as
-//! small as it can be while it still fails, and printed.
+//! The programs run in a process of their own, so that one that aborts is found too. The first that
+//! fails is made as small as it can be while it still fails, and printed.
 //!
 //! - `program`: what a program is, and how one is made;
 //! - `world`, `play`: what it works on, and how it is played; `ledger`: what is counted;
@@ -111,7 +113,8 @@ fn play_from(options: &Options, from: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What a process says that plays these programs: whether it has ended well, its last line, and its errors.
+/// What a process says that plays these programs: whether it has ended well, its last line, and its
+/// errors.
 fn played(options: &Options, from: u64, to: u64) -> (bool, String, String) {
     let without: Vec<_> = options.without.iter().map(usize::to_string).collect();
     let mut command = Command::new(env::current_exe().expect("this program has a path"));

@@ -1,7 +1,7 @@
 //! What a random program is, and how one is made.
 //!
-//! A program is a tree: callbacks, cancellers, coroutines and calls have bodies of their own. Each operation has a number,
-//! by which the shrinker leaves it out.
+//! A program is a tree: callbacks, cancellers, coroutines and calls have bodies of their own. Each
+//! operation has a number, by which the shrinker leaves it out.
 
 use std::rc::Rc;
 
@@ -163,7 +163,8 @@ pub(crate) enum Op {
     Forget(usize, usize),
 }
 
-/// What programs of one kind may have. Each program draws its own, so that some are simple and some have everything.
+/// What programs of one kind may have. Each program draws its own, so that some are simple and some
+/// have everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     /// Everything is cancelled and closed in the end, so that everything must end.

@@ -2,9 +2,10 @@
 //!
 //! Nothing is borrowed while the library is called. What callbacks capture knows the world weakly.
 //!
-//! Deferreds that wait for each other in a circle wait forever, by right. So each has a *level*, and waits only for those
-//! of lower ones: a Deferred that is made takes the next level, and a coroutine, a scope and the like, which take theirs
-//! before what they wait for is made, one of those above [`HIGH`].
+//! Deferreds that wait for each other in a circle wait forever, by right. So each has a *level*,
+//! and waits only for those of lower ones: a Deferred that is made takes the next level, and a
+//! coroutine, a scope and the like, which take theirs before what they wait for is made, one of
+//! those above [`HIGH`].
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -21,7 +22,8 @@ use crate::ledger::{Bomb, Ledger, Value};
 use crate::program::{Body, End, Hold, Node, SLOTS, Stage, Style};
 
 const HIGH: u64 = 1 << 32;
-/// How deep bodies may call each other: a callback on a ready Deferred runs inside the call that adds it.
+/// How deep bodies may call each other: a callback on a ready Deferred runs inside the call that
+/// adds it.
 const DEPTH: u32 = 24;
 
 /// Something with a level.
@@ -184,7 +186,8 @@ impl World {
         self.end(stage.end, level)
     }
 
-    /// The same, and lets go of what the callback holds: before its result is made, which a panic of that would leak.
+    /// The same, and lets go of what the callback holds: before its result is made, which a panic
+    /// of that would leak.
     pub(crate) fn perform_holding(self: &Rc<Self>, stage: &Stage, level: u64, held: Held) -> Deferred<Value> {
         self.run(&stage.body);
         drop(held);

@@ -1,6 +1,7 @@
 //! Fills the tables and draws the plots of docs/performance.md from what `--json` wrote.
 //!
-//! In that file a table stands between `<!-- KIND PREFIX -->` and `<!-- end -->`: the rows whose names begin so.
+//! In that file a table stands between `<!-- KIND PREFIX -->` and `<!-- end -->`: the rows whose
+//! names begin so.
 
 mod plots;
 mod tables;

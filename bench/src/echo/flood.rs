@@ -1,7 +1,8 @@
-//! A quiet client beside many that flood: how long it waits for its answer, and how long a turn of the loop takes.
+//! A quiet client beside many that flood: how long it waits for its answer, and how long a turn of
+//! the loop takes.
 //!
-//! Not of servers on smol's own sockets: those are never suspended while their peer has more to read, and a first one that
-//! floods is the only one that is served.
+//! Not of servers on smol's own sockets: those are never suspended while their peer has more to
+//! read, and a first one that floods is the only one that is served.
 
 use std::collections::BTreeMap;
 use std::error::Error;

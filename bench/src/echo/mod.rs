@@ -1,8 +1,9 @@
-//! Echo over TCP: small messages, one thread that serves, beside a plain smol server with a task per connection, tokio's
-//! current-thread runtime, and Twisted where it can be had.
+//! Echo over TCP: small messages, one thread that serves, beside a plain smol server with a task
+//! per connection, tokio's current-thread runtime, and Twisted where it can be had.
 //!
-//! Each server is a process on the first processor; the clients are this one, on the second. All are there from the start,
-//! and are asked in turn. Then a quiet client asks, beside others that flood.
+//! Each server is a process on the first processor; the clients are this one, on the second. All
+//! are there from the start, and are asked in turn. Then a quiet client asks, beside others that
+//! flood.
 
 mod flood;
 mod load;
@@ -27,7 +28,8 @@ use crate::twisted;
 
 pub(crate) use servers::run_one;
 
-/// Ours, and whom they are compared with. Each is a row for each number of connections, and one for its memory.
+/// Ours, and whom they are compared with. Each is a row for each number of connections, and one for
+/// its memory.
 const OURS: [&str; 2] = ["Protocol", "coroutines"];
 const PEERS: [&str; 3] = ["smol", "tokio", TWISTED];
 const TWISTED: &str = "Twisted";
@@ -118,7 +120,8 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     Ok((calls.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {told}")))?, asked as f64))
 }
 
-/// System calls per request: those of a process that answers many, less those of one that answers fewer.
+/// System calls per request: those of a process that answers many, less those of one that answers
+/// fewer.
 pub(crate) fn syscalls(name: &str, times: [u64; 2]) -> Result<f64, Box<dyn Error>> {
     let (fewer, more) = (counted(name, times[0])?, counted(name, times[1])?);
     Ok((more.0 - fewer.0) / (more.1 - fewer.1))

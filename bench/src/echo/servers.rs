@@ -1,5 +1,5 @@
-//! The servers: each answers with what it gets, on one thread. Each has a process of its own, prints its port, and ends when
-//! its standard input does.
+//! The servers: each answers with what it gets, on one thread. Each has a process of its own,
+//! prints its port, and ends when its standard input does.
 
 use std::error::Error;
 use std::io;

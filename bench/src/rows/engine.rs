@@ -75,7 +75,8 @@ pub(super) fn ours_pending(steps: u64) -> u64 {
     }
 }
 
-/// A oneshot's receiver, then a boxed `map` a step; polled once while it is pending, then sent to and polled.
+/// A oneshot's receiver, then a boxed `map` a step; polled once while it is pending, then sent to
+/// and polled.
 pub(super) fn boxed_pending(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let (sender, receiver) = oneshot::channel::<u64>();
@@ -199,7 +200,8 @@ fn pending_1000() -> Row {
 
 type Step = Box<dyn FnOnce(u64) -> u64>;
 
-/// The least that a list of callbacks can be: it has no errors, nobody else may hold it, and it fires once.
+/// The least that a list of callbacks can be: it has no errors, nobody else may hold it, and it
+/// fires once.
 pub(super) fn bare_list(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let mut list = Vec::<Step>::new();
@@ -251,7 +253,8 @@ fn tail_recursive() -> Row {
             }
             black_box(deferred.try_take().ok());
         }),
-        // A boxed future that awaits the next one would keep all rounds until the last, so the peer has a loop.
+        // A boxed future that awaits the next one would keep all rounds until the last, so the peer
+        // has a loop.
         peer: Side::new("an async loop that awaits a boxed oneshot", || {
             let fire = Rc::new(Cell::new(None::<oneshot::Sender<u64>>));
             let waits = fire.clone();

@@ -134,7 +134,8 @@ fn hand_over() -> Row {
                             let guard = lock.lock().await;
                             black_box(*guard);
                             drop(guard);
-                            // It is not fair by itself: whoever has just had it would have it again.
+                            // It is not fair by itself: whoever has just had it would have it
+                            // again.
                             smol::future::yield_now().await;
                         }
                     })

@@ -275,8 +275,8 @@ fn ten_idle() -> Row {
     }
 }
 
-/// Those that run no callback on a loop, and what is left when everything else is taken away. All of it on one core: threads
-/// stay on the core of the one that starts them.
+/// Those that run no callback on a loop, and what is left when everything else is taken away. All
+/// of it on one core: threads stay on the core of the one that starts them.
 fn other_peers() -> Vec<Row> {
     let cores = Cores::One;
     let row = |name, peer: Side| {

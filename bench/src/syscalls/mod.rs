@@ -1,5 +1,6 @@
-//! System calls: of a job of the pool, of a turn of the loop on smol, and of an echo. `perf` counts those of a process that
-//! does many, less those of one that does fewer. (strace would change who sleeps.)
+//! System calls: of a job of the pool, of a turn of the loop on smol, and of an echo. `perf` counts
+//! those of a process that does many, less those of one that does fewer. (strace would change who
+//! sleeps.)
 
 #[cfg(unix)]
 mod turns;

@@ -6,15 +6,16 @@ use crate::deferred::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, DeferredError, Failure};
 
-/// Calls `f` with what it gave last (at first `begin`) and the next item, waits for what it returns, and so on; gives what
-/// it gave in the end.
+/// Calls `f` with what it gave last (at first `begin`) and the next item, waits for what it
+/// returns, and so on; gives what it gave in the end.
 ///
-/// An item is taken from `items` only when it is needed. It needs no stack, however many there are and whether `f` is
-/// ready at once or waits.
+/// An item is taken from `items` only when it is needed. It needs no stack, however many there are
+/// and whether `f` is ready at once or waits.
 ///
 /// # Errors
 ///
-/// Through the Deferred: the first of `f`, after which nothing more is called, and a panic of `f` or of `items`.
+/// Through the Deferred: the first of `f`, after which nothing more is called, and a panic of `f`
+/// or of `items`.
 ///
 /// # Cancellation
 ///
@@ -45,7 +46,8 @@ where
     )
 }
 
-/// Calls `f` `count` times, with 0, 1 and so on, and waits each time for what it returns. [`fold`] without a value.
+/// Calls `f` `count` times, with 0, 1 and so on, and waits each time for what it returns. [`fold`]
+/// without a value.
 ///
 /// # Examples
 ///
@@ -77,7 +79,8 @@ where
     F: FnMut(A, I::Item) -> R + 'static,
 {
     while let Some(item) = items.next() {
-        // Taken if it is there, so that what never waits runs in this loop and not one inside the other.
+        // Taken if it is there, so that what never waits runs in this loop and not one inside the
+        // other.
         let step = match f(value, item).into_deferred().into_output() {
             StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
             step => step,

@@ -67,13 +67,15 @@ pub fn gather_cancelling<T: 'static, E: DeferredError>(
     join(deferreds, |count| Gather { values: Values::new(count), cancels: true }, Location::caller())
 }
 
-/// Waits for all Deferreds and gives all their results, values and errors, in the order of the Deferreds.
+/// Waits for all Deferreds and gives all their results, values and errors, in the order of the
+/// Deferreds.
 ///
-/// Its own error type is that of the Deferreds, so that it may stand in the same chain; it fails with an
-/// [`BuiltinError`](crate::BuiltinError) of the library's at most.
+/// Its own error type is that of the Deferreds, so that it may stand in the same chain; it fails
+/// with an [`BuiltinError`](crate::BuiltinError) of the library's at most.
 ///
-/// Twisted's `DeferredList(consumeErrors=True)`. With `fireOnOneErrback` that is [`gather`], with `fireOnOneCallback`
-/// it is [`first_success`](crate::first_success), with both [`first_completion`](crate::first_completion).
+/// Twisted's `DeferredList(consumeErrors=True)`. With `fireOnOneErrback` that is [`gather`], with
+/// `fireOnOneCallback` it is [`first_success`](crate::first_success), with both
+/// [`first_completion`](crate::first_completion).
 ///
 /// # Cancellation
 ///

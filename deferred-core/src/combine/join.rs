@@ -14,8 +14,8 @@ pub(super) trait Rule<T, E>: 'static {
     type Value: 'static;
     type Error: DeferredError;
 
-    /// Is told each result, once. Gives the result of all as soon as that is known, and then is told no more. It runs no
-    /// code of the user.
+    /// Is told each result, once. Gives the result of all as soon as that is known, and then is
+    /// told no more. It runs no code of the user.
     fn arrived(&mut self, index: usize, result: Result<T, E>) -> Option<Decided<Self::Value, Self::Error>>;
 
     /// The result of all if there are none.

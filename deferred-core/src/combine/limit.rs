@@ -15,7 +15,8 @@ use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, enter, run_soon};
 use crate::error::{CallSite, Cancelled, Failure, FirstError};
 
-/// Calls a function for each of many items, at most `limit` at a time: `concurrent(4).map(urls, fetch)`.
+/// Calls a function for each of many items, at most `limit` at a time:
+/// `concurrent(4).map(urls, fetch)`.
 ///
 /// # Panics
 ///
@@ -54,13 +55,14 @@ impl Concurrent {
 
     /// Calls `f` for each item, and gives the values once all are there.
     ///
-    /// An item is taken from `items` only when its call can begin: those may be many, or made on the way. It needs no
-    /// stack, however many there are.
+    /// An item is taken from `items` only when its call can begin: those may be many, or made on
+    /// the way. It needs no stack, however many there are.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: the first that a call has, with the index of its item. No further call begins then, and those
-    /// that run are cancelled, before it fires. A panic of `items` has no index.
+    /// Through the Deferred: the first that a call has, with the index of its item. No further call
+    /// begins then, and those that run are cancelled, before it fires. A panic of `items` has no
+    /// index.
     ///
     /// # Cancellation
     ///
@@ -99,8 +101,8 @@ impl Concurrent {
 
     /// [`map`](Self::map) over a stream. The next item is asked for only when its call can begin.
     ///
-    /// The stream is polled by a coroutine: see [`inline_callbacks`](crate::inline_callbacks) about streams that wait for
-    /// what is no Deferred.
+    /// The stream is polled by a coroutine: see [`inline_callbacks`](crate::inline_callbacks) about
+    /// streams that wait for what is no Deferred.
     ///
     /// # Errors
     ///
@@ -108,7 +110,8 @@ impl Concurrent {
     ///
     /// # Cancellation
     ///
-    /// As [`map`](Self::map); while no call runs, the stream is dropped, and it fires [`Cancelled`].
+    /// As [`map`](Self::map); while no call runs, the stream is dropped, and it fires
+    /// [`Cancelled`].
     ///
     /// # Examples
     ///
@@ -249,7 +252,8 @@ impl<T: 'static> Calls<T> {
         self.shared.done.borrow_mut().pop_front()
     }
 
-    /// Ready once a call has ended. Meanwhile a Deferred waits that passes a cancel on to all that run.
+    /// Ready once a call has ended. Meanwhile a Deferred waits that passes a cancel on to all that
+    /// run.
     fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (shared, at) = (&self.shared, self.at);
         let waiting = self.waiting.get_or_insert_with(|| {

@@ -7,10 +7,11 @@ use super::join::{Decided, Rule, join};
 use crate::deferred::Deferred;
 use crate::error::{Abandoned, BuiltinError, Cancelled, DeferredError, FailureGroup, FirstError};
 
-/// Waits for the first success, and cancels the others: gives the index and the value of the winner.
+/// Waits for the first success, and cancels the others: gives the index and the value of the
+/// winner.
 ///
-/// The losers are cancelled, in order, before it fires; what they bring is dropped and counts as handled. Of several
-/// that are ready the first one wins.
+/// The losers are cancelled, in order, before it fires; what they bring is dropped and counts as
+/// handled. Of several that are ready the first one wins.
 ///
 /// Twisted's `race`.
 ///
@@ -20,7 +21,8 @@ use crate::error::{Abandoned, BuiltinError, Cancelled, DeferredError, FailureGro
 ///
 /// # Cancellation
 ///
-/// Cancels all of them, in order. If nothing has fired it then, it fires [`Cancelled`](crate::Cancelled).
+/// Cancels all of them, in order. If nothing has fired it then, it fires
+/// [`Cancelled`](crate::Cancelled).
 ///
 /// # Examples
 ///
@@ -43,8 +45,8 @@ pub fn race<T: 'static, E: DeferredError>(
 
 /// Waits for the first success and lets the others run on; if there is none, gives all errors.
 ///
-/// Twisted's `DeferredList(fireOnOneCallback=True, consumeErrors=True)`, of which the failure of all is a success too.
-/// [`race`] is what most want.
+/// Twisted's `DeferredList(fireOnOneCallback=True, consumeErrors=True)`, of which the failure of
+/// all is a success too. [`race`] is what most want.
 ///
 /// # Cancellation
 ///
@@ -66,15 +68,15 @@ pub fn first_success<T: 'static, E: DeferredError>(
     join(deferreds, |count| AnySuccess { errors: Values::new(count) }, Location::caller())
 }
 
-/// Waits for the first that is done, whichever way, and lets the others run on: gives its index and its value, or its
-/// error.
+/// Waits for the first that is done, whichever way, and lets the others run on: gives its index and
+/// its value, or its error.
 ///
 /// Twisted's `DeferredList(fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)`.
 ///
 /// # Errors
 ///
-/// [`FirstError`], with the index, if it is an error that comes first. Of none, [`Abandoned`](crate::Abandoned): there
-/// is nobody to wait for. (Twisted's never fires.)
+/// [`FirstError`], with the index, if it is an error that comes first. Of none,
+/// [`Abandoned`](crate::Abandoned): there is nobody to wait for. (Twisted's never fires.)
 ///
 /// # Cancellation
 ///

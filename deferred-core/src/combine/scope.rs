@@ -11,18 +11,20 @@ use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, StageOutput};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 
-/// Calls `body` with a scope in which it may begin more work, and is done when all of that is: no child outlives it.
+/// Calls `body` with a scope in which it may begin more work, and is done when all of that is: no
+/// child outlives it.
 ///
-/// When what `body` has returned is there, the children that still run are cancelled and waited for, and then the
-/// Deferred fires with what `body` had. The first error of a child, other than [`Cancelled`], cancels `body` and all other
-/// children, and is the error of the whole. What else fails behind it, a child or `body`, is reported as unhandled, unless
-/// that is [`Cancelled`].
+/// When what `body` has returned is there, the children that still run are cancelled and waited
+/// for, and then the Deferred fires with what `body` had. The first error of a child, other than
+/// [`Cancelled`], cancels `body` and all other children, and is the error of the whole. What else
+/// fails behind it, a child or `body`, is reported as unhandled, unless that is [`Cancelled`].
 ///
 /// Trio's nursery; Twisted has none.
 ///
 /// # Cancellation
 ///
-/// Cancels what `body` has returned, and each time that it is called again, the children that are waited for.
+/// Cancels what `body` has returned, and each time that it is called again, the children that are
+/// waited for.
 ///
 /// # Examples
 ///
@@ -109,8 +111,9 @@ enum Phase {
 }
 
 impl<E: DeferredError> Scope<E> {
-    /// Has the scope cancel and wait for this one at its end. Its value is dropped; its error, unless that is
-    /// [`Cancelled`], ends the scope. Handle what must not do that before you add it.
+    /// Has the scope cancel and wait for this one at its end. Its value is dropped; its error,
+    /// unless that is [`Cancelled`], ends the scope. Handle what must not do that before you add
+    /// it.
     ///
     /// Once a child has failed, or the body is done, it is cancelled at once.
     pub fn add<T: 'static>(&self, child: Deferred<T, E>) {

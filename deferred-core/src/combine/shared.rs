@@ -12,7 +12,8 @@ use crate::engine::{Fired, Handle, StageOutput, call_soon, catch};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure, ShareError};
 
 impl<T: 'static, E: ShareError> Deferred<T, E> {
-    /// Shares the result among many: each [`observe`](Shared::observe) gives a Deferred that has a copy of it.
+    /// Shares the result among many: each [`observe`](Shared::observe) gives a Deferred that has a
+    /// copy of it.
     ///
     /// # Examples
     ///
@@ -54,8 +55,9 @@ impl<T: 'static, E: ShareError> Deferred<T, E> {
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// A Deferred with the same result, past which no cancel goes: cancelled, it fires [`Cancelled`](crate::Cancelled),
-    /// and this one runs on. What that brings then is dropped and counts as handled.
+    /// A Deferred with the same result, past which no cancel goes: cancelled, it fires
+    /// [`Cancelled`](crate::Cancelled), and this one runs on. What that brings then is dropped and
+    /// counts as handled.
     ///
     /// # Examples
     ///
@@ -106,16 +108,16 @@ struct Observer<T: 'static, E: ShareError> {
 }
 
 impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
-    /// A Deferred that has a copy of the result once that is there. Those who observe it are fired in the order in which
-    /// they came.
+    /// A Deferred that has a copy of the result once that is there. Those who observe it are fired
+    /// in the order in which they came.
     ///
-    /// An error is copied as [`ShareError`] says: observers of a [`Failure`] get one that holds the original error, and whose
-    /// trail goes on by itself.
+    /// An error is copied as [`ShareError`] says: observers of a [`Failure`] get one that holds the
+    /// original error, and whose trail goes on by itself.
     ///
     /// # Cancellation
     ///
-    /// Fires [`Cancelled`] in this one. The Deferred that is shared is cancelled only when all who observe it have
-    /// cancelled.
+    /// Fires [`Cancelled`] in this one. The Deferred that is shared is cancelled only when all who
+    /// observe it have cancelled.
     #[track_caller]
     pub fn observe(&self) -> Deferred<T, E> {
         let at = Location::caller();

@@ -52,8 +52,8 @@ macro_rules! tuple {
             type Values = ($($name,)+);
 
             fn gather(self, at: CallSite) -> Deferred<Self::Values, FirstError<E>> {
-                // Each leaves its value in its place, and the end takes them all, or drops them if one has failed. What
-                // comes later is dropped at once.
+                // Each leaves its value in its place, and the end takes them all, or drops them if
+                // one has failed. What comes later is dropped at once.
                 let values = Rc::new(($(Cell::new(None::<$name>),)+));
                 let over = Rc::new(Cell::new(false));
                 let members = [$({

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::engine::Handle;
 
-/// By the number of the wait. Most coroutines wait for one at a time: that one stands in words of its own, which are
-/// written and read one by one.
+/// By the number of the wait. Most coroutines wait for one at a time: that one stands in words of
+/// its own, which are written and read one by one.
 #[derive(Default)]
 pub(super) struct Awaited {
     only: Cell<Option<Handle>>,

@@ -17,7 +17,8 @@ struct Current {
 
 type Look = (*const (), Option<&'static RawWakerVTable>);
 
-/// Without a destructor, which would cost a look at each access. It is there only as long as a poll goes on.
+/// Without a destructor, which would cost a look at each access. It is there only as long as a poll
+/// goes on.
 type Polled = Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>;
 
 thread_local! {

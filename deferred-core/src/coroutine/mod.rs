@@ -9,14 +9,16 @@
 //!
 //! # How one is resumed
 //!
-//! A [`Wait`] that is polled by a coroutine asks which one that is, and leaves a record in the Deferred's block: resume
-//! it. There is no `Waker` in that. When the result is there, the engine's loop comes to the record and polls the
-//! coroutine, inside the call that fired; where the coroutine ends by that, the loop goes on with the Deferred of the
-//! coroutine. So a million coroutines that wait for each other unwind in one loop.
+//! A [`Wait`] that is polled by a coroutine asks which one that is, and leaves a record in the
+//! Deferred's block: resume it. There is no `Waker` in that. When the result is there, the engine's
+//! loop comes to the record and polls the coroutine, inside the call that fired; where the
+//! coroutine ends by that, the loop goes on with the Deferred of the coroutine. So a million
+//! coroutines that wait for each other unwind in one loop.
 //!
-//! A future that is no Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it queues: in a turn of a
-//! reactor, for the batch of that turn or the next one; elsewhere, for the end of the outermost engine call, or of the next
-//! call where the coroutine has no reactor. From another thread it is posted to the reactor.
+//! A future that is no Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it
+//! queues: in a turn of a reactor, for the batch of that turn or the next one; elsewhere, for the
+//! end of the outermost engine call, or of the next call where the coroutine has no reactor. From
+//! another thread it is posted to the reactor.
 
 mod awaited;
 mod current;
@@ -34,25 +36,29 @@ use crate::deferred::Deferred;
 use crate::error::{CallSite, DeferredError, Failure};
 use crate::reactor::Reactor;
 
-/// Starts a coroutine: runs it at once, inside this call, up to the first Deferred that has no result yet.
+/// Starts a coroutine: runs it at once, inside this call, up to the first Deferred that has no
+/// result yet.
 ///
-/// `.await` on a Deferred gives its result, so `?` works on it, and the coroutine is resumed inside the call that fires
-/// that Deferred. What the coroutine returns is the result of the Deferred that this gives. A panic inside it is
-/// [`Panicked`](crate::Panicked) there. Dropping the Deferred does not end it.
+/// `.await` on a Deferred gives its result, so `?` works on it, and the coroutine is resumed inside
+/// the call that fires that Deferred. What the coroutine returns is the result of the Deferred that
+/// this gives. A panic inside it is [`Panicked`](crate::Panicked) there. Dropping the Deferred does
+/// not end it.
 ///
-/// It may await other futures too, such as sockets and channels, if there is a [current](Reactor::current) reactor when
-/// it is started; that one is the current one whenever it runs. Without a reactor, one that has to wait for something
-/// that is no Deferred ends with [`NoReactor`](crate::NoReactor). One that waits for a Deferred and for something else
-/// at once is not found out by that.
+/// It may await other futures too, such as sockets and channels, if there is a
+/// [current](Reactor::current) reactor when it is started; that one is the current one whenever it
+/// runs. Without a reactor, one that has to wait for something that is no Deferred ends with
+/// [`NoReactor`](crate::NoReactor). One that waits for a Deferred and for something else at once is
+/// not found out by that.
 ///
 /// Twisted's `inlineCallbacks`, and its `ensureDeferred` of an `async def`.
 ///
 /// # Cancellation
 ///
-/// Cancelling its Deferred cancels what the coroutine waits for, in the order in which it has begun to wait. It sees the
-/// error at its `.await`, and may handle it and go on. If it waits for nothing that can be cancelled, it is dropped where
-/// it stands, and its Deferred fires [`Cancelled`](crate::Cancelled). A cancel that comes while it runs is kept for the
-/// next time that it waits. (Twisted loses that one.)
+/// Cancelling its Deferred cancels what the coroutine waits for, in the order in which it has begun
+/// to wait. It sees the error at its `.await`, and may handle it and go on. If it waits for nothing
+/// that can be cancelled, it is dropped where it stands, and its Deferred fires
+/// [`Cancelled`](crate::Cancelled). A cancel that comes while it runs is kept for the next time
+/// that it waits. (Twisted loses that one.)
 ///
 /// # Examples
 ///
@@ -134,8 +140,9 @@ impl Reactor {
         self.ensure_deferred_at(Location::caller(), coroutine)
     }
 
-    /// [`ensure_deferred`](Self::ensure_deferred) with the place that the coroutine is named by: by a
-    /// [`Watchdog`](crate::Watchdog), and where nobody handles its error. For an adapter whose caller asked for it earlier.
+    /// [`ensure_deferred`](Self::ensure_deferred) with the place that the coroutine is named by: by
+    /// a [`Watchdog`](crate::Watchdog), and where nobody handles its error. For an adapter whose
+    /// caller asked for it earlier.
     ///
     /// # Examples
     ///

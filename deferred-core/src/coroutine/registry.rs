@@ -1,10 +1,11 @@
 //! Wakers for what is no Deferred.
 //!
-//! A `Waker` holds a key and the way to the thread of its coroutine, never the coroutine: it may live as long as it
-//! likes, and after the end of the coroutine it does nothing.
+//! A `Waker` holds a key and the way to the thread of its coroutine, never the coroutine: it may
+//! live as long as it likes, and after the end of the coroutine it does nothing.
 //!
-//! Most coroutines wait for Deferreds only and need none, so one is lent to each poll from a [`Spare`]. Where the poll
-//! has cloned it, which the reference count tells, it stays with that coroutine, and the next one gets a new one.
+//! Most coroutines wait for Deferreds only and need none, so one is lent to each poll from a
+//! [`Spare`]. Where the poll has cloned it, which the reference count tells, it stays with that
+//! coroutine, and the next one gets a new one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -89,8 +90,9 @@ impl Wake for Wakes {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // ORDERING: whatever the waking thread did before is seen by the poll that clears this; and one that finds it set
-        // relies on the poll that is to come. SeqCst with `key`, see `Lent::keep`.
+        // ORDERING: whatever the waking thread did before is seen by the poll that clears this; and
+        // one that finds it set relies on the poll that is to come. SeqCst with `key`, see
+        // `Lent::keep`.
         if self.woken.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -137,8 +139,8 @@ impl Lent {
 
     /// The poll has kept a clone, so that it belongs to the coroutine with this key from now on.
     ///
-    /// ORDERING: another thread that wakes it meanwhile sets `woken` and then looks at `key`; here `key` is set, and then
-    /// `woken` is looked at. So one of the two sees the other.
+    /// ORDERING: another thread that wakes it meanwhile sets `woken` and then looks at `key`; here
+    /// `key` is set, and then `woken` is looked at. So one of the two sees the other.
     pub(super) fn keep(&self, key: u64) {
         self.wakes.key.store(key, Ordering::SeqCst);
     }
@@ -149,7 +151,8 @@ impl Lent {
         if Arc::strong_count(&self.wakes) > 2 {
             return true;
         }
-        // ORDERING: a thread that has dropped its clone may have woken it before, which is seen by `is_woken` then.
+        // ORDERING: a thread that has dropped its clone may have woken it before, which is seen by
+        // `is_woken` then.
         fence(Ordering::Acquire);
         false
     }

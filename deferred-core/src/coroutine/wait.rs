@@ -17,15 +17,17 @@ use crate::deferred::Deferred;
 use crate::engine::{Chain, Handle};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
 
-/// A [`Deferred`] that is being waited for; `.await` makes it, and `into_future` for `join!` and `select!`.
+/// A [`Deferred`] that is being waited for; `.await` makes it, and `into_future` for `join!` and
+/// `select!`.
 ///
-/// In a coroutine ([`inline_callbacks`](crate::inline_callbacks)) it is resumed inside the call that fires the Deferred.
-/// In any other future of this thread, whichever executor polls that, it wakes the waker that it was polled with.
+/// In a coroutine ([`inline_callbacks`](crate::inline_callbacks)) it is resumed inside the call
+/// that fires the Deferred. In any other future of this thread, whichever executor polls that, it
+/// wakes the waker that it was polled with.
 ///
 /// # Cancellation
 ///
-/// Dropping it before it is done cancels the Deferred, right after the callback that runs just now. What that brings
-/// counts as handled.
+/// Dropping it before it is done cancels the Deferred, right after the callback that runs just now.
+/// What that brings counts as handled.
 ///
 /// # Examples
 ///

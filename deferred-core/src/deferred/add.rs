@@ -8,7 +8,8 @@ use crate::error::{self, CallSite, DeferredError};
 
 /// Lets a result pass a callback that is not for it.
 ///
-/// The callback goes first: a panic in its captures' destructors would leak a value that is already on its way out.
+/// The callback goes first: a panic in its captures' destructors would leak a value that is already
+/// on its way out.
 #[inline(always)]
 fn pass<T, E: DeferredError>(result: Result<T, E>, callback: impl Sized) -> StageOutput<T, E> {
     drop(callback);
@@ -48,16 +49,18 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Drops the value: for a call of the user's that was given at `at`, and that nobody wants the value of.
+    /// Drops the value: for a call of the user's that was given at `at`, and that nobody wants the
+    /// value of.
     pub(crate) fn without_value(self, at: CallSite) -> Deferred<(), E> {
         self.add_stage_at(at, |result| StageOutput::Ready(result.map(drop)))
     }
 
     /// Adds a callback for a value. An error passes it by.
     ///
-    /// It runs when the callbacks before it have run: inside this call, if the result is there. What it returns (see
-    /// [`IntoDeferred`]) goes to the next one; a Deferred is waited for. If it panics, the next errback gets
-    /// [`Panicked`](crate::Panicked). What it captured is dropped before the next one runs.
+    /// It runs when the callbacks before it have run: inside this call, if the result is there.
+    /// What it returns (see [`IntoDeferred`]) goes to the next one; a Deferred is waited for. If it
+    /// panics, the next errback gets [`Panicked`](crate::Panicked). What it captured is dropped
+    /// before the next one runs.
     ///
     /// A callback that returns the Deferred to which it was added gives [`Cycle`](crate::Cycle).
     ///
@@ -88,8 +91,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 
     /// Adds a callback for an error. A value passes it by.
     ///
-    /// `Ok` from it is success: the error is handled. Else as [`add_callback`](Deferred::add_callback). Twisted's
-    /// `addErrback`.
+    /// `Ok` from it is success: the error is handled. Else as
+    /// [`add_callback`](Deferred::add_callback). Twisted's `addErrback`.
     ///
     /// # Examples
     ///
@@ -153,7 +156,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 
     /// Adds a callback for the result, whichever it is. Twisted's `addBoth`.
     ///
-    /// To do something at the end and let the result pass, see [`add_finally`](Deferred::add_finally).
+    /// To do something at the end and let the result pass, see
+    /// [`add_finally`](Deferred::add_finally).
     ///
     /// # Examples
     ///
@@ -190,7 +194,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Turns the error into another, also into one of another type: the only way from one error type to another.
+    /// Turns the error into another, also into one of another type: the only way from one error
+    /// type to another.
     ///
     /// # Examples
     ///
@@ -214,12 +219,13 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 
     /// Adds something to do at the end, whatever the outcome, which then goes on.
     ///
-    /// What it returns (see [`IntoDeferred`]) is waited for before the outcome goes on. Its value is dropped. Its error
-    /// or panic takes the place of a value; where the outcome is an error already, that one stays, and the new one is
-    /// reported as unhandled.
+    /// What it returns (see [`IntoDeferred`]) is waited for before the outcome goes on. Its value
+    /// is dropped. Its error or panic takes the place of a value; where the outcome is an error
+    /// already, that one stays, and the new one is reported as unhandled.
     ///
-    /// A chain that calls itself in its last callback runs in constant memory, also behind a finally that waits. Where
-    /// the finally's own Deferred is the recursion, each round keeps the outcome that is to go on after it.
+    /// A chain that calls itself in its last callback runs in constant memory, also behind a
+    /// finally that waits. Where the finally's own Deferred is the recursion, each round keeps the
+    /// outcome that is to go on after it.
     ///
     /// Twisted's habit of an `addBoth` that returns its argument.
     ///
@@ -259,10 +265,11 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Fires `resolver` with the result, which is there then, or when it comes. Twisted's `chainDeferred`.
+    /// Fires `resolver` with the result, which is there then, or when it comes. Twisted's
+    /// `chainDeferred`.
     ///
-    /// What comes too late, because the other Deferred was cancelled, is dropped and counts as handled. One that is
-    /// chained to its own resolver fires [`Cycle`](crate::Cycle).
+    /// What comes too late, because the other Deferred was cancelled, is dropped and counts as
+    /// handled. One that is chained to its own resolver fires [`Cycle`](crate::Cycle).
     ///
     /// # Examples
     ///

@@ -5,10 +5,12 @@ use std::fmt;
 use crate::engine::Handle;
 use crate::error::Cancelled;
 
-/// Cancels a [`Deferred`](crate::Deferred) wherever it has gone: returned from a callback, awaited, gathered.
+/// Cancels a [`Deferred`](crate::Deferred) wherever it has gone: returned from a callback, awaited,
+/// gathered.
 ///
-/// It comes from [`Deferred::cancel_handle`](crate::Deferred::cancel_handle) and may be cloned. It does not keep the
-/// Deferred from ending; after that, cancelling does nothing. Dropping it changes nothing.
+/// It comes from [`Deferred::cancel_handle`](crate::Deferred::cancel_handle) and may be cloned. It
+/// does not keep the Deferred from ending; after that, cancelling does nothing. Dropping it changes
+/// nothing.
 ///
 /// # Examples
 ///
@@ -44,10 +46,11 @@ impl fmt::Debug for CancelHandle {
 
 /// Holds a [`Deferred`](crate::Deferred) back: none of its callbacks begins while this lives.
 ///
-/// It comes from [`Deferred::pause`](crate::Deferred::pause) and outlives the moves of its Deferred. Pauses are
-/// counted: the last one to end lets the callbacks run. Whoever ends it inside a callback of another Deferred has the
-/// choice: [`unpause`](Pause::unpause) runs what was held back inside the call; a drop runs it right after that
-/// callback. Where no callback runs, the two are the same.
+/// It comes from [`Deferred::pause`](crate::Deferred::pause) and outlives the moves of its
+/// Deferred. Pauses are counted: the last one to end lets the callbacks run. Whoever ends it inside
+/// a callback of another Deferred has the choice: [`unpause`](Pause::unpause) runs what was held
+/// back inside the call; a drop runs it right after that callback. Where no callback runs, the two
+/// are the same.
 ///
 /// Twisted's `pause` and `unpause`.
 #[must_use = "dropping a Pause ends it"]

@@ -5,14 +5,16 @@ use std::any::type_name;
 use super::Deferred;
 use crate::error::{BuiltinError, DeferredError, NestedDeferred};
 
-/// What a callback may return: a [`Result`], a [`Deferred`] that is waited for, or `()` for success without a value.
+/// What a callback may return: a [`Result`], a [`Deferred`] that is waited for, or `()` for success
+/// without a value.
 ///
-/// A callback that decides between them at run time returns a Deferred; `Deferred::from(result)` costs nothing. For a
-/// plain value there is [`map`](Deferred::map).
+/// A callback that decides between them at run time returns a Deferred; `Deferred::from(result)`
+/// costs nothing. For a plain value there is [`map`](Deferred::map).
 ///
-/// `Ok(deferred)` is refused with [`NestedDeferred`](crate::NestedDeferred), since nothing would wait for that Deferred. A callback
-/// that begins with `?` and ends with a Deferred does it inside of [`try_deferred`](crate::try_deferred), or is a
-/// coroutine: [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
+/// `Ok(deferred)` is refused with [`NestedDeferred`](crate::NestedDeferred), since nothing would
+/// wait for that Deferred. A callback that begins with `?` and ends with a Deferred does it inside
+/// of [`try_deferred`](crate::try_deferred), or is a coroutine:
+/// [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
 ///
 /// # Examples
 ///

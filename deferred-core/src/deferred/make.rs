@@ -9,7 +9,8 @@ use super::{Deferred, IntoDeferred, Resolver};
 use crate::engine::{Chain, settle};
 use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 
-/// With the error type that infers: [`Failure`]. The `typed` constructors are for errors of your own.
+/// With the error type that infers: [`Failure`]. The `typed` constructors are for errors of your
+/// own.
 impl<T: 'static> Deferred<T, Failure> {
     /// One that is not fired yet, and the half that fires it.
     #[track_caller]
@@ -18,10 +19,12 @@ impl<T: 'static> Deferred<T, Failure> {
         Self::typed()
     }
 
-    /// As [`new`](Deferred::new), with a canceller, which a [`cancel`](Deferred::cancel) calls while it is not fired.
+    /// As [`new`](Deferred::new), with a canceller, which a [`cancel`](Deferred::cancel) calls
+    /// while it is not fired.
     ///
-    /// It is called at most once, and stops what would fire the Deferred. It may decide what the Deferred fires;
-    /// `None` leaves it at [`Cancelled`]. It is dropped before the first callback runs.
+    /// It is called at most once, and stops what would fire the Deferred. It may decide what the
+    /// Deferred fires; `None` leaves it at [`Cancelled`]. It is dropped before the first callback
+    /// runs.
     ///
     /// Twisted's `Deferred(canceller)`.
     ///
@@ -60,7 +63,8 @@ impl<T: 'static> Deferred<T, Failure> {
 
 /// With any error type.
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// One that is not fired yet, and the half that fires it: [`new`](Deferred::new) for an error type of your own.
+    /// One that is not fired yet, and the half that fires it: [`new`](Deferred::new) for an error
+    /// type of your own.
     ///
     /// # Examples
     ///
@@ -96,8 +100,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         (Self::pending(chain), Resolver { source })
     }
 
-    /// As [`typed`](Deferred::typed), with a canceller: [`with_canceller`](Deferred::with_canceller) for an error type
-    /// of your own.
+    /// As [`typed`](Deferred::typed), with a canceller:
+    /// [`with_canceller`](Deferred::with_canceller) for an error type of your own.
     #[track_caller]
     pub fn typed_with_canceller(
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
@@ -116,19 +120,21 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         (deferred, resolver)
     }
 
-    /// As [`typed`](Deferred::typed), with a canceller that passes each cancel on to others and forces nothing: the
-    /// Deferred fires when its resolver does.
+    /// As [`typed`](Deferred::typed), with a canceller that passes each cancel on to others and
+    /// forces nothing: the Deferred fires when its resolver does.
     ///
-    /// This is for what combines Deferreds. It is called at each cancel while the Deferred is not fired, and may be
-    /// called again from inside itself, since a Deferred that it cancels may have a callback that cancels this one. The cancels
-    /// of many that wait for each other in this way call each other, and use stack; those of [`gather`](crate::gather),
-    /// [`race`](crate::race) and the others of this crate do not.
+    /// This is for what combines Deferreds. It is called at each cancel while the Deferred is not
+    /// fired, and may be called again from inside itself, since a Deferred that it cancels may have
+    /// a callback that cancels this one. The cancels of many that wait for each other in this way
+    /// call each other, and use stack; those of [`gather`](crate::gather), [`race`](crate::race)
+    /// and the others of this crate do not.
     #[track_caller]
     pub fn with_forwarding_canceller(canceller: impl Fn(&Cancelled) + 'static) -> (Deferred<T, E>, Resolver<T, E>) {
         Self::forwarding_at(Location::caller(), canceller)
     }
 
-    /// [`with_forwarding_canceller`](Deferred::with_forwarding_canceller) for one that is made at `at`.
+    /// [`with_forwarding_canceller`](Deferred::with_forwarding_canceller) for one that is made at
+    /// `at`.
     pub(crate) fn forwarding_at(
         at: CallSite,
         canceller: impl Fn(&Cancelled) + 'static,
@@ -141,7 +147,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 }
 
 impl Deferred<Infallible> {
-    /// Creates a Deferred that fires only by a cancel. For programs that serve until they are stopped, and for tests.
+    /// Creates a Deferred that fires only by a cancel. For programs that serve until they are
+    /// stopped, and for tests.
     ///
     /// It keeps its memory until it is cancelled.
     ///
@@ -178,7 +185,8 @@ impl<T: 'static, E: DeferredError> From<Result<T, E>> for Deferred<T, E> {
     }
 }
 
-/// Calls a function that may give its result now or later, or panic, and makes a Deferred of all three.
+/// Calls a function that may give its result now or later, or panic, and makes a Deferred of all
+/// three.
 ///
 /// Twisted's `maybeDeferred`.
 ///

@@ -4,7 +4,8 @@
 //! - `make`: how one is made;
 //! - `add`: how callbacks are added;
 //! - `into`: what callbacks may return;
-//! - `resolver`, `handle`: the half that fires, and what reaches a Deferred that has gone elsewhere;
+//! - `resolver`, `handle`: the half that fires, and what reaches a Deferred that has gone
+//!   elsewhere;
 //! - `repeat`: a loop whose body may wait;
 //! - `ready`: a result that needs no block.
 
@@ -32,10 +33,10 @@ use ready::Ready;
 
 /// A result that may not be there yet, and the callbacks that wait for it.
 ///
-/// Twisted's Deferred with types. It is the half that consumes: each `add_*` takes it and returns one of the type that
-/// the callback gives. The other half is the [`Resolver`], which fires it. Callbacks run synchronously, in the order in
-/// which they were added, inside the call that fires, or inside `add_*` where the result is already there; each gets
-/// what the one before it left.
+/// Twisted's Deferred with types. It is the half that consumes: each `add_*` takes it and returns
+/// one of the type that the callback gives. The other half is the [`Resolver`], which fires it.
+/// Callbacks run synchronously, in the order in which they were added, inside the call that fires,
+/// or inside `add_*` where the result is already there; each gets what the one before it left.
 ///
 /// It lives on one thread, so that callbacks may capture `Rc` and `RefCell`:
 ///
@@ -55,13 +56,15 @@ use ready::Ready;
 /// | a `Wait`, which is what `.await` holds | the Deferred is cancelled, and what comes of that counts as handled |
 /// | a `Permit`, a `GateGuard` of a gate | it is given back |
 ///
-/// What a drop fires while a callback runs comes right after that callback. A callback on a Deferred that is ready runs
-/// inside the call that adds it, so if that is in a callback, what it drops comes right after the outer one. So it does in
-/// a callback that is inside of more than sixteen calls which fire by hand: there would be no end to the stack otherwise.
+/// What a drop fires while a callback runs comes right after that callback. A callback on a
+/// Deferred that is ready runs inside the call that adds it, so if that is in a callback, what it
+/// drops comes right after the outer one. So it does in a callback that is inside of more than
+/// sixteen calls which fire by hand: there would be no end to the stack otherwise.
 ///
 /// # Cancellation
 ///
-/// Only [`cancel`](Deferred::cancel), a [`CancelHandle`], or dropping what `.await` has made of it, cancels.
+/// Only [`cancel`](Deferred::cancel), a [`CancelHandle`], or dropping what `.await` has made of it,
+/// cancels.
 ///
 /// # Examples
 ///
@@ -124,7 +127,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Takes the result of one that is ready without a block. Nothing else may be asked of it afterwards.
+    /// Takes the result of one that is ready without a block. Nothing else may be asked of it
+    /// afterwards.
     #[inline(always)]
     pub(crate) fn take_ready(&mut self) -> Option<Result<T, E>> {
         match &mut self.state {
@@ -164,7 +168,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Whether the result is there: all callbacks have run, and none of them left something to wait for.
+    /// Whether the result is there: all callbacks have run, and none of them left something to wait
+    /// for.
     ///
     /// One that is paused is not ready.
     #[must_use]
@@ -211,14 +216,15 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 
     /// Cancels: nobody wants the result any more.
     ///
-    /// - Not fired yet: its canceller is called, at most once; then it fires [`Cancelled`], unless the canceller has
-    ///   decided otherwise. What its [`Resolver`] brings afterwards is ignored.
+    /// - Not fired yet: its canceller is called, at most once; then it fires [`Cancelled`], unless
+    ///   the canceller has decided otherwise. What its [`Resolver`] brings afterwards is ignored.
     /// - A callback has returned another Deferred, which it waits for: that one is cancelled.
     /// - Its result is there, or its callbacks run just now: nothing happens.
     ///
     /// Callbacks run inside this call. A canceller that panics fires [`Panicked`](crate::Panicked).
     ///
-    /// Twisted's `cancel`. Where Deferreds wait for each other in a circle, a cancel ends and does nothing.
+    /// Twisted's `cancel`. Where Deferreds wait for each other in a circle, a cancel ends and does
+    /// nothing.
     pub fn cancel(&self) {
         self.cancel_with(&Cancelled::new());
     }

@@ -2,7 +2,8 @@
 
 use crate::error::{self, CallSite, DeferredError};
 
-/// The result of a Deferred that needs no memory of its own, with the two places that a report names.
+/// The result of a Deferred that needs no memory of its own, with the two places that a report
+/// names.
 pub(crate) struct Ready<T, E: DeferredError> {
     /// None once it was taken, and then only until this is dropped or replaced.
     result: Option<Result<T, E>>,

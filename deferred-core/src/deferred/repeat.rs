@@ -7,11 +7,13 @@ use super::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, Failure};
 
-/// Runs `body` again and again, each time waiting for its result, until it breaks; then has what it broke with.
+/// Runs `body` again and again, each time waiting for its result, until it breaks; then has what it
+/// broke with.
 ///
-/// The first run is inside this call, the later ones where the Deferred of the one before fires. It needs no stack and
-/// no memory for its rounds, whether its body is ready at once or waits: this is the loop for whoever would otherwise
-/// have a callback on a ready Deferred call itself. An error or a panic of the body ends it with that error.
+/// The first run is inside this call, the later ones where the Deferred of the one before fires. It
+/// needs no stack and no memory for its rounds, whether its body is ready at once or waits: this is
+/// the loop for whoever would otherwise have a callback on a ready Deferred call itself. An error
+/// or a panic of the body ends it with that error.
 ///
 /// # Cancellation
 ///
@@ -49,7 +51,8 @@ where
     F: FnMut() -> R + 'static,
 {
     loop {
-        // Taken if it is there, so that a body that never waits runs in this loop and not one inside the other.
+        // Taken if it is there, so that a body that never waits runs in this loop and not one
+        // inside the other.
         let round = match body().into_deferred().into_output() {
             StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
             round => round,

@@ -7,18 +7,20 @@ use crate::engine::Source;
 use crate::error::DeferredError;
 use crate::error::Failure;
 
-/// Fires one [`Deferred`](crate::Deferred): the other half of [`Deferred::new`](crate::Deferred::new).
+/// Fires one [`Deferred`](crate::Deferred): the other half of
+/// [`Deferred::new`](crate::Deferred::new).
 ///
-/// Fired consumes it, so nothing is fired twice. It runs the callbacks inside the call, on this thread; do not fire
-/// while you hold a `RefCell` borrow or a lock that they may want. No panic of a callback comes out of it.
+/// Fired consumes it, so nothing is fired twice. It runs the callbacks inside the call, on this
+/// thread; do not fire while you hold a `RefCell` borrow or a lock that they may want. No panic of
+/// a callback comes out of it.
 ///
-/// **Dropping it** unfired fires [`Abandoned`](crate::Abandoned): a producer that dies is an error, never a hang. While
-/// a callback runs, what it drops is fired right after it.
+/// **Dropping it** unfired fires [`Abandoned`](crate::Abandoned): a producer that dies is an error,
+/// never a hang. While a callback runs, what it drops is fired right after it.
 ///
 /// # Cancellation
 ///
-/// Once its Deferred was cancelled, firing is ignored: the value is dropped. A producer with much to do asks
-/// [`is_cancelled`](Resolver::is_cancelled) first.
+/// Once its Deferred was cancelled, firing is ignored: the value is dropped. A producer with much
+/// to do asks [`is_cancelled`](Resolver::is_cancelled) first.
 ///
 /// Twisted has no such half: there, `callback` and `errback` are methods of the Deferred.
 ///
@@ -60,7 +62,8 @@ impl<T: 'static, E: DeferredError> Resolver<T, E> {
 }
 
 impl<T, E: DeferredError> Resolver<T, E> {
-    /// Whether the Deferred was cancelled, so that nobody waits any more and firing would be ignored.
+    /// Whether the Deferred was cancelled, so that nobody waits any more and firing would be
+    /// ignored.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.source.is_cancelled()

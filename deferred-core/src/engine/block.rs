@@ -14,8 +14,8 @@ impl Block {
         self.has_result() && self.state.is_free()
     }
 
-    /// Returns `true` if the block has a result that nothing will change: it [can run](Self::can_run), and
-    /// no stage is left.
+    /// Returns `true` if the block has a result that nothing will change: it [can
+    /// run](Self::can_run), and no stage is left.
     #[inline(always)]
     pub(super) fn is_ready(&self) -> bool {
         self.can_run() && self.region.is_empty()
@@ -31,7 +31,8 @@ impl Block {
         if self.is_waiting() { self.linked() } else { None }
     }
 
-    /// Returns the block that has taken this one's place, if it is still in the wait that it took over.
+    /// Returns the block that has taken this one's place, if it is still in the wait that it took
+    /// over.
     pub(super) fn successor(&self) -> Option<BlockRef> {
         let successor = if self.state.has_successor() { self.linked()? } else { return None };
         self.state.is_in_wait_of(&successor.state).then_some(successor)

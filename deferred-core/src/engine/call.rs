@@ -9,10 +9,11 @@ use super::run;
 use crate::abort::never_unwinding;
 use crate::error::{CallSite, DeferredError, Panicked, from_panic};
 
-/// Runs a stage on a ready result. The output gets a block only if the stage returns one to wait for.
+/// Runs a stage on a ready result. The output gets a block only if the stage returns one to wait
+/// for.
 ///
-/// The output is taken apart and built anew, here and in [`catch`]: each part then stays in a register,
-/// where the whole would go through memory at each step.
+/// The output is taken apart and built anew, here and in [`catch`]: each part then stays in a
+/// register, where the whole would go through memory at each step.
 #[inline(always)]
 pub(crate) fn settle<T, E, U, D, F>(result: Result<T, E>, made: CallSite, at: CallSite, f: F) -> StageOutput<U, D>
 where
@@ -44,7 +45,8 @@ pub(crate) fn catch<U, D: DeferredError>(f: impl FnOnce() -> StageOutput<U, D>) 
     }
 }
 
-/// Adds `at` to the trail of `error`. Not inline, so that the path of a value reserves no registers for it.
+/// Adds `at` to the trail of `error`. Not inline, so that the path of a value reserves no registers
+/// for it.
 #[inline(never)]
 pub(super) fn with_location<D: DeferredError>(mut error: D, at: CallSite) -> D {
     never_unwinding(|| error.add_location(at));

@@ -8,10 +8,11 @@ use crate::abort::never_unwinding;
 use crate::error::{CallSite, Cancelled, Cycle, DeferredError};
 
 impl<T: 'static, E: DeferredError> Chain<T, E> {
-    /// Returns the output of a callback on a ready Deferred: the result, or a new block that waits for it.
+    /// Returns the output of a callback on a ready Deferred: the result, or a new block that waits
+    /// for it.
     ///
-    /// The block is a new one because handles to this one must keep their meaning, and because a pause
-    /// of the new one must not hold up the callbacks of this one.
+    /// The block is a new one because handles to this one must keep their meaning, and because a
+    /// pause of the new one must not hold up the callbacks of this one.
     #[cold]
     pub(super) fn into_output(self, made: CallSite, at: CallSite) -> StageOutput<T, E> {
         if self.is_ready() {
@@ -58,7 +59,8 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         run::run_if_ready(&self.push_end(f));
     }
 
-    /// Has `f` called once the result is ready, which it must not be yet. The result stays in this chain.
+    /// Has `f` called once the result is ready, which it must not be yet. The result stays in this
+    /// chain.
     ///
     /// Returns a handle that cancels the block.
     #[inline(always)]
@@ -67,8 +69,8 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         Handle(self.block().clone())
     }
 
-    /// Returns a handle for code that waits for this chain. Unlike [`handle`](Self::handle), it does not
-    /// keep later callbacks from moving the result to another block.
+    /// Returns a handle for code that waits for this chain. Unlike [`handle`](Self::handle), it
+    /// does not keep later callbacks from moving the result to another block.
     pub(crate) fn handle_for_waiter(&self) -> Handle {
         Handle(self.block().clone())
     }
@@ -138,7 +140,8 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
 }
 
 impl<T: 'static, E: DeferredError> Source<T, E> {
-    /// Fires the block and runs its callbacks inside this call. After a cancel the result is only dropped.
+    /// Fires the block and runs its callbacks inside this call. After a cancel the result is only
+    /// dropped.
     #[inline(always)]
     pub(crate) fn fire(self, result: Result<T, E>) {
         if self.is_cancelled() {
@@ -172,8 +175,8 @@ impl<T, E: DeferredError> Source<T, E> {
 }
 
 impl Fired {
-    /// Runs the callbacks of the block inside this call. If too many such calls are nested, they run after
-    /// the callback that runs now.
+    /// Runs the callbacks of the block inside this call. If too many such calls are nested, they
+    /// run after the callback that runs now.
     pub(crate) fn run(self) {
         if let Some(block) = self.into_block() {
             run::run_claimed(block);

@@ -21,8 +21,8 @@ impl Handle {
         run::cancel_soon(self.0.clone(), why);
     }
 
-    /// Passes on the cancel whose canceller is running, after that canceller. Each block passes the same
-    /// cancel on only once. Outside of a canceller this is [`cancel_soon`](Self::cancel_soon).
+    /// Passes on the cancel whose canceller is running, after that canceller. Each block passes the
+    /// same cancel on only once. Outside of a canceller this is [`cancel_soon`](Self::cancel_soon).
     pub(crate) fn pass_cancel(&self, why: &Cancelled) {
         run::pass_cancel(self.0.clone(), why);
     }

@@ -1,7 +1,7 @@
 //! Tests of blocks that are dropped before the run loop has emptied them.
 //!
-//! Nothing in the crate leaves such a block except the end of a thread. Its contents must still be dropped
-//! exactly once, which Miri and AddressSanitizer check.
+//! Nothing in the crate leaves such a block except the end of a thread. Its contents must still be
+//! dropped exactly once, which Miri and AddressSanitizer check.
 
 use std::cell::Cell;
 use std::panic::Location;

@@ -1,8 +1,9 @@
-//! The engine: one block per pending Deferred, and the run loop that passes results through callbacks.
+//! The engine: one block per pending Deferred, and the run loop that passes results through
+//! callbacks.
 //!
-//! The rest of the crate uses the names that this module exports and nothing else, so the engine can
-//! be replaced as a whole. A second one exists: safe code with a box for every callback, which random
-//! programs compare with this one.
+//! The rest of the crate uses the names that this module exports and nothing else, so the engine
+//! can be replaced as a whole. A second one exists: safe code with a box for every callback, which
+//! random programs compare with this one.
 //!
 //! # Terms
 //!
@@ -34,26 +35,30 @@
 //!
 //! # How a result travels
 //!
-//! [`Source::fire`] stores the result in the block and calls the run loop, which passes it from stage to
-//! stage. If a stage returns a chain, its block waits for that chain's block (`run::await_inner`). After the
-//! last stage, a block with a waiter moves its result into the waiter, which runs next.
+//! [`Source::fire`] stores the result in the block and calls the run loop, which passes it from
+//! stage to stage. If a stage returns a chain, its block waits for that chain's block
+//! (`run::await_inner`). After the last stage, a block with a waiter moves its result into the
+//! waiter, which runs next.
 //!
 //! # The rules
 //!
-//! 1. *The library never recurses.* The run loop pushes further work onto the run queue instead of calling
-//!    itself. Only user code calls the engine from inside the engine, and each such call is a level of its
-//!    own that finishes before it returns. Up to sixteen nested levels run the jobs that destructors queue in
-//!    them; a deeper level leaves them to the levels outside.
-//! 2. *A drop fires later.* What a destructor starts inside a level (a resolver dropped unfired, the guard of
-//!    a pause, a permit) is queued. It runs right after the callback in which the drop happened, before the
-//!    next callback of the same Deferred, in the order of the drops, each with everything it drops itself. A
-//!    callback on a ready result belongs to the callback that adds it: its drops run after that one.
-//! 3. *One loop at a time is in a block.* The block is `BUSY` then. Meanwhile an added stage waits, a look or
-//!    a take finds no result, and a cancel is ignored. A busy block can hold its result: between two stages.
-//! 4. *State first, foreign code after.* Nothing of a block is borrowed while user code runs. That includes
-//!    every destructor of a value, a callback or an error.
+//! 1. *The library never recurses.* The run loop pushes further work onto the run queue instead of
+//!    calling itself. Only user code calls the engine from inside the engine, and each such call is
+//!    a level of its own that finishes before it returns. Up to sixteen nested levels run the jobs
+//!    that destructors queue in them; a deeper level leaves them to the levels outside.
+//! 2. *A drop fires later.* What a destructor starts inside a level (a resolver dropped unfired,
+//!    the guard of a pause, a permit) is queued. It runs right after the callback in which the drop
+//!    happened, before the next callback of the same Deferred, in the order of the drops, each with
+//!    everything it drops itself. A callback on a ready result belongs to the callback that adds
+//!    it: its drops run after that one.
+//! 3. *One loop at a time is in a block.* The block is `BUSY` then. Meanwhile an added stage waits,
+//!    a look or a take finds no result, and a cancel is ignored. A busy block can hold its result:
+//!    between two stages.
+//! 4. *State first, foreign code after.* Nothing of a block is borrowed while user code runs. That
+//!    includes every destructor of a value, a callback or an error.
 //! 5. *No panic leaves.* A stage's panic becomes its error. Where no stage can receive it, see
-//!    [`never_unwinding`](crate::abort::never_unwinding). A level that ends by a panic still finishes its work.
+//!    [`never_unwinding`](crate::abort::never_unwinding). A level that ends by a panic still
+//!    finishes its work.
 
 mod block;
 mod call;

@@ -1,4 +1,5 @@
-//! Coroutines that have been woken. A turn of the reactor resumes them, or the end of the outermost level.
+//! Coroutines that have been woken. A turn of the reactor resumes them, or the end of the outermost
+//! level.
 
 #![forbid(unsafe_code)]
 
@@ -23,10 +24,11 @@ pub(crate) trait Resume {
 type Queue = VecDeque<Pin<Rc<dyn Resume>>>;
 
 struct Queues {
-    /// Coroutines with a reactor. Outside of turns, the end of the outermost level resumes those that are in
-    /// the queue at that time.
+    /// Coroutines with a reactor. Outside of turns, the end of the outermost level resumes those
+    /// that are in the queue at that time.
     with_reactor: Queue,
-    /// Coroutines without a reactor. Outside of turns, the end of the outermost level resumes all of them.
+    /// Coroutines without a reactor. Outside of turns, the end of the outermost level resumes all
+    /// of them.
     without_reactor: Queue,
 }
 
@@ -34,7 +36,8 @@ thread_local! {
     /// Without a destructor, like the run queue.
     static QUEUES: ManuallyDrop<RefCell<Queues>> =
         const { ManuallyDrop::new(RefCell::new(Queues { with_reactor: VecDeque::new(), without_reactor: VecDeque::new() })) };
-    /// `true` while a turn runs on this thread. A woken coroutine then waits for this turn's batch, or the next one's.
+    /// `true` while a turn runs on this thread. A woken coroutine then waits for this turn's batch,
+    /// or the next one's.
     static IN_TURN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -44,8 +47,8 @@ fn with_queues<R>(f: impl FnOnce(&mut Queues) -> R) -> R {
 
 /// Queues a woken coroutine: for a turn, or for the end of the outermost level if no turn runs.
 ///
-/// While the thread-locals of the thread are destroyed nothing runs the queue any more, so the coroutine is
-/// only dropped.
+/// While the thread-locals of the thread are destroyed nothing runs the queue any more, so the
+/// coroutine is only dropped.
 pub(crate) fn push(coroutine: Pin<Rc<dyn Resume>>, has_reactor: bool) {
     if run::is_thread_ending() {
         return;
@@ -55,12 +58,14 @@ pub(crate) fn push(coroutine: Pin<Rc<dyn Resume>>, has_reactor: bool) {
         if has_reactor { &mut queues.with_reactor } else { &mut queues.without_reactor }.push_back(coroutine);
     });
     if !IN_TURN.get() {
-        // A reactor is woken too. Without one, the next call of the engine on this thread resumes the coroutine.
+        // A reactor is woken too. Without one, the next call of the engine on this thread resumes
+        // the coroutine.
         run::note_woken(!has_reactor);
     }
 }
 
-/// Runs `f` as a turn: coroutines that are woken in it wait for its batch. It counts as an outermost level.
+/// Runs `f` as a turn: coroutines that are woken in it wait for its batch. It counts as an
+/// outermost level.
 pub(crate) fn in_turn<R>(f: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
@@ -86,8 +91,8 @@ pub(crate) fn is_empty() -> bool {
     with_queues(|queues| queues.with_reactor.is_empty() && queues.without_reactor.is_empty())
 }
 
-/// Resumes up to `limit` of the coroutines that are in the queues now, for a turn. Calls `before_each` with the
-/// place where each was created. Returns their number.
+/// Resumes up to `limit` of the coroutines that are in the queues now, for a turn. Calls
+/// `before_each` with the place where each was created. Returns their number.
 pub(crate) fn run_batch(limit: usize, before_each: impl Fn(CallSite)) -> usize {
     let with_reactor = with_queues(|queues| queues.with_reactor.len().min(limit));
     let without_reactor = with_queues(|queues| queues.without_reactor.len().min(limit - with_reactor));

@@ -1,4 +1,5 @@
-//! The run loop: runs stages, makes blocks wait for each other, moves results between them, and cancels.
+//! The run loop: runs stages, makes blocks wait for each other, moves results between them, and
+//! cancels.
 
 #![forbid(unsafe_code)]
 
@@ -32,22 +33,24 @@ enum Job {
 
 /// The value of [`LEVEL`] outside the engine.
 const OUTSIDE: usize = 0;
-/// The value of [`LEVEL`] in a level whose drops have queued nothing. Each job that they queue adds 1.
+/// The value of [`LEVEL`] in a level whose drops have queued nothing. Each job that they queue adds
+/// 1.
 const INSIDE: usize = 1;
-/// The bit of [`LEVEL`] that is set once a coroutine was woken. The end of the outermost level resumes it; if the
-/// bit is set outside of all levels, the end of the next one does.
+/// The bit of [`LEVEL`] that is set once a coroutine was woken. The end of the outermost level
+/// resumes it; if the bit is set outside of all levels, the end of the next one does.
 const WOKEN: usize = 1 << (usize::BITS - 1);
 
-/// The number of nested levels that run the jobs of their drops. A deeper level leaves its jobs to the outer ones.
+/// The number of nested levels that run the jobs of their drops. A deeper level leaves its jobs to
+/// the outer ones.
 const MAX_DEPTH: u32 = 16;
 
 thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
-    /// The run queue: jobs that drops have queued and jobs that levels have still to do. The innermost level's jobs are
-    /// the last ones. See rule 2.
+    /// The run queue: jobs that drops have queued and jobs that levels have still to do. The
+    /// innermost level's jobs are the last ones. See rule 2.
     ///
-    /// It has no destructor, so that thread-locals that are destroyed later can still use it. [`AtThreadEnd`] frees
-    /// its memory.
+    /// It has no destructor, so that thread-locals that are destroyed later can still use it.
+    /// [`AtThreadEnd`] frees its memory.
     static RUN_QUEUE: ManuallyDrop<RefCell<Vec<Job>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
     /// `true` once [`AT_THREAD_END`] is destroyed.
@@ -60,8 +63,8 @@ thread_local! {
     static CURRENT_CANCEL: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Runs what waits for a level when the thread ends, and frees the memory of the queues. From then on the end of each
-/// level frees it.
+/// Runs what waits for a level when the thread ends, and frees the memory of the queues. From then
+/// on the end of each level frees it.
 struct AtThreadEnd;
 
 impl Drop for AtThreadEnd {
@@ -131,16 +134,16 @@ pub(crate) fn enter<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Runs `f` as a part of the callback that calls this: the jobs that its drops queue run after that callback. If no
-/// callback runs, they run after `f`.
+/// Runs `f` as a part of the callback that calls this: the jobs that its drops queue run after that
+/// callback. If no callback runs, they run after `f`.
 #[inline(always)]
 pub(crate) fn enter_merged<R>(f: impl FnOnce() -> R) -> R {
     let _level = Level::begin(true);
     f()
 }
 
-/// Runs `f` as if no level were outside of it. A nested reactor loop must leave no job to the outer levels, which go on
-/// only after that loop.
+/// Runs `f` as if no level were outside of it. A nested reactor loop must leave no job to the outer
+/// levels, which go on only after that loop.
 pub(super) fn as_outermost<R>(f: impl FnOnce() -> R) -> R {
     /// Restores the outer level, and passes `WOKEN` on to it.
     struct Outer(usize);
@@ -174,11 +177,11 @@ impl Drop for Depth {
     }
 }
 
-/// Runs the jobs of this level. Returns the new value of [`LEVEL`] for the outer level. Woken coroutines wait for the end
-/// of the outermost level.
+/// Runs the jobs of this level. Returns the new value of [`LEVEL`] for the outer level. Woken
+/// coroutines wait for the end of the outermost level.
 ///
-/// It is `extern "C"` because such a function never unwinds: the output of the callback then needs no address, and stays
-/// in registers.
+/// It is `extern "C"` because such a function never unwinds: the output of the callback then needs
+/// no address, and stays in registers.
 #[cold]
 extern "C" fn drain(outer: usize) -> usize {
     run_queue(None);
@@ -195,8 +198,8 @@ extern "C" fn drain(outer: usize) -> usize {
     OUTSIDE
 }
 
-/// Leaves the jobs of this level to the level outside, `outer`, whose own jobs lie below them in the run queue. Returns the
-/// new value of [`LEVEL`] for the outer level.
+/// Leaves the jobs of this level to the level outside, `outer`, whose own jobs lie below them in
+/// the run queue. Returns the new value of [`LEVEL`] for the outer level.
 #[cold]
 extern "C" fn merge_into_outer(outer: usize) -> usize {
     if outer & !WOKEN == OUTSIDE {
@@ -213,7 +216,8 @@ pub(super) fn run_if_ready(block: &BlockRef) {
     }
 }
 
-/// Runs a claimed block inside this call, or after the callback that runs now if too many such calls are nested.
+/// Runs a claimed block inside this call, or after the callback that runs now if too many such
+/// calls are nested.
 pub(super) fn run_claimed(block: BlockRef) {
     match Depth::enter() {
         Some(_depth) => enter(|| {
@@ -242,7 +246,8 @@ fn run_fired_stages(block: BlockRef) {
     });
 }
 
-/// Runs the stages of a busy block, and everything that follows. The run queue is needed only after a drop.
+/// Runs the stages of a busy block, and everything that follows. The run queue is needed only after
+/// a drop.
 #[inline(always)]
 fn run_block(mut block: BlockRef) {
     never_unwinding(|| {
@@ -276,7 +281,8 @@ pub(super) fn pass_cancel(block: BlockRef, why: &Cancelled) {
     queue(Job::Cancel(block, why.clone(), number));
 }
 
-/// Queues a call of `f`, which runs after the jobs that are queued already. The block that it returns runs next.
+/// Queues a call of `f`, which runs after the jobs that are queued already. The block that it
+/// returns runs next.
 pub(crate) fn call_soon(f: impl FnOnce() -> Option<Fired> + 'static) {
     queue(Job::Call(Box::new(f)));
 }
@@ -293,8 +299,8 @@ pub(super) fn resume(coroutine: Pin<Rc<dyn Resume>>) {
     run_now(Job::Resume(coroutine));
 }
 
-/// Has woken coroutines resumed at the end of the outermost level. If no level is open, `next` decides whether the end of
-/// the next one resumes them.
+/// Has woken coroutines resumed at the end of the outermost level. If no level is open, `next`
+/// decides whether the end of the next one resumes them.
 pub(super) fn note_woken(next: bool) {
     let level = LEVEL.get();
     if next || level != OUTSIDE {
@@ -316,7 +322,8 @@ pub(super) fn abandon_soon(block: &BlockRef) {
     }
 }
 
-/// Runs a job right after the callback that runs now, or inside this call if none runs. Destructors call this.
+/// Runs a job right after the callback that runs now, or inside this call if none runs. Destructors
+/// call this.
 #[cold]
 fn queue(job: Job) {
     if LEVEL.get() & !WOKEN == OUTSIDE {
@@ -351,8 +358,8 @@ fn run_queue(next: Option<BlockRef>) {
 }
 
 fn run_queue_to_end(mut next: Option<BlockRef>) {
-    // This level's jobs are on top of the run queue, the next one topmost. An inner level puts its own above them, and takes
-    // all of those away or counts them as dropped here.
+    // This level's jobs are on top of the run queue, the next one topmost. An inner level puts its
+    // own above them, and takes all of those away or counts them as dropped here.
     let mut left = 0;
     loop {
         if LEVEL.get() & !WOKEN != INSIDE {
@@ -378,8 +385,9 @@ fn run_without_queue(mut next: Option<BlockRef>) {
     }
 }
 
-/// Brings the jobs that the last step has queued into order: the first drop first, all of them before the jobs that were
-/// left, and before `next`, the block that ran. Returns the number of added jobs.
+/// Brings the jobs that the last step has queued into order: the first drop first, all of them
+/// before the jobs that were left, and before `next`, the block that ran. Returns the number of
+/// added jobs.
 #[cold]
 fn take_dropped(next: Option<BlockRef>) -> usize {
     let level = LEVEL.get();
@@ -420,7 +428,8 @@ fn claim(block: BlockRef) -> Option<BlockRef> {
     Some(block)
 }
 
-/// Runs stages of a busy block until something else has to happen first. Returns the busy block that runs next.
+/// Runs stages of a busy block until something else has to happen first. Returns the busy block
+/// that runs next.
 #[inline(always)]
 fn advance(block: BlockRef) -> Option<BlockRef> {
     // The drops of a stage come before the next stage.
@@ -453,7 +462,8 @@ fn prepare_fired(block: BlockRef) -> Option<BlockRef> {
     claim(block)
 }
 
-/// Prepares a block that was fired some time ago and has been busy since. Returns it unless it is paused.
+/// Prepares a block that was fired some time ago and has been busy since. Returns it unless it is
+/// paused.
 #[inline(always)]
 fn prepare_claimed(block: BlockRef) -> Option<BlockRef> {
     if block.has_canceller() {
@@ -480,8 +490,8 @@ fn await_inner(block: BlockRef, inner: BlockRef) -> Option<BlockRef> {
     }
     block.state.clear_busy();
     if block.only_has_waiter() {
-        // A tail call: this block would only pass the result on. Its waiter waits for `inner` instead, and this block
-        // leaves the chain, which keeps its length.
+        // A tail call: this block would only pass the result on. Its waiter waits for `inner`
+        // instead, and this block leaves the chain, which keeps its length.
         match block.take_waiter() {
             Some(waiter) if !waiter.is_same(&inner) => {
                 block.set_successor(&waiter);
@@ -514,16 +524,19 @@ pub(super) fn wait_for(block: BlockRef, mut inner: BlockRef) {
 
 /// Fires an unfired block with `Abandoned`. Returns it if it can run.
 fn abandon(block: BlockRef) -> Option<BlockRef> {
-    // A canceller that is still deciding fires the block in a moment, even if it has dropped the source.
+    // A canceller that is still deciding fires the block in a moment, even if it has dropped the
+    // source.
     if block.is_fired() || block.state.is_cancelling() || !block.fire_error(Abandoned::new().into()) {
         return None;
     }
     prepare_fired(block)
 }
 
-/// Cancels the block if it is unfired, else the block that it waits for. Returns the block to run next.
+/// Cancels the block if it is unfired, else the block that it waits for. Returns the block to run
+/// next.
 ///
-/// Each block passes one cancel on only once, so that a cancel ends in a circle of Deferreds that wait for each other.
+/// Each block passes one cancel on only once, so that a cancel ends in a circle of Deferreds that
+/// wait for each other.
 fn cancel(mut block: BlockRef, why: &Cancelled, number: u64) -> Option<BlockRef> {
     while block.is_fired() {
         if block.state.pass_cancel(number) {

@@ -12,15 +12,16 @@ use crate::error::CallSite;
 mod bit {
     /// A run loop is in this block.
     ///
-    /// Set before the first stage of a run, cleared after the last one, at a pause, and before the block
-    /// begins to wait. A block that was fired and whose `Fired` has not been run is `BUSY` too. No second
-    /// loop enters a `BUSY` block (rule 3 of the engine).
+    /// Set before the first stage of a run, cleared after the last one, at a pause, and before the
+    /// block begins to wait. A block that was fired and whose `Fired` has not been run is `BUSY`
+    /// too. No second loop enters a `BUSY` block (rule 3 of the engine).
     pub(super) const BUSY: u8 = 1;
 
     /// At least one pause exists, so `pauses` is not 0.
     ///
-    /// Set by the first pause, cleared when the last one ends. It can stand beside every other bit: a pause
-    /// in the block's own callback finds it `BUSY`, and stops the loop before the next stage.
+    /// Set by the first pause, cleared when the last one ends. It can stand beside every other bit:
+    /// a pause in the block's own callback finds it `BUSY`, and stops the loop before the next
+    /// stage.
     pub(super) const PAUSED: u8 = 1 << 1;
 
     /// A `Handle` of the user exists or existed, so later callbacks must use this block.
@@ -28,33 +29,37 @@ mod bit {
     /// Set by `Chain::handle`, and never cleared: the user may keep a clone of the handle.
     pub(super) const SHARED: u8 = 1 << 2;
 
-    /// `link` is the block that has taken this one's place, and `successor_wait` the wait that it took over.
+    /// `link` is the block that has taken this one's place, and `successor_wait` the wait that it
+    /// took over.
     ///
-    /// Set when a block that only passes a result on is left out of a chain of waits. It never stands beside
-    /// the raw bit `WAITING`: the wait is the successor's now.
+    /// Set when a block that only passes a result on is left out of a chain of waits. It never
+    /// stands beside the raw bit `WAITING`: the wait is the successor's now.
     pub(super) const SUCCEEDED: u8 = 1 << 3;
 
     /// The canceller that decides on a result runs.
     ///
-    /// Set and cleared around that one call. Meanwhile another cancel, and a drop of the source, are ignored:
-    /// the canceller's decision fires the block. It never stands beside `BUSY`, since the block is unfired.
+    /// Set and cleared around that one call. Meanwhile another cancel, and a drop of the source,
+    /// are ignored: the canceller's decision fires the block. It never stands beside `BUSY`, since
+    /// the block is unfired.
     pub(super) const CANCELLING: u8 = 1 << 4;
 }
 
-/// The state of a block. `F` is the part that only `raw` changes and that fits into the same word; `L` is a
-/// weak reference to a block.
+/// The state of a block. `F` is the part that only `raw` changes and that fits into the same word;
+/// `L` is a weak reference to a block.
 pub(super) struct State<F, L> {
     /// The flags on which the unsafe code relies.
     pub(super) flags: F,
     status: Cell<u8>,
     pauses: Cell<u32>,
-    /// The number of waits that have begun, by which a wait that goes on differs from one that has ended.
+    /// The number of waits that have begun, by which a wait that goes on differs from one that has
+    /// ended.
     waits: Cell<u32>,
     /// The successor's `waits` at the time when it took over.
     successor_wait: Cell<u32>,
     /// The number of the last cancel that was passed on.
     passed_cancel: Cell<u64>,
-    /// The block that this one waits for, or its successor. Weak, since the source of that block owns it.
+    /// The block that this one waits for, or its successor. Weak, since the source of that block
+    /// owns it.
     link: Cell<Option<L>>,
     /// The place where the Deferred was created.
     pub(super) made: CallSite,
@@ -173,8 +178,8 @@ impl<F, L> State<F, L> {
         returned
     }
 
-    /// Makes the block with this link and this state the successor: cancels go there for as long as its
-    /// present wait lasts.
+    /// Makes the block with this link and this state the successor: cancels go there for as long as
+    /// its present wait lasts.
     pub(super) fn set_successor(&self, link: L, successor: &Self) {
         self.change(0, bit::SUCCEEDED);
         self.successor_wait.set(successor.waits.get());

@@ -15,8 +15,9 @@ use crate::abort::never_unwinding;
 
 /// What the library itself fails a Deferred with.
 ///
-/// Each kind is a type of its own and an [`Error`]. A [`Failure`](crate::Failure) made from a `BuiltinError` holds the
-/// inner type, so `failure.trap::<Cancelled>()` and `failure.trap::<BuiltinError>()` both find it.
+/// Each kind is a type of its own and an [`Error`]. A [`Failure`](crate::Failure) made from a
+/// `BuiltinError` holds the inner type, so `failure.trap::<Cancelled>()` and
+/// `failure.trap::<BuiltinError>()` both find it.
 ///
 /// # Examples
 ///
@@ -64,7 +65,8 @@ macro_rules! each {
 }
 
 impl BuiltinError {
-    /// The builtin that `error` is, whether it comes as a `BuiltinError` or as one of the inner types; else `error`.
+    /// The builtin that `error` is, whether it comes as a `BuiltinError` or as one of the inner
+    /// types; else `error`.
     pub(super) fn recognise<X: Any>(error: X) -> Result<BuiltinError, X> {
         let slot = &mut Some(error);
         moved::<_, BuiltinError>(slot)
@@ -125,7 +127,8 @@ impl BuiltinError {
     }
 }
 
-/// Moves the value out of `slot` if it is a `B`. This is a cast from one type to itself that generic code can write.
+/// Moves the value out of `slot` if it is a `B`. This is a cast from one type to itself that
+/// generic code can write.
 fn moved<A: Any, B: Any>(slot: &mut Option<A>) -> Option<B> {
     let slot: &mut dyn Any = slot;
     slot.downcast_mut::<Option<B>>()?.take()
@@ -160,8 +163,9 @@ impl Error for BuiltinError {
 
 /// Somebody cancelled the Deferred, and may have said why.
 ///
-/// The reason is the [`source`](Error::source) of this error, so `{:#}` of a [`Failure`](crate::Failure) prints it
-/// behind a colon. Without a reason nothing is allocated, and a clone shares the reason.
+/// The reason is the [`source`](Error::source) of this error, so `{:#}` of a
+/// [`Failure`](crate::Failure) prints it behind a colon. Without a reason nothing is allocated, and
+/// a clone shares the reason.
 ///
 /// # Examples
 ///
@@ -189,8 +193,8 @@ impl Cancelled {
 
     /// Cancelled for a reason: an error, or a text.
     ///
-    /// An `Arc<dyn Error + Send + Sync>` becomes the reason itself. Of an `Arc` of a type that is known, the reason is
-    /// the `Arc`, and [`reason`](Cancelled::reason) downcasts to that.
+    /// An `Arc<dyn Error + Send + Sync>` becomes the reason itself. Of an `Arc` of a type that is
+    /// known, the reason is the `Arc`, and [`reason`](Cancelled::reason) downcasts to that.
     #[must_use]
     pub fn because(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Cancelled {
         let reason = reason.into().downcast::<Arc<dyn Error + Send + Sync>>().map_or_else(Arc::from, |shared| *shared);
@@ -298,10 +302,11 @@ impl fmt::Debug for TimedOut {
 
 impl Error for TimedOut {}
 
-/// Whoever was to fire the Deferred is gone: its resolver was dropped unfired, or what would have fired it has ended.
+/// Whoever was to fire the Deferred is gone: its resolver was dropped unfired, or what would have
+/// fired it has ended.
 ///
-/// It is made so that a producer that dies is an error and never a hang. To be rid of it, fire the resolver on every
-/// path, with an error where there is no value.
+/// It is made so that a producer that dies is an error and never a hang. To be rid of it, fire the
+/// resolver on every path, with an error where there is no value.
 #[derive(Clone, Default)]
 pub struct Abandoned {
     why: Option<&'static str>,
@@ -314,7 +319,8 @@ impl Abandoned {
         Abandoned { why: None }
     }
 
-    /// Creates the error of something else that was given up, and says what: for libraries whose users write no resolver.
+    /// Creates the error of something else that was given up, and says what: for libraries whose
+    /// users write no resolver.
     ///
     /// # Examples
     ///
@@ -375,8 +381,8 @@ impl fmt::Display for Cycle {
 
 impl Error for Cycle {}
 
-/// A callback, a coroutine or the body of `react` returned `Ok(deferred)`: a value for which nobody waits, so that what it
-/// stands for would be lost without a word.
+/// A callback, a coroutine or the body of `react` returned `Ok(deferred)`: a value for which nobody
+/// waits, so that what it stands for would be lost without a word.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NestedDeferred;
@@ -452,7 +458,8 @@ struct Panic {
 }
 
 impl Panicked {
-    /// From what [`catch_unwind`](std::panic::catch_unwind) or [`join`](std::thread::JoinHandle::join) gave.
+    /// From what [`catch_unwind`](std::panic::catch_unwind) or
+    /// [`join`](std::thread::JoinHandle::join) gave.
     #[must_use]
     pub fn new(payload: Box<dyn Any + Send>) -> Panicked {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
@@ -465,7 +472,8 @@ impl Panicked {
         Panicked(Box::new(Panic { message, payload: Mutex::new(Some(payload)) }))
     }
 
-    /// What was said: the text of `panic!`, or `Box<dyn Any>` where the payload is neither a `&str` nor a `String`.
+    /// What was said: the text of `panic!`, or `Box<dyn Any>` where the payload is neither a `&str`
+    /// nor a `String`.
     ///
     /// It stays when the payload is taken.
     #[must_use]
@@ -479,8 +487,8 @@ impl Panicked {
         self.0.payload.lock().take()
     }
 
-    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). If somebody has already taken it, the message as
-    /// a `String`.
+    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). If somebody has already taken
+    /// it, the message as a `String`.
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.take_payload().unwrap_or_else(|| Box::new(self.message().to_owned()))
@@ -501,7 +509,8 @@ pub(crate) fn from_panic<E: DeferredError>(payload: Box<dyn Any + Send>) -> E {
     never_unwinding(|| E::from(Panicked::new(payload).into()))
 }
 
-/// Drops the payload of a panic, which may be an error that holds one. A panic of its destructor ends here.
+/// Drops the payload of a panic, which may be an error that holds one. A panic of its destructor
+/// ends here.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     drop_flat(Nested::Payload(payload));
 }

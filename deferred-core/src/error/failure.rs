@@ -13,21 +13,24 @@ use super::group::unwrap_whole;
 use super::nested::{Nested, drop_flat, interrupt_inside, source_inside, write_inside};
 use super::{BuiltinError, DeferredError, Trail};
 
-/// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told otherwise.
+/// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told
+/// otherwise.
 ///
-/// `?` makes one of every error that is `Send + Sync + 'static`; [`Failure::msg`] makes one of a text. It is one word
-/// wide. An [`BuiltinError`] becomes the inner type on its way in, so that `trap::<Cancelled>()` finds a cancel however
-/// it came: as a [`Cancelled`](crate::Cancelled), as a `BuiltinError`, or in a box.
+/// `?` makes one of every error that is `Send + Sync + 'static`; [`Failure::msg`] makes one of a
+/// text. It is one word wide. An [`BuiltinError`] becomes the inner type on its way in, so that
+/// `trap::<Cancelled>()` finds a cancel however it came: as a [`Cancelled`](crate::Cancelled), as a
+/// `BuiltinError`, or in a box.
 ///
 /// `Failure` is itself no [`Error`], which is what lets it be made from every one. It turns into a
-/// `Box<dyn Error + Send + Sync>` with `into()` or `?`, and [`error`](Failure::error) lends the error.
+/// `Box<dyn Error + Send + Sync>` with `into()` or `?`, and [`error`](Failure::error) lends the
+/// error.
 ///
 /// # What it prints
 ///
-/// `{}` prints the message of the error, `{:#}` its causes too, in one line: `reading the settings: no such file`.
-/// `{:?}`, which is what `unwrap()` and a `main` that returns an error print, gives each cause and each place of the
-/// trail a line of its own. A cause is left out if the text before it already ends with the text of the cause, as that
-/// of many errors does.
+/// `{}` prints the message of the error, `{:#}` its causes too, in one line:
+/// `reading the settings: no such file`. `{:?}`, which is what `unwrap()` and a `main` that returns
+/// an error print, gives each cause and each place of the trail a line of its own. A cause is left
+/// out if the text before it already ends with the text of the cause, as that of many errors does.
 ///
 /// # Examples
 ///
@@ -92,8 +95,9 @@ pub(super) enum Held {
 /// What the failures of several observers hold: the original.
 pub struct SharedFailure(Inner);
 
-/// Gives the error as an `Any`, which can be asked for a type that is not known to be an error. `None` for an error
-/// that came in a box: its type is not known, and a `dyn Error` does not tell it.
+/// Gives the error as an `Any`, which can be asked for a type that is not known to be an error.
+/// `None` for an error that came in a box: its type is not known, and a `dyn Error` does not tell
+/// it.
 type AsAny = for<'a> fn(&'a (dyn Error + 'static)) -> Option<&'a dyn Any>;
 
 impl Held {
@@ -174,8 +178,8 @@ impl Failure {
 
     /// From an error that is in a box.
     ///
-    /// An [`BuiltinError`], and each of its inner types, is recognised and taken out of the box. Any other error stays in
-    /// it, and [`trap`](Failure::trap) and the downcasts find it there.
+    /// An [`BuiltinError`], and each of its inner types, is recognised and taken out of the box.
+    /// Any other error stays in it, and [`trap`](Failure::trap) and the downcasts find it there.
     ///
     /// # Examples
     ///
@@ -230,11 +234,13 @@ impl Failure {
         Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail: shared.0.trail.clone() }))
     }
 
-    /// Gives the error if it is an `X`, and otherwise the failure back, so that `?` in an errback lets it go on.
+    /// Gives the error if it is an `X`, and otherwise the failure back, so that `?` in an errback
+    /// lets it go on.
     ///
-    /// Twisted's `Failure.trap`, for one type; [`check`](Failure::check) serves several. What it gives is a guard that
-    /// derefs to the `X`; [`Trapped::into_inner`] gives the error by value. Only the error itself is looked at, not its
-    /// causes. `trap::<BuiltinError>()` takes any builtin.
+    /// Twisted's `Failure.trap`, for one type; [`check`](Failure::check) serves several. What it
+    /// gives is a guard that derefs to the `X`; [`Trapped::into_inner`] gives the error by value.
+    /// Only the error itself is looked at, not its causes. `trap::<BuiltinError>()` takes any
+    /// builtin.
     ///
     /// # Errors
     ///
@@ -281,7 +287,8 @@ impl Failure {
     ///
     /// # Errors
     ///
-    /// The failure as it was, with its trail, if its error is no `X`, or if several observers share it.
+    /// The failure as it was, with its trail, if its error is no `X`, or if several observers share
+    /// it.
     pub fn downcast<X: Error + 'static>(self) -> Result<X, Failure> {
         // Looking first leaves a failure that goes on in the memory it has.
         if !self.check::<X>() {
@@ -349,8 +356,8 @@ impl Failure {
 
 /// An error that [`Failure::trap`] has caught: derefs to the error.
 ///
-/// The failure is kept, with its trail: [`into_failure`](Trapped::into_failure) gives it back, for an errback that
-/// looks closer and then lets it go on.
+/// The failure is kept, with its trail: [`into_failure`](Trapped::into_failure) gives it back, for
+/// an errback that looks closer and then lets it go on.
 ///
 /// # Examples
 ///
@@ -379,7 +386,8 @@ impl<X: Error + 'static> Trapped<X> {
     ///
     /// # Errors
     ///
-    /// The guard as it was, if several observers share the error, so that none of them can have it alone.
+    /// The guard as it was, if several observers share the error, so that none of them can have it
+    /// alone.
     pub fn into_inner(self) -> Result<X, Trapped<X>> {
         self.failure.downcast().map_err(|failure| Trapped { failure, error: PhantomData })
     }
@@ -426,8 +434,9 @@ impl DeferredError for Failure {
     }
 }
 
-/// Any error becomes a failure; an [`BuiltinError`] becomes one of its inner type. What a whole group of Deferreds fails
-/// with as such, for example because it was cancelled, becomes that failure.
+/// Any error becomes a failure; an [`BuiltinError`] becomes one of its inner type. What a whole
+/// group of Deferreds fails with as such, for example because it was cancelled, becomes that
+/// failure.
 impl<X: Error + Send + Sync + 'static> From<X> for Failure {
     fn from(error: X) -> Failure {
         let error = match unwrap_whole(error) {
@@ -470,7 +479,8 @@ impl From<Failure> for Box<dyn Error> {
     }
 }
 
-/// The message of the error; with `{:#}` its causes too, as in `reading the settings: no such file`.
+/// The message of the error; with `{:#}` its causes too, as in
+/// `reading the settings: no such file`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() { write_texts(self.error(), f) } else { write_inside(self, 0, f) }
@@ -495,7 +505,8 @@ pub(super) fn write_texts(error: &(dyn Error + 'static), f: &mut fmt::Formatter<
     texts(error).enumerate().try_for_each(|(n, text)| write!(f, "{}{text}", if n > 0 { ": " } else { "" }))
 }
 
-/// The text of an error and of each of its causes, but for those that the text before already ends with.
+/// The text of an error and of each of its causes, but for those that the text before already ends
+/// with.
 fn texts<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = String> + use<'a> {
     let mut before = None::<String>;
     iter::successors(Some(error), |&error| error.source()).filter_map(move |error| {

@@ -12,9 +12,9 @@ use super::{BuiltinError, DeferredError, Failure, Trail};
 
 /// The first error among many Deferreds: what [`gather`](crate::gather) fails with.
 ///
-/// `?` turns it into a [`Failure`] where `E` is `Send` and `Sync`, as `Failure` is. A `Failure` that holds a
-/// `FirstError<Failure>` tells the [`builtin`](DeferredError::builtin) of that error, so that a timeout around a gather
-/// becomes [`TimedOut`](crate::TimedOut).
+/// `?` turns it into a [`Failure`] where `E` is `Send` and `Sync`, as `Failure` is. A `Failure`
+/// that holds a `FirstError<Failure>` tells the [`builtin`](DeferredError::builtin) of that error,
+/// so that a timeout around a gather becomes [`TimedOut`](crate::TimedOut).
 ///
 /// Twisted's `FirstError`.
 ///
@@ -30,7 +30,8 @@ use super::{BuiltinError, DeferredError, Failure, Trail};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FirstError<E = Failure> {
-    /// Which one failed. `None` if it is the whole that did: cancelled with nobody to pass that on to, for example.
+    /// Which one failed. `None` if it is the whole that did: cancelled with nobody to pass that on
+    /// to, for example.
     pub index: Option<usize>,
     /// Its error.
     pub error: E,
@@ -79,9 +80,11 @@ impl<E: DeferredError> Error for FirstError<E> {
     }
 }
 
-/// All errors of many Deferreds, none of which has succeeded: what [`race`](crate::race) fails with.
+/// All errors of many Deferreds, none of which has succeeded: what [`race`](crate::race) fails
+/// with.
 ///
-/// If all of them are the same kind of [`BuiltinError`], that is its [`builtin`](DeferredError::builtin).
+/// If all of them are the same kind of [`BuiltinError`], that is its
+/// [`builtin`](DeferredError::builtin).
 ///
 /// Twisted's `FailureGroup`.
 #[derive(Debug)]

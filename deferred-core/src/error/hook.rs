@@ -1,11 +1,12 @@
 //! Who hears of errors that nobody handled.
 //!
-//! A hook is code of the user: it may drop Deferreds that hold errors, set hooks and drop them. So no lock and no
-//! borrow is held while one runs, or while the captures of one are dropped; what runs is a clone of the counted pointer.
+//! A hook is code of the user: it may drop Deferreds that hold errors, set hooks and drop them. So
+//! no lock and no borrow is held while one runs, or while the captures of one are dropped; what
+//! runs is a clone of the counted pointer.
 //!
-//! Hooks of a thread are numbered in the order they are set. While one runs, `FLOOR` holds the number the next would
-//! get, and only hooks from there on may be told: those that were set meanwhile. That is what ends the recursion of a
-//! hook that leaves an error itself.
+//! Hooks of a thread are numbered in the order they are set. While one runs, `FLOOR` holds the
+//! number the next would get, and only hooks from there on may be told: those that were set
+//! meanwhile. That is what ends the recursion of a hook that leaves an error itself.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -29,23 +30,24 @@ static EVERYWHERE: RwLock<Option<HookEverywhere>> = RwLock::new(None);
 thread_local! {
     /// The hooks of this thread, by ascending number.
     static HERE: RefCell<Numbered<HookHere>> = const { RefCell::new(Numbered::new()) };
-    /// The number of the next hook of this thread. This and `FLOOR` have no destructor, so they outlive `HERE`.
+    /// The number of the next hook of this thread. This and `FLOOR` have no destructor, so they
+    /// outlive `HERE`.
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Set while this thread tells somebody: hooks below this number are not told.
     static FLOOR: Cell<Option<u64>> = const { Cell::new(None) };
-    /// While this thread closes a reactor: how many Deferreds were abandoned by that, of which the default does not tell
-    /// one by one.
+    /// While this thread closes a reactor: how many Deferreds were abandoned by that, of which the
+    /// default does not tell one by one.
     static ABANDONED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// Sets who is told of errors that nobody handles, on every thread that has no hook of its own.
 ///
-/// The hook is told of each such error, [`Cancelled`](crate::Cancelled) among them; `to_string()` gives the report that
-/// would have been printed. It replaces the one that was set before.
+/// The hook is told of each such error, [`Cancelled`](crate::Cancelled) among them; `to_string()`
+/// gives the report that would have been printed. It replaces the one that was set before.
 ///
-/// A hook runs where the error was dropped, which may be in the middle of other code, so it should only note the error.
-/// If it panics, that is caught and told on standard error, with the error. Errors that it leaves unhandled itself are
-/// printed to standard error.
+/// A hook runs where the error was dropped, which may be in the middle of other code, so it should
+/// only note the error. If it panics, that is caught and told on standard error, with the error.
+/// Errors that it leaves unhandled itself are printed to standard error.
 ///
 /// # Examples
 ///
@@ -65,7 +67,8 @@ pub fn set_unhandled_hook(hook: impl Fn(&Unhandled<'_>) + Send + Sync + 'static)
     drop(before);
 }
 
-/// Takes the hook that [`set_unhandled_hook`] has set, if any. Errors are then told as if none had ever been set.
+/// Takes the hook that [`set_unhandled_hook`] has set, if any. Errors are then told as if none had
+/// ever been set.
 ///
 /// # Examples
 ///
@@ -88,15 +91,16 @@ pub fn take_unhandled_hook() -> Option<HookEverywhere> {
 
 /// Sets who is told of errors that nobody handles on this thread, until the guard is dropped.
 ///
-/// This is for tests, which run side by side, and for whoever embeds code that uses Deferreds. The hook goes before
-/// that of the process and before those that were set on this thread earlier. Each guard removes its own hook, in
-/// whichever order guards are dropped.
+/// This is for tests, which run side by side, and for whoever embeds code that uses Deferreds. The
+/// hook goes before that of the process and before those that were set on this thread earlier. Each
+/// guard removes its own hook, in whichever order guards are dropped.
 ///
-/// What is said at [`set_unhandled_hook`] about what a hook hears of, and about its panics, holds for this one too. A
-/// hook may set a further one while it runs, which is then told of the errors that it leaves itself.
+/// What is said at [`set_unhandled_hook`] about what a hook hears of, and about its panics, holds
+/// for this one too. A hook may set a further one while it runs, which is then told of the errors
+/// that it leaves itself.
 ///
-/// A thread that is ending, so that its thread-locals are already gone, has no hook any more; setting one there has no
-/// effect.
+/// A thread that is ending, so that its thread-locals are already gone, has no hook any more;
+/// setting one there has no effect.
 ///
 /// # Examples
 ///
@@ -116,7 +120,8 @@ pub fn take_unhandled_hook() -> Option<HookEverywhere> {
 pub fn on_unhandled(hook: impl Fn(&Unhandled<'_>) + 'static) -> HookGuard {
     let number = NEXT.replace(NEXT.get() + 1);
     let hook: HookHere = Rc::new(hook);
-    // If the thread is ending, the closure that would add the hook is dropped, and the hook with it.
+    // If the thread is ending, the closure that would add the hook is dropped, and the hook with
+    // it.
     let _ = HERE.try_with(move |here| here.borrow_mut().push(number, hook));
     HookGuard { number, this_thread: PhantomData }
 }
@@ -161,8 +166,8 @@ pub(super) fn tell(unhandled: &Unhandled<'_>) {
     }
 }
 
-/// Runs what tells of `unhandled`, with the floor raised. A panic of it ends here, and so does one of the captures of a
-/// hook that was removed while it ran.
+/// Runs what tells of `unhandled`, with the floor raised. A panic of it ends here, and so does one
+/// of the captures of a hook that was removed while it ran.
 fn guarded(unhandled: &Unhandled<'_>, tell: impl FnOnce()) {
     let outer = Floor(FLOOR.replace(Some(NEXT.get())));
     if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
@@ -180,8 +185,9 @@ impl Drop for Floor {
     }
 }
 
-/// What is told where no hook is set. `inside` is whether this thread is telling of another error, in which case it
-/// gets to standard error: a subscriber of `tracing` that leaves an error would otherwise be told of it without end.
+/// What is told where no hook is set. `inside` is whether this thread is telling of another error,
+/// in which case it gets to standard error: a subscriber of `tracing` that leaves an error would
+/// otherwise be told of it without end.
 fn by_default(unhandled: &Unhandled<'_>, inside: bool) {
     match unhandled.builtin() {
         Some(BuiltinError::Cancelled(_)) if !unhandled.aloud => return,
@@ -219,7 +225,8 @@ fn trace(_: &Unhandled<'_>) -> bool {
     false
 }
 
-/// Until the guard is dropped this thread closes a reactor. Then the default tells how many Deferreds that has abandoned.
+/// Until the guard is dropped this thread closes a reactor. Then the default tells how many
+/// Deferreds that has abandoned.
 pub(crate) fn closing() -> Closing {
     Closing { outer: ABANDONED.replace(Some(0)) }
 }
@@ -239,7 +246,8 @@ impl Drop for Closing {
     }
 }
 
-/// Says that a hook, or what prints the error, panicked, and what was to be told, which nobody else may have heard of.
+/// Says that a hook, or what prints the error, panicked, and what was to be told, which nobody else
+/// may have heard of.
 fn complain(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
     let panicked = Panicked::new(payload);
     to_standard_error(&format!("deferred: the hook for unhandled errors, or the printing of one, {panicked}"));
@@ -250,8 +258,8 @@ fn complain(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Writes it in one piece, so that reports of several threads do not mix. Where standard error is closed there is
-/// nobody left to tell.
+/// Writes it in one piece, so that reports of several threads do not mix. Where standard error is
+/// closed there is nobody left to tell.
 pub(crate) fn to_standard_error(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::failure::Held;
 use super::{BuiltinError, Failure, FailureGroup, FirstError};
 
-/// How many errors inside each other are printed. Of the others there is a number, and the innermost.
+/// How many errors inside each other are printed. Of the others there is a number, and the
+/// innermost.
 const PRINTED: usize = 8;
 
 /// What an error holds, with whatever errors that holds.
@@ -29,8 +30,8 @@ impl Nested {
         match self {
             Nested::Held(held) => drop(held),
             Nested::Reason(reason) => drop(reason),
-            // An error is dropped in places where nothing may panic, so the payload's destructor may not either. What that
-            // has thrown is leaked: it might do the same.
+            // An error is dropped in places where nothing may panic, so the payload's destructor
+            // may not either. What that has thrown is leaked: it might do the same.
             Nested::Payload(payload) => {
                 if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                     mem::forget(thrown);
@@ -42,7 +43,8 @@ impl Nested {
 
 thread_local! {
     static DROPPING: Cell<bool> = const { Cell::new(false) };
-    /// What was dropped inside such a drop. Without a destructor, since it is empty, and without memory, outside of one.
+    /// What was dropped inside such a drop. Without a destructor, since it is empty, and without
+    /// memory, outside of one.
     static LEFT: ManuallyDrop<RefCell<Vec<Nested>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
@@ -76,7 +78,8 @@ fn first_inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a FirstError<F
     error.downcast_ref()
 }
 
-/// The error of the library's in it: one of its own, or the one that all of the errors inside it are.
+/// The error of the library's in it: one of its own, or the one that all of the errors inside it
+/// are.
 pub(super) fn interrupt_inside(failure: &Failure) -> Option<&BuiltinError> {
     let (mut found, mut left, mut next) = (None::<&BuiltinError>, Vec::new(), Some(failure));
     // A shared failure stands in many places: looking into each again would double with each level.

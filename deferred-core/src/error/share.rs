@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::failure::SharedFailure;
 use super::{DeferredError, Failure};
 
-/// An error that several observers of one Deferred can have: any that can be cloned, and [`Failure`].
+/// An error that several observers of one Deferred can have: any that can be cloned, and
+/// [`Failure`].
 ///
-/// Each observer of a `Failure` gets one that holds the original error, with the trail up to there; from there on each
-/// has a trail of its own. [`Trapped::into_inner`](crate::Trapped::into_inner) gives the error by value only to the last
-/// who has it.
+/// Each observer of a `Failure` gets one that holds the original error, with the trail up to there;
+/// from there on each has a trail of its own. [`Trapped::into_inner`](crate::Trapped::into_inner)
+/// gives the error by value only to the last who has it.
 ///
 /// See [`Deferred::share`](crate::Deferred::share).
 pub trait ShareError: DeferredError {

@@ -11,13 +11,13 @@ const END: usize = 16;
 
 /// The source locations that an error passed, oldest first.
 ///
-/// Each is the line where a stage was added to a chain, so a trail reads like a traceback of the callbacks. It is
-/// recorded in release builds too, and costs nothing until there is an error. Of a long way the first 16 and the last
-/// 16 places are kept, and those between them are counted. An empty trail holds no memory; the first place allocates
-/// once, and nothing after it does.
+/// Each is the line where a stage was added to a chain, so a trail reads like a traceback of the
+/// callbacks. It is recorded in release builds too, and costs nothing until there is an error. Of a
+/// long way the first 16 and the last 16 places are kept, and those between them are counted. An
+/// empty trail holds no memory; the first place allocates once, and nothing after it does.
 ///
-/// [`Failure::trail`](crate::Failure::trail) lends that of a failure. An error type of your own may hold one too; see
-/// [`DeferredError::trail`](crate::DeferredError::trail).
+/// [`Failure::trail`](crate::Failure::trail) lends that of a failure. An error type of your own may
+/// hold one too; see [`DeferredError::trail`](crate::DeferredError::trail).
 ///
 /// # Examples
 ///
@@ -37,7 +37,8 @@ const END: usize = 16;
 /// ```
 #[derive(Clone, Default)]
 pub struct Trail {
-    /// `None` until the first place, so that an error that passes nothing allocates nothing for its trail.
+    /// `None` until the first place, so that an error that passes nothing allocates nothing for its
+    /// trail.
     kept: Option<Box<Kept>>,
 }
 
@@ -130,7 +131,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// One place a line, as `file:line:column`, and one line for those that were not kept. Empty if no place was passed.
+/// One place a line, as `file:line:column`, and one line for those that were not kept. Empty if no
+/// place was passed.
 impl fmt::Display for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, line) in self.lines().enumerate() {

@@ -9,9 +9,10 @@ use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstE
 
 /// An error that nobody handled, as a hook sees it.
 ///
-/// It is told when the Deferred that has the error is dropped, or when the chain of one that was dropped before comes
-/// to its end. `Display` prints the whole report, which is what standard error gets where no hook is set: the error
-/// with its causes, where the Deferred was made, where its last callback was added, and the trail of the error.
+/// It is told when the Deferred that has the error is dropped, or when the chain of one that was
+/// dropped before comes to its end. `Display` prints the whole report, which is what standard error
+/// gets where no hook is set: the error with its causes, where the Deferred was made, where its
+/// last callback was added, and the trail of the error.
 ///
 /// See [`set_unhandled_hook`](crate::set_unhandled_hook) and [`on_unhandled`](crate::on_unhandled).
 pub struct Unhandled<'a> {
@@ -26,8 +27,9 @@ impl<'a> Unhandled<'a> {
     /// Where the Deferred was made.
     ///
     /// One that had its result when callbacks were added to it keeps one place only, the one that
-    /// [`last_added_at`](Unhandled::last_added_at) gives, and may give it here too. For a call of a reactor that
-    /// panicked, which has no Deferred, both are the place where the call was handed in.
+    /// [`last_added_at`](Unhandled::last_added_at) gives, and may give it here too. For a call of a
+    /// reactor that panicked, which has no Deferred, both are the place where the call was handed
+    /// in.
     #[must_use]
     pub fn made_at(&self) -> &'static Location<'static> {
         self.made
@@ -53,9 +55,10 @@ impl<'a> Unhandled<'a> {
 
     /// The error, if it is an `X`.
     ///
-    /// An `X` is found if it is the error type of the Deferred, if it is what a [`Failure`] holds, and if it is the
-    /// [`BuiltinError`] that the error tells of, or the inner type of that. Causes are not looked at. A `Failure` that was
-    /// made by [`Failure::from_boxed`] does not know the type of its error; ask for the `Failure` then, and use its own
+    /// An `X` is found if it is the error type of the Deferred, if it is what a [`Failure`] holds,
+    /// and if it is the [`BuiltinError`] that the error tells of, or the inner type of that. Causes
+    /// are not looked at. A `Failure` that was made by [`Failure::from_boxed`] does not know the
+    /// type of its error; ask for the `Failure` then, and use its own
     /// [`downcast_ref`](Failure::downcast_ref).
     #[must_use]
     pub fn downcast_ref<X: 'static>(&self) -> Option<&'a X> {
@@ -139,17 +142,18 @@ impl<E: DeferredError> Told for E {
     }
 }
 
-/// Tells of an error that nobody handled: the hook of this thread, or else that of the process, or else `tracing` or
-/// standard error.
+/// Tells of an error that nobody handled: the hook of this thread, or else that of the process, or
+/// else `tracing` or standard error.
 ///
-/// A panic of the hook, or of what prints the error, ends here. So this may be called from a destructor, also while the
-/// thread unwinds or ends.
+/// A panic of the hook, or of what prints the error, ends here. So this may be called from a
+/// destructor, also while the thread unwinds or ends.
 #[cold]
 pub(crate) fn report<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
     hook::tell(&Unhandled { error, made, last, aloud: false });
 }
 
-/// [`report`], for the error that a program ends with: the default is not quiet about a cancel then.
+/// [`report`], for the error that a program ends with: the default is not quiet about a cancel
+/// then.
 #[cold]
 pub(crate) fn report_last<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
     hook::tell(&Unhandled { error, made, last, aloud: true });

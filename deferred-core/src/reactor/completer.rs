@@ -16,14 +16,16 @@ use crate::error::{Abandoned, BuiltinError, DeferredError, Failure};
 
 /// A result for whoever has no reactor: another thread, or a task of another runtime.
 ///
-/// [`Deferred::into_remote`](crate::Deferred::into_remote) gives it for a Deferred, [`new`](RemoteFuture::new) for what has no
-/// Deferred at all.
+/// [`Deferred::into_remote`](crate::Deferred::into_remote) gives it for a Deferred,
+/// [`new`](RemoteFuture::new) for what has no Deferred at all.
 ///
-/// It is a future for any executor, on any thread. To have it where there is a reactor, await it in a coroutine.
+/// It is a future for any executor, on any thread. To have it where there is a reactor, await it in
+/// a coroutine.
 ///
 /// # Cancellation
 ///
-/// Dropping it before it is done cancels what it waits for: a Deferred on its reactor's thread, in a turn.
+/// Dropping it before it is done cancels what it waits for: a Deferred on its reactor's thread, in
+/// a turn.
 #[must_use = "dropping a RemoteFuture cancels what it waits for"]
 pub struct RemoteFuture<T: 'static, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
@@ -52,8 +54,8 @@ impl<T: 'static> RemoteFuture<T> {
         RemoteFuture::typed()
     }
 
-    /// [`new`](RemoteFuture::new) with something to call when the RemoteFuture is dropped before it is done: in the thread that
-    /// drops it.
+    /// [`new`](RemoteFuture::new) with something to call when the RemoteFuture is dropped before it
+    /// is done: in the thread that drops it.
     pub fn with_canceller(canceller: impl FnOnce() + Send + 'static) -> (RemoteFuture<T>, RemoteCompleter<T>) {
         let (remote, completer) = RemoteFuture::typed();
         completer.when_given_up().call(canceller);
@@ -82,13 +84,13 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
     ///
     /// # Errors
     ///
-    /// What was waited for has failed. [`Abandoned`] if nothing comes any more: the reactor was closed, or the
-    /// [`RemoteCompleter`] was dropped.
+    /// What was waited for has failed. [`Abandoned`] if nothing comes any more: the reactor was
+    /// closed, or the [`RemoteCompleter`] was dropped.
     ///
     /// # Panics
     ///
-    /// On the thread of the reactor whose Deferred this is, if the result is not there: the loop would wait for itself
-    /// for ever. Await it there, or add a callback to the Deferred instead.
+    /// On the thread of the reactor whose Deferred this is, if the result is not there: the loop
+    /// would wait for itself for ever. Await it there, or add a callback to the Deferred instead.
     pub fn wait(self) -> Result<T, E> {
         self.wait_until(None).unwrap_or_else(|_| unreachable!("without an end it ends with a result"))
     }
@@ -168,7 +170,8 @@ impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
 
 /// Brings the result of one [`RemoteFuture`], from any thread: made by [`RemoteFuture::new`].
 ///
-/// Dropped without one, it brings [`Abandoned`]. Where the RemoteFuture was dropped, firing does nothing but drop the result.
+/// Dropped without one, it brings [`Abandoned`]. Where the RemoteFuture was dropped, firing does
+/// nothing but drop the result.
 pub struct RemoteCompleter<T, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
 }
@@ -192,7 +195,8 @@ impl<T, E: DeferredError> RemoteCompleter<T, E> {
         self.bring(result);
     }
 
-    /// Whether nobody waits any more. It may become true at any moment, and does not become false again.
+    /// Whether nobody waits any more. It may become true at any moment, and does not become false
+    /// again.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(*self.shared.state.lock(), State::Gone)
@@ -238,7 +242,8 @@ pub(super) struct WhenGivenUp<T, E> {
 }
 
 impl<T, E> WhenGivenUp<T, E> {
-    /// Says whether the RemoteFuture was given up already. Then, and if its result is there, `canceller` is dropped.
+    /// Says whether the RemoteFuture was given up already. Then, and if its result is there,
+    /// `canceller` is dropped.
     pub(super) fn call(self, canceller: impl FnOnce() + Send + 'static) -> bool {
         let canceller = Box::new(canceller);
         match &mut *self.shared.state.lock() {

@@ -20,7 +20,8 @@ fn with<R>(f: impl FnOnce(&mut Numbered<Reactor>) -> R) -> Option<R> {
 }
 
 impl Reactor {
-    /// This thread's reactor: the one whose [`turn`](Self::turn) or [`enter`](Self::enter) is innermost, else none.
+    /// This thread's reactor: the one whose [`turn`](Self::turn) or [`enter`](Self::enter) is
+    /// innermost, else none.
     ///
     /// # Examples
     ///
@@ -48,8 +49,8 @@ impl Reactor {
         with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core))).unwrap_or(false)
     }
 
-    /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that runs outside of a
-    /// turn.
+    /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that
+    /// runs outside of a turn.
     pub fn enter(&self) -> EnterGuard {
         let number = COUNT.replace(COUNT.get() + 1);
         with(|entered| entered.push(number, self.clone()));

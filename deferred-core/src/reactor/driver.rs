@@ -1,16 +1,18 @@
 //! What an adapter for an event loop is made of: how to write one, and its three front doors.
 //!
-//! A driver waits, so that the [`Reactor`] need not. It calls [`Reactor::turn`] until that says [`Turn::Stopped`], and
-//! sleeps in between as it is told. It gives each turn the [`Waker`](std::task::Waker) that ends its sleep: the reactor
-//! wakes it for whatever another thread posts, and for what its own thread changes between two turns.
+//! A driver waits, so that the [`Reactor`] need not. It calls [`Reactor::turn`] until that says
+//! [`Turn::Stopped`], and sleeps in between as it is told. It gives each turn the
+//! [`Waker`](std::task::Waker) that ends its sleep: the reactor wakes it for whatever another
+//! thread posts, and for what its own thread changes between two turns.
 //!
 //! # What it must do
 //!
 //! 1. Turn on the thread that made the reactor. (It does not compile elsewhere.)
 //! 2. After [`Turn::Again`], look after its own I/O without waiting, and turn again.
-//! 3. After [`Turn::Sleep`], turn again when the waker was woken, and at the deadline if there is one. Earlier costs an
-//!    empty turn and does no harm; later makes timers late.
-//! 4. After [`Turn::Stopped`], close the reactor: drop its [`ReactorOwner`], or call [`Reactor::close`].
+//! 3. After [`Turn::Sleep`], turn again when the waker was woken, and at the deadline if there is
+//!    one. Earlier costs an empty turn and does no harm; later makes timers late.
+//! 4. After [`Turn::Stopped`], close the reactor: drop its [`ReactorOwner`], or call
+//!    [`Reactor::close`].
 //!
 //! # A whole driver
 //!
@@ -54,8 +56,8 @@
 //! assert_eq!(answer.unwrap(), 42);
 //! ```
 //!
-//! A driver that is a future gives the turn the waker that it was polled with, and is pending where this one sleeps;
-//! `deferred-smol` is one. [`park`](super::park) is one that blocks.
+//! A driver that is a future gives the turn the waker that it was polled with, and is pending where
+//! this one sleeps; `deferred-smol` is one. [`park`](super::park) is one that blocks.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -69,15 +71,16 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred};
 use crate::engine::ready_queue;
 use crate::error::{DeferredError, Failure};
 
-/// Makes a reactor, calls `main` with it, and has `drive` drive it until it is stopped. Returns what `main` returned: at
-/// once and without driving, if that is an error.
+/// Makes a reactor, calls `main` with it, and has `drive` drive it until it is stopped. Returns
+/// what `main` returned: at once and without driving, if that is an error.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for whole programs.
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for
+/// whole programs.
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its Deferreds cannot fire
-/// before this one has ended.
+/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its
+/// Deferreds cannot fire before this one has ended.
 pub fn run<R: MainResult>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> R {
     run_any(drive, main, R::has_failed)
 }
@@ -139,9 +142,11 @@ impl Drop for OnlyLoop {
     }
 }
 
-/// What the `main` of [`run`] may return: `()`, or a [`Result`], whose error ends the program before the loop begins.
+/// What the `main` of [`run`] may return: `()`, or a [`Result`], whose error ends the program
+/// before the loop begins.
 ///
-/// Any other value stands in an `Ok`. For a Deferred that the loop is to run for, there is [`run_until`].
+/// Any other value stands in an `Ok`. For a Deferred that the loop is to run for, there is
+/// [`run_until`].
 #[diagnostic::on_unimplemented(
     message = "`run` does not know whether `{Self}` is a failure",
     label = "return `()` or a `Result`",
@@ -165,13 +170,13 @@ impl<T, E> MainResult for Result<T, E> {
     }
 }
 
-/// Makes a reactor, calls `main` with it, and has `drive` drive it until the Deferred that `main` returned has its
-/// result, which it returns. Signals, as for [`run`].
+/// Makes a reactor, calls `main` with it, and has `drive` drive it until the Deferred that `main`
+/// returned has its result, which it returns. Signals, as for [`run`].
 ///
 /// # Errors
 ///
-/// The Deferred's. If the reactor is stopped first, [`Abandoned`](crate::Abandoned) where the closing did not bring
-/// another.
+/// The Deferred's. If the reactor is stopped first, [`Abandoned`](crate::Abandoned) where the
+/// closing did not bring another.
 ///
 /// # Panics
 ///
@@ -183,8 +188,8 @@ pub fn run_until<T: 'static, E: DeferredError>(
     run_any(drive, |reactor| reactor.stop_after(main(reactor)), |_| false).take()
 }
 
-/// Runs a program: makes a reactor, calls `main` with it, has `drive` drive it until what `main` returned is done, and
-/// gives the exit code. What [`park::react`] says holds here.
+/// Runs a program: makes a reactor, calls `main` with it, has `drive` drive it until what `main`
+/// returned is done, and gives the exit code. What [`park::react`] says holds here.
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     // Not through `run`: a closure would not know the place of the caller.
@@ -198,7 +203,8 @@ pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: i
 }
 
 impl Reactor {
-    /// What a driver asks that is lent a reactor, before its first turn: whether the loop can still be run.
+    /// What a driver asks that is lent a reactor, before its first turn: whether the loop can still
+    /// be run.
     ///
     /// # Errors
     ///

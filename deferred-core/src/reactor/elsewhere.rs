@@ -11,10 +11,11 @@ use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{CallSite, DeferredError, Failure, TimedOut};
 
 impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
-    /// Lets another thread, or a task of any runtime, have the result: as a future, or by a blocking
-    /// [`wait`](RemoteFuture::wait).
+    /// Lets another thread, or a task of any runtime, have the result: as a future, or by a
+    /// blocking [`wait`](RemoteFuture::wait).
     ///
-    /// It fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the result is there.
+    /// It fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the result is
+    /// there.
     ///
     /// # Cancellation
     ///
@@ -42,7 +43,8 @@ impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
     }
 }
 
-/// What a reactor keeps of a Deferred that is waited for elsewhere. Dropped by a closed one, it says that nothing comes.
+/// What a reactor keeps of a Deferred that is waited for elsewhere. Dropped by a closed one, it
+/// says that nothing comes.
 struct Link<T, E: DeferredError> {
     handle: CancelHandle,
     completer: RemoteCompleter<T, E>,
@@ -80,14 +82,16 @@ fn link<T: Send + 'static, E: DeferredError + Send>(
 }
 
 impl ReactorHandle {
-    /// Has `call` run on the reactor's thread, in a turn, and blocks this one until what it returns is there.
+    /// Has `call` run on the reactor's thread, in a turn, and blocks this one until what it returns
+    /// is there.
     ///
     /// Twisted's `blockingCallFromThread`.
     ///
     /// # Errors
     ///
-    /// The call's, and [`Panicked`](crate::Panicked) if it panics. [`Abandoned`](crate::Abandoned) if the reactor is closed, or is closed
-    /// before. [`WouldDeadlock`] on the reactor's own thread, which would wait for itself; the call is not made.
+    /// The call's, and [`Panicked`](crate::Panicked) if it panics. [`Abandoned`](crate::Abandoned)
+    /// if the reactor is closed, or is closed before. [`WouldDeadlock`] on the reactor's own
+    /// thread, which would wait for itself; the call is not made.
     ///
     /// # Examples
     ///
@@ -113,7 +117,8 @@ impl ReactorHandle {
         self.blocking_call(call, Location::caller())?.wait()
     }
 
-    /// As [`blocking_call_from_thread`](Self::blocking_call_from_thread), for so long and no longer.
+    /// As [`blocking_call_from_thread`](Self::blocking_call_from_thread), for so long and no
+    /// longer.
     ///
     /// # Errors
     ///
@@ -149,7 +154,8 @@ impl ReactorHandle {
     }
 }
 
-/// A blocking call was made on the thread of the very reactor that it asks: it would wait for itself for ever.
+/// A blocking call was made on the thread of the very reactor that it asks: it would wait for
+/// itself for ever.
 ///
 /// Call the function directly there, or use a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

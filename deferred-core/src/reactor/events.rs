@@ -1,4 +1,5 @@
-//! The two events of a loop, its startup and its shutdown: who is called at each, in which order, and who is waited for.
+//! The two events of a loop, its startup and its shutdown: who is called at each, in which order,
+//! and who is waited for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -27,11 +28,11 @@ pub enum SystemEvent {
 /// When, at a [`SystemEvent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// First. A Deferred that is returned here is waited for: the loop goes on turning, and the event comes when all of
-    /// them have fired, whatever with.
+    /// First. A Deferred that is returned here is waited for: the loop goes on turning, and the
+    /// event comes when all of them have fired, whatever with.
     Before,
-    /// The event itself. The reactor [`is_running`](Reactor::is_running) from here, at the startup, and to here, at the
-    /// shutdown.
+    /// The event itself. The reactor [`is_running`](Reactor::is_running) from here, at the startup,
+    /// and to here, at the shutdown.
     During,
     /// Last, straight behind it.
     After,
@@ -148,16 +149,18 @@ impl Events {
 }
 
 impl Reactor {
-    /// Has `call` run at the startup or the shutdown of the loop, on its thread. Those of one phase run in the order in
-    /// which they were added, each once.
+    /// Has `call` run at the startup or the shutdown of the loop, on its thread. Those of one phase
+    /// run in the order in which they were added, each once.
     ///
-    /// An error of one, and a panic, is reported as unhandled with the place of this line, and does not keep the others
-    /// from running. In [`Phase::Before`] it may return a Deferred, which is waited for. What is added while its phase
-    /// runs is run in it; what is added to `Before` while Deferreds are waited for runs at once, in here. Where the phase
-    /// has passed, and on a closed reactor, `call` is dropped and the trigger is not active.
+    /// An error of one, and a panic, is reported as unhandled with the place of this line, and does
+    /// not keep the others from running. In [`Phase::Before`] it may return a Deferred, which is
+    /// waited for. What is added while its phase runs is run in it; what is added to `Before` while
+    /// Deferreds are waited for runs at once, in here. Where the phase has passed, and on a closed
+    /// reactor, `call` is dropped and the trigger is not active.
     ///
-    /// A shutdown waits for 30 seconds unless [told otherwise](Self::set_shutdown_deadline). One that begins while the
-    /// startup still waits for Deferreds takes its place: the rest of the startup is dropped.
+    /// A shutdown waits for 30 seconds unless [told otherwise](Self::set_shutdown_deadline). One
+    /// that begins while the startup still waits for Deferreds takes its place: the rest of the
+    /// startup is dropped.
     ///
     /// Twisted's `addSystemEventTrigger`.
     ///
@@ -201,10 +204,12 @@ impl Reactor {
         SystemEventTrigger { reactor: self.clone(), phase, event, trigger }
     }
 
-    /// How long a shutdown waits for the Deferreds of [`Phase::Before`]: 30 seconds unless set, `None` for ever.
+    /// How long a shutdown waits for the Deferreds of [`Phase::Before`]: 30 seconds unless set,
+    /// `None` for ever.
     ///
-    /// When it has passed, [`ShutdownTimedOut`] is reported as unhandled, which says what is still waited for; that is
-    /// cancelled, and the shutdown goes on without it. A shutdown that has begun keeps the deadline that it began with.
+    /// When it has passed, [`ShutdownTimedOut`] is reported as unhandled, which says what is still
+    /// waited for; that is cancelled, and the shutdown goes on without it. A shutdown that has
+    /// begun keeps the deadline that it began with.
     pub fn set_shutdown_deadline(&self, deadline: impl Into<Option<Duration>>) {
         self.core.events.patience.set(deadline.into());
     }
@@ -215,7 +220,8 @@ impl Reactor {
         self.call_those_before(SystemEvent::Startup);
     }
 
-    /// Begins the shutdown, if that was asked for and has not begun; as [`start_up`](Self::start_up).
+    /// Begins the shutdown, if that was asked for and has not begun; as
+    /// [`start_up`](Self::start_up).
     pub(super) fn shut_down_if_stopping(&self) {
         let events = &self.core.events;
         if !self.core.stopping.get() || events.shutdown.progress.get() != Progress::Ahead {
@@ -301,7 +307,8 @@ impl Reactor {
         }
     }
 
-    /// The shutdown waits no longer, since it has waited for so long, or was asked again. Nothing if it does not wait.
+    /// The shutdown waits no longer, since it has waited for so long, or was asked again. Nothing
+    /// if it does not wait.
     pub(super) fn stop_waiting(&self, waited: Option<Duration>) {
         let event = &self.core.events.shutdown;
         let waits = event.waits.take();
@@ -320,7 +327,8 @@ impl Reactor {
     }
 }
 
-/// A call that waits for the startup or the shutdown; [`Reactor::add_system_event_trigger`] gives it.
+/// A call that waits for the startup or the shutdown; [`Reactor::add_system_event_trigger`] gives
+/// it.
 ///
 /// Dropping it changes nothing.
 #[derive(Clone)]
@@ -332,14 +340,15 @@ pub struct SystemEventTrigger {
 }
 
 impl SystemEventTrigger {
-    /// Takes the call back. What it captured is dropped now, in here. One trigger may remove another one, also while the
-    /// event comes.
+    /// Takes the call back. What it captured is dropped now, in here. One trigger may remove
+    /// another one, also while the event comes.
     ///
     /// Twisted's `removeSystemEventTrigger`.
     ///
     /// # Errors
     ///
-    /// If the call has begun, was removed before, came too late, or was dropped because its reactor is closed.
+    /// If the call has begun, was removed before, came too late, or was dropped because its reactor
+    /// is closed.
     ///
     /// # Examples
     ///
@@ -378,10 +387,11 @@ impl fmt::Debug for SystemEventTrigger {
     }
 }
 
-/// A shutdown has waited for as long as it was allowed to, or a second signal came, and it goes on without what is still
-/// pending.
+/// A shutdown has waited for as long as it was allowed to, or a second signal came, and it goes on
+/// without what is still pending.
 ///
-/// Reported as unhandled; a hook finds it with [`Unhandled::downcast_ref`](crate::Unhandled::downcast_ref).
+/// Reported as unhandled; a hook finds it with
+/// [`Unhandled::downcast_ref`](crate::Unhandled::downcast_ref).
 #[derive(Debug)]
 pub struct ShutdownTimedOut {
     pending: Vec<CallSite>,
@@ -389,7 +399,8 @@ pub struct ShutdownTimedOut {
 }
 
 impl ShutdownTimedOut {
-    /// Where the triggers were added whose Deferreds have not fired, in the order in which they were called.
+    /// Where the triggers were added whose Deferreds have not fired, in the order in which they
+    /// were called.
     #[must_use]
     pub fn pending(&self) -> &[&'static Location<'static>] {
         &self.pending

@@ -23,10 +23,11 @@ impl Extensions {
 }
 
 impl Reactor {
-    /// What this reactor keeps of type `T`, made by `make` the first time: a place for adapters, for example for a pool
-    /// of threads that lives as long as the loop.
+    /// What this reactor keeps of type `T`, made by `make` the first time: a place for adapters,
+    /// for example for a pool of threads that lives as long as the loop.
     ///
-    /// It is dropped when the reactor is closed. On a closed one it is made anew for each caller and not kept.
+    /// It is dropped when the reactor is closed. On a closed one it is made anew for each caller
+    /// and not kept.
     ///
     /// # Examples
     ///

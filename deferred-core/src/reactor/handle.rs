@@ -37,17 +37,19 @@ impl ReactorHandle {
         ReactorHandle { inbox }
     }
 
-    /// Has `call` run on the reactor's thread, in a turn, and returns at once. From any thread; never inline, not even
-    /// on the reactor's own. Calls of one thread run in the order in which they were posted.
+    /// Has `call` run on the reactor's thread, in a turn, and returns at once. From any thread;
+    /// never inline, not even on the reactor's own. Calls of one thread run in the order in which
+    /// they were posted.
     ///
-    /// An error that `call` returns, and a panic of it, is reported as unhandled with the place of this line.
+    /// An error that `call` returns, and a panic of it, is reported as unhandled with the place of
+    /// this line.
     ///
     /// Twisted's `callFromThread`.
     ///
     /// # Errors
     ///
-    /// If the reactor is closed, with the call. One that was posted before, and has not run by then, is dropped by the
-    /// closing, on the reactor's thread.
+    /// If the reactor is closed, with the call. One that was posted before, and has not run by
+    /// then, is dropped by the closing, on the reactor's thread.
     #[track_caller]
     pub fn call_from_thread<F, R>(&self, call: F) -> Result<(), Closed<F>>
     where
@@ -57,8 +59,9 @@ impl ReactorHandle {
         self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
     }
 
-    /// Like [`call_from_thread`](Self::call_from_thread), but gives `call` the reactor. [`Reactor::current`] is another one if
-    /// a call before it has [entered](Reactor::enter) that and kept the guard.
+    /// Like [`call_from_thread`](Self::call_from_thread), but gives `call` the reactor.
+    /// [`Reactor::current`] is another one if a call before it has [entered](Reactor::enter) that
+    /// and kept the guard.
     ///
     /// # Errors
     ///
@@ -77,7 +80,8 @@ impl ReactorHandle {
         self.inbox.home() == thread::current().id()
     }
 
-    /// Ends the loop as [`Reactor::stop`] does, after what was posted before. Does nothing if it has ended.
+    /// Ends the loop as [`Reactor::stop`] does, after what was posted before. Does nothing if it
+    /// has ended.
     pub fn stop(&self) {
         // Refused only where there is nothing left to stop.
         let _ = self.post(Stop);

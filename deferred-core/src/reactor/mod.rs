@@ -1,14 +1,18 @@
-//! The reactor: timers, calls from other threads, and the order in which they run. It does no waiting; see [`Reactor`].
+//! The reactor: timers, calls from other threads, and the order in which they run. It does no
+//! waiting; see [`Reactor`].
 //!
 //! - this file: what a reactor is, and what is asked of it;
 //! - `owner`: who ends it, and how;
 //! - `turn`: what a turn does, in which order;
 //! - `events`: its startup and its shutdown;
 //! - `timers`: `call_later`, and `wheel`, the order in which they are due;
-//! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that states it;
+//! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that
+//!   states it;
 //! - `kept`: who waits for something that comes later, and fires at the end at the latest;
-//! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire, queues to feed;
-//! - `completer`: what other threads, and other runtimes, wait for; `elsewhere`: a Deferred of the loop as that;
+//! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire,
+//!   queues to feed;
+//! - `completer`: what other threads, and other runtimes, wait for; `elsewhere`: a Deferred of the
+//!   loop as that;
 //! - `signals`: Ctrl-C;
 //! - `by_hand`: time that a test moves;
 //! - `driver`: what an adapter for an event loop is made of, and how to write one;
@@ -75,13 +79,15 @@ use crate::coroutine::Spare;
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
 
-/// The loop, without the waiting: timers, calls from other threads, and the order in which all that runs.
+/// The loop, without the waiting: timers, calls from other threads, and the order in which all that
+/// runs.
 ///
-/// A reactor belongs to the thread that made it. Clones are cheap and mean the same reactor; callbacks may hold them.
-/// Other threads reach it through a [`ReactorHandle`] or a [`RemoteResolver`].
+/// A reactor belongs to the thread that made it. Clones are cheap and mean the same reactor;
+/// callbacks may hold them. Other threads reach it through a [`ReactorHandle`] or a
+/// [`RemoteResolver`].
 ///
-/// It never sleeps and does no I/O. A *driver* does that: [`park::run`] on a bare thread, an adapter crate on an
-/// executor, or [yours](driver). Nothing runs until a driver turns the reactor.
+/// It never sleeps and does no I/O. A *driver* does that: [`park::run`] on a bare thread, an
+/// adapter crate on an executor, or [yours](driver). Nothing runs until a driver turns the reactor.
 ///
 /// What must stay on its thread does not compile elsewhere:
 ///
@@ -104,11 +110,12 @@ use crate::error::{CallSite, Failure};
 ///
 /// # The end
 ///
-/// [`stop`](Self::stop) ends the loop: the turn that runs, or else the next one, is the last. The end of the loop
-/// *closes* the reactor, whatever clones of it live (its own timers may hold some): the driver does, or dropping the
-/// [`ReactorOwner`] that [`Reactor::new`] gave. Closing drops all calls that have not run and fires
-/// [`Abandoned`](crate::Abandoned) in each Deferred that waits for a [`RemoteResolver`]. The clones that are left answer
-/// "stopped": a call that is given to them is dropped.
+/// [`stop`](Self::stop) ends the loop: the turn that runs, or else the next one, is the last. The
+/// end of the loop *closes* the reactor, whatever clones of it live (its own timers may hold some):
+/// the driver does, or dropping the [`ReactorOwner`] that [`Reactor::new`] gave. Closing drops all
+/// calls that have not run and fires [`Abandoned`](crate::Abandoned) in each Deferred that waits
+/// for a [`RemoteResolver`]. The clones that are left answer "stopped": a call that is given to
+/// them is dropped.
 ///
 /// # Inside an event loop that is there already
 ///
@@ -171,14 +178,16 @@ enum Life {
     Closed,
 }
 
-/// The moment that is `delay` after another; where the clock cannot count that far, one as good as never.
+/// The moment that is `delay` after another; where the clock cannot count that far, one as good as
+/// never.
 pub(crate) fn later(moment: Instant, delay: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
     moment.checked_add(delay).unwrap_or_else(|| moment + FAR)
 }
 
 impl Reactor {
-    /// A reactor of this thread, and who owns it: it is closed when the owner is dropped. It needs a driver to run.
+    /// A reactor of this thread, and who owns it: it is closed when the owner is dropped. It needs
+    /// a driver to run.
     #[expect(clippy::new_ret_no_self, reason = "the owner derefs to it")]
     pub fn new() -> ReactorOwner {
         Self::with_time(Time::OfTheSystem)
@@ -220,9 +229,10 @@ impl Reactor {
 
     /// Runs `call` on this thread, in the first turn that begins once `delay` has passed from now.
     ///
-    /// Calls run in the order of their due times, those of equal due time in the order they were made. A call with a
-    /// delay of zero runs in a turn too, never inside `call_later`. An error that `call` returns, and a panic of it
-    /// ([`Panicked`](crate::Panicked)), is reported as unhandled with the place of this line, and the loop goes on.
+    /// Calls run in the order of their due times, those of equal due time in the order they were
+    /// made. A call with a delay of zero runs in a turn too, never inside `call_later`. An error
+    /// that `call` returns, and a panic of it ([`Panicked`](crate::Panicked)), is reported as
+    /// unhandled with the place of this line, and the loop goes on.
     ///
     /// On a closed reactor `call` is dropped, and the [`DelayedCall`] is not active.
     ///
@@ -280,7 +290,8 @@ impl Reactor {
         DelayedCall::new(self.clone(), timer)
     }
 
-    /// All calls that are pending, in the order in which they are due, each with the place where it was registered.
+    /// All calls that are pending, in the order in which they are due, each with the place where it
+    /// was registered.
     ///
     /// Twisted's `getDelayedCalls`.
     ///
@@ -300,11 +311,11 @@ impl Reactor {
         self.core.timers.all().into_iter().map(|timer| DelayedCall::new(self.clone(), timer)).collect()
     }
 
-    /// Runs `call` as soon as the loop runs: at the start of the first turn, in the order they were given; at once,
-    /// inside this method, if it runs already.
+    /// Runs `call` as soon as the loop runs: at the start of the first turn, in the order they were
+    /// given; at once, inside this method, if it runs already.
     ///
-    /// What `call` returns, and a panic of it, is treated as by [`call_later`](Self::call_later). On a reactor that has
-    /// stopped it is dropped.
+    /// What `call` returns, and a panic of it, is treated as by [`call_later`](Self::call_later).
+    /// On a reactor that has stopped it is dropped.
     ///
     /// Twisted's `callWhenRunning`.
     ///
@@ -334,25 +345,27 @@ impl Reactor {
         }
     }
 
-    /// Ends the loop: the turn that runs, or else the next one, runs its calls to the end, and then the
-    /// [shutdown](Self::add_system_event_trigger) begins. Where that waits for nothing, this turn is the last; otherwise
-    /// the loop goes on until what it waits for is done. Then the driver closes the reactor. Calling it again, or on a
-    /// closed reactor, does nothing.
+    /// Ends the loop: the turn that runs, or else the next one, runs its calls to the end, and then
+    /// the [shutdown](Self::add_system_event_trigger) begins. Where that waits for nothing, this
+    /// turn is the last; otherwise the loop goes on until what it waits for is done. Then the
+    /// driver closes the reactor. Calling it again, or on a closed reactor, does nothing.
     pub fn stop(&self) {
         self.core.stopping.set(true);
         self.wake();
     }
 
-    /// Whether the loop runs: from the [startup](SystemEvent::Startup), which is in its first turn unless that waits for
-    /// something, to the [shutdown](SystemEvent::Shutdown).
+    /// Whether the loop runs: from the [startup](SystemEvent::Startup), which is in its first turn
+    /// unless that waits for something, to the [shutdown](SystemEvent::Shutdown).
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.core.life.get() == Life::Running
     }
 
-    /// How many posted calls, and then how many timers, one turn runs at most: 256 unless set. 0 counts as 1.
+    /// How many posted calls, and then how many timers, one turn runs at most: 256 unless set. 0
+    /// counts as 1.
     ///
-    /// A driver looks after I/O between two turns. A smaller number makes it do so sooner while the reactor is flooded.
+    /// A driver looks after I/O between two turns. A smaller number makes it do so sooner while the
+    /// reactor is flooded.
     pub fn set_calls_per_turn(&self, calls: usize) {
         self.core.batch.set(calls.max(1));
     }
@@ -363,10 +376,11 @@ impl Reactor {
         self.core.batch.get()
     }
 
-    /// Runs a call now as a turn runs a posted one, with the place that it is named by: its error or panic is reported
-    /// and ends here, and a [`Watchdog`] knows the place while it runs.
+    /// Runs a call now as a turn runs a posted one, with the place that it is named by: its error
+    /// or panic is reported and ends here, and a [`Watchdog`] knows the place while it runs.
     ///
-    /// For an adapter that brings several results with one post: a result each, with the place that asked for it.
+    /// For an adapter that brings several results with one post: a result each, with the place that
+    /// asked for it.
     ///
     /// # Examples
     ///

@@ -13,8 +13,8 @@ use crate::deferred::Deferred;
 use crate::error::{self, Abandoned, BuiltinError, CallSite, DeferredError, Failure};
 
 impl Reactor {
-    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the reactor;
-    /// [`driver::run_until`] is this call, made before the first turn.
+    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the
+    /// reactor; [`driver::run_until`] is this call, made before the first turn.
     ///
     /// # Examples
     ///
@@ -57,15 +57,15 @@ impl<T, E: DeferredError> Outcome<T, E> {
     ///
     /// # Errors
     ///
-    /// The error that the Deferred has failed with. [`Abandoned`] if it has none, since the loop was stopped by somebody
-    /// else.
+    /// The error that the Deferred has failed with. [`Abandoned`] if it has none, since the loop
+    /// was stopped by somebody else.
     pub fn take(self) -> Result<T, E> {
         let result = self.result.take();
         result.unwrap_or_else(|| Err(BuiltinError::from(Abandoned::new()).into()))
     }
 
-    /// 1 if the result is an error, which is reported as unhandled. Otherwise 0, also if the loop was stopped by somebody
-    /// else and nothing went wrong but that.
+    /// 1 if the result is an error, which is reported as unhandled. Otherwise 0, also if the loop
+    /// was stopped by somebody else and nothing went wrong but that.
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         match self.result.take() {

@@ -7,7 +7,8 @@ use super::{Life, Reactor};
 use crate::engine::enter;
 use crate::error;
 
-/// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives it.
+/// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives
+/// it.
 ///
 /// # Examples
 ///
@@ -47,17 +48,18 @@ impl Drop for ReactorOwner {
 }
 
 impl Reactor {
-    /// Ends the reactor, whatever clones of it live. Drivers call this when the loop has stopped; see
-    /// [the end](Self#the-end).
+    /// Ends the reactor, whatever clones of it live. Drivers call this when the loop has stopped;
+    /// see [the end](Self#the-end).
     ///
-    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that were posted are dropped,
-    /// then those that wait for the startup or the shutdown, then timers; each Deferred that waits for a
-    /// [`RemoteResolver`](crate::RemoteResolver) fires [`Abandoned`](crate::Abandoned), and that of a
-    /// [`LoopingCall`](crate::LoopingCall) as if that were stopped, in the order they were made, in here; extensions are
-    /// dropped. Calling it again does nothing.
+    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that
+    /// were posted are dropped, then those that wait for the startup or the shutdown, then timers;
+    /// each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver) fires
+    /// [`Abandoned`](crate::Abandoned), and that of a [`LoopingCall`](crate::LoopingCall) as if
+    /// that were stopped, in the order they were made, in here; extensions are dropped. Calling it
+    /// again does nothing.
     ///
-    /// Deferreds that fail with `Abandoned` in here, and that nobody handles, are told to hooks one by one; where no
-    /// hook is set, standard error gets one line with their number.
+    /// Deferreds that fail with `Abandoned` in here, and that nobody handles, are told to hooks one
+    /// by one; where no hook is set, standard error gets one line with their number.
     pub fn close(&self) {
         let core = &*self.core;
         if core.life.replace(Life::Closed) == Life::Closed {
@@ -68,8 +70,8 @@ impl Reactor {
         }
         let _entered = self.enter();
         let told = error::closing();
-        // Everything is taken out before it is dropped: destructors and errbacks may use the reactor, and find it
-        // closed.
+        // Everything is taken out before it is dropped: destructors and errbacks may use the
+        // reactor, and find it closed.
         let kept = core.kept.close();
         let extensions = core.extensions.close();
         let posted = core.posted.take().into_iter().chain(core.inbox.close());

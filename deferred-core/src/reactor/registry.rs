@@ -36,8 +36,8 @@ impl Kept {
 }
 
 impl Reactor {
-    /// Keeps something that fires a Deferred when it is dropped, such as a resolver, and gives the key for
-    /// [`claim`](Self::claim). A closed reactor drops it.
+    /// Keeps something that fires a Deferred when it is dropped, such as a resolver, and gives the
+    /// key for [`claim`](Self::claim). A closed reactor drops it.
     ///
     /// `ended` becomes true when the reactor is closed meanwhile.
     pub(crate) fn keep<X: 'static>(&self, fires: X, ended: Option<Arc<AtomicBool>>) -> Option<u64> {

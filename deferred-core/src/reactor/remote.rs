@@ -1,6 +1,7 @@
 //! Deferreds that are fired from other threads.
 //!
-//! The [`Resolver`] is kept by the reactor. What travels is its key, and the result, back through the inbox.
+//! The [`Resolver`] is kept by the reactor. What travels is its key, and the result, back through
+//! the inbox.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -82,9 +83,9 @@ type Both<T, E> = fn(T, E) -> (T, E);
 
 /// Fires one Deferred of a reactor from any thread: made by [`Reactor::remote`].
 ///
-/// The callbacks run on the reactor's thread, in a turn. Dropped unfired, it fires [`Abandoned`](crate::Abandoned)
-/// there. Where nobody waits any more (the Deferred was cancelled, or its reactor is closed), firing does nothing but
-/// drop the result, here or there.
+/// The callbacks run on the reactor's thread, in a turn. Dropped unfired, it fires
+/// [`Abandoned`](crate::Abandoned) there. Where nobody waits any more (the Deferred was cancelled,
+/// or its reactor is closed), firing does nothing but drop the result, here or there.
 pub struct RemoteResolver<T: Send + 'static, E: DeferredError + Send = Failure> {
     inbox: Arc<Inbox>,
     /// Taken when it fires.
@@ -118,8 +119,9 @@ impl<T: Send + 'static, E: DeferredError + Send> RemoteResolver<T, E> {
         }
     }
 
-    /// Whether nobody waits any more: the Deferred was cancelled, or its reactor is closed. For a producer that can
-    /// save itself the rest of the work. It may become true at any moment, and does not become false again.
+    /// Whether nobody waits any more: the Deferred was cancelled, or its reactor is closed. For a
+    /// producer that can save itself the rest of the work. It may become true at any moment, and
+    /// does not become false again.
     pub fn is_cancelled(&self) -> bool {
         // ORDERING: a hint; nothing is published by it.
         self.cancelled.load(Ordering::Relaxed)

@@ -14,17 +14,20 @@ use super::{Reactor, ReactorHandle};
 use crate::error::{CallSite, DeferredError, Failure};
 use crate::sync::{DeferredQueue, Feeder, Overflow, QueueOverflow};
 
-/// How many values come out in one call of a turn, so that a flood of them keeps nothing else waiting.
+/// How many values come out in one call of a turn, so that a flood of them keeps nothing else
+/// waiting.
 const BATCH: usize = 256;
 
 impl Reactor {
-    /// A queue of this thread, and what feeds it from any other: for callbacks that come many times.
+    /// A queue of this thread, and what feeds it from any other: for callbacks that come many
+    /// times.
     ///
-    /// With a limit, so many values at most are on the way or wait in the queue, and [`RemoteSender::send`] refuses more.
-    /// What is put into the queue here counts too, and is not refused.
+    /// With a limit, so many values at most are on the way or wait in the queue, and
+    /// [`RemoteSender::send`] refuses more. What is put into the queue here counts too, and is not
+    /// refused.
     ///
-    /// The queue is closed when the last sender is dropped, and at the latest with the reactor. On a closed reactor it is
-    /// closed already.
+    /// The queue is closed when the last sender is dropped, and at the latest with the reactor. On
+    /// a closed reactor it is closed already.
     ///
     /// # Panics
     ///
@@ -78,7 +81,8 @@ impl Reactor {
 
 /// Feeds a [`DeferredQueue`] of a reactor from any thread; [`Reactor::remote_queue`] gives it.
 ///
-/// Clones feed the same queue. When the last one is dropped the queue is closed, once all that was sent is in it.
+/// Clones feed the same queue. When the last one is dropped the queue is closed, once all that was
+/// sent is in it.
 pub struct RemoteSender<T: Send + 'static, E: DeferredError = Failure> {
     ends: Arc<Ends<T, E>>,
 }
@@ -106,8 +110,8 @@ struct Way<T> {
     pending: VecDeque<T>,
     /// How many are on the way or in the queue.
     inside: usize,
-    /// How many calls are posted that take them out. There are none pending without one, whenever a getter is told: it may
-    /// turn the loop, and wait for them.
+    /// How many calls are posted that take them out. There are none pending without one, whenever a
+    /// getter is told: it may turn the loop, and wait for them.
     calls: usize,
     /// The senders are gone, or have closed it.
     ended: bool,
@@ -127,8 +131,8 @@ impl<T: 'static, E: DeferredError> Drop for Fed<T, E> {
 }
 
 impl<T> Shared<T> {
-    /// Nothing is sent from now on. Gives what was on the way: its destructors are the program's, and run when everybody has
-    /// been told.
+    /// Nothing is sent from now on. Gives what was on the way: its destructors are the program's,
+    /// and run when everybody has been told.
     fn close(&self) -> VecDeque<T> {
         let mut way = self.way.lock();
         way.closed = true;
@@ -158,22 +162,25 @@ impl<T: 'static> Feeder for Arc<Shared<T>> {
 }
 
 impl<T: Send + 'static, E: DeferredError> RemoteSender<T, E> {
-    /// Sends a value, which comes into the queue in a turn, behind those that this thread has sent before. Does not wait.
+    /// Sends a value, which comes into the queue in a turn, behind those that this thread has sent
+    /// before. Does not wait.
     ///
     /// # Errors
     ///
-    /// With the value: if the limit is reached; if the queue, the sender or the reactor is closed, or nobody can get from
-    /// the queue any more.
+    /// With the value: if the limit is reached; if the queue, the sender or the reactor is closed,
+    /// or nobody can get from the queue any more.
     pub fn send(&self, value: T) -> Result<(), QueueOverflow<T>> {
         self.ends.send(value, |_| false)
     }
 
-    /// As [`send`](Self::send), and where the limit is reached it blocks this thread until there is room.
+    /// As [`send`](Self::send), and where the limit is reached it blocks this thread until there is
+    /// room.
     ///
     /// # Errors
     ///
-    /// With the value: if the queue, the sender or the reactor is closed, also while it waits. On the reactor's own
-    /// thread it does not wait, since the loop would wait for itself, and refuses as `send` does.
+    /// With the value: if the queue, the sender or the reactor is closed, also while it waits. On
+    /// the reactor's own thread it does not wait, since the loop would wait for itself, and refuses
+    /// as `send` does.
     pub fn send_blocking(&self, value: T) -> Result<(), QueueOverflow<T>> {
         let ends = &*self.ends;
         ends.send(value, |way| {

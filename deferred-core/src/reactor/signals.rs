@@ -5,24 +5,28 @@ use std::io;
 use super::Reactor;
 
 impl Reactor {
-    /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed. [`react`](crate::park::react) does this by
-    /// itself; whoever drives a reactor otherwise decides.
+    /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed.
+    /// [`react`](crate::park::react) does this by itself; whoever drives a reactor otherwise
+    /// decides.
     ///
-    /// The first signal is a [`stop`](Self::stop), with the [shutdown](crate::SystemEvent::Shutdown). A second one ends
-    /// what that waits for, as its [deadline](Self::set_shutdown_deadline) would. A third one ends the process, as does
-    /// one that comes when no reactor listens any more: by the signal, as if nobody had ever listened. A signal stops all
-    /// reactors that listen.
+    /// The first signal is a [`stop`](Self::stop), with the
+    /// [shutdown](crate::SystemEvent::Shutdown). A second one ends what that waits for, as its
+    /// [deadline](Self::set_shutdown_deadline) would. A third one ends the process, as does one
+    /// that comes when no reactor listens any more: by the signal, as if nobody had ever listened.
+    /// A signal stops all reactors that listen.
     ///
-    /// A signal that the process ignores since it began, as one that was started by `nohup` or in the background of a
-    /// script may, goes on being ignored. (This is known on Linux only.)
+    /// A signal that the process ignores since it began, as one that was started by `nohup` or in
+    /// the background of a script may, goes on being ignored. (This is known on Linux only.)
     ///
-    /// The first call starts a thread, which waits for signals as long as the process lives. Handlers that the process
-    /// has already are called too. One that is to survive the signal, also when no reactor listens, should not call this
-    /// but have its own handler call [`ReactorHandle::stop`](crate::ReactorHandle::stop).
+    /// The first call starts a thread, which waits for signals as long as the process lives.
+    /// Handlers that the process has already are called too. One that is to survive the signal,
+    /// also when no reactor listens, should not call this but have its own handler call
+    /// [`ReactorHandle::stop`](crate::ReactorHandle::stop).
     ///
     /// # Errors
     ///
-    /// If the system does not let the process listen, or is not a Unix: there, Ctrl-C ends the process.
+    /// If the system does not let the process listen, or is not a Unix: there, Ctrl-C ends the
+    /// process.
     ///
     /// # Examples
     ///

@@ -1,4 +1,5 @@
-//! The timers: calls that wait for their time, in a [wheel](super::wheel) by due time and order of making.
+//! The timers: calls that wait for their time, in a [wheel](super::wheel) by due time and order of
+//! making.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -23,7 +24,8 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 pub(super) struct Timer<F: ?Sized = dyn Once> {
     state: Cell<State>,
     place: Cell<Place>,
-    /// When it is due, in nanoseconds since the base of its [`Timers`], and how many were made before it.
+    /// When it is due, in nanoseconds since the base of its [`Timers`], and how many were made
+    /// before it.
     key: Cell<Key>,
     at: CallSite,
     call: F,
@@ -153,7 +155,8 @@ impl Timers {
 
     /// The earliest, if it is due at `now` and has a number below `made`.
     ///
-    /// A newer one cannot stand before an older one that is due: it was made after the clock said `now`.
+    /// A newer one cannot stand before an older one that is due: it was made after the clock said
+    /// `now`.
     pub(super) fn pop_due(&self, now: u64, made: u64) -> Option<Rc<Timer>> {
         self.wheel.borrow_mut().pop(now, made)
     }
@@ -302,7 +305,8 @@ impl fmt::Debug for DelayedCall {
     }
 }
 
-/// Why a [`DelayedCall`], or a [`SystemEventTrigger`](crate::SystemEventTrigger), can no longer be operated.
+/// Why a [`DelayedCall`], or a [`SystemEventTrigger`](crate::SystemEventTrigger), can no longer be
+/// operated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inactive {

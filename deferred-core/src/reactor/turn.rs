@@ -23,17 +23,21 @@ pub enum Turn {
 impl Reactor {
     /// Runs what is to be run now, and never waits: what a driver calls, on the reactor's thread.
     ///
-    /// In this order: in the first turn, the [startup](crate::SystemEvent::Startup); up to 256 posted calls that were
-    /// there when the turn began, in the order of posting; up to 256 timers that are due, by due time and order of
-    /// making, with one reading of the clock for all of them. Calls that a posted call posts, and timers that a timer
-    /// makes, wait for the next turn. The number is [`set_calls_per_turn`](Self::set_calls_per_turn)'s. At the end of the turn in which it
-    /// was stopped, the [shutdown](crate::SystemEvent::Shutdown) begins; behind that nothing runs.
+    /// In this order: in the first turn, the [startup](crate::SystemEvent::Startup); up to 256
+    /// posted calls that were there when the turn began, in the order of posting; up to 256 timers
+    /// that are due, by due time and order of making, with one reading of the clock for all of
+    /// them. Calls that a posted call posts, and timers that a timer makes, wait for the next turn.
+    /// The number is [`set_calls_per_turn`](Self::set_calls_per_turn)'s. At the end of the turn in
+    /// which it was stopped, the [shutdown](crate::SystemEvent::Shutdown) begins; behind that
+    /// nothing runs.
     ///
-    /// When it says [`Turn::Sleep`], `waker` is woken by the next change, once: a post from any thread, a stop, a timer
-    /// that is earlier than the one slept for, the closing. Otherwise `waker` is not used.
+    /// When it says [`Turn::Sleep`], `waker` is woken by the next change, once: a post from any
+    /// thread, a stop, a timer that is earlier than the one slept for, the closing. Otherwise
+    /// `waker` is not used.
     ///
-    /// A callback may turn its own reactor, as a modal dialog does: the inner turn goes on with the calls that the
-    /// outer one has not reached yet. A call that fails or panics is reported as unhandled, and the turn goes on.
+    /// A callback may turn its own reactor, as a modal dialog does: the inner turn goes on with the
+    /// calls that the outer one has not reached yet. A call that fails or panics is reported as
+    /// unhandled, and the turn goes on.
     ///
     /// While it runs, this is [`Reactor::current`].
     pub fn turn(&self, waker: &Waker) -> Turn {

@@ -1,13 +1,15 @@
 //! In which order timers are due: a wheel of eleven levels, each with 64 slots.
 //!
-//! Moments are whole numbers: nanoseconds. Read them as numbers of eleven digits to the base of 64. One that is still to
-//! come differs from `now` in some digits; the highest of these is its *level*, and the value that it has there is its
-//! *slot*. So a slot of level 0 holds one moment, one of level 1 holds 64, and so on, and everything in a lower level is
-//! due before everything in a higher one.
+//! Moments are whole numbers: nanoseconds. Read them as numbers of eleven digits to the base of 64.
+//! One that is still to come differs from `now` in some digits; the highest of these is its
+//! *level*, and the value that it has there is its *slot*. So a slot of level 0 holds one moment,
+//! one of level 1 holds 64, and so on, and everything in a lower level is due before everything in
+//! a higher one.
 //!
-//! Whoever comes in is pushed to its slot, and whoever is taken back leaves it, with the last of the slot in its place:
-//! neither depends on how many there are. When `now` moves on, what it passes is due, and is sorted then, once. The
-//! slot that it comes into is dealt out to the levels below; that happens to one entry ten times at most.
+//! Whoever comes in is pushed to its slot, and whoever is taken back leaves it, with the last of
+//! the slot in its place: neither depends on how many there are. When `now` moves on, what it
+//! passes is due, and is sorted then, once. The slot that it comes into is dealt out to the levels
+//! below; that happens to one entry ten times at most.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,7 +22,8 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 /// As many as the digits of a `u64`.
 const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
-/// A slot with more is not looked through for its first, and gives its memory back when it is emptied.
+/// A slot with more is not looked through for its first, and gives its memory back when it is
+/// emptied.
 const MANY: usize = 64;
 
 /// What lies in a wheel.
@@ -137,8 +140,8 @@ impl<T: Item> Wheel<T> {
         entries.push(entry);
     }
 
-    /// Takes back what was inserted with this key, and does not wait for it any more. None if that is due already and came
-    /// in order: it stays, and is passed over.
+    /// Takes back what was inserted with this key, and does not wait for it any more. None if that
+    /// is due already and came in order: it stays, and is passed over.
     pub(super) fn remove(&mut self, key: Key, place: Place) -> Option<T> {
         if key.0 <= self.now {
             return self.late.remove(&key);
@@ -212,7 +215,8 @@ impl<T: Item> Wheel<T> {
         }
     }
 
-    /// When the first is due; where that would be much to look through, a moment that is not behind it.
+    /// When the first is due; where that would be much to look through, a moment that is not behind
+    /// it.
     pub(super) fn next(&mut self) -> Option<u64> {
         if let Some((due, _)) = self.first_due() {
             return Some(due);

@@ -11,7 +11,8 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{StageOutput, run_soon};
 use crate::error::{BuiltinError, Cancelled, DeferredError, Failure};
 
-/// Lets work in until it is closed; then refuses new work, and says when the old is done. For ending something in order.
+/// Lets work in until it is closed; then refuses new work, and says when the old is done. For
+/// ending something in order.
 ///
 /// Clones mean the same gate.
 ///
@@ -82,7 +83,8 @@ impl<E: DeferredError> Gate<E> {
     ///
     /// # Errors
     ///
-    /// Through the Deferred: [`Cancelled`] with the reason [`GateClosed`] if it is closed. `f` is dropped then.
+    /// Through the Deferred: [`Cancelled`] with the reason [`GateClosed`] if it is closed. `f` is
+    /// dropped then.
     ///
     /// # Cancellation
     ///

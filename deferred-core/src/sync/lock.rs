@@ -11,7 +11,8 @@ use crate::error::{DeferredError, Failure};
 
 /// A lock that is waited for in line: first come, first served.
 ///
-/// It guards no data: within one thread, what must be whole is what happens between two waits. Clones mean the same lock.
+/// It guards no data: within one thread, what must be whole is what happens between two waits.
+/// Clones mean the same lock.
 ///
 /// Twisted's `DeferredLock`.
 ///
@@ -73,8 +74,8 @@ impl<E: DeferredError> DeferredLock<E> {
         self.permits.try_acquire(1)
     }
 
-    /// Gives back a permit that was [detached](Permit::detach); the callbacks of whoever gets it run inside this call,
-    /// as with [`Permit::release`].
+    /// Gives back a permit that was [detached](Permit::detach); the callbacks of whoever gets it
+    /// run inside this call, as with [`Permit::release`].
     ///
     /// Twisted's `release`.
     ///
@@ -85,8 +86,8 @@ impl<E: DeferredError> DeferredLock<E> {
         self.permits.release(1)
     }
 
-    /// Calls `f` with the lock held, which is given back when what `f` returns is there, before the callbacks of the
-    /// Deferred that this returns.
+    /// Calls `f` with the lock held, which is given back when what `f` returns is there, before the
+    /// callbacks of the Deferred that this returns.
     ///
     /// # Cancellation
     ///

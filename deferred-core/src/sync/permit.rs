@@ -8,11 +8,12 @@ use std::rc::Rc;
 use super::semaphore::Permits;
 use crate::error::{DeferredError, Failure};
 
-/// Permits of a [`DeferredSemaphore`](crate::DeferredSemaphore), or the one of a [`DeferredLock`](crate::DeferredLock).
+/// Permits of a [`DeferredSemaphore`](crate::DeferredSemaphore), or the one of a
+/// [`DeferredLock`](crate::DeferredLock).
 ///
-/// Dropping it gives them back, and whoever waits first gets them: right after the callback that runs just now, or at
-/// once, where none does. [`release`](Self::release) gives them back inside the call, and [`detach`](Self::detach)
-/// leaves that to the semaphore's own `release`.
+/// Dropping it gives them back, and whoever waits first gets them: right after the callback that
+/// runs just now, or at once, where none does. [`release`](Self::release) gives them back inside
+/// the call, and [`detach`](Self::detach) leaves that to the semaphore's own `release`.
 #[must_use = "dropping a Permit gives it back"]
 pub struct Permit<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
@@ -31,13 +32,14 @@ impl<E: DeferredError> Permit<E> {
         self.count
     }
 
-    /// Gives them back; the callbacks of whoever gets them run inside this call. Where sixteen such calls are one inside
-    /// the other, they run after the callback that calls this, as with a drop.
+    /// Gives them back; the callbacks of whoever gets them run inside this call. Where sixteen such
+    /// calls are one inside the other, they run after the callback that calls this, as with a drop.
     pub fn release(mut self) {
         self.permits.give_back(mem::take(&mut self.count));
     }
 
-    /// Keeps them taken, without this guard: they are given back by the `release` of the semaphore or the lock.
+    /// Keeps them taken, without this guard: they are given back by the `release` of the semaphore
+    /// or the lock.
     pub fn detach(mut self) {
         self.count = 0;
     }

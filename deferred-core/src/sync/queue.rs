@@ -51,8 +51,9 @@ pub(crate) trait Feeder {
     /// So many values have come into the queue by others, and so many have left it.
     fn count(&self, came: usize, went: usize);
 
-    /// The queue takes nothing more: it was closed, or nobody but the feeder has it any more and nobody waits for a value.
-    /// Gives what was on the way, to be dropped when everybody has been told.
+    /// The queue takes nothing more: it was closed, or nobody but the feeder has it any more and
+    /// nobody waits for a value. Gives what was on the way, to be dropped when everybody has been
+    /// told.
     fn ended(&self) -> Box<dyn Any>;
 }
 
@@ -63,7 +64,8 @@ impl<T: 'static> DeferredQueue<T> {
         DeferredQueue::typed(None, None)
     }
 
-    /// One in which at most `size` values wait for getters, and at most `backlog` getters for values. `None` is no limit.
+    /// One in which at most `size` values wait for getters, and at most `backlog` getters for
+    /// values. `None` is no limit.
     #[must_use]
     pub fn with_limits(size: Option<usize>, backlog: Option<usize>) -> DeferredQueue<T> {
         DeferredQueue::typed(size, backlog)
@@ -92,7 +94,8 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         DeferredQueue { queue: Rc::new(queue) }
     }
 
-    /// Hands a value to the getter that waits first, whose callbacks run inside this call, or lets it wait.
+    /// Hands a value to the getter that waits first, whose callbacks run inside this call, or lets
+    /// it wait.
     ///
     /// Twisted's `put`.
     ///
@@ -122,12 +125,13 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         Ok(())
     }
 
-    /// As [`put`](Self::put), and waits in line where there is no room: its Deferred fires once the value has a place in
-    /// the queue, or is with a getter.
+    /// As [`put`](Self::put), and waits in line where there is no room: its Deferred fires once the
+    /// value has a place in the queue, or is with a getter.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: of a closed queue, [`Cancelled`] with the reason [`QueueClosed`]. The value is dropped.
+    /// Through the Deferred: of a closed queue, [`Cancelled`] with the reason [`QueueClosed`]. The
+    /// value is dropped.
     ///
     /// # Cancellation
     ///
@@ -148,9 +152,9 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     ///
     /// # Errors
     ///
-    /// Through the Deferred, [`Cancelled`] with a reason: [`QueueUnderflow`] if so many getters wait as the queue's backlog
-    /// allows, for which [`get_unless_full`](Self::get_unless_full) says it at once; [`QueueClosed`] if it is closed and
-    /// empty, or is closed while this waits.
+    /// Through the Deferred, [`Cancelled`] with a reason: [`QueueUnderflow`] if so many getters
+    /// wait as the queue's backlog allows, for which [`get_unless_full`](Self::get_unless_full)
+    /// says it at once; [`QueueClosed`] if it is closed and empty, or is closed while this waits.
     ///
     /// # Cancellation
     ///
@@ -217,12 +221,14 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         debug_assert!(set.is_ok(), "it is set once");
     }
 
-    /// Nobody can get from it: only so many handles are left, which are the feeder's, and nobody waits.
+    /// Nobody can get from it: only so many handles are left, which are the feeder's, and nobody
+    /// waits.
     pub(crate) fn is_orphan(&self, handles: usize) -> bool {
         Rc::strong_count(&self.queue) <= handles && self.waiting() == 0
     }
 
-    /// Puts a value that was got back to the front, for a drop: a getter has it after the callback that runs.
+    /// Puts a value that was got back to the front, for a drop: a getter has it after the callback
+    /// that runs.
     pub(super) fn put_back(&self, value: T) {
         match self.queue.getters.first() {
             Some(((), getter)) => run_soon(getter.source.set_result(Ok(value))),
@@ -233,8 +239,9 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         }
     }
 
-    /// Takes no more values. Those that wait, for getters and for room, are still given out; getters that wait, and those
-    /// that come when the queue is empty, get [`Cancelled`] with the reason [`QueueClosed`], in here.
+    /// Takes no more values. Those that wait, for getters and for room, are still given out;
+    /// getters that wait, and those that come when the queue is empty, get [`Cancelled`] with the
+    /// reason [`QueueClosed`], in here.
     ///
     /// Calling it again does nothing.
     pub fn close(&self) {
@@ -299,7 +306,8 @@ impl<T: 'static, E: DeferredError> Clone for DeferredQueue<T, E> {
 
 impl<T: 'static, E: DeferredError> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
-        // This one and the feeder's are still counted. The feeder's own, which may be the one that goes, has closed it.
+        // This one and the feeder's are still counted. The feeder's own, which may be the one that
+        // goes, has closed it.
         if let Some(feeder) = self.queue.feeder.get().filter(|_| !self.is_closed() && self.is_orphan(2)) {
             let _on_the_way = feeder.ended();
             let _out_of_reach = self.queue.values.take();
@@ -385,7 +393,8 @@ impl fmt::Display for QueueUnderflow {
 
 impl Error for QueueUnderflow {}
 
-/// A [`DeferredQueue`] is closed and empty. It is the [reason](Cancelled::reason) of what its getters get then.
+/// A [`DeferredQueue`] is closed and empty. It is the [reason](Cancelled::reason) of what its
+/// getters get then.
 ///
 /// # Examples
 ///

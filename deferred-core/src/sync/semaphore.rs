@@ -11,10 +11,11 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{Fired, StageOutput, run_soon};
 use crate::error::{CallSite, DeferredError, Failure};
 
-/// A number of permits, for which callers wait in line: first come, first served, also where a later one wants fewer.
+/// A number of permits, for which callers wait in line: first come, first served, also where a
+/// later one wants fewer.
 ///
-/// A permit that is given back goes to the first in line without being free in between, so nobody overtakes. Clones mean
-/// the same semaphore.
+/// A permit that is given back goes to the first in line without being free in between, so nobody
+/// overtakes. Clones mean the same semaphore.
 ///
 /// Twisted's `DeferredSemaphore`, whose permits must all be given back by hand.
 ///
@@ -118,7 +119,8 @@ impl<E: DeferredError> Permits<E> {
                 Ok(permit) => permit,
                 Err(error) => return StageOutput::Ready(Err(error)),
             };
-            // Dropped in a stage, after which the loop serves the next in line: a million of them need no stack.
+            // Dropped in a stage, after which the loop serves the next in line: a million of them
+            // need no stack.
             match maybe_deferred_at(at, f).try_take() {
                 Ok(result) => {
                     drop(permit);
@@ -178,7 +180,8 @@ impl<E: DeferredError> DeferredSemaphore<E> {
         self.permits.acquire(1, Location::caller())
     }
 
-    /// A Deferred for `count` permits, which it gets together. Who comes later waits, also for fewer.
+    /// A Deferred for `count` permits, which it gets together. Who comes later waits, also for
+    /// fewer.
     ///
     /// # Panics
     ///
@@ -198,8 +201,8 @@ impl<E: DeferredError> DeferredSemaphore<E> {
         self.permits.try_acquire(count)
     }
 
-    /// Gives back `count` permits that were [detached](Permit::detach); the callbacks of whoever gets them run inside this
-    /// call, as with [`Permit::release`].
+    /// Gives back `count` permits that were [detached](Permit::detach); the callbacks of whoever
+    /// gets them run inside this call, as with [`Permit::release`].
     ///
     /// It asks only whether so many are held, not by whom. Twisted's `release`.
     ///

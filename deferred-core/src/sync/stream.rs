@@ -15,8 +15,9 @@ use crate::error::{DeferredError, Failure};
 impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     /// Its values as a [`Stream`], which ends when the queue is closed and empty.
     ///
-    /// It may be polled by a coroutine and by any other task of this thread. Dropping it gives up its place among the
-    /// getters; a value that it was handed and that nobody took goes back to the front.
+    /// It may be polled by a coroutine and by any other task of this thread. Dropping it gives up
+    /// its place among the getters; a value that it was handed and that nobody took goes back to
+    /// the front.
     ///
     /// # Examples
     ///

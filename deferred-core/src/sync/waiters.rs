@@ -22,7 +22,8 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
         Waiters { line: RefCell::default(), came: Cell::new(0) }
     }
 
-    /// Puts somebody at the end of the line that `waiters` finds. A cancel takes him out again, and then calls `left`.
+    /// Puts somebody at the end of the line that `waiters` finds. A cancel takes him out again, and
+    /// then calls `left`.
     pub(crate) fn wait<O: 'static>(
         &self,
         want: W,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::reactor::{Reactor, ReactorOwner, later};
 
-/// A reactor whose time stands still until it is moved by hand: for tests, which run in no time and always the same.
+/// A reactor whose time stands still until it is moved by hand: for tests, which run in no time and
+/// always the same.
 ///
-/// It derefs to a [`Reactor`] that runs from the beginning, and is given wherever one is asked for. It is the code that
-/// a program runs on, without its driver. Dropping it closes the reactor.
+/// It derefs to a [`Reactor`] that runs from the beginning, and is given wherever one is asked for.
+/// It is the code that a program runs on, without its driver. Dropping it closes the reactor.
 ///
 /// Twisted's `task.Clock`.
 ///
@@ -40,20 +41,20 @@ impl Clock {
         Clock { reactor: Reactor::with_manual_time() }
     }
 
-    /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what was posted, with
-    /// coroutines that were woken; the calls that are due one by one, also those that they add and that are due too; and
-    /// again what was posted.
+    /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what
+    /// was posted, with coroutines that were woken; the calls that are due one by one, also those
+    /// that they add and that are due too; and again what was posted.
     ///
     /// # Panics
     ///
-    /// If a million calls have run and there is still one due: something adds calls for ever, such as a
-    /// [`LoopingCall`](crate::LoopingCall) with an interval of zero.
+    /// If a million calls have run and there is still one due: something adds calls for ever, such
+    /// as a [`LoopingCall`](crate::LoopingCall) with an interval of zero.
     pub fn advance(&self, by: Duration) {
         self.reactor.advance(by);
     }
 
-    /// Moves the time as [`advance`](Self::advance) does, but stops at each moment at which a call is due: each sees the
-    /// moment for which it was made.
+    /// Moves the time as [`advance`](Self::advance) does, but stops at each moment at which a call
+    /// is due: each sees the moment for which it was made.
     ///
     /// # Panics
     ///

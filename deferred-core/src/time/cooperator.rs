@@ -14,11 +14,11 @@ use crate::error::{self, Abandoned, CallSite, Cancelled, Failure, ShareError};
 use crate::reactor::Reactor;
 use crate::sync::Waiters;
 
-/// Runs many iterators in turn, one step each, for a slice of time in each turn of the reactor: for work that would hold
-/// the loop if it were done at once.
+/// Runs many iterators in turn, one step each, for a slice of time in each turn of the reactor: for
+/// work that would hold the loop if it were done at once.
 ///
-/// A step does its work in the iterator's `next`, and may give a [`Deferred`] that is waited for before the next step;
-/// the others go on meanwhile. Clones mean the same one.
+/// A step does its work in the iterator's `next`, and may give a [`Deferred`] that is waited for
+/// before the next step; the others go on meanwhile. Clones mean the same one.
 ///
 /// Twisted's `Cooperator`.
 ///
@@ -99,15 +99,17 @@ impl Cooperator {
         Cooperator { inner: Rc::new(inner) }
     }
 
-    /// Takes so much time in a turn, by the clock of the system also where that of the reactor is moved by hand. Of zero,
-    /// one step is made in a turn.
+    /// Takes so much time in a turn, by the clock of the system also where that of the reactor is
+    /// moved by hand. Of zero, one step is made in a turn.
     pub fn set_slice(&self, slice: Duration) {
         self.inner.slice.set(slice);
     }
 
-    /// Makes the steps of `work`, the first one in a turn. What a step gives is what callbacks return.
+    /// Makes the steps of `work`, the first one in a turn. What a step gives is what callbacks
+    /// return.
     ///
-    /// An error of it that nobody watches for is reported as unhandled when the last of its handles is gone.
+    /// An error of it that nobody watches for is reported as unhandled when the last of its handles
+    /// is gone.
     ///
     /// On a closed reactor it has failed with [`Abandoned`].
     #[track_caller]
@@ -280,8 +282,8 @@ impl Drop for AtClose {
     }
 }
 
-/// An iterator that a [`Cooperator`] runs; [`Cooperator::cooperate`] gives it. Clones mean the same one. Dropping it
-/// changes nothing.
+/// An iterator that a [`Cooperator`] runs; [`Cooperator::cooperate`] gives it. Clones mean the same
+/// one. Dropping it changes nothing.
 ///
 /// Twisted's `CooperativeTask`.
 #[derive(Clone)]
@@ -320,7 +322,8 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// Makes no further step, and cancels what it waits for. Those who watch get [`TaskStopped`], in here.
+    /// Makes no further step, and cancels what it waits for. Those who watch get [`TaskStopped`],
+    /// in here.
     ///
     /// Twisted's leaves alone what is waited for.
     ///
@@ -338,8 +341,8 @@ impl CooperativeTask {
     ///
     /// # Errors
     ///
-    /// Through the Deferred: that of a step, and of a Deferred that a step gives; [`TaskStopped`]; [`Abandoned`] if the
-    /// reactor is closed before.
+    /// Through the Deferred: that of a step, and of a Deferred that a step gives; [`TaskStopped`];
+    /// [`Abandoned`] if the reactor is closed before.
     ///
     /// # Cancellation
     ///

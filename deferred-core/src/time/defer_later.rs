@@ -17,7 +17,8 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Through the Deferred: those of `f`. [`Abandoned`](crate::Abandoned) if the reactor is closed before.
+    /// Through the Deferred: those of `f`. [`Abandoned`](crate::Abandoned) if the reactor is closed
+    /// before.
     ///
     /// # Cancellation
     ///

@@ -20,7 +20,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Histogram {
-    /// The first holds what is below a microsecond, the next one what is below 2, 4, 8, ..; the last one all that is left.
+    /// The first holds what is below a microsecond, the next one what is below 2, 4, 8, ..; the
+    /// last one all that is left.
     buckets: [u64; 40],
     count: u64,
     max: Duration,
@@ -54,8 +55,8 @@ impl Histogram {
         self.max
     }
 
-    /// A duration which that part of all, between 0 and 1, did not exceed, and which is less than twice too long. Zero if
-    /// there is none.
+    /// A duration which that part of all, between 0 and 1, did not exceed, and which is less than
+    /// twice too long. Zero if there is none.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
         let wanted = (part.clamp(0.0, 1.0) * self.count as f64).ceil() as u64;
@@ -68,8 +69,8 @@ impl Histogram {
             .map_or(Duration::ZERO, |(limit, _)| limit.min(self.max))
     }
 
-    /// The buckets that are not empty, shortest first: what all in it are shorter than, and how many there are. The last
-    /// bucket has no limit, and gives the longest.
+    /// The buckets that are not empty, shortest first: what all in it are shorter than, and how
+    /// many there are. The last bucket has no limit, and gives the longest.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let last = self.buckets.len() - 1;
         self.buckets.iter().enumerate().filter(|(_, number)| **number > 0).map(move |(index, number)| {

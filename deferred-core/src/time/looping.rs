@@ -15,12 +15,13 @@ use crate::reactor::{DelayedCall, Reactor, later};
 
 /// Calls a function again and again, at even intervals.
 ///
-/// The calls stand on a grid: interval by interval, counted from the start. A call that comes late, or that takes its
-/// time, does not move the ones behind it, so nothing drifts. Where a call takes longer than the interval, the moments
-/// that have passed meanwhile are left out. If the function returns a [`Deferred`], the next call waits for it too.
+/// The calls stand on a grid: interval by interval, counted from the start. A call that comes late,
+/// or that takes its time, does not move the ones behind it, so nothing drifts. Where a call takes
+/// longer than the interval, the moments that have passed meanwhile are left out. If the function
+/// returns a [`Deferred`], the next call waits for it too.
 ///
-/// An error of the function, and a panic, ends it: the Deferred that [`start`](Self::start) gave fails with that. Or it
-/// goes on: [`keep_going`](Self::keep_going).
+/// An error of the function, and a panic, ends it: the Deferred that [`start`](Self::start) gave
+/// fails with that. Or it goes on: [`keep_going`](Self::keep_going).
 ///
 /// Clones mean the same one. Dropping them changes nothing: it is the reactor that calls.
 ///
@@ -112,7 +113,8 @@ impl Grid {
         later(self.start, Duration::new(seconds, (nanos % 1_000_000_000) as u32))
     }
 
-    /// How many of the moments have come between `last`, which after a reset may lie before the start, and `now`.
+    /// How many of the moments have come between `last`, which after a reset may lie before the
+    /// start, and `now`.
     fn count(&self, last: Instant, now: Instant) -> u64 {
         let interval = self.interval.as_nanos();
         if interval == 0 {
@@ -125,14 +127,15 @@ impl Grid {
 }
 
 impl LoopingCall {
-    /// One that calls `f`, which returns what callbacks return. It does nothing before it is started.
+    /// One that calls `f`, which returns what callbacks return. It does nothing before it is
+    /// started.
     #[track_caller]
     pub fn new<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut() -> R + 'static) -> LoopingCall {
         LoopingCall::typed(reactor, f)
     }
 
-    /// One that calls `f` with the number of moments of the grid that have come since the last call: 1, and more where
-    /// some were left out.
+    /// One that calls `f` with the number of moments of the grid that have come since the last
+    /// call: 1, and more where some were left out.
     ///
     /// Twisted's `LoopingCall.withCount`.
     ///
@@ -209,12 +212,13 @@ impl<E: DeferredError> LoopingCall<E> {
 
     /// Makes the first call now, inside this one, and the next ones each `interval` from now on.
     ///
-    /// The Deferred fires with this LoopingCall when it is stopped, and with the error that ends it. An interval of zero
-    /// makes one call a turn.
+    /// The Deferred fires with this LoopingCall when it is stopped, and with the error that ends
+    /// it. An interval of zero makes one call a turn.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: the function's. If the reactor is closed, it fires as if it were stopped.
+    /// Through the Deferred: the function's. If the reactor is closed, it fires as if it were
+    /// stopped.
     ///
     /// # Panics
     ///
@@ -222,8 +226,8 @@ impl<E: DeferredError> LoopingCall<E> {
     ///
     /// # Cancellation
     ///
-    /// Cancelling the Deferred stops it, cancels a Deferred of the function that it waits for, and fires
-    /// [`Cancelled`](crate::Cancelled).
+    /// Cancelling the Deferred stops it, cancels a Deferred of the function that it waits for, and
+    /// fires [`Cancelled`](crate::Cancelled).
     #[track_caller]
     pub fn start(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
         let (deferred, run) = self.run(interval, Location::caller());
@@ -233,7 +237,8 @@ impl<E: DeferredError> LoopingCall<E> {
         deferred
     }
 
-    /// As [`start`](Self::start), with the first call one `interval` from now: Twisted's `start(interval, now=False)`.
+    /// As [`start`](Self::start), with the first call one `interval` from now: Twisted's
+    /// `start(interval, now=False)`.
     ///
     /// # Panics
     ///
@@ -247,16 +252,16 @@ impl<E: DeferredError> LoopingCall<E> {
         deferred
     }
 
-    /// Stops it: its Deferred fires, in here if it is between two calls, else at the end of the call that runs. Does
-    /// nothing if it does not run.
+    /// Stops it: its Deferred fires, in here if it is between two calls, else at the end of the
+    /// call that runs. Does nothing if it does not run.
     pub fn stop(&self) {
         if let Some(run) = self.looping.end(End::Stopped) {
             self.looping.fire(run, Ok(()));
         }
     }
 
-    /// Starts the grid anew from now: the next call is one interval from now. Does nothing if it does not run, and while
-    /// a call runs or what that returned is waited for.
+    /// Starts the grid anew from now: the next call is one interval from now. Does nothing if it
+    /// does not run, and while a call runs or what that returned is waited for.
     ///
     /// Twisted's `reset`.
     pub fn reset(&self) {
@@ -412,7 +417,8 @@ impl<E: DeferredError> Looping<E> {
     }
 }
 
-/// Fires the Deferred of a start; dropped by a reactor that closes, with the LoopingCall, which has stopped.
+/// Fires the Deferred of a start; dropped by a reactor that closes, with the LoopingCall, which has
+/// stopped.
 struct Done<E: DeferredError> {
     looping: LoopingCall<E>,
     resolver: Option<Resolver<LoopingCall<E>, E>>,

@@ -15,8 +15,9 @@ use crate::reactor::Reactor;
 
 /// How long to wait between attempts, and how many there are: for [`Reactor::retry`].
 ///
-/// Each wait is twice as long as the one before, up to a minute, and a random part of it is left out, so that many who
-/// failed together do not try again together. There is no last attempt unless [`attempts`](Self::attempts) says so.
+/// Each wait is twice as long as the one before, up to a minute, and a random part of it is left
+/// out, so that many who failed together do not try again together. There is no last attempt unless
+/// [`attempts`](Self::attempts) says so.
 ///
 /// # Examples
 ///
@@ -104,11 +105,11 @@ impl Backoff {
 }
 
 impl Reactor {
-    /// Calls `f` until it succeeds, and waits in between as `backoff` says. `f` is given how many attempts were made
-    /// before.
+    /// Calls `f` until it succeeds, and waits in between as `backoff` says. `f` is given how many
+    /// attempts were made before.
     ///
-    /// It needs no stack, however many attempts there are. Errors that it makes no sense to try again after are to be
-    /// told by [`retry_if`](Self::retry_if).
+    /// It needs no stack, however many attempts there are. Errors that it makes no sense to try
+    /// again after are to be told by [`retry_if`](Self::retry_if).
     ///
     /// # Errors
     ///

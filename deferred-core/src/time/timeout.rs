@@ -12,11 +12,12 @@ use crate::reactor::{Reactor, later};
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Cancels it if it has no result once `timeout` has passed, in a turn of `reactor`. The
-    /// [`Cancelled`](crate::Cancelled) that comes of it becomes [`TimedOut`]; any other outcome stays as it is.
+    /// [`Cancelled`](crate::Cancelled) that comes of it becomes [`TimedOut`]; any other outcome
+    /// stays as it is.
     ///
-    /// The cancel reaches what was added before this, and its producer. What that does about it is its own affair: a job
-    /// that runs in a thread runs on, for example, and occupies the thread. What stands behind this is not held by the
-    /// timeout.
+    /// The cancel reaches what was added before this, and its producer. What that does about it is
+    /// its own affair: a job that runs in a thread runs on, for example, and occupies the thread.
+    /// What stands behind this is not held by the timeout.
     ///
     /// A closed reactor has no time: there nothing happens.
     ///
@@ -46,9 +47,10 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// As [`add_timeout`](Self::add_timeout), but `on_timeout` says what becomes of whatever arrives after the time has
-    /// passed: the [`Cancelled`](crate::Cancelled), or what a canceller or a callback before this has made of it, a value
-    /// included. What arrives in time is not touched.
+    /// As [`add_timeout`](Self::add_timeout), but `on_timeout` says what becomes of whatever
+    /// arrives after the time has passed: the [`Cancelled`](crate::Cancelled), or what a canceller
+    /// or a callback before this has made of it, a value included. What arrives in time is not
+    /// touched.
     ///
     /// Twisted's `addTimeout(.., onTimeoutCancel=f)`.
     ///

@@ -53,7 +53,8 @@ fn a_cancel_goes_through_a_million() {
 #[test]
 fn a_million_that_drop_their_wait_one_after_the_other() {
     on_a_small_stack(|| {
-        // Each holds a wait for the next one beside what it really waits for; the first ends, and so on.
+        // Each holds a wait for the next one beside what it really waits for; the first ends, and
+        // so on.
         let reactor = Reactor::new();
         let _entered = reactor.enter();
         let (first, resolver) = Deferred::<u64>::with_canceller(|| Some(Ok(0)));

@@ -297,7 +297,8 @@ fn a_loop_of_a_million_ready_awaits_needs_no_stack() {
 
 #[test]
 fn it_may_be_resumed_while_another_one_runs() {
-    // One coroutine's body fires what the other waits for, which fires what the first is to wait for.
+    // One coroutine's body fires what the other waits for, which fires what the first is to wait
+    // for.
     let log = Log::new();
     let (ping, ping_resolver) = Deferred::<u32>::new();
     let (pong, pong_resolver) = Deferred::<u32>::new();

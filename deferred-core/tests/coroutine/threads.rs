@@ -13,7 +13,8 @@ use crate::support::{quietly, taken};
 
 #[test]
 fn a_waker_lent_to_a_scoped_thread_that_polls_a_deferred_of_its_own_with_it() {
-    // There the waker is recognised as nobody's: the other thread's Deferred must not resume this coroutine.
+    // There the waker is recognised as nobody's: the other thread's Deferred must not resume this
+    // coroutine.
     let deferred = park::run_until(|reactor| {
         let mut rounds = 0;
         reactor.ensure_deferred(std::future::poll_fn(move |context| {

@@ -1,4 +1,5 @@
-//! A permit, a pass or a value that a drop hands over, and a waiter that is used before its turn has come.
+//! A permit, a pass or a value that a drop hands over, and a waiter that is used before its turn
+//! has come.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -13,8 +14,8 @@ use crate::support::{Log, quietly, taken};
 
 type Uses = fn(Deferred<Permit>) -> Deferred<()>;
 
-/// Uses of a `Deferred<Permit>` in the callback that has just handed it the permit. Each returns what tells later whether
-/// it had it.
+/// Uses of a `Deferred<Permit>` in the callback that has just handed it the permit. Each returns
+/// what tells later whether it had it.
 const USES: [(&str, Uses); 12] = [
     ("add_callback", |next| next.add_callback(drop)),
     ("map", |next| next.map(drop)),

@@ -1,4 +1,5 @@
-//! What each of them gives, for members that fire before, at once and later, with values, errors, cancels and panics.
+//! What each of them gives, for members that fire before, at once and later, with values, errors,
+//! cancels and panics.
 
 use deferred_core::{
     Cancelled, Deferred, Failure, FirstSuccess, deferred_list, first_completion, first_success, gather, race,

@@ -1,4 +1,5 @@
-//! A RemoteFuture without a reactor: what brings its result, and what becomes of it when one of the two goes.
+//! A RemoteFuture without a reactor: what brings its result, and what becomes of it when one of the
+//! two goes.
 
 use std::rc::Rc;
 use std::sync::Arc;

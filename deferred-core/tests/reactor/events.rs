@@ -75,7 +75,8 @@ fn the_startup_sets_running_before_what_is_called_during_it() {
     let _ = turn(&reactor);
     let expected =
         ["Before false", "asked in During", "During true", "asked in After", "After true", "asked in Before"];
-    // What was asked for before the startup is in line behind those that were added to `After` earlier.
+    // What was asked for before the startup is in line behind those that were added to `After`
+    // earlier.
     assert_eq!(log.take(), expected);
 }
 

@@ -1,4 +1,5 @@
-//! An allocator that counts, per thread, so that tests which run side by side do not count each other's.
+//! An allocator that counts, per thread, so that tests which run side by side do not count each
+//! other's.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -21,8 +22,8 @@ fn count(allocations: u64, bytes: i64) {
     PEAK_BYTES.set(PEAK_BYTES.get().max(live));
 }
 
-// SAFETY: each call is passed on to `System` as it came. The counters are thread-locals without a destructor and
-// without lazy initialisation, so counting neither allocates nor can find them gone.
+// SAFETY: each call is passed on to `System` as it came. The counters are thread-locals without a
+// destructor and without lazy initialisation, so counting neither allocates nor can find them gone.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);

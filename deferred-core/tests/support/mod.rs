@@ -136,7 +136,8 @@ pub(crate) fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// A Deferred that never fires but by a cancel, which is told, and which then fires what `decides` says.
+/// A Deferred that never fires but by a cancel, which is told, and which then fires what `decides`
+/// says.
 pub(crate) fn cancellable(log: &Log, name: &'static str, decides: Option<u32>) -> Deferred<u32> {
     let log = log.clone();
     let (deferred, resolver) = Deferred::with_canceller(move || {

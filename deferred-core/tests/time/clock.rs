@@ -44,7 +44,8 @@ fn what_is_due_runs_in_order_with_what_it_adds() {
     clock.call_later(secs(3), move || seen.add("at 3"));
     clock.advance(Duration::ZERO);
     assert!(log.take().is_empty());
-    // It moves at once: a loop that was blocked runs all that is late, and what is added then counts from then.
+    // It moves at once: a loop that was blocked runs all that is late, and what is added then
+    // counts from then.
     clock.advance(secs(4));
     assert_eq!(log.take(), ["at 1", "at 3", "at 1, added"]);
 }

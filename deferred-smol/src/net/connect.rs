@@ -18,15 +18,16 @@ use super::connection;
 use super::socket::Socket;
 use super::{Protocol, Transport, naming};
 
-/// Connects to a TCP address, for example `"example.org:80"`, whose name is looked up in a thread of smol's; several addresses
-/// are tried one after the other. When the connection is there, `protocol` hears of it, and the Deferred fires.
+/// Connects to a TCP address, for example `"example.org:80"`, whose name is looked up in a thread
+/// of smol's; several addresses are tried one after the other. When the connection is there,
+/// `protocol` hears of it, and the Deferred fires.
 ///
 /// Twisted's `connectTCP`; what it does there in a factory is done by whoever has the Deferred.
 ///
 /// # Errors
 ///
-/// [`TimedOut`](deferred_core::TimedOut), if there is no connection after `timeout`, of everything together. The error of the
-/// last address that was tried, with that address in its text.
+/// [`TimedOut`](deferred_core::TimedOut), if there is no connection after `timeout`, of everything
+/// together. The error of the last address that was tried, with that address in its text.
 ///
 /// # Cancellation
 ///
@@ -120,7 +121,8 @@ impl Transport {
         connection::start(reactor, Socket::Tcp(socket), protocol, Location::caller(), |_| None)
     }
 
-    /// A connection on a Unix socket that was made elsewhere, for example one of a pair. `protocol` hears of it in here.
+    /// A connection on a Unix socket that was made elsewhere, for example one of a pair. `protocol`
+    /// hears of it in here.
     #[cfg(unix)]
     #[track_caller]
     pub fn over_unix<P: Protocol>(reactor: &Reactor, socket: Async<UnixStream>, protocol: P) -> Transport {

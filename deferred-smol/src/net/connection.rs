@@ -17,7 +17,8 @@ use super::{ConnectionLost, Protocol, ProtocolFailed, Transport, tell_unless_end
 
 /// How often it reads or pulls at most before the others have their turn.
 const ROUNDS: usize = 2;
-/// How often it reads at most once nothing can be sent any more: as much as systems keep for one that does not read.
+/// How often it reads at most once nothing can be sent any more: as much as systems keep for one
+/// that does not read.
 const LAST_READS: usize = 128;
 /// How long the peer has to end its side once ours has ended.
 const LINGER: Duration = Duration::from_secs(2);
@@ -31,8 +32,9 @@ pub(super) struct Connection<P: Protocol> {
     readable: bool,
     /// The system has no room for what is to be sent.
     blocked: bool,
-    /// Nothing here has woken it, and so perhaps the system. Where nobody but smol's own thread looks after sockets, as with a
-    /// `Clock`, smol may wake for one that it then calls not ready, again and again: so it is tried once.
+    /// Nothing here has woken it, and so perhaps the system. Where nobody but smol's own thread
+    /// looks after sockets, as with a `Clock`, smol may wake for one that it then calls not ready,
+    /// again and again: so it is tried once.
     woken: bool,
     /// The peer sends nothing more.
     ended: bool,
@@ -100,7 +102,8 @@ impl<P: Protocol> Future for Connection<P> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Does what can be done now. Ready when the connection is over; the error is the reason too, for `?`.
+    /// Does what can be done now. Ready when the connection is over; the error is the reason too,
+    /// for `?`.
     fn look_after(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
         if !self.begun {
             self.begun = true;
@@ -118,7 +121,8 @@ impl<P: Protocol> Connection<P> {
                 Err(why) => return Poll::Ready(Err(why)),
             }
             if inner.is_to_finish() {
-                // It may be what a callback in there has asked for. From here on it is to be woken for what comes.
+                // It may be what a callback in there has asked for. From here on it is to be woken
+                // for what comes.
                 inner.dirty.set(false);
                 if let Some(why) = inner.take_end() {
                     return Poll::Ready(Ok(why));
@@ -195,7 +199,8 @@ impl<P: Protocol> Connection<P> {
             buffer = inner.buffers().for_reading();
             socket.read(&mut buffer)
         };
-        // A short read has emptied it, as far as anybody knows: asking costs less than a read that finds nothing.
+        // A short read has emptied it, as far as anybody knows: asking costs less than a read that
+        // finds nothing.
         self.readable = matches!(read, Ok(length) if length == buffer.len());
         let result = match read {
             Ok(0) => {
@@ -215,8 +220,9 @@ impl<P: Protocol> Connection<P> {
         result
     }
 
-    /// Nothing more can be sent, for the reason `why`. Delivers what the peer sent before it closed, which may be its answer:
-    /// a server that refuses a large request does so. Returns the reason for which the connection is over.
+    /// Nothing more can be sent, for the reason `why`. Delivers what the peer sent before it
+    /// closed, which may be its answer: a server that refuses a large request does so. Returns the
+    /// reason for which the connection is over.
     fn read_the_rest(
         &mut self,
         why: ConnectionLost,
@@ -271,7 +277,8 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
-    /// It is over: everyone is told. The errors of callbacks are reported, since nobody can handle them.
+    /// It is over: everyone is told. The errors of callbacks are reported, since nobody can handle
+    /// them.
     fn finish(&mut self, why: ConnectionLost) {
         self.over = true;
         let mut over = self.transport.inner.close();
@@ -294,7 +301,8 @@ impl<P: Protocol> Connection<P> {
 
     fn report(&self, failure: Failure) {
         let failed = ProtocolFailed { protocol: type_name::<P>(), failure };
-        // A coroutine that has failed is reported with the place where the program has made it, and no other one.
+        // A coroutine that has failed is reported with the place where the program has made it, and
+        // no other one.
         drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed.into()))));
     }
 }

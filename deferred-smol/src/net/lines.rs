@@ -7,7 +7,8 @@ use super::{ConnectionLost, Protocol, Transport};
 /// Unless told otherwise, as in Twisted.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// What a program does with a connection on which lines arrive: a [`Protocol`] of lines. [`Lines`] makes it one.
+/// What a program does with a connection on which lines arrive: a [`Protocol`] of lines. [`Lines`]
+/// makes it one.
 ///
 /// Twisted's `LineReceiver`.
 pub trait LineProtocol: 'static {
@@ -31,8 +32,9 @@ pub trait LineProtocol: 'static {
     /// Loses the connection.
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure>;
 
-    /// A line is longer than it may be, at least so many bytes: loses the connection unless told otherwise. If it does not,
-    /// what has arrived of it is dropped, and what still arrives up to the next end of a line is the next one.
+    /// A line is longer than it may be, at least so many bytes: loses the connection unless told
+    /// otherwise. If it does not, what has arrived of it is dropped, and what still arrives up to
+    /// the next end of a line is the next one.
     ///
     /// # Errors
     ///
@@ -51,8 +53,8 @@ pub trait LineProtocol: 'static {
 
 /// Finds the lines in what arrives, for a [`LineProtocol`].
 ///
-/// A line ends with `\n`, and a `\r` before that belongs to its end. Memory: what has arrived of a line whose end has not,
-/// or, while reading is paused, what had arrived.
+/// A line ends with `\n`, and a `\r` before that belongs to its end. Memory: what has arrived of a
+/// line whose end has not, or, while reading is paused, what had arrived.
 ///
 /// # Examples
 ///
@@ -98,8 +100,8 @@ impl<L: LineProtocol> Lines<L> {
         self
     }
 
-    /// Delivers the lines at the start of `data`, and gives what is left; the first `searched` bytes are known to have no
-    /// end in them.
+    /// Delivers the lines at the start of `data`, and gives what is left; the first `searched`
+    /// bytes are known to have no end in them.
     fn deliver<'a>(
         &mut self,
         transport: &Transport,

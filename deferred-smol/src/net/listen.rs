@@ -27,11 +27,12 @@ const AT_ONCE: usize = 64;
 /// How long nothing is accepted when the system has no room for another connection.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Listens on a TCP address, for example `"127.0.0.1:8000"`; port 0 lets the system choose one. `factory` makes the protocol
-/// of each connection, from the address of its peer.
+/// Listens on a TCP address, for example `"127.0.0.1:8000"`; port 0 lets the system choose one.
+/// `factory` makes the protocol of each connection, from the address of its peer.
 ///
-/// Connections are accepted in the turns of the loop. A panic of `factory` closes its connection and is reported. When the system has none to give, because the process has too many
-/// files open, say, the next ones wait for a moment and nothing is told.
+/// Connections are accepted in the turns of the loop. A panic of `factory` closes its connection
+/// and is reported. When the system has none to give, because the process has too many files open,
+/// say, the next ones wait for a moment and nothing is told.
 ///
 /// Twisted's `listenTCP`.
 ///
@@ -71,7 +72,8 @@ pub fn listen_tcp<P: Protocol>(
     listen_on_tcp(reactor, listener, factory)
 }
 
-/// [`listen_tcp`] on a socket that listens already, for example one that was inherited, or has options of its own.
+/// [`listen_tcp`] on a socket that listens already, for example one that was inherited, or has
+/// options of its own.
 ///
 /// # Errors
 ///
@@ -99,7 +101,8 @@ pub fn listen_on_tcp<P: Protocol>(
 ///
 /// # Errors
 ///
-/// If something is at `path`, or cannot be made there, with the path in the text; if the reactor is closed.
+/// If something is at `path`, or cannot be made there, with the path in the text; if the reactor is
+/// closed.
 #[cfg(unix)]
 #[track_caller]
 pub fn listen_unix<P: Protocol>(
@@ -118,7 +121,8 @@ pub fn listen_unix<P: Protocol>(
     }))
 }
 
-/// Where connections are accepted, and those that were. Clones mean the same; dropping them changes nothing.
+/// Where connections are accepted, and those that were. Clones mean the same; dropping them changes
+/// nothing.
 ///
 /// Twisted's `IListeningPort`.
 #[derive(Clone)]
@@ -182,8 +186,8 @@ impl Port {
         self.state.address
     }
 
-    /// Accepts no more connections, and closes its socket at once. The connections that were accepted go on. Calling it again
-    /// does nothing.
+    /// Accepts no more connections, and closes its socket at once. The connections that were
+    /// accepted go on. Calling it again does nothing.
     ///
     /// Twisted's `stopListening`.
     pub fn stop_listening(&self) {
@@ -223,9 +227,9 @@ impl Port {
         gather(closed).map_err(Failure::from).map(|_| ())
     }
 
-    /// The end of a server: stops listening, has each connection [lost](Transport::lose_connection) when it has sent what it
-    /// has to send, and after `deadline` [aborts](Transport::abort) those that are left. Fires when all are over, with how
-    /// many were aborted.
+    /// The end of a server: stops listening, has each connection [lost](Transport::lose_connection)
+    /// when it has sent what it has to send, and after `deadline` [aborts](Transport::abort) those
+    /// that are left. Fires when all are over, with how many were aborted.
     ///
     /// What is still to be said to the clients is written before this is called.
     ///

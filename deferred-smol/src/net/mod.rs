@@ -1,16 +1,19 @@
 //! Network code in callbacks: what Twisted's `Protocol` and `transport` are, on smol's sockets.
 //!
-//! A [`Protocol`] says what happens when a connection is made, when data arrives and when it is lost; a [`Transport`] writes to
-//! it and ends it; [`listen_tcp`] and [`connect_tcp`] make connections, [`Lines`] makes lines of what arrives. All of it runs
-//! on the loop's thread. A coroutine that awaits smol's own sockets does the same in another style, and the two go together:
-//! a transport can be kept by whoever likes, [`drained`](Transport::drained) and [`closed`](Transport::closed) are Deferreds.
+//! A [`Protocol`] says what happens when a connection is made, when data arrives and when it is
+//! lost; a [`Transport`] writes to it and ends it; [`listen_tcp`] and [`connect_tcp`] make
+//! connections, [`Lines`] makes lines of what arrives. All of it runs on the loop's thread. A
+//! coroutine that awaits smol's own sockets does the same in another style, and the two go
+//! together: a transport can be kept by whoever likes, [`drained`](Transport::drained) and
+//! [`closed`](Transport::closed) are Deferreds.
 //!
 //! # Memory and slow peers
 //!
-//! Nobody waits for a slow peer: what it does not take is kept for it, and the others are served. There is no thread and no
-//! buffer for a connection that is idle. One whose peer does not read costs what was written to it, up to
-//! [`set_write_limit`](Transport::set_write_limit); who produces much is told to pause by
-//! [`register_producer`](Transport::register_producer), and a coroutine awaits [`drained`](Transport::drained).
+//! Nobody waits for a slow peer: what it does not take is kept for it, and the others are served.
+//! There is no thread and no buffer for a connection that is idle. One whose peer does not read
+//! costs what was written to it, up to [`set_write_limit`](Transport::set_write_limit); who
+//! produces much is told to pause by [`register_producer`](Transport::register_producer), and a
+//! coroutine awaits [`drained`](Transport::drained).
 //!
 //! # Examples
 //!
@@ -58,8 +61,9 @@
 //!
 //! # In here
 //!
-//! `connection` is a coroutine for each connection, which reads from the `socket`, calls the `protocol`, and sends what the
-//! `transport` was given to write (`outgoing`); `buffers` is the memory that idle connections do not have.
+//! `connection` is a coroutine for each connection, which reads from the `socket`, calls the
+//! `protocol`, and sends what the `transport` was given to write (`outgoing`); `buffers` is the
+//! memory that idle connections do not have.
 
 mod buffers;
 mod connect;
@@ -98,7 +102,8 @@ fn naming(what: &str, place: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {what} {place}: {error}"))
 }
 
-/// Lets an error go on to be told, unless it is that of a coroutine of ours that was cancelled or whose loop has ended.
+/// Lets an error go on to be told, unless it is that of a coroutine of ours that was cancelled or
+/// whose loop has ended.
 fn tell_unless_ended(failure: Failure) -> Result<(), Failure> {
     match failure.builtin() {
         Some(BuiltinError::Cancelled(_) | BuiltinError::Abandoned(_)) => Ok(()),

@@ -24,7 +24,8 @@ impl Outgoing {
         if self.bytes.capacity() == 0 {
             self.bytes = spare();
         }
-        // What is sent is moved out of the way when it is half of it, so that each byte is moved once on average.
+        // What is sent is moved out of the way when it is half of it, so that each byte is moved
+        // once on average.
         if self.bytes.len() + data.len() > self.bytes.capacity() && self.sent >= self.len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -32,8 +33,8 @@ impl Outgoing {
         self.bytes.extend_from_slice(data);
     }
 
-    /// Gives what waits to `write`, until there is nothing left or that fails; `WouldBlock` is such a failure. What is
-    /// empty behind that gives its memory back.
+    /// Gives what waits to `write`, until there is nothing left or that fails; `WouldBlock` is such
+    /// a failure. What is empty behind that gives its memory back.
     pub(super) fn send(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
         while !self.is_empty() {
             match write(&self.bytes[self.sent..])? {

@@ -5,10 +5,11 @@ use std::cell::Cell;
 #[cfg(doc)]
 use super::Transport;
 
-/// Whoever writes to a [`Transport`] and can be told to wait: [`register_producer`](Transport::register_producer).
+/// Whoever writes to a [`Transport`] and can be told to wait:
+/// [`register_producer`](Transport::register_producer).
 ///
-/// The methods are called on the loop's thread, `pause_producing` also inside of the `write` that was too much; so they take
-/// `&self`, and what they change is in a `Cell`.
+/// The methods are called on the loop's thread, `pause_producing` also inside of the `write` that
+/// was too much; so they take `&self`, and what they change is in a `Cell`.
 ///
 /// Twisted's `IPushProducer` and `IPullProducer`.
 pub trait Producer {

@@ -9,17 +9,19 @@ use deferred_core::Failure;
 
 use super::Transport;
 
-/// What a program does with one connection: its callbacks, which all run on the loop's thread, one after the other.
+/// What a program does with one connection: its callbacks, which all run on the loop's thread, one
+/// after the other.
 ///
-/// [`connection_made`](Self::connection_made) comes first and once, [`connection_lost`](Self::connection_lost) last and
-/// once, whatever happens; in between, [`data_received`](Self::data_received) for what arrives. What several connections
-/// share is in an `Rc`.
+/// [`connection_made`](Self::connection_made) comes first and once,
+/// [`connection_lost`](Self::connection_lost) last and once, whatever happens; in between,
+/// [`data_received`](Self::data_received) for what arrives. What several connections share is in an
+/// `Rc`.
 ///
-/// A callback that fails or panics loses the connection; the error is reported as unhandled, once, after
-/// `connection_lost` was told.
+/// A callback that fails or panics loses the connection; the error is reported as unhandled, once,
+/// after `connection_lost` was told.
 ///
-/// Twisted's `Protocol`. What is a method of the protocol there and acts on the connection, is one of the [`Transport`]
-/// here, which each callback is given.
+/// Twisted's `Protocol`. What is a method of the protocol there and acts on the connection, is one
+/// of the [`Transport`] here, which each callback is given.
 ///
 /// # Examples
 ///
@@ -37,7 +39,8 @@ use super::Transport;
 /// }
 /// ```
 pub trait Protocol: 'static {
-    /// The connection is there. May write, and keep clones of the transport for whoever else is to write.
+    /// The connection is there. May write, and keep clones of the transport for whoever else is to
+    /// write.
     ///
     /// # Errors
     ///
@@ -47,17 +50,17 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// Bytes have arrived, at least one. Where the peer's writes begin and end is not kept: [`Lines`](super::Lines) finds
-    /// the ends of lines.
+    /// Bytes have arrived, at least one. Where the peer's writes begin and end is not kept:
+    /// [`Lines`](super::Lines) finds the ends of lines.
     ///
     /// # Errors
     ///
     /// Loses the connection.
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
 
-    /// The peer will send nothing more, and may still read. Unless told otherwise this
-    /// [loses the connection](Transport::lose_connection), behind what is still to be sent. One that goes on is told of a peer
-    /// that has gone altogether at the next write.
+    /// The peer will send nothing more, and may still read. Unless told otherwise this [loses the
+    /// connection](Transport::lose_connection), behind what is still to be sent. One that goes on
+    /// is told of a peer that has gone altogether at the next write.
     ///
     /// Twisted's `readConnectionLost`.
     ///
@@ -69,8 +72,8 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// Reading goes on after a [`pause_producing`](Transport::pause_producing), before new data is read: for a protocol
-    /// that has kept back what had arrived.
+    /// Reading goes on after a [`pause_producing`](Transport::pause_producing), before new data is
+    /// read: for a protocol that has kept back what had arrived.
     ///
     /// # Errors
     ///
@@ -80,8 +83,8 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// The connection is over, for this reason. Nothing is called after this, and what a [`Transport`] is still given is
-    /// dropped.
+    /// The connection is over, for this reason. Nothing is called after this, and what a
+    /// [`Transport`] is still given is dropped.
     fn connection_lost(&mut self, reason: &ConnectionLost) {
         let _ = reason;
     }
@@ -91,11 +94,13 @@ pub trait Protocol: 'static {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectionLost {
-    /// One side has closed it, and all that was written here was given to the system. Twisted's `ConnectionDone`.
+    /// One side has closed it, and all that was written here was given to the system. Twisted's
+    /// `ConnectionDone`.
     Done,
     /// [`Transport::abort`] was called. Twisted's `ConnectionAborted`.
     Aborted,
-    /// The peer reads too slowly: more was written than [`set_write_limit`](Transport::set_write_limit) lets wait.
+    /// The peer reads too slowly: more was written than
+    /// [`set_write_limit`](Transport::set_write_limit) lets wait.
     TooSlow {
         /// How many bytes waited.
         unsent: usize,
@@ -107,7 +112,8 @@ pub enum ConnectionLost {
     Idle(Duration),
     /// The time of [`set_timeout`](Transport::set_timeout) is over.
     TimedOut(Duration),
-    /// The system says so, for example that the peer has reset the connection. Twisted's `ConnectionLost`.
+    /// The system says so, for example that the peer has reset the connection. Twisted's
+    /// `ConnectionLost`.
     Io(io::Error),
     /// A callback of the protocol, with this error.
     Failed(Failure),
@@ -147,8 +153,8 @@ impl Error for ConnectionLost {
     }
 }
 
-/// A callback of a [`Protocol`], or of a producer of its connection, has failed or panicked; the connection was lost, and
-/// this is what is reported.
+/// A callback of a [`Protocol`], or of a producer of its connection, has failed or panicked; the
+/// connection was lost, and this is what is reported.
 #[derive(Debug)]
 pub struct ProtocolFailed {
     pub(super) protocol: &'static str,

@@ -52,7 +52,8 @@ impl Socket {
         each!(self, socket => socket.get_ref().shutdown(Shutdown::Write))
     }
 
-    /// What an error of a connected socket means. The system says "not connected" of one that the peer has reset.
+    /// What an error of a connected socket means. The system says "not connected" of one that the
+    /// peer has reset.
     pub(super) fn reason(&self, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::NotConnected {
             return error;

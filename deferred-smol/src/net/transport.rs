@@ -22,9 +22,11 @@ const HIGH_WATER: usize = 64 * 1024;
 const WRITE_LIMIT: usize = 16 * 1024 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One end of a connection, for whoever writes to it or ends it. Clones mean the same connection; callbacks may keep them.
+/// One end of a connection, for whoever writes to it or ends it. Clones mean the same connection;
+/// callbacks may keep them.
 ///
-/// Nothing here waits, calls the protocol back at once, or fails: on a connection that is over it does nothing.
+/// Nothing here waits, calls the protocol back at once, or fails: on a connection that is over it
+/// does nothing.
 ///
 /// Twisted's `ITransport`, with `IConsumer` and `IPushProducer`.
 #[derive(Clone)]
@@ -112,9 +114,10 @@ impl Transport {
 
     /// Sends `data`, behind what was written before.
     ///
-    /// It is given to the system when the callback that writes is done, with what else that has written; outside of the
-    /// connection's own callbacks, in the same turn or the next. What the peer does not take waits here. Nothing is written
-    /// any more on a connection that is over, or that is [losing](Self::lose_connection) and has sent everything.
+    /// It is given to the system when the callback that writes is done, with what else that has
+    /// written; outside of the connection's own callbacks, in the same turn or the next. What the
+    /// peer does not take waits here. Nothing is written any more on a connection that is over, or
+    /// that is [losing](Self::lose_connection) and has sent everything.
     pub fn write(&self, data: &[u8]) {
         let inner = &*self.inner;
         if data.is_empty() || inner.stage.get() >= Stage::Finished {
@@ -144,9 +147,9 @@ impl Transport {
         self.inner.outgoing.borrow().len()
     }
 
-    /// Fires when a producer would not be paused, or would be resumed: at once, as long as no more waits to be sent than
-    /// [`set_high_water`](Self::set_high_water) says, and after that when only a quarter of it is left. For a coroutine that
-    /// writes much: write, then await this.
+    /// Fires when a producer would not be paused, or would be resumed: at once, as long as no more
+    /// waits to be sent than [`set_high_water`](Self::set_high_water) says, and after that when
+    /// only a quarter of it is left. For a coroutine that writes much: write, then await this.
     ///
     /// asyncio's `drain`.
     ///
@@ -186,9 +189,10 @@ impl Transport {
         deferred
     }
 
-    /// Ends the connection when everything is sent that was written before, and what a [producer](Self::register_producer)
-    /// writes until it unregisters. Nothing more is read. The peer is told that nothing more comes, and has two seconds to
-    /// end its own side, since what it sent and nobody has read could make its system drop what it has not read yet.
+    /// Ends the connection when everything is sent that was written before, and what a
+    /// [producer](Self::register_producer) writes until it unregisters. Nothing more is read. The
+    /// peer is told that nothing more comes, and has two seconds to end its own side, since what it
+    /// sent and nobody has read could make its system drop what it has not read yet.
     ///
     /// Twisted's `loseConnection`.
     pub fn lose_connection(&self) {
@@ -211,8 +215,8 @@ impl Transport {
         self.inner.stage.get() > Stage::Open
     }
 
-    /// Fires when the connection is over and [`connection_lost`](super::Protocol::connection_lost) was called; at once, if
-    /// it is.
+    /// Fires when the connection is over and [`connection_lost`](super::Protocol::connection_lost)
+    /// was called; at once, if it is.
     ///
     /// # Cancellation
     ///
@@ -227,8 +231,9 @@ impl Transport {
         deferred
     }
 
-    /// Reads nothing more until [`resume_producing`](Self::resume_producing). What the peer sends waits in the systems of
-    /// both, and then the peer waits too. Nor is it noticed that the peer has gone away.
+    /// Reads nothing more until [`resume_producing`](Self::resume_producing). What the peer sends
+    /// waits in the systems of both, and then the peer waits too. Nor is it noticed that the peer
+    /// has gone away.
     pub fn pause_producing(&self) {
         self.inner.paused.set(true);
         self.inner.resumed.set(false);
@@ -243,19 +248,22 @@ impl Transport {
         }
     }
 
-    /// Has `producer` paused while too much waits to be sent, and resumed when most of that is sent. Until it is
-    /// [unregistered](Self::unregister_producer), the connection does not end by itself. One that was there is unregistered.
+    /// Has `producer` paused while too much waits to be sent, and resumed when most of that is
+    /// sent. Until it is [unregistered](Self::unregister_producer), the connection does not end by
+    /// itself. One that was there is unregistered.
     ///
-    /// Another transport is a producer: whoever copies from it to this one registers it here, and reads no faster than this
-    /// one's peer. The echo of a connection registers it on itself.
+    /// Another transport is a producer: whoever copies from it to this one registers it here, and
+    /// reads no faster than this one's peer. The echo of a connection registers it on itself.
     ///
-    /// On a connection that is over, `producer` is stopped at once. Twisted's `registerProducer(producer, True)`.
+    /// On a connection that is over, `producer` is stopped at once. Twisted's
+    /// `registerProducer(producer, True)`.
     pub fn register_producer(&self, producer: impl Producer + 'static) {
         self.register(Registered::push(producer));
     }
 
-    /// Has `producer` resumed whenever everything is sent, the first time in the same turn or the next: each time it writes
-    /// a piece. Otherwise as [`register_producer`](Self::register_producer).
+    /// Has `producer` resumed whenever everything is sent, the first time in the same turn or the
+    /// next: each time it writes a piece. Otherwise as
+    /// [`register_producer`](Self::register_producer).
     ///
     /// Twisted's `registerProducer(producer, False)`.
     pub fn register_pull_producer(&self, producer: impl Producer + 'static) {
@@ -280,29 +288,31 @@ impl Transport {
         drop(before); // behind the borrow
     }
 
-    /// From how many bytes that wait to be sent a producer is paused: 64 KiB unless set. It is resumed at a quarter of it.
+    /// From how many bytes that wait to be sent a producer is paused: 64 KiB unless set. It is
+    /// resumed at a quarter of it.
     pub fn set_high_water(&self, bytes: usize) {
         self.inner.high.set(bytes);
     }
 
-    /// How many bytes may wait to be sent: 16 MiB unless set. One who writes when more wait already loses the connection, as
-    /// [`TooSlow`](ConnectionLost::TooSlow); so one large write is let through.
+    /// How many bytes may wait to be sent: 16 MiB unless set. One who writes when more wait already
+    /// loses the connection, as [`TooSlow`](ConnectionLost::TooSlow); so one large write is let
+    /// through.
     ///
     /// This bounds the memory that a peer costs who does not read. Twisted has no such limit.
     pub fn set_write_limit(&self, bytes: usize) {
         self.inner.limit.set(bytes);
     }
 
-    /// How long [`lose_connection`](Self::lose_connection) waits for the peer to read the rest: 30 seconds unless set, before
-    /// that is called.
+    /// How long [`lose_connection`](Self::lose_connection) waits for the peer to read the rest: 30
+    /// seconds unless set, before that is called.
     pub fn set_close_timeout(&self, timeout: Duration) {
         self.inner.close_timeout.set(timeout);
     }
 
-    /// Loses the connection when nothing has arrived for so long, as [`Idle`](ConnectionLost::Idle); `None`, with which a
-    /// connection begins, lets it be silent for ever. Counted from now. While reading is
-    /// [paused](Self::pause_producing) the peer is not counted as silent, nor when the connection is to end; one that has
-    /// ended its own side is.
+    /// Loses the connection when nothing has arrived for so long, as
+    /// [`Idle`](ConnectionLost::Idle); `None`, with which a connection begins, lets it be silent
+    /// for ever. Counted from now. While reading is [paused](Self::pause_producing) the peer is not
+    /// counted as silent, nor when the connection is to end; one that has ended its own side is.
     ///
     /// A peer that sends a byte now and then is never silent. A deadline for a whole message is
     /// [`set_timeout`](Self::set_timeout).
@@ -320,9 +330,10 @@ impl Transport {
         }
     }
 
-    /// Loses the connection after `timeout`, as [`TimedOut`](ConnectionLost::TimedOut), whatever arrives meanwhile, unless
-    /// [`reset_timeout`](Self::reset_timeout) puts that off; `None`, with which a connection begins, takes it back. Counted
-    /// from now. A protocol resets it when it has a whole message, so that a peer which sends slowly gains nothing.
+    /// Loses the connection after `timeout`, as [`TimedOut`](ConnectionLost::TimedOut), whatever
+    /// arrives meanwhile, unless [`reset_timeout`](Self::reset_timeout) puts that off; `None`, with
+    /// which a connection begins, takes it back. Counted from now. A protocol resets it when it has
+    /// a whole message, so that a peer which sends slowly gains nothing.
     ///
     /// Twisted's `TimeoutMixin.setTimeout`.
     #[doc(alias = "TimeoutMixin")]
@@ -350,8 +361,8 @@ impl Transport {
         }
     }
 
-    /// Whether small writes are sent at once (`true`, which a connection begins with) or gathered while others are on their
-    /// way. Twisted's `setTcpNoDelay`.
+    /// Whether small writes are sent at once (`true`, which a connection begins with) or gathered
+    /// while others are on their way. Twisted's `setTcpNoDelay`.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use deferred_smol::{Deferred, Failure, Reactor, inline_callbacks, on_unhandled, 
 
 use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
 
-/// A server that does `made` with its only connection, and a client in a thread. Gives what happened, and what the client
-/// gave.
+/// A server that does `made` with its only connection, and a client in a thread. Gives what
+/// happened, and what the client gave.
 fn one<T: Send + 'static>(
     made: impl Fn(&Transport, &Reactor) + 'static,
     talk: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
@@ -74,7 +74,8 @@ fn lose_connection_sends_everything_first_however_slow_the_peer_reads() {
 
 #[test]
 fn a_peer_that_was_not_heard_still_reads_the_last_words() {
-    // What it has sent and nobody read would reset the connection, and make it drop what it has not read.
+    // What it has sent and nobody read would reset the connection, and make it drop what it has not
+    // read.
     for _ in 0..20 {
         let (log, received) = one(
             |transport, reactor| {

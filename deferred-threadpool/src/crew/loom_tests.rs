@@ -83,7 +83,8 @@ impl Pool {
         }
     }
 
-    /// When so many jobs have run. If one is left behind, loom reports a deadlock; and if a thread never ends.
+    /// When so many jobs have run. If one is left behind, loom reports a deadlock; and if a thread
+    /// never ends.
     fn stop_after(&self, jobs: usize) {
         while self.state.lock().ran < jobs {
             self.ran.wait();

@@ -1,4 +1,5 @@
-//! When connections are opened, checked, thrown away and closed, and what a transaction does in each case.
+//! When connections are opened, checked, thrown away and closed, and what a transaction does in
+//! each case.
 
 use std::panic;
 use std::rc::Rc;

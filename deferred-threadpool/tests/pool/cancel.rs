@@ -43,7 +43,8 @@ fn a_job_cancelled_while_it_runs_goes_on_and_its_result_is_dropped() {
         deferred.cancel();
         release.send(()).unwrap();
         let cancelled = deferred.peek().unwrap().unwrap_err().check::<Cancelled>();
-        // The pool's only thread is free again when this one runs: the late result was posted before.
+        // The pool's only thread is free again when this one runs: the late result was posted
+        // before.
         pool.defer_to_thread(move || Ok(cancelled))
     });
     assert!(outcome.unwrap());

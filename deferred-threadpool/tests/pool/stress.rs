@@ -85,8 +85,8 @@ fn job(mut random: Seeded, ran: &Arc<AtomicUsize>) -> impl FnOnce(&Job<'_>) -> R
     }
 }
 
-/// One loop that gives jobs to a shared pool and cancels some, looks at its numbers, changes its size, and perhaps ends
-/// before they are done.
+/// One loop that gives jobs to a shared pool and cancels some, looks at its numbers, changes its
+/// size, and perhaps ends before they are done.
 fn submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicUsize>) -> Totals {
     let ends_early = random.below(6) == 0;
     let totals = Rc::new(Cell::new(Totals::default()));
@@ -175,7 +175,8 @@ fn round(seed: u64, jobs: u64) {
     if stops {
         (0..random.below(200)).for_each(|_| thread::yield_now());
         let backlog = if random.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
-        // In the middle. Somebody may lower the maximum to none behind it, so this does not wait for the end.
+        // In the middle. Somebody may lower the maximum to none behind it, so this does not wait
+        // for the end.
         drop(pool.stop_with(backlog).add_errback(|failure| failure.trap::<NoReactor>().map(drop)));
         adds_up(&pool.stats());
     }
@@ -189,7 +190,8 @@ fn round(seed: u64, jobs: u64) {
     assert_eq!((stats.threads, stats.queued, stats.busy, stats.abandoned), (0, 0, 0, 0), "seed {seed}: {stats:?}");
     let sum = |of: fn(&Totals) -> u64| totals[..3].iter().map(of).sum::<u64>();
     let ran = ran.load(Ordering::SeqCst) as u64;
-    // A job that was cancelled may have run, and one whose Deferred was cancelled at the last moment may be done.
+    // A job that was cancelled may have run, and one whose Deferred was cancelled at the last
+    // moment may be done.
     let by_result = stats.done + stats.failed + stats.panicked;
     assert!(by_result <= ran && ran <= by_result + stats.cancelled, "seed {seed}: {ran} ran, {stats:?}");
     assert!(sum(|totals| totals.panicked) <= stats.panicked && sum(|totals| totals.refused) <= stats.refused);

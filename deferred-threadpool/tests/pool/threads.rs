@@ -97,7 +97,8 @@ fn threads_that_wait_for_work_sleep_with_and_without_a_keep_alive() {
 fn a_thread_that_waits_is_used_before_a_new_one_is_started() {
     const JOBS: usize = 1000;
     let pool = ThreadPool::new(JOBS);
-    // A result is posted a moment before its thread waits again, so that the next job may need another one. Not always.
+    // A result is posted a moment before its thread waits again, so that the next job may need
+    // another one. Not always.
     let names: HashSet<_> = (0..JOBS)
         .map(|_| {
             park::run_until(|_| pool.defer_to_thread(|| Ok(thread::current().name().unwrap().to_owned()))).unwrap()

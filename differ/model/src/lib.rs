@@ -1,7 +1,7 @@
 //! The Deferred on the plain engine: the model that the fast engine is compared with.
 //!
-//! The typed face and the errors are the files of deferred-core. Only `engine` is another: safe Rust, a box for every
-//! callback and every result, written to be right and to be read.
+//! The typed face and the errors are the files of deferred-core. Only `engine` is another: safe
+//! Rust, a box for every callback and every result, written to be right and to be read.
 
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports, unreachable_pub)] // the loop and the crates around it use what is not used here

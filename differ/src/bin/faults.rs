@@ -1,12 +1,13 @@
-//! Proof that the differ sees: plants faults in the fast engine, one at a time, and looks that each is found.
+//! Proof that the differ sees: plants faults in the fast engine, one at a time, and looks that each
+//! is found.
 //!
 //! ```text
 //! cargo run --release -p deferred-differ --bin faults                  every fault of differ/faults.txt
 //! cargo run --release -p deferred-differ --bin faults -- PART          those whose name contains PART
 //! ```
 //!
-//! It works on a copy of the sources below the target folder, so the tree stays as it is. A fault is found if within
-//! 30,000 programs the two engines differ, or the fast one ends the process.
+//! It works on a copy of the sources below the target folder, so the tree stays as it is. A fault
+//! is found if within 30,000 programs the two engines differ, or the fast one ends the process.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +25,8 @@ struct Fault<'a> {
     wrong: String,
 }
 
-/// Reads a list of faults: `= name`, the file, the lines that are right after `-`, and the wrong ones after `+`.
+/// Reads a list of faults: `= name`, the file, the lines that are right after `-`, and the wrong
+/// ones after `+`.
 fn read(list: &str) -> Vec<Fault<'_>> {
     let faults = list.split("\n= ").skip(1).map(|fault| {
         let mut lines = fault.lines();

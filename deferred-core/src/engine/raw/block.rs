@@ -35,10 +35,11 @@ pub(in crate::engine) enum Step {
 
 /// The flags on which the rules rely.
 pub(in crate::engine) struct Flags {
-    /// Set while the slot holds a result: rule 2. A byte of its own, since each stage changes it twice.
+    /// Set while the slot holds a result: rule 2. A byte of its own, since each stage changes it
+    /// twice.
     ///
-    /// It never stands beside `WAITING`: a block that waits has no result. Without `FIRED` it is not set: only firing fills
-    /// the slot for the first time.
+    /// It never stands beside `WAITING`: a block that waits has no result. Without `FIRED` it is
+    /// not set: only firing fills the slot for the first time.
     full: Cell<bool>,
     bits: Cell<u8>,
 }
@@ -47,32 +48,34 @@ pub(in crate::engine) struct Flags {
 mod bit {
     /// The block was fired or cancelled. A result that its source brings now is ignored.
     ///
-    /// Set once, together with the first result, or at the creation of a block that begins with a wait. Never cleared.
+    /// Set once, together with the first result, or at the creation of a block that begins with a
+    /// wait. Never cleared.
     pub(super) const FIRED: u8 = 1;
 
     /// A `Chain` of the block exists, which owns the output: rule 3.
     ///
-    /// Set at the creation, cleared when the `Chain` is dropped or consumed. It never stands beside `HAS_WAITER`: a block
-    /// gets a waiter when its `Chain` is consumed.
+    /// Set at the creation, cleared when the `Chain` is dropped or consumed. It never stands beside
+    /// `HAS_WAITER`: a block gets a waiter when its `Chain` is consumed.
     pub(super) const HAS_CHAIN: u8 = 1 << 1;
 
     /// The first record is a canceller: rule 6.
     ///
-    /// Set on a new block, before any stage is added. Cleared when the canceller is called, if it decides, or dropped. A
-    /// block that was fired keeps it until the run loop runs the block: the destructor is user code, which must not run
-    /// inside of the firing.
+    /// Set on a new block, before any stage is added. Cleared when the canceller is called, if it
+    /// decides, or dropped. A block that was fired keeps it until the run loop runs the block: the
+    /// destructor is user code, which must not run inside of the firing.
     pub(super) const CANCELLER: u8 = 1 << 2;
 
     /// The last record is the `DELIVER` stage: rule 6.
     ///
-    /// Set when another block begins to wait for this one; cleared when the result is delivered, or when the waiter waits
-    /// for another block instead.
+    /// Set when another block begins to wait for this one; cleared when the result is delivered, or
+    /// when the waiter waits for another block instead.
     pub(super) const HAS_WAITER: u8 = 1 << 3;
 
     /// The last stage returned another block, for whose result this one waits: rule 2.
     ///
-    /// Set when that stage returns. Cleared when the result is moved here, when the wait ends with an error, or when the
-    /// waiter of this block takes the wait over. Meanwhile the slot holds the place of the stage that waits.
+    /// Set when that stage returns. Cleared when the result is moved here, when the wait ends with
+    /// an error, or when the waiter of this block takes the wait over. Meanwhile the slot holds the
+    /// place of the stage that waits.
     pub(super) const WAITING: u8 = 1 << 4;
 }
 
@@ -84,15 +87,15 @@ pub(in crate::engine) struct Block {
     pub(in crate::engine) region: Region,
 }
 
-/// A counted reference to a block. Dropping the last one drops the block's contents and returns its memory to a per-thread
-/// free list.
+/// A counted reference to a block. Dropping the last one drops the block's contents and returns its
+/// memory to a per-thread free list.
 #[derive(Clone)]
 pub(in crate::engine) struct BlockRef(pub(in crate::engine) ManuallyDrop<Rc<Block>>);
 
 /// A block that was fired and that the run loop has still to run, or none if a result was ignored.
 ///
-/// The block is busy until then, because its canceller may still be its first record. Stages that are added, looks and
-/// cancels behave as between two stages.
+/// The block is busy until then, because its canceller may still be its first record. Stages that
+/// are added, looks and cancels behave as between two stages.
 #[must_use = "a block that is not run never calls its callbacks"]
 pub(crate) struct Fired(Option<BlockRef>);
 
@@ -119,8 +122,8 @@ impl BlockRef {
         let flags = Flags { full: Cell::new(false), bits: Cell::new(bit::HAS_CHAIN) };
         let mut block = free_list::allocate();
         let place = Rc::get_mut(&mut block).expect("nothing else refers to the memory").as_mut_ptr();
-        // Field by field and in place, so that no block is built on the stack and copied. (`new_uninit` computes the layout
-        // in two calls.)
+        // Field by field and in place, so that no block is built on the stack and copied.
+        // (`new_uninit` computes the layout in two calls.)
         // SAFETY: every field is written, once.
         let block = unsafe {
             (&raw mut (*place).state).write(State::new(flags, made, last));
@@ -159,10 +162,12 @@ fn release(block: Rc<Block>) {
     if block.has_result() || !block.region.is_empty() {
         block.drop_contents();
     }
-    // Not with `get_mut`: a `&mut Block` would invalidate the pointers of the region. The counts are read after foreign code.
+    // Not with `get_mut`: a `&mut Block` would invalidate the pointers of the region. The counts
+    // are read after foreign code.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
         let place = Rc::into_raw(block);
-        // SAFETY: nothing else refers to the block, so it is dropped once. The rest is memory of the same layout.
+        // SAFETY: nothing else refers to the block, so it is dropped once. The rest is memory of
+        // the same layout.
         unsafe {
             ptr::drop_in_place(place.cast_mut());
             free_list::release(Rc::from_raw(place.cast()));
@@ -218,7 +223,8 @@ impl Block {
         self.set(bit::FIRED);
     }
 
-    /// Returns `true` if the block is not paused and delivering to its waiter is the only stage left.
+    /// Returns `true` if the block is not paused and delivering to its waiter is the only stage
+    /// left.
     pub(in crate::engine) fn only_has_waiter(&self) -> bool {
         self.has(bit::HAS_WAITER) && !self.state.is_paused() && self.region.has_only(WAITER_WORDS)
     }
@@ -226,7 +232,8 @@ impl Block {
 
 /// The result.
 impl Block {
-    /// Returns the type of the result that the slot holds, or that the block waits for: the input of the first record.
+    /// Returns the type of the result that the slot holds, or that the block waits for: the input
+    /// of the first record.
     fn input(&self) -> &'static ResultVtable {
         self.region.first().and_then(|record| record.head().vtable.input).unwrap_or(self.output.get())
     }
@@ -235,7 +242,8 @@ impl Block {
     ///
     /// # Safety
     ///
-    /// The slot is empty, and `R` is the block's input, or the output of the stage that has just run.
+    /// The slot is empty, and `R` is the block's input, or the output of the stage that has just
+    /// run.
     #[inline(always)]
     pub(super) unsafe fn write_result<R>(&self, result: R) {
         debug_assert!(!self.has_result(), "the slot holds a result");
@@ -270,7 +278,8 @@ impl Block {
         self.set_fired();
     }
 
-    /// Fires the block with a built-in error if it has not fired yet. Returns `true` if this call fired it.
+    /// Fires the block with a built-in error if it has not fired yet. Returns `true` if this call
+    /// fired it.
     #[cold]
     pub(in crate::engine) fn fire_error(&self, why: BuiltinError) -> bool {
         // SAFETY: the vtable is that of the block's input, and the block is unfired.
@@ -285,17 +294,20 @@ impl Block {
         unsafe { (self.input().write_error)(self, why, at) };
     }
 
-    /// Moves the result to `waiter`, which waits for it. Adds the place of the stage that waited to the trail of an error.
+    /// Moves the result to `waiter`, which waits for it. Adds the place of the stage that waited to
+    /// the trail of an error.
     pub(in crate::engine) fn move_result(&self, waiter: &Block) {
         let vtable = self.output.get();
         assert!(self.is_ready() && !self.has_chain(), "a chain owns the result");
         assert!(vtable.is_same_type(waiter.input()), "the waiter waits for a result of another type");
         let at = waiter.end_wait();
-        // SAFETY: both slots are of this type (rules 2 and 4). This one is full, and the waiter's is empty.
+        // SAFETY: both slots are of this type (rules 2 and 4). This one is full, and the waiter's
+        // is empty.
         unsafe { (vtable.move_to)(self, waiter, at) };
     }
 
-    /// Drops the result of a block without stages and without a `Chain`, and reports an error as unhandled.
+    /// Drops the result of a block without stages and without a `Chain`, and reports an error as
+    /// unhandled.
     #[inline]
     pub(in crate::engine) fn finish(&self) {
         if !self.has_chain() && self.is_ready() {
@@ -304,7 +316,8 @@ impl Block {
         }
     }
 
-    /// Passes the result through the next stage, and through further ones while there is a result and `go_on` returns `true`.
+    /// Passes the result through the next stage, and through further ones while there is a result
+    /// and `go_on` returns `true`.
     #[inline(always)]
     pub(in crate::engine) fn advance(&self, go_on: impl Fn() -> bool) -> Step {
         if !self.has_result() {
@@ -316,8 +329,9 @@ impl Block {
                 return Step::Stopped;
             }
             let Some(record) = self.region.first() else { return Step::Finished };
-            // SAFETY: the slot is full: at first by the check above, later because the stage before has put out a result. It
-            // holds the first stage's input. The `run` of a canceller only panics.
+            // SAFETY: the slot is full: at first by the check above, later because the stage before
+            // has put out a result. It holds the first stage's input. The `run` of a canceller only
+            // panics.
             let step = unsafe { (record.head().vtable.run)(self, record) };
             if !matches!(step, Step::Ready) || !go_on() {
                 return step;
@@ -402,8 +416,8 @@ impl Block {
         self.clear(bit::CANCELLER);
     }
 
-    /// Calls the canceller of an unfired block, and fires the block with its decision. Without a canceller, fires it with
-    /// `why`. Returns `true` if this call fired it.
+    /// Calls the canceller of an unfired block, and fires the block with its decision. Without a
+    /// canceller, fires it with `why`. Returns `true` if this call fired it.
     #[cold]
     pub(in crate::engine) fn run_canceller(&self, why: &Cancelled) -> bool {
         match self.region.first().filter(|_| self.has_canceller()) {
@@ -433,8 +447,9 @@ impl Block {
 
 /// The end.
 impl Block {
-    /// Drops the result and the records. In the normal life of a Deferred nothing is left: its source fires it, and the run
-    /// loop empties it. Only at the end of a thread a block is dropped that the loop has not run.
+    /// Drops the result and the records. In the normal life of a Deferred nothing is left: its
+    /// source fires it, and the run loop empties it. Only at the end of a thread a block is dropped
+    /// that the loop has not run.
     ///
     /// Not in `Drop for Block`, which has a `&mut Block`: see [`release`].
     #[cold]

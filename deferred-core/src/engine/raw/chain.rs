@@ -16,7 +16,8 @@ use crate::error::{CallSite, Cancelled, DeferredError};
 /// Dropping it lets the stages run on; an error at their end is reported.
 pub(crate) struct Chain<T, E: DeferredError> {
     block: BlockRef,
-    /// Invariant in both, so that no lifetime in them can be changed: the block's vtables keep the original types.
+    /// Invariant in both, so that no lifetime in them can be changed: the block's vtables keep the
+    /// original types.
     types: PhantomData<*mut (T, E)>,
 }
 
@@ -61,8 +62,8 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         F: FnOnce(Result<T, E>) -> StageOutput<U, D> + 'static,
     {
         let block = self.into_block();
-        // SAFETY: the block's output is a `Result<T, E>`, and this was its only `Chain`. From now on its output is the stage's,
-        // for which the slot is large enough.
+        // SAFETY: the block's output is a `Result<T, E>`, and this was its only `Chain`. From now
+        // on its output is the stage's, for which the slot is large enough.
         unsafe {
             // The slot is already large enough for the stage's input.
             let grown = words::<Result<U, D>>() > words::<Result<T, E>>();
@@ -86,8 +87,8 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         block
     }
 
-    /// Appends a record that calls `f` when the result is ready and leaves the result in place. After it only a record of the
-    /// same kind, or the end, may be appended.
+    /// Appends a record that calls `f` when the result is ready and leaves the result in place.
+    /// After it only a record of the same kind, or the end, may be appended.
     #[inline(always)]
     pub(in crate::engine) fn push_on_ready<F: FnOnce() -> Option<Fired> + 'static>(&mut self, f: F) {
         // SAFETY: the captures are those of this vtable.
@@ -96,7 +97,8 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
 
     /// Borrows the result, if it is ready.
     pub(crate) fn peek(&mut self) -> Option<&Result<T, E>> {
-        // SAFETY: ready, so the slot holds the block's output. That belongs to this `Chain`, which is borrowed.
+        // SAFETY: ready, so the slot holds the block's output. That belongs to this `Chain`, which
+        // is borrowed.
         self.block.is_ready().then(|| unsafe { &*borrow(self.block.region.slot(words::<Result<T, E>>())) })
     }
 

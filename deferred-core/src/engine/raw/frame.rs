@@ -20,7 +20,8 @@ impl<F: Future> Frame<F> {
     #[inline]
     pub(crate) fn poll(self: Pin<&Self>, context: &mut Context<'_>) -> Option<Poll<F::Output>> {
         let mut slot = self.future.try_borrow_mut().ok()?;
-        // SAFETY: the future lies in `self`, which is pinned. Otherwise only `discard` touches it, and drops it in place.
+        // SAFETY: the future lies in `self`, which is pinned. Otherwise only `discard` touches it,
+        // and drops it in place.
         Some(unsafe { Pin::new_unchecked(slot.as_mut()?) }.poll(context))
     }
 

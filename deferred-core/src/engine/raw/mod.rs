@@ -1,7 +1,8 @@
 //! The memory of the engine: the only unsafe code of the crate.
 //!
-//! One allocation holds a whole pending Deferred: its state, and words for its result and its records, one record after the
-//! other. When the records no longer fit, the words move to an allocation of their own.
+//! One allocation holds a whole pending Deferred: its state, and words for its result and its
+//! records, one record after the other. When the records no longer fit, the words move to an
+//! allocation of their own.
 //!
 //! - `words`: how a value lies in words;
 //! - `region`: the words of a block, and their layout;
@@ -12,32 +13,37 @@
 //! - `frame`: the pinned future of a coroutine;
 //! - `free_list`: memory of dropped blocks for new ones.
 //!
-//! The folder uses two things of the engine outside of it: `state`, which imports nothing, and `run`, because `Drop for
-//! Source` must start the run loop.
+//! The folder uses two things of the engine outside of it: `state`, which imports nothing, and
+//! `run`, because `Drop for Source` must start the run loop.
 //!
 //! # The rules
 //!
-//! What each `// SAFETY:` refers to. The loop outside this folder is safe code: whatever it does in whatever order, it may
-//! let a Deferred hang, and cannot break these.
+//! What each `// SAFETY:` refers to. The loop outside this folder is safe code: whatever it does in
+//! whatever order, it may let a Deferred hang, and cannot break these.
 //!
-//! 1. *Layout.* A region is `slot`, done records, live records, free words, in this order; `first` is where the first live
-//!    record begins, `end` where the last one ends. A record is a `Head` and the words of its captures. Values and records are
-//!    moved as words, so pointers into a region hold only until foreign code runs or a record is added: none is kept across
-//!    either.
-//! 2. *The slot* holds a result exactly when `full` is set. Its type is the input of the first record that has one, else the
-//!    block's output: `Block::input`. The slot is as large as the largest result of the chain, which is ensured when a stage is
-//!    added. While `WAITING` is set it is empty, and its first word holds the place of the stage that waits.
-//! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which has `HAS_CHAIN` set while it lives. The
-//!    block's output is then a `Result<T, E>`, only this `Chain` adds stages, and a result after which no stage is left belongs
-//!    to it. A `Source<T, E>` fires the input of its block while that is not `FIRED`.
-//! 4. *The types of a wait.* When a result is moved from one block to another, its type is compared with the other's input.
-//! 5. *State first.* Code that runs foreign code (a callback, a canceller, a destructor, a conversion) first moves it and its
-//!    arguments onto the stack, and sets the state. A panic of foreign code finds the block in that state.
-//! 6. *The first record* is a canceller exactly when `CANCELLER` is set; every other one is a stage. *The last record* is a
-//!    `DELIVER` stage exactly when `HAS_WAITER` is set.
-//! 7. *The end of a block.* The drop of the last `BlockRef` drops the contents through a shared reference: a `&mut Block` would
-//!    invalidate the pointers of the region. If no `Weak` exists either, another Deferred may get the memory. So no pointer to a
-//!    block is kept beside those two.
+//! 1. *Layout.* A region is `slot`, done records, live records, free words, in this order; `first`
+//!    is where the first live record begins, `end` where the last one ends. A record is a `Head`
+//!    and the words of its captures. Values and records are moved as words, so pointers into a
+//!    region hold only until foreign code runs or a record is added: none is kept across either.
+//! 2. *The slot* holds a result exactly when `full` is set. Its type is the input of the first
+//!    record that has one, else the block's output: `Block::input`. The slot is as large as the
+//!    largest result of the chain, which is ensured when a stage is added. While `WAITING` is set
+//!    it is empty, and its first word holds the place of the stage that waits.
+//! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which has `HAS_CHAIN`
+//!    set while it lives. The block's output is then a `Result<T, E>`, only this `Chain` adds
+//!    stages, and a result after which no stage is left belongs to it. A `Source<T, E>` fires the
+//!    input of its block while that is not `FIRED`.
+//! 4. *The types of a wait.* When a result is moved from one block to another, its type is compared
+//!    with the other's input.
+//! 5. *State first.* Code that runs foreign code (a callback, a canceller, a destructor, a
+//!    conversion) first moves it and its arguments onto the stack, and sets the state. A panic of
+//!    foreign code finds the block in that state.
+//! 6. *The first record* is a canceller exactly when `CANCELLER` is set; every other one is a
+//!    stage. *The last record* is a `DELIVER` stage exactly when `HAS_WAITER` is set.
+//! 7. *The end of a block.* The drop of the last `BlockRef` drops the contents through a shared
+//!    reference: a `&mut Block` would invalidate the pointers of the region. If no `Weak` exists
+//!    either, another Deferred may get the memory. So no pointer to a block is kept beside those
+//!    two.
 //!
 //! # What may touch what
 //!

@@ -51,13 +51,15 @@ pub(in crate::engine) struct Region {
     first: Cell<u32>,
     /// The end of the last live record.
     end: Cell<u32>,
-    /// The number of words. It exceeds `INLINE_WORDS` exactly if they are in an allocation of their own.
+    /// The number of words. It exceeds `INLINE_WORDS` exactly if they are in an allocation of their
+    /// own.
     cap: Cell<u32>,
     inline: UnsafeCell<[Word; INLINE_WORDS as usize]>,
 }
 
 impl Region {
-    /// Creates a region with a slot of `slot` words. [`place`](Self::place) must be called before any other method.
+    /// Creates a region with a slot of `slot` words. [`place`](Self::place) must be called before
+    /// any other method.
     #[inline(always)]
     pub(super) fn new(slot: u32) -> Region {
         let slot = if slot > INLINE_WORDS { 0 } else { slot };
@@ -125,7 +127,8 @@ impl Region {
         self.end.set(self.end.get() - HEAD - len);
     }
 
-    /// Appends a record and makes the slot at least `slot` words large. Returns the place for the `len` words of captures.
+    /// Appends a record and makes the slot at least `slot` words large. Returns the place for the
+    /// `len` words of captures.
     ///
     /// # Safety
     ///
@@ -150,7 +153,8 @@ impl Region {
         }
     }
 
-    /// Makes the slot at least `slot` words large, and makes room for `need` words after the last record.
+    /// Makes the slot at least `slot` words large, and makes room for `need` words after the last
+    /// record.
     #[cold]
     #[inline(never)]
     fn rebuild(&self, slot: u32, need: u32) {
@@ -158,7 +162,8 @@ impl Region {
         let (first, live, cap) = (self.first.get(), self.end.get() - self.first.get(), self.cap.get());
         let needed = u64::from(slot) + u64::from(live) + u64::from(need);
         let from = self.base.get();
-        // Moving the records within a large region pays only if much of it becomes free. Otherwise every push would move them.
+        // Moving the records within a large region pays only if much of it becomes free. Otherwise
+        // every push would move them.
         let in_place = needed <= u64::from(cap) && (cap <= INLINE_WORDS || live <= cap / 2);
         let (to, grown) = if in_place {
             (from, cap)
@@ -167,8 +172,9 @@ impl Region {
             let grown = u32::try_from(grown).expect("more than 32 GiB of callbacks on one Deferred");
             (allocate(grown), grown)
         };
-        // SAFETY: the old region has `self.slot` words at its begin and `live` ones at `first`; the new one is at least
-        // as large as both and `need` together. If the two are the same, only the records move, and `copy` allows overlap.
+        // SAFETY: the old region has `self.slot` words at its begin and `live` ones at `first`; the
+        // new one is at least as large as both and `need` together. If the two are the same, only
+        // the records move, and `copy` allows overlap.
         unsafe {
             ptr::copy(from.add(first as usize), to.add(slot as usize), live as usize);
             if !in_place {

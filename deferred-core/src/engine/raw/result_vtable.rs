@@ -8,17 +8,19 @@ use super::words::words;
 use crate::abort::never_unwinding;
 use crate::error::{self, BuiltinError, CallSite, DeferredError};
 
-/// The vtable of a `Result<T, E>`. Each function needs a block whose slot is of this type; its comment says whether the slot
-/// must be full or empty.
+/// The vtable of a `Result<T, E>`. Each function needs a block whose slot is of this type; its
+/// comment says whether the slot must be full or empty.
 pub(super) struct ResultVtable {
-    /// The minimum size of the slot in words: the size of the result, and at least one for the place of a stage that waits.
+    /// The minimum size of the slot in words: the size of the result, and at least one for the
+    /// place of a stage that waits.
     pub(super) words: u32,
     type_id: fn() -> TypeId,
-    /// Without a place: fires an unfired block with a built-in error. Returns `false` if the conversion of the error has
-    /// fired the block meanwhile. With a place: writes the error, with that place in its trail, to an empty slot.
+    /// Without a place: fires an unfired block with a built-in error. Returns `false` if the
+    /// conversion of the error has fired the block meanwhile. With a place: writes the error, with
+    /// that place in its trail, to an empty slot.
     pub(super) write_error: unsafe fn(&Block, BuiltinError, Option<CallSite>) -> bool,
-    /// Moves the result from the full slot of the first block to the empty slot of the second. Adds the place to the trail of
-    /// an error.
+    /// Moves the result from the full slot of the first block to the empty slot of the second. Adds
+    /// the place to the trail of an error.
     pub(super) move_to: unsafe fn(&Block, &Block, CallSite),
     /// Drops the result in a full slot, and reports an error as unhandled.
     pub(super) report_and_drop: unsafe fn(&Block),
@@ -34,7 +36,8 @@ pub(super) const fn result_vtable<T: 'static, E: DeferredError>() -> &'static Re
 }
 
 impl ResultVtable {
-    /// Returns `true` if both are vtables of the same type. One type can have several, at different addresses.
+    /// Returns `true` if both are vtables of the same type. One type can have several, at different
+    /// addresses.
     pub(super) fn is_same_type(&'static self, other: &'static ResultVtable) -> bool {
         std::ptr::eq(self, other) || (self.type_id)() == (other.type_id)()
     }
@@ -72,7 +75,8 @@ impl<T: 'static, E: DeferredError> VtableOf<T, E> {
         if let Err(error) = &mut result {
             never_unwinding(|| error.add_location(at));
         }
-        // SAFETY: `to` is fired and waits for nothing, so its slot is still empty after the foreign code. Of this type.
+        // SAFETY: `to` is fired and waits for nothing, so its slot is still empty after the foreign
+        // code. Of this type.
         unsafe { to.write_result(result) };
     }
 

@@ -23,8 +23,8 @@ pub(crate) enum StageOutput<T, E: DeferredError> {
 pub(super) struct StageVtable {
     /// The number of words that the record captures.
     pub(super) words: u32,
-    /// The type of the result that the stage takes, or that the canceller decides on. `None` for a stage that takes the
-    /// block's output, of whatever type.
+    /// The type of the result that the stage takes, or that the canceller decides on. `None` for a
+    /// stage that takes the block's output, of whatever type.
     pub(super) input: Option<&'static ResultVtable>,
     /// Passes the result through the stage. The slot is full, and of the type `input`.
     pub(super) run: Run,
@@ -57,7 +57,8 @@ impl Block {
     ///
     /// # Safety
     ///
-    /// The vtable is that of a record that captures `C`, and the flags say what the record is: rule 6.
+    /// The vtable is that of a record that captures `C`, and the flags say what the record is: rule
+    /// 6.
     #[inline(always)]
     pub(super) unsafe fn push_record<C>(&self, vtable: &'static StageVtable, at: CallSite, captures: C, slot: u32) {
         debug_assert!(vtable.words == words::<C>());
@@ -118,8 +119,9 @@ where
             let (f, result) = unsafe { (block.pop_record::<F>(record), block.read_result::<Result<T, E>>()) };
             match f(result) {
                 StageOutput::Ready(Ok(value)) => {
-                    // SAFETY: the slot is empty while a stage of its block runs. The next input is this stage's output,
-                    // for which the slot was made large enough when the stage was added.
+                    // SAFETY: the slot is empty while a stage of its block runs. The next input is
+                    // this stage's output, for which the slot was made large enough when the stage
+                    // was added.
                     unsafe { block.write_result(Ok::<U, D>(value)) };
                     Step::Ready
                 }
@@ -139,7 +141,8 @@ where
     #[inline(never)]
     unsafe fn failed(block: &Block, at: CallSite, mut error: D) -> Step {
         never_unwinding(|| error.add_location(at));
-        // SAFETY: the caller's promise: the slot is empty, and the next input is this stage's output.
+        // SAFETY: the caller's promise: the slot is empty, and the next input is this stage's
+        // output.
         unsafe { block.write_result(Err::<U, D>(error)) };
         Step::Ready
     }
@@ -202,8 +205,8 @@ impl<T: 'static, E: DeferredError, C: FnOnce() -> Option<Result<T, E>>> Deciding
     }
 }
 
-/// The vtable of a canceller that passes each cancel on. It is cloned for each call, since it can be called from inside
-/// itself.
+/// The vtable of a canceller that passes each cancel on. It is cloned for each call, since it can
+/// be called from inside itself.
 pub(super) struct ForwardingCanceller<T, E, C>(PhantomData<(T, E, C)>);
 
 impl<T: 'static, E: DeferredError, C: Fn(&Cancelled) + Clone> ForwardingCanceller<T, E, C> {

@@ -45,7 +45,8 @@ fn bell() -> (Arc<Bell>, Waker) {
     (bell.clone(), Waker::from(bell))
 }
 
-/// Turns until `want` calls have come, and returns how often it slept. If a wake-up is lost, loom reports a deadlock.
+/// Turns until `want` calls have come, and returns how often it slept. If a wake-up is lost, loom
+/// reports a deadlock.
 fn drive(inbox: &Inbox, bell: &Bell, waker: &Waker, want: usize) -> usize {
     let (mut calls, mut sleeps) = (0, 0);
     loop {

@@ -12,10 +12,11 @@ pub(super) type BlockedHook = Arc<dyn Fn(&Blocked) + Send + Sync>;
 
 static EVERYWHERE: RwLock<Option<BlockedHook>> = RwLock::new(None);
 
-/// Sets who is told of calls that block a loop, for each [`Watchdog`](crate::Watchdog) that has no hook of its own.
+/// Sets who is told of calls that block a loop, for each [`Watchdog`](crate::Watchdog) that has no
+/// hook of its own.
 ///
-/// The hook runs on the thread of the watchdog. If it panics, that is told on standard error. It replaces the one that
-/// was set before.
+/// The hook runs on the thread of the watchdog. If it panics, that is told on standard error. It
+/// replaces the one that was set before.
 ///
 /// # Examples
 ///

@@ -1,7 +1,8 @@
 //! What blocks the loop is named, while it does.
 //!
-//! The loop notes what it is about to run: two relaxed stores a call. A thread looks at that now and then. If it finds
-//! the same call again and again for as long as the threshold, it says which one that is.
+//! The loop notes what it is about to run: two relaxed stores a call. A thread looks at that now
+//! and then. If it finds the same call again and again for as long as the threshold, it says which
+//! one that is.
 //!
 //! - this file: what is asked of it, and what it tells;
 //! - `watched`: what the loop writes, and how it wakes the thread;
@@ -28,14 +29,15 @@ use super::Reactor;
 use crate::error::CallSite;
 use crate::time::Histogram;
 
-/// Says what blocks the loop: a call that holds it longer than a threshold is reported while it still does, and once more
-/// when it has ended.
+/// Says what blocks the loop: a call that holds it longer than a threshold is reported while it
+/// still does, and once more when it has ended.
 ///
-/// It watches from a thread of its own, so it finds what the loop cannot: a blocking call that never comes back. What a
-/// call costs more by that is two stores, so it may stay on in production. While the loop sleeps the thread sleeps too.
+/// It watches from a thread of its own, so it finds what the loop cannot: a blocking call that
+/// never comes back. What a call costs more by that is two stores, so it may stay on in production.
+/// While the loop sleeps the thread sleeps too.
 ///
-/// The default tells on standard error, or with the feature `tracing` by an event; [`hook`](Self::hook) and
-/// [`set_blocked_hook`] change that.
+/// The default tells on standard error, or with the feature `tracing` by an event;
+/// [`hook`](Self::hook) and [`set_blocked_hook`] change that.
 ///
 /// # Examples
 ///
@@ -69,14 +71,15 @@ impl Watchdog {
         Watchdog { threshold: Duration::from_millis(25), max_reports_per_minute: 5, hook: None }
     }
 
-    /// How long a call may hold the loop. It is kept within a quarter: what is reported took longer, and what took longer
-    /// by a quarter is reported. At least a millisecond.
+    /// How long a call may hold the loop. It is kept within a quarter: what is reported took
+    /// longer, and what took longer by a quarter is reported. At least a millisecond.
     pub fn threshold(mut self, threshold: Duration) -> Watchdog {
         self.threshold = threshold.max(Duration::from_millis(1));
         self
     }
 
-    /// How many calls are reported in a minute at most. Others are counted, and the next report says how many there were.
+    /// How many calls are reported in a minute at most. Others are counted, and the next report
+    /// says how many there were.
     pub fn max_reports_per_minute(mut self, calls: u32) -> Watchdog {
         self.max_reports_per_minute = calls;
         self
@@ -123,7 +126,8 @@ impl fmt::Debug for Watchdog {
     }
 }
 
-/// How long the turns of a loop took, and how late its timers ran, since a [`Watchdog`] was started, which gave it.
+/// How long the turns of a loop took, and how late its timers ran, since a [`Watchdog`] was
+/// started, which gave it.
 #[derive(Clone)]
 pub struct LoopTimes {
     watched: Rc<Watched>,
@@ -142,7 +146,8 @@ impl LoopTimes {
         self.watched.lateness()
     }
 
-    /// How many calls held the loop for longer than the threshold, whether they were reported or not.
+    /// How many calls held the loop for longer than the threshold, whether they were reported or
+    /// not.
     #[must_use]
     pub fn blocked(&self) -> u64 {
         self.watched.blocked()
@@ -169,7 +174,8 @@ pub enum CallKind {
     Posted,
     /// A timer.
     Timer,
-    /// A coroutine that was woken. (One that a Deferred resumes counts as the call that fires that.)
+    /// A coroutine that was woken. (One that a Deferred resumes counts as the call that fires
+    /// that.)
     Coroutine,
     /// `call_when_running`, or a trigger of the startup or the shutdown.
     Trigger,

@@ -1,11 +1,12 @@
 //! What a loop that is watched writes down.
 //!
-//! The number of the call that runs, and a word for its kind and place: the address of the `Location`, and below it three
-//! bits. The thread reads both without any order between them; it believes them only after it has found
-//! the same ones twice, which is when they have stood still.
+//! The number of the call that runs, and a word for its kind and place: the address of the
+//! `Location`, and below it three bits. The thread reads both without any order between them; it
+//! believes them only after it has found the same ones twice, which is when they have stood still.
 //!
-//! An address is not a reference again without unsafe code. So the loop tells each new one to a table that both share,
-//! and remembers which ones it has told, by their low bits. A line of code has one address, so they are few.
+//! An address is not a reference again without unsafe code. So the loop tells each new one to a
+//! table that both share, and remembers which ones it has told, by their low bits. A line of code
+//! has one address, so they are few.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -83,8 +84,8 @@ impl Shared {
     /// Waits for the next turn. False if the reactor is closed.
     pub(super) fn wait_for_a_turn(&self) -> bool {
         let mut closed = self.closed.lock();
-        // Each side says what it does and then looks at the other, in one order that all see: so the loop sees that this
-        // thread sleeps, or this thread that there is a turn.
+        // Each side says what it does and then looks at the other, in one order that all see: so
+        // the loop sees that this thread sleeps, or this thread that there is a turn.
         self.asleep.store(true, Ordering::SeqCst);
         while !*closed && !self.busy.load(Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
             self.wakes.wait(&mut closed);
@@ -158,7 +159,8 @@ impl Watched {
         self.shared.number.store(number, Ordering::Relaxed);
     }
 
-    /// Until the guard is dropped there is a turn. One inside another one gives the call of that back at its end.
+    /// Until the guard is dropped there is a turn. One inside another one gives the call of that
+    /// back at its end.
     pub(in crate::reactor) fn turn(&self) -> Watching<'_> {
         let outer = self.shared.call.load(Ordering::Relaxed);
         let nested = self.shared.busy.swap(true, Ordering::SeqCst);

@@ -81,11 +81,13 @@ pub(super) struct Call {
 pub(super) enum Canceller {
     /// Called once, and decides.
     Once(Box<dyn FnOnce() -> Option<Slot>>),
-    /// Called at each cancel, and forces nothing. Counted, since it may be called again from inside itself.
+    /// Called at each cancel, and forces nothing. Counted, since it may be called again from inside
+    /// itself.
     Forward(Rc<dyn Fn(&Cancelled)>),
 }
 
-/// The block that a stage waits for. Weak: that one holds this one, and whoever can fire it holds it.
+/// The block that a stage waits for. Weak: that one holds this one, and whoever can fire it holds
+/// it.
 pub(super) struct Waiting {
     pub(super) inner: Weak<Block>,
     /// Of the result that will come.

@@ -22,13 +22,14 @@ pub(crate) enum StageOutput<T, E: DeferredError> {
 pub(crate) struct Chain<T, E: DeferredError> {
     /// None once the block has gone elsewhere.
     block: Option<Rc<Block>>,
-    /// A result that somebody has looked at. It is put back before anything else happens to the block.
+    /// A result that somebody has looked at. It is put back before anything else happens to the
+    /// block.
     seen: Option<Box<Result<T, E>>>,
     types: Both<T, E>,
 }
 
-/// Says that a type uses its parameters both ways, so that no lifetime in them can be changed: the block knows them as
-/// they were when it was made.
+/// Says that a type uses its parameters both ways, so that no lifetime in them can be changed: the
+/// block knows them as they were when it was made.
 type Both<T, E> = PhantomData<fn(Result<T, E>) -> Result<T, E>>;
 
 /// The producer's end of a block, which while unfired wants a `Result<T, E>`.
@@ -192,8 +193,9 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         }
     }
 
-    /// What a callback on a ready Deferred has left: its result, or a block that waits for it. Not its own block:
-    /// handles to that go on meaning what they did, and a pause of the new one must not hold up the callbacks of this.
+    /// What a callback on a ready Deferred has left: its result, or a block that waits for it. Not
+    /// its own block: handles to that go on meaning what they did, and a pause of the new one must
+    /// not hold up the callbacks of this.
     fn into_output(self, made: CallSite, at: CallSite) -> StageOutput<T, E> {
         if self.is_ready() {
             let mut result = self.take();

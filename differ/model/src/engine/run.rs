@@ -24,7 +24,8 @@ pub(super) enum Job {
 }
 
 thread_local! {
-    /// The jobs that drops have queued with the level that runs; none while no level runs. See rule 2.
+    /// The jobs that drops have queued with the level that runs; none while no level runs. See rule
+    /// 2.
     static QUEUED: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
 }
@@ -54,8 +55,8 @@ pub(super) fn soon(job: Job) {
     }
 }
 
-/// Runs `f`, which belongs to the callback that calls this, and leaves what its drops set off to come after that one.
-/// Where no callback runs, it comes after `f`.
+/// Runs `f`, which belongs to the callback that calls this, and leaves what its drops set off to
+/// come after that one. Where no callback runs, it comes after `f`.
 pub(super) fn within<R>(f: impl FnOnce() -> R) -> R {
     if QUEUED.try_with(|queued| queued.borrow().is_some()) == Ok(true) { f() } else { level(None, f) }
 }
@@ -150,7 +151,8 @@ fn give(to: &Rc<Block>, mut slot: Slot) -> Option<Rc<Block>> {
     begin(to)
 }
 
-/// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits for.
+/// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits
+/// for.
 fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: CallSite) -> Option<Rc<Block>> {
     inner.has_chain.set(false);
     if Rc::ptr_eq(&block, &inner) {
@@ -169,8 +171,9 @@ fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: CallSit
     block.wait.set(block.wait.get() + 1);
     block.busy.set(false);
     match block.take_waiter() {
-        // A tail call: all that is left is to pass the result on. The one that waits for it waits for `inner` instead,
-        // and this block is out of the chain, which so stays as long as it was.
+        // A tail call: all that is left is to pass the result on. The one that waits for it waits
+        // for `inner` instead, and this block is out of the chain, which so stays as long as it
+        // was.
         Some(to) if !Rc::ptr_eq(&to, &inner) => {
             block.successor.replace(Some(Successor { block: Rc::downgrade(&to), wait: to.wait.get() }));
             wait_for(to, inner);
@@ -233,7 +236,8 @@ fn unpause(block: &Rc<Block>) -> Option<Rc<Block>> {
 
 /// Cancels what `block` stands for now: itself while unfired, else what it waits for.
 ///
-/// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a circle.
+/// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a
+/// circle.
 fn cancel(block: &Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> {
     let mut block = block.clone();
     while block.fired.get() {
