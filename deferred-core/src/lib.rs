@@ -57,8 +57,10 @@ mod coroutine;
 mod deferred;
 mod engine;
 mod error;
+mod histogram;
 mod numbered;
 mod reactor;
+mod remote;
 mod sync;
 pub mod testing;
 mod time;
@@ -76,13 +78,15 @@ pub use error::{
     NestedDeferred, NoReactor, Panicked, ShareError, TimedOut, Trail, Trapped, Unhandled, on_unhandled,
     set_unhandled_hook, take_unhandled_hook,
 };
+pub use histogram::Histogram;
 pub use reactor::{
     Blocked, CallKind, Closed, DelayedCall, EnterGuard, Inactive, LoopTimes, NotRestartable, Outcome, Phase, Reactor,
-    ReactorHandle, ReactorOwner, RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, ShutdownTimedOut,
-    SystemEvent, SystemEventTrigger, Turn, Watchdog, WouldDeadlock, driver, park, set_blocked_hook, take_blocked_hook,
+    ReactorHandle, ReactorOwner, ShutdownTimedOut, SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park,
+    set_blocked_hook, take_blocked_hook,
 };
+pub use remote::{RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, WouldDeadlock};
 pub use sync::{
     DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, GateGuard, NotHeld, Overflow, Permit,
     QueueClosed, QueueOverflow, QueueSink, QueueStream, QueueUnderflow,
 };
-pub use time::{Backoff, Clock, CooperativeTask, Cooperator, Histogram, LoopingCall, TaskFinished, TaskStopped};
+pub use time::{Backoff, Clock, CooperativeTask, Cooperator, LoopingCall, TaskFinished, TaskStopped};

@@ -29,7 +29,6 @@ mod wait;
 use std::future::Future;
 use std::panic::Location;
 
-pub(crate) use registry::Spare;
 pub use wait::Wait;
 
 use crate::deferred::Deferred;

@@ -11,13 +11,13 @@ use pin_project_lite::pin_project;
 
 use super::awaited::Awaited;
 use super::current;
-use super::registry::{self, Lent};
+use super::registry;
 use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
 use crate::engine::ready_queue::{self, Resume};
 use crate::engine::{Chain, Fired, Frame, Source, call_soon, enter_merged};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, WakerHandle};
 
 /// A coroutine, whatever its types.
 pub(super) trait Coroutine: Resume {
@@ -42,7 +42,7 @@ pin_project! {
         awaited: Awaited,
         reactor: Option<Reactor>,
         at: CallSite,
-        rare: RefCell<Option<Box<Rare>>>,
+        cold: RefCell<Option<Box<Cold>>>,
     }
 }
 
@@ -56,11 +56,11 @@ enum Stage {
 
 /// What few coroutines have.
 #[derive(Default)]
-struct Rare {
+struct Cold {
     /// A cancel that came during a poll, or the end of its reactor.
     end: Option<BuiltinError>,
     /// A waker that a poll has kept.
-    lent: Option<Rc<Lent>>,
+    waker: Option<Rc<WakerHandle>>,
     /// Wakers reach it by this key,
     key: Option<u64>,
     /// and its reactor keeps it by this one.
@@ -68,7 +68,7 @@ struct Rare {
 }
 
 /// What became of a coroutine that went on.
-enum Went<T, E> {
+enum Polled<T, E> {
     Pending,
     Ended(Result<T, E>),
 }
@@ -88,12 +88,12 @@ where
         awaited: Awaited::default(),
         reactor: Reactor::current(),
         at,
-        rare: RefCell::new(None),
+        cold: RefCell::new(None),
     });
     enter_merged(|| {
         never_unwinding(|| match task.go_on() {
-            Went::Ended(result) => Deferred::ready(result, at, at),
-            Went::Pending => {
+            Polled::Ended(result) => Deferred::ready(result, at, at),
+            Polled::Pending => {
                 let (chain, source) = Chain::pair(at);
                 let forward = task.clone();
                 source.set_forwarding_canceller(move |why: &Cancelled| forward.cancel(why));
@@ -108,46 +108,46 @@ where
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
     /// Polls it, as long as that is of use.
     #[inline(always)]
-    fn go_on(self: &Pin<Rc<Self>>) -> Went<T, E> {
+    fn go_on(self: &Pin<Rc<Self>>) -> Polled<T, E> {
         match self.stage.get() {
             Stage::Suspended => self.stage.set(Stage::Running),
             Stage::Running => {
                 self.again.set(true);
-                return Went::Pending;
+                return Polled::Pending;
             }
-            Stage::Ended => return Went::Pending,
+            Stage::Ended => return Polled::Pending,
         }
         let _entered = self.reactor.as_ref().and_then(Reactor::enter_unless_current);
-        let lent = self.own_waker().unwrap_or_else(|| registry::lend(self.reactor.as_ref()));
+        let waker = self.own_waker().unwrap_or_else(|| WakerHandle::borrow(self.reactor.as_ref(), registry::wake));
         let result = loop {
             self.again.set(false);
-            match self.poll(&lent) {
+            match self.poll(&waker) {
                 Poll::Ready(result) => break refuse_nested(result),
                 Poll::Pending if self.again.get() => {}
-                Poll::Pending if self.waits_for_deferreds_only(&lent) => {
+                Poll::Pending if self.waits_for_deferreds_only(&waker) => {
                     self.stage.set(Stage::Suspended);
-                    registry::give_back(lent, self.reactor.as_ref());
-                    return Went::Pending;
+                    waker.give_back(self.reactor.as_ref());
+                    return Polled::Pending;
                 }
-                Poll::Pending => match self.suspend(lent) {
-                    Ok(()) => return Went::Pending,
-                    Err(why) => return Went::Ended(Err(self.end(why))),
+                Poll::Pending => match self.suspend(waker) {
+                    Ok(()) => return Polled::Pending,
+                    Err(why) => return Polled::Ended(Err(self.end(why))),
                 },
             }
         };
         self.stage.set(Stage::Ended);
-        if self.rare.borrow().is_some() {
+        if self.cold.borrow().is_some() {
             self.forget();
-        } else if !lent.is_kept() {
-            registry::give_back(lent, self.reactor.as_ref());
+        } else if !waker.is_cloned() {
+            waker.give_back(self.reactor.as_ref());
         }
-        Went::Ended(result)
+        Polled::Ended(result)
     }
 
     /// A panic of the coroutine is its result.
     #[inline(always)]
-    fn poll(self: &Pin<Rc<Self>>, lent: &Lent) -> Poll<Result<T, E>> {
-        let waker = lent.begin();
+    fn poll(self: &Pin<Rc<Self>>, waker: &WakerHandle) -> Poll<Result<T, E>> {
+        let waker = waker.begin_poll();
         let polled = current::with(self.clone(), waker, || {
             catch_unwind(AssertUnwindSafe(|| {
                 let frame = self.as_ref().project_ref().frame;
@@ -165,15 +165,15 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
     }
 
     #[inline(always)]
-    fn waits_for_deferreds_only(&self, lent: &Lent) -> bool {
-        !self.awaited.is_empty() && self.rare.borrow().is_none() && !lent.is_kept() && !lent.is_woken()
+    fn waits_for_deferreds_only(&self, waker: &WakerHandle) -> bool {
+        !self.awaited.is_empty() && self.cold.borrow().is_none() && !waker.is_cloned() && !waker.is_woken()
     }
 
     /// It is to wait, and not only for Deferreds. An error if it cannot.
     #[cold]
-    fn suspend(self: &Pin<Rc<Self>>, lent: Rc<Lent>) -> Result<(), BuiltinError> {
+    fn suspend(self: &Pin<Rc<Self>>, waker: Rc<WakerHandle>) -> Result<(), BuiltinError> {
         let alone = self.awaited.is_empty();
-        let end = self.rare().end.take();
+        let end = self.cold().end.take();
         match end {
             Some(BuiltinError::Cancelled(why)) if !alone => {
                 self.awaited.all().iter().for_each(|handle| handle.cancel_soon(&why));
@@ -181,46 +181,46 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
             Some(why) => return Err(why),
             None => {}
         }
-        if alone && self.reactor.is_none() && !lent.is_woken() {
+        if alone && self.reactor.is_none() && !waker.is_woken() {
             return Err(NoReactor::new().into());
         }
-        if alone || lent.is_kept() {
+        if alone || waker.is_cloned() {
             let key = self.remember()?;
-            if lent.is_kept() {
-                lent.keep(key);
-                self.rare().lent = Some(lent.clone());
+            if waker.is_cloned() {
+                waker.set_owner(key);
+                self.cold().waker = Some(waker.clone());
             }
         }
         self.stage.set(Stage::Suspended);
-        if lent.is_woken() {
+        if waker.is_woken() {
             self.clone().woken();
         }
-        if self.rare().lent.is_none() {
-            registry::give_back(lent, self.reactor.as_ref());
+        if self.cold().waker.is_none() {
+            waker.give_back(self.reactor.as_ref());
         }
         Ok(())
     }
 
     /// Lets wakers reach it, and the end of its reactor; by this key.
     fn remember(self: &Pin<Rc<Self>>) -> Result<u64, BuiltinError> {
-        let known = self.rare().key;
+        let known = self.cold().key;
         if let Some(key) = known {
             return Ok(key);
         }
         let key = registry::new_key();
         if let Some(reactor) = &self.reactor {
             let kept = reactor.keep(AtClose(self.clone()), None).ok_or_else(Abandoned::new)?;
-            self.rare().kept = Some(kept);
+            self.cold().kept = Some(kept);
         }
-        self.rare().key = Some(key);
-        registry::remember(key, self.clone());
+        self.cold().key = Some(key);
+        registry::insert(key, self.clone());
         Ok(key)
     }
 
     /// Its Deferred was cancelled.
     fn cancel(self: &Pin<Rc<Self>>, why: &Cancelled) {
         match self.stage.get() {
-            Stage::Running => self.rare().end = Some(why.clone().into()),
+            Stage::Running => self.cold().end = Some(why.clone().into()),
             Stage::Suspended if self.awaited.is_empty() => self.end_soon(why.clone().into()),
             Stage::Suspended => self.awaited.all().iter().for_each(|handle| handle.pass_cancel(why)),
             Stage::Ended => {}
@@ -255,23 +255,23 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
 }
 
 impl<F, T, E: DeferredError> Task<F, T, E> {
-    fn rare(&self) -> RefMut<'_, Rare> {
-        RefMut::map(self.rare.borrow_mut(), |rare| &mut **rare.get_or_insert_default())
+    fn cold(&self) -> RefMut<'_, Cold> {
+        RefMut::map(self.cold.borrow_mut(), |cold| &mut **cold.get_or_insert_default())
     }
 
     #[inline(always)]
-    fn own_waker(&self) -> Option<Rc<Lent>> {
-        self.rare.borrow().as_ref()?.lent.clone()
+    fn own_waker(&self) -> Option<Rc<WakerHandle>> {
+        self.cold.borrow().as_ref()?.waker.clone()
     }
 
     /// Nothing reaches it any more.
     #[cold]
     fn forget(&self) {
-        let Some(rare) = self.rare.take() else { return };
-        if let Some(key) = rare.key {
-            registry::forget(key);
+        let Some(cold) = self.cold.take() else { return };
+        if let Some(key) = cold.key {
+            registry::remove(key);
         }
-        if let (Some(reactor), Some(kept)) = (&self.reactor, rare.kept) {
+        if let (Some(reactor), Some(kept)) = (&self.reactor, cold.kept) {
             drop(reactor.claim::<AtClose>(kept));
         }
     }
@@ -284,8 +284,8 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> R
 
     fn resume(self: Pin<Rc<Self>>) -> Option<Fired> {
         match self.go_on() {
-            Went::Pending => None,
-            Went::Ended(result) => self.source.take().map(|source| source.set_result(result)),
+            Polled::Pending => None,
+            Polled::Ended(result) => self.source.take().map(|source| source.set_result(result)),
         }
     }
 }
@@ -308,7 +308,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
     fn abandon(self: Pin<Rc<Self>>) {
         match self.stage.get() {
             Stage::Suspended => self.end_soon(Abandoned::new().into()),
-            Stage::Running => self.rare().end = Some(Abandoned::new().into()),
+            Stage::Running => self.cold().end = Some(Abandoned::new().into()),
             Stage::Ended => {}
         }
     }

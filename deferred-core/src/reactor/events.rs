@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::timers::{DelayedCall, Inactive};
 use super::turn::guarded;
-use super::{CallKind, Life, Reactor, later};
+use super::{CallKind, Life, Reactor, deadline_after};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{self, CallSite, Failure};
 use crate::numbered::Numbered;
@@ -233,7 +233,8 @@ impl Reactor {
         let slowest = events.shutdown.waits.borrow().first_key_value().map(|(_, (_, at))| *at);
         let Some(at) = slowest else { return };
         let impatient = self.clone();
-        let alarm = self.call_at(later(self.now(), patience), move || impatient.stop_waiting(Some(patience)), at);
+        let alarm =
+            self.call_at(deadline_after(self.now(), patience), move || impatient.stop_waiting(Some(patience)), at);
         events.deadline.replace(Some(alarm));
     }
 

@@ -76,7 +76,7 @@ impl ReactorHandle {
     }
 
     /// Whether this is the reactor's thread.
-    pub(super) fn is_on_its_thread(&self) -> bool {
+    pub(crate) fn is_on_its_thread(&self) -> bool {
         self.inbox.home() == thread::current().id()
     }
 
@@ -84,11 +84,12 @@ impl ReactorHandle {
     /// has ended.
     pub fn stop(&self) {
         // Refused only where there is nothing left to stop.
-        let _ = self.post(Stop);
+        let _ = self.post(Stop, Location::caller());
     }
 
-    pub(super) fn post(&self, call: impl Call + 'static) -> Result<(), Closed<()>> {
-        self.inbox.post(Box::new(call), Location::caller()).map_err(|_| Closed(()))
+    /// Posts a call with the place that made it. Drops the call if the reactor is closed.
+    pub(crate) fn post(&self, call: impl Call + 'static, at: CallSite) -> Result<(), Closed<()>> {
+        self.inbox.post(Box::new(call), at).map_err(|_| Closed(()))
     }
 
     #[cfg(all(unix, feature = "signals"))]

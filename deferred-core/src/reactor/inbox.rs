@@ -51,12 +51,12 @@ use crate::deferred::Deferred;
 use crate::error::CallSite;
 
 /// What can be posted. It runs once, in a turn, on the reactor's thread.
-pub(super) trait Call: Send {
+pub(crate) trait Call: Send {
     fn call(self: Box<Self>, reactor: &Reactor, at: CallSite) -> Deferred<()>;
 }
 
 /// A call in the queue, and the place that posted it.
-pub(super) struct Posted {
+pub(crate) struct Posted {
     pub(super) call: Box<dyn Call>,
     pub(super) at: CallSite,
 }

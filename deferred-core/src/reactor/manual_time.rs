@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::{Life, Reactor, ReactorOwner, later};
+use super::{Life, Reactor, ReactorOwner, deadline_after};
 use crate::engine::ready_queue;
 
 /// What a reactor's timers are measured in.
@@ -41,7 +41,7 @@ impl Reactor {
     /// See [`Clock::advance`](crate::Clock::advance).
     pub(crate) fn advance(&self, by: Duration) {
         if let Time::ByHand(now) = &self.core.time {
-            now.set(later(now.get(), by));
+            now.set(deadline_after(now.get(), by));
         }
         ready_queue::in_turn(|| {
             let _entered = self.enter();

@@ -22,10 +22,8 @@
 //! - `outcome`: a loop that runs until something is done;
 //! - `park`: the driver for a bare thread.
 
-mod completer;
 mod current;
 pub mod driver;
-mod elsewhere;
 mod events;
 mod extensions;
 mod handle;
@@ -35,13 +33,12 @@ mod outcome;
 mod owner;
 pub mod park;
 mod registry;
-mod remote;
-mod sender;
 #[cfg(feature = "signals")]
 mod signals;
 mod sync;
 mod timers;
 mod turn;
+mod waker;
 mod watchdog;
 mod wheel;
 
@@ -53,29 +50,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use completer::{RemoteCompleter, RemoteFuture};
 pub use current::EnterGuard;
 pub use driver::NotRestartable;
-pub use elsewhere::WouldDeadlock;
 use events::Events;
 pub use events::{Phase, ShutdownTimedOut, SystemEvent, SystemEventTrigger};
 use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
-use inbox::{Inbox, Posted};
+use inbox::Inbox;
+pub(crate) use inbox::{Call, Posted};
 use manual_time::Time;
 pub use outcome::Outcome;
 pub use owner::ReactorOwner;
 use registry::Kept;
-pub use remote::RemoteResolver;
-pub use sender::RemoteSender;
 pub use timers::{DelayedCall, Inactive};
 use timers::{Timers, nanos};
 pub use turn::Turn;
 use turn::guarded;
+use waker::WakerCache;
+pub(crate) use waker::WakerHandle;
 use watchdog::Watched;
 pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog, set_blocked_hook, take_blocked_hook};
 
-use crate::coroutine::Spare;
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
 
@@ -153,7 +148,7 @@ struct Core {
     /// Who waits for something that comes later, and must not wait for ever.
     kept: Kept,
     extensions: Extensions,
-    wakers: Spare,
+    waker: WakerCache,
     watched: OnceCell<Rc<Watched>>,
     life: Cell<Life>,
     /// `stop` was called: the shutdown begins at the end of the turn.
@@ -180,7 +175,7 @@ enum Life {
 
 /// The moment that is `delay` after another; where the clock cannot count that far, one as good as
 /// never.
-pub(crate) fn later(moment: Instant, delay: Duration) -> Instant {
+pub(crate) fn deadline_after(moment: Instant, delay: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
     moment.checked_add(delay).unwrap_or_else(|| moment + FAR)
 }
@@ -204,7 +199,7 @@ impl Reactor {
             events: Events::new(),
             kept: Kept::default(),
             extensions: Extensions::default(),
-            wakers: Spare::new(),
+            waker: WakerCache::new(),
             watched: OnceCell::new(),
             life: Cell::new(Life::New),
             stopping: Cell::new(false),
@@ -395,11 +390,6 @@ impl Reactor {
     pub fn call_as_posted<R: IntoDeferred<Failure>>(&self, at: &'static Location<'static>, call: impl FnOnce() -> R) {
         self.note(CallKind::Posted, at);
         guarded(at, call);
-    }
-
-    /// The waker for coroutines that nobody has kept.
-    pub(crate) fn spare_waker(&self) -> &Spare {
-        &self.core.wakers
     }
 
     /// It runs a call now, for whoever watches.

@@ -55,6 +55,7 @@ mod listen {
 #[cfg(unix)]
 mod listen {
     use crate::error::CallSite;
+    use std::panic::Location;
     use std::thread;
 
     use parking_lot::Mutex;
@@ -103,8 +104,8 @@ mod listen {
         listeners.reactors.retain_mut(|(reactor, heard)| {
             *heard += 1;
             let told = match heard {
-                1 => reactor.post(Stop),
-                2 => reactor.post(StopWaiting),
+                1 => reactor.post(Stop, Location::caller()),
+                2 => reactor.post(StopWaiting, Location::caller()),
                 _ => return true,
             };
             obeyed |= told.is_ok();

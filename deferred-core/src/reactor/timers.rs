@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::turn::guarded;
 use super::wheel::{Item, Key, Place, Wheel};
-use super::{Reactor, later};
+use super::{Reactor, deadline_after};
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
 
@@ -137,7 +137,7 @@ impl Timers {
     }
 
     pub(super) fn instant(&self, moment: u64) -> Instant {
-        later(self.base, Duration::from_nanos(moment))
+        deadline_after(self.base, Duration::from_nanos(moment))
     }
 
     /// Moves a pending timer to another moment, as if it were made now.

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::reactor::{Reactor, ReactorOwner, later};
+use crate::reactor::{Reactor, ReactorOwner, deadline_after};
 
 /// A reactor whose time stands still until it is moved by hand: for tests, which run in no time and
 /// always the same.
@@ -73,7 +73,7 @@ impl Clock {
     /// assert_eq!(clock.now() - begun, Duration::from_secs(5));
     /// ```
     pub fn advance_in_steps(&self, by: Duration) {
-        let end = later(self.now(), by);
+        let end = deadline_after(self.now(), by);
         // Once the reactor has stopped, what is due stays due.
         while let Some(due) = self.reactor.next_due().filter(|due| *due <= end && self.is_running()) {
             self.advance(due.saturating_duration_since(self.now()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::StageOutput;
 use crate::error::{CallSite, Failure};
-use crate::reactor::{DelayedCall, Reactor, later};
+use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
 impl Reactor {
     /// Calls `f` once `delay` has passed, in a turn, and fires with what that returns.
@@ -86,7 +86,7 @@ impl Reactor {
             let _ = cancelled.take().map(|timer| timer.cancel());
             None
         });
-        timer.set(Some(self.call_at(later(self.now(), delay), move || resolver.callback(()), at)));
+        timer.set(Some(self.call_at(deadline_after(self.now(), delay), move || resolver.callback(()), at)));
         deferred
     }
 }

@@ -11,7 +11,7 @@ use crate::abort::never_unwinding;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::run_soon;
 use crate::error::{self, CallSite, DeferredError, Failure};
-use crate::reactor::{DelayedCall, Reactor, later};
+use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
 /// Calls a function again and again, at even intervals.
 ///
@@ -110,7 +110,7 @@ impl Grid {
         let passed = now.saturating_duration_since(self.start).as_nanos();
         let nanos = (passed / interval + 1) * interval;
         let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
-        later(self.start, Duration::new(seconds, (nanos % 1_000_000_000) as u32))
+        deadline_after(self.start, Duration::new(seconds, (nanos % 1_000_000_000) as u32))
     }
 
     /// How many of the moments have come between `last`, which after a reset may lie before the

@@ -3,13 +3,11 @@
 mod clock;
 mod cooperator;
 mod defer_later;
-mod histogram;
 mod looping;
 mod retry;
 mod timeout;
 
 pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, TaskFinished, TaskStopped};
-pub use histogram::Histogram;
 pub use looping::LoopingCall;
 pub use retry::Backoff;

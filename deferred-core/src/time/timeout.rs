@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::deferred::Deferred;
 use crate::engine::StageOutput;
 use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, TimedOut};
-use crate::reactor::{Reactor, later};
+use crate::reactor::{Reactor, deadline_after};
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Cancels it if it has no result once `timeout` has passed, in a turn of `reactor`. The
@@ -87,7 +87,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         if self.is_ready() {
             return self;
         }
-        let due = later(reactor.now(), timeout);
+        let due = deadline_after(reactor.now(), timeout);
         let timed_out = Rc::new(Cell::new(false));
         let (passed, handle) = (timed_out.clone(), self.cancel_handle());
         let give_up = move || {

@@ -27,7 +27,7 @@ pub(super) use watched::Watched;
 
 use super::Reactor;
 use crate::error::CallSite;
-use crate::time::Histogram;
+use crate::histogram::Histogram;
 
 /// Says what blocks the loop: a call that holds it longer than a threshold is reported while it
 /// still does, and once more when it has ended.

@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::CallKind;
 use crate::error::CallSite;
-use crate::time::Histogram;
+use crate::histogram::Histogram;
 
 const KIND_BITS: u32 = 3;
 const TOLD: usize = 256;

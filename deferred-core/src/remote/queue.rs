@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::{Reactor, ReactorHandle};
 use crate::error::{CallSite, DeferredError, Failure};
+use crate::reactor::{Reactor, ReactorHandle};
 use crate::sync::{DeferredQueue, Feeder, Overflow, QueueOverflow};
 
 /// How many values come out in one call of a turn, so that a flood of them keeps nothing else

@@ -5,10 +5,10 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::completer::{RemoteCompleter, RemoteFuture};
-use super::{Reactor, ReactorHandle};
+use super::future::{RemoteCompleter, RemoteFuture};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{CallSite, DeferredError, Failure, TimedOut};
+use crate::reactor::{Reactor, ReactorHandle};
 
 impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
     /// Lets another thread, or a task of any runtime, have the result: as a future, or by a

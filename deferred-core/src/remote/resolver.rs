@@ -9,10 +9,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Reactor;
-use super::inbox::{Call, Inbox};
 use crate::deferred::{Deferred, Resolver};
 use crate::error::{CallSite, DeferredError, Failure};
+use crate::reactor::{Call, Reactor, ReactorHandle};
 
 impl Reactor {
     /// A Deferred of this thread, and what fires it from any other.
@@ -74,8 +73,8 @@ impl Reactor {
         if key.is_none() {
             cancelled.store(true, Ordering::Relaxed);
         }
-        let inbox = self.core.inbox.clone();
-        (deferred, RemoteResolver { inbox, key, cancelled, at: Location::caller(), takes: PhantomData })
+        let reactor = self.handle();
+        (deferred, RemoteResolver { reactor, key, cancelled, at: Location::caller(), takes: PhantomData })
     }
 }
 
@@ -87,7 +86,7 @@ type Both<T, E> = fn(T, E) -> (T, E);
 /// [`Abandoned`](crate::Abandoned) there. Where nobody waits any more (the Deferred was cancelled,
 /// or its reactor is closed), firing does nothing but drop the result, here or there.
 pub struct RemoteResolver<T: Send + 'static, E: DeferredError + Send = Failure> {
-    inbox: Arc<Inbox>,
+    reactor: ReactorHandle,
     /// Taken when it fires.
     key: Option<u64>,
     cancelled: Arc<AtomicBool>,
@@ -129,7 +128,7 @@ impl<T: Send + 'static, E: DeferredError + Send> RemoteResolver<T, E> {
 
     fn post(&self, fire: Fire<T, E>) {
         // Refused by a closed reactor, which has fired Abandoned.
-        let _ = self.inbox.post(Box::new(fire), self.at);
+        let _ = self.reactor.post(fire, self.at);
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::ReactorHandle;
 use crate::error::{Abandoned, BuiltinError, DeferredError, Failure};
+use crate::reactor::{ReactorHandle, deadline_after};
 
 /// A result for whoever has no reactor: another thread, or a task of another runtime.
 ///
@@ -105,7 +105,7 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
     ///
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, E>, Self> {
-        self.wait_until(Some(super::later(Instant::now(), timeout)))
+        self.wait_until(Some(deadline_after(Instant::now(), timeout)))
     }
 
     fn wait_until(self, end: Option<Instant>) -> Result<Result<T, E>, Self> {
