@@ -1,9 +1,9 @@
-//! How long things took, in few words.
+//! `Histogram`: counts durations.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How many durations fell between two powers of two of microseconds.
+/// A histogram of durations, with buckets between powers of two of microseconds.
 ///
 /// # Examples
 ///
@@ -20,21 +20,21 @@ use std::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct Histogram {
-    /// The first holds what is below a microsecond, the next one what is below 2, 4, 8, ..; the
-    /// last one all that is left.
+    /// The first bucket counts durations below 1 microsecond, the next ones below 2, 4, 8, ..; the
+    /// last one counts the rest.
     buckets: [u64; 40],
     count: u64,
     max: Duration,
 }
 
 impl Histogram {
-    /// An empty one.
+    /// Creates an empty histogram.
     #[must_use]
     pub fn new() -> Histogram {
         Histogram { buckets: [0; 40], count: 0, max: Duration::ZERO }
     }
 
-    /// Counts one.
+    /// Counts a duration.
     pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = (u64::BITS - micros.leading_zeros()) as usize;
@@ -43,20 +43,20 @@ impl Histogram {
         self.max = self.max.max(duration);
     }
 
-    /// How many were counted.
+    /// Returns the number of counted durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The longest; zero if there is none.
+    /// Returns the longest duration, or zero if there is none.
     #[must_use]
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// A duration which that part of all, between 0 and 1, did not exceed, and which is less than
-    /// twice too long. Zero if there is none.
+    /// Returns an upper bound of the quantile `part`, which is between 0 and 1. It is less than
+    /// twice the quantile. Returns zero if nothing was counted.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
         let wanted = (part.clamp(0.0, 1.0) * self.count as f64).ceil() as u64;
@@ -69,8 +69,9 @@ impl Histogram {
             .map_or(Duration::ZERO, |(limit, _)| limit.min(self.max))
     }
 
-    /// The buckets that are not empty, shortest first: what all in it are shorter than, and how
-    /// many there are. The last bucket has no limit, and gives the longest.
+    /// Returns the buckets that are not empty, shortest first: the limit below which their
+    /// durations are, and their number. The last bucket has no limit, and returns the longest
+    /// duration.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let last = self.buckets.len() - 1;
         self.buckets.iter().enumerate().filter(|(_, number)| **number > 0).map(move |(index, number)| {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_duration_is_below_the_limit_of_its_bucket_and_not_below_half_of_it() {
+    fn a_duration_is_below_its_buckets_limit_and_at_least_half_of_it() {
         for nanos in [0, 999, 1000, 1999, 2000, 3000, 4_000, 999_999_999, 1 << 45] {
             let mut histogram = Histogram::new();
             let duration = Duration::from_nanos(nanos);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_is_not_below_what_it_stands_for_and_less_than_twice_as_long() {
+    fn a_quantile_is_an_upper_bound_and_less_than_twice_the_exact_value() {
         let mut histogram = Histogram::new();
         (1..=1000).for_each(|millis| histogram.record(Duration::from_millis(millis)));
         for (part, millis) in [(0.0, 1), (0.5, 500), (0.9, 900), (0.99, 990), (1.0, 1000)] {

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 
 use crate::engine::Handle;
 
-/// By the number of the wait. Most coroutines wait for one at a time: that one stands in words of
-/// its own, which are written and read one by one.
+/// The awaited Deferreds, by the number of the wait. Most coroutines wait for one at a time: that
+/// one has fields of its own, which are read and written one by one.
 #[derive(Default)]
 pub(super) struct Awaited {
     only: Cell<Option<Handle>>,
     only_number: Cell<u64>,
-    /// Those that began while there was another.
+    /// Waits that began during another one.
     more: Cell<BTreeMap<u64, Handle>>,
-    /// How many waits have begun.
+    /// The number of waits that have begun.
     begun: Cell<u64>,
     count: Cell<usize>,
-    /// The block of the coroutine's own Deferred, once it has one; 0 before.
+    /// The id of the block of the coroutine's own Deferred; 0 until it has one.
     own: Cell<usize>,
 }
 
@@ -25,20 +25,21 @@ impl Awaited {
         self.own.set(id);
     }
 
-    /// Whether this is the Deferred of the coroutine itself, which it would wait for forever.
+    /// Returns `true` if this is the id of the coroutine's own Deferred, for which it would wait
+    /// forever.
     #[inline(always)]
     pub(super) fn is_own(&self, id: usize) -> bool {
         self.own.get() == id
     }
 
-    /// The number of a wait that begins now. The first is 1.
+    /// Begins a wait and returns its number. The first is 1.
     #[inline(always)]
     pub(super) fn begin(&self) -> u64 {
         self.begun.set(self.begun.get() + 1);
         self.begun.get()
     }
 
-    /// What that wait waits for.
+    /// Sets the handle of the Deferred that a wait waits for.
     #[inline(always)]
     pub(super) fn add(&self, number: u64, handle: Handle) {
         if self.is_empty() {
@@ -50,7 +51,7 @@ impl Awaited {
         self.count.set(self.count.get() + 1);
     }
 
-    /// That wait is over. Says whether it was not yet.
+    /// Ends a wait. Returns `false` if it had ended before.
     #[inline(always)]
     pub(super) fn end(&self, number: u64) -> bool {
         let only = number == self.only_number.get();
@@ -65,7 +66,8 @@ impl Awaited {
         self.count.get() == 0
     }
 
-    /// What it waits for now, in the order in which the waits have begun.
+    /// Returns the handles of the Deferreds that are awaited now, in the order in which the waits
+    /// began.
     pub(super) fn all(&self) -> Vec<Handle> {
         let only = self.only.take();
         let mut all = Vec::from_iter(only.clone());

@@ -1,4 +1,4 @@
-//! Which coroutine runs on this thread just now.
+//! The coroutine that runs on this thread now.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -9,16 +9,16 @@ use std::task::{RawWakerVTable, Waker};
 
 use super::task::Coroutine;
 
-/// The coroutine that is polled, and what the waker that it is polled with looks like.
+/// The coroutine that is being polled, and the identity of its waker.
 struct Current {
-    waker: Cell<Look>,
+    waker: Cell<WakerIdentity>,
     coroutine: Cell<Polled>,
 }
 
-type Look = (*const (), Option<&'static RawWakerVTable>);
+type WakerIdentity = (*const (), Option<&'static RawWakerVTable>);
 
-/// Without a destructor, which would cost a look at each access. It is there only as long as a poll
-/// goes on.
+/// Without a destructor, which would cost a check at each access. The coroutine is set only while a
+/// poll runs.
 type Polled = Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>;
 
 thread_local! {
@@ -26,7 +26,7 @@ thread_local! {
         const { Current { waker: Cell::new((ptr::null(), None)), coroutine: Cell::new(None) } };
 }
 
-/// Makes it the current one while `poll` runs, which must not panic.
+/// Makes `coroutine` the current one while `poll` runs, which must not panic.
 #[inline(always)]
 pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: impl FnOnce() -> R) -> R {
     let before = CURRENT.with(|current| {
@@ -43,14 +43,14 @@ pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: im
     value
 }
 
-/// Whether this is the waker that the current coroutine is polled with.
+/// Returns `true` if the current coroutine is polled with this waker.
 #[inline(always)]
 pub(super) fn is_polled_with(waker: &Waker) -> bool {
     let (data, table) = CURRENT.with(|current| current.waker.get());
     data == waker.data() && table.is_some_and(|table| ptr::eq(table, waker.vtable()))
 }
 
-/// The coroutine that polls, if one does.
+/// Returns the coroutine that is being polled, if there is one.
 #[inline(always)]
 pub(super) fn coroutine() -> Option<Pin<Rc<dyn Coroutine>>> {
     CURRENT.with(|current| {

@@ -1,24 +1,25 @@
-//! Coroutines: `async` blocks that wait for Deferreds, run by the engine.
+//! Coroutines: `async` blocks that await Deferreds, resumed by the engine.
 //!
-//! - this file: how one is started;
-//! - `wait`: what `.await` makes of a Deferred, in a coroutine and in any other future;
-//! - `task`: a coroutine that is suspended: what resumes, cancels and ends it;
-//! - `awaited`: the Deferreds that one waits for;
-//! - `current`: which coroutine runs on this thread just now;
-//! - `wakes`: the `Waker` for what is no Deferred.
+//! - this file: the functions that start a coroutine;
+//! - `wait`: the future that `.await` creates from a Deferred, in a coroutine or in any other
+//!   future;
+//! - `task`: a suspended coroutine: how it is resumed, cancelled and ended;
+//! - `awaited`: the Deferreds that a coroutine waits for;
+//! - `current`: the coroutine that runs on this thread now;
+//! - `registry`: the coroutines that a waker can reach.
 //!
-//! # How one is resumed
+//! # How a coroutine is resumed
 //!
-//! A [`Wait`] that is polled by a coroutine asks which one that is, and leaves a record in the
-//! Deferred's block: resume it. There is no `Waker` in that. When the result is there, the engine's
-//! loop comes to the record and polls the coroutine, inside the call that fired; where the
-//! coroutine ends by that, the loop goes on with the Deferred of the coroutine. So a million
-//! coroutines that wait for each other unwind in one loop.
+//! A [`Wait`] that is polled by a coroutine appends a record to the Deferred's block: "resume that
+//! coroutine". No `Waker` is involved. When the result is ready, the engine's run loop reaches the
+//! record and polls the coroutine, inside the call that fired. If the coroutine finishes, the loop
+//! goes on with the coroutine's Deferred. So a million coroutines that wait for each other unwind
+//! in one loop.
 //!
-//! A future that is no Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it
-//! queues: in a turn of a reactor, for the batch of that turn or the next one; elsewhere, for the
-//! end of the outermost engine call, or of the next call where the coroutine has no reactor. From
-//! another thread it is posted to the reactor.
+//! A future that is not a Deferred gets a `Waker`. Waking never polls. On the coroutine's thread it
+//! queues the coroutine: during a turn of a reactor for the batch of that turn or the next one;
+//! otherwise for the end of the outermost engine call, or of the next one if the coroutine has no
+//! reactor. On another thread it posts a call to the reactor.
 
 mod awaited;
 mod current;
@@ -35,29 +36,27 @@ use crate::deferred::Deferred;
 use crate::error::{CallSite, DeferredError, Failure};
 use crate::reactor::Reactor;
 
-/// Starts a coroutine: runs it at once, inside this call, up to the first Deferred that has no
-/// result yet.
+/// Starts a coroutine. It runs inside this call up to the first Deferred that is not ready.
 ///
-/// `.await` on a Deferred gives its result, so `?` works on it, and the coroutine is resumed inside
-/// the call that fires that Deferred. What the coroutine returns is the result of the Deferred that
-/// this gives. A panic inside it is [`Panicked`](crate::Panicked) there. Dropping the Deferred does
-/// not end it.
+/// `.await` on a Deferred returns its result, so `?` works on it. The coroutine is resumed inside
+/// the call that fires that Deferred. The returned Deferred fires with the coroutine's result, or
+/// with [`Panicked`](crate::Panicked) if it panics. Dropping the returned Deferred does not end the
+/// coroutine.
 ///
-/// It may await other futures too, such as sockets and channels, if there is a
-/// [current](Reactor::current) reactor when it is started; that one is the current one whenever it
-/// runs. Without a reactor, one that has to wait for something that is no Deferred ends with
-/// [`NoReactor`](crate::NoReactor). One that waits for a Deferred and for something else at once is
-/// not found out by that.
+/// A coroutine can await other futures too, such as sockets and channels, if there is a
+/// [current](Reactor::current) reactor when it starts; that reactor is the current one whenever the
+/// coroutine runs. Without a reactor, a coroutine that waits for such a future ends with
+/// [`NoReactor`](crate::NoReactor). This is not detected while it also waits for a Deferred.
 ///
 /// Twisted's `inlineCallbacks`, and its `ensureDeferred` of an `async def`.
 ///
 /// # Cancellation
 ///
-/// Cancelling its Deferred cancels what the coroutine waits for, in the order in which it has begun
-/// to wait. It sees the error at its `.await`, and may handle it and go on. If it waits for nothing
-/// that can be cancelled, it is dropped where it stands, and its Deferred fires
-/// [`Cancelled`](crate::Cancelled). A cancel that comes while it runs is kept for the next time
-/// that it waits. (Twisted loses that one.)
+/// Cancelling the returned Deferred cancels the Deferreds that the coroutine waits for, in the
+/// order in which the waits began. The coroutine sees the error at its `.await`, and can handle it
+/// and go on. If it waits for nothing that can be cancelled, it is dropped, and its Deferred fires
+/// [`Cancelled`](crate::Cancelled). A cancel that comes while the coroutine runs takes effect at
+/// its next wait. (Twisted loses that cancel.)
 ///
 /// # Examples
 ///
@@ -77,7 +76,7 @@ use crate::reactor::Reactor;
 /// let (name, resolver) = Deferred::new();
 /// let mut length = length(name);
 /// assert!(length.peek().is_none());
-/// resolver.callback("Twisted".to_owned()); // resumes it, in here
+/// resolver.callback("Twisted".to_owned()); // resumes the coroutine inside this call
 /// assert_eq!(length.peek().unwrap().unwrap(), &7);
 /// ```
 #[doc(alias = "inlineCallbacks")]
@@ -89,7 +88,7 @@ pub fn inline_callbacks<T: 'static>(coroutine: impl Future<Output = Result<T, Fa
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// [`inline_callbacks`] with an error type of your own.
+    /// Like [`inline_callbacks`], but for an error type of your own.
     ///
     /// # Examples
     ///
@@ -106,7 +105,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         task::start(coroutine, Location::caller())
     }
 
-    /// [`from_coroutine`](Deferred::from_coroutine) for one that is made at `at`.
+    /// Like [`from_coroutine`](Deferred::from_coroutine), but with the place where the coroutine
+    /// was created.
     pub(crate) fn from_coroutine_at(
         at: CallSite,
         coroutine: impl Future<Output = Result<T, E>> + 'static,
@@ -116,7 +116,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 }
 
 impl Reactor {
-    /// [`inline_callbacks`] with this reactor, whichever is the current one.
+    /// Like [`inline_callbacks`], but with this reactor instead of the current one.
     ///
     /// # Examples
     ///
@@ -139,9 +139,9 @@ impl Reactor {
         self.ensure_deferred_at(Location::caller(), coroutine)
     }
 
-    /// [`ensure_deferred`](Self::ensure_deferred) with the place that the coroutine is named by: by
-    /// a [`Watchdog`](crate::Watchdog), and where nobody handles its error. For an adapter whose
-    /// caller asked for it earlier.
+    /// Like [`ensure_deferred`](Self::ensure_deferred), but under the place `at`, which a
+    /// [`Watchdog`](crate::Watchdog) and the report of an unhandled error name. This is for an
+    /// adapter whose caller made the request earlier.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! A coroutine that is suspended: what resumes, cancels and ends it.
+//! `Task`: a coroutine, and how it is resumed, cancelled and ended.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
@@ -19,14 +19,15 @@ use crate::engine::{Chain, Fired, Frame, Source, call_soon, enter_merged};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::reactor::{Reactor, WakerHandle};
 
-/// A coroutine, whatever its types.
+/// A coroutine without its types.
 pub(super) trait Coroutine: Resume {
     fn awaited(&self) -> &Awaited;
 
-    /// It was woken: has it polled soon, unless it is being polled; then who does that sees to it.
+    /// Queues the coroutine after a wake-up. If it is being polled now, that poll checks for
+    /// wake-ups at its end.
     fn woken(self: Pin<Rc<Self>>);
 
-    /// Its reactor is closed.
+    /// Ends the coroutine with `Abandoned`, because its reactor is closed.
     fn abandon(self: Pin<Rc<Self>>);
 }
 
@@ -34,10 +35,11 @@ pin_project! {
     struct Task<F, T, E: DeferredError> {
         #[pin]
         frame: Frame<F>,
-        // Fires its Deferred. (This macro takes no attributes here.)
+        // The source of the coroutine's Deferred. (This macro takes no attributes here.)
         source: Cell<Option<Source<T, E>>>,
         stage: Cell<Stage>,
-        // A Deferred that it waits for has its result, which came during a poll.
+        // `true` if an awaited Deferred became ready during the poll, so that another poll is
+        // needed.
         again: Cell<bool>,
         awaited: Awaited,
         reactor: Option<Reactor>,
@@ -49,28 +51,29 @@ pin_project! {
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     Suspended,
-    /// Is being polled.
+    /// The coroutine is being polled.
     Running,
     Ended,
 }
 
-/// What few coroutines have.
+/// State that few coroutines need.
 #[derive(Default)]
 struct Cold {
-    /// A cancel that came during a poll, or the end of its reactor.
+    /// The error with which the coroutine ends after the poll that runs: a cancel, or the closing
+    /// of its reactor.
     end: Option<BuiltinError>,
-    /// A waker that a poll has kept.
+    /// The waker of which a poll has kept a clone.
     waker: Option<Rc<WakerHandle>>,
-    /// Wakers reach it by this key,
+    /// The key in the thread's registry, for wakers.
     key: Option<u64>,
-    /// and its reactor keeps it by this one.
-    kept: Option<u64>,
+    /// The key in the reactor's registry, for the closing of the reactor.
+    reactor_key: Option<u64>,
 }
 
-/// What became of a coroutine that went on.
+/// The outcome of [`Task::run`].
 enum Polled<T, E> {
     Pending,
-    Ended(Result<T, E>),
+    Ready(Result<T, E>),
 }
 
 #[inline]
@@ -91,8 +94,8 @@ where
         cold: RefCell::new(None),
     });
     enter_merged(|| {
-        never_unwinding(|| match task.go_on() {
-            Polled::Ended(result) => Deferred::ready(result, at, at),
+        never_unwinding(|| match task.run() {
+            Polled::Ready(result) => Deferred::ready(result, at, at),
             Polled::Pending => {
                 let (chain, source) = Chain::pair(at);
                 let forward = task.clone();
@@ -106,9 +109,9 @@ where
 }
 
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
-    /// Polls it, as long as that is of use.
+    /// Polls the coroutine until it ends or is suspended.
     #[inline(always)]
-    fn go_on(self: &Pin<Rc<Self>>) -> Polled<T, E> {
+    fn run(self: &Pin<Rc<Self>>) -> Polled<T, E> {
         match self.stage.get() {
             Stage::Suspended => self.stage.set(Stage::Running),
             Stage::Running => {
@@ -131,27 +134,27 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
                 }
                 Poll::Pending => match self.suspend(waker) {
                     Ok(()) => return Polled::Pending,
-                    Err(why) => return Polled::Ended(Err(self.end(why))),
+                    Err(why) => return Polled::Ready(Err(self.end(why))),
                 },
             }
         };
         self.stage.set(Stage::Ended);
         if self.cold.borrow().is_some() {
-            self.forget();
+            self.unregister();
         } else if !waker.is_cloned() {
             waker.give_back(self.reactor.as_ref());
         }
-        Polled::Ended(result)
+        Polled::Ready(result)
     }
 
-    /// A panic of the coroutine is its result.
+    /// Polls the coroutine once. A panic is its result.
     #[inline(always)]
     fn poll(self: &Pin<Rc<Self>>, waker: &WakerHandle) -> Poll<Result<T, E>> {
         let waker = waker.begin_poll();
         let polled = current::with(self.clone(), waker, || {
             catch_unwind(AssertUnwindSafe(|| {
                 let frame = self.as_ref().project_ref().frame;
-                let polled = frame.poll(&mut Context::from_waker(waker)).expect("nobody else polls it");
+                let polled = frame.poll(&mut Context::from_waker(waker)).expect("only `run` polls the frame");
                 if polled.is_ready() {
                     frame.discard();
                 }
@@ -159,7 +162,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
             }))
         });
         polled.unwrap_or_else(|payload| {
-            let _ = self.discard(); // the first panic is told
+            let _ = self.discard(); // the first panic is reported
             Poll::Ready(Err(BuiltinError::from(Panicked::new(payload)).into()))
         })
     }
@@ -169,7 +172,8 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
         !self.awaited.is_empty() && self.cold.borrow().is_none() && !waker.is_cloned() && !waker.is_woken()
     }
 
-    /// It is to wait, and not only for Deferreds. An error if it cannot.
+    /// Suspends a coroutine that does not wait for Deferreds only. Returns the error with which it
+    /// must end if it cannot wait.
     #[cold]
     fn suspend(self: &Pin<Rc<Self>>, waker: Rc<WakerHandle>) -> Result<(), BuiltinError> {
         let alone = self.awaited.is_empty();
@@ -185,7 +189,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
             return Err(NoReactor::new().into());
         }
         if alone || waker.is_cloned() {
-            let key = self.remember()?;
+            let key = self.register()?;
             if waker.is_cloned() {
                 waker.set_owner(key);
                 self.cold().waker = Some(waker.clone());
@@ -201,23 +205,23 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
         Ok(())
     }
 
-    /// Lets wakers reach it, and the end of its reactor; by this key.
-    fn remember(self: &Pin<Rc<Self>>) -> Result<u64, BuiltinError> {
+    /// Registers the coroutine for wakers and for the closing of its reactor. Returns its key.
+    fn register(self: &Pin<Rc<Self>>) -> Result<u64, BuiltinError> {
         let known = self.cold().key;
         if let Some(key) = known {
             return Ok(key);
         }
         let key = registry::new_key();
         if let Some(reactor) = &self.reactor {
-            let kept = reactor.keep(AtClose(self.clone()), None).ok_or_else(Abandoned::new)?;
-            self.cold().kept = Some(kept);
+            let key = reactor.keep(AtClose(self.clone()), None).ok_or_else(Abandoned::new)?;
+            self.cold().reactor_key = Some(key);
         }
         self.cold().key = Some(key);
         registry::insert(key, self.clone());
         Ok(key)
     }
 
-    /// Its Deferred was cancelled.
+    /// Handles a cancel of the coroutine's Deferred.
     fn cancel(self: &Pin<Rc<Self>>, why: &Cancelled) {
         match self.stage.get() {
             Stage::Running => self.cold().end = Some(why.clone().into()),
@@ -227,7 +231,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
         }
     }
 
-    /// Drops it where it stands, after the callback that runs.
+    /// Ends the coroutine with `why` after the callback that runs now.
     fn end_soon(self: &Pin<Rc<Self>>, why: BuiltinError) {
         self.stage.set(Stage::Ended);
         let task = self.clone();
@@ -237,16 +241,16 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
         });
     }
 
-    /// Drops it where it stands. Gives the error of that.
+    /// Drops the suspended coroutine. Returns the error with which its Deferred fires.
     #[cold]
     fn end(self: &Pin<Rc<Self>>, why: BuiltinError) -> E {
         self.stage.set(Stage::Ended);
         let error = self.discard().unwrap_or_else(|| why.into());
-        self.forget();
+        self.unregister();
         error
     }
 
-    /// Drops the frame. Gives the panic of that.
+    /// Drops the frame. Returns the panic of a destructor, if there is one.
     #[cold]
     fn discard(self: &Pin<Rc<Self>>) -> Option<E> {
         let dropped = catch_unwind(AssertUnwindSafe(|| self.as_ref().project_ref().frame.discard()));
@@ -264,15 +268,15 @@ impl<F, T, E: DeferredError> Task<F, T, E> {
         self.cold.borrow().as_ref()?.waker.clone()
     }
 
-    /// Nothing reaches it any more.
+    /// Removes the coroutine from the registries.
     #[cold]
-    fn forget(&self) {
+    fn unregister(&self) {
         let Some(cold) = self.cold.take() else { return };
         if let Some(key) = cold.key {
             registry::remove(key);
         }
-        if let (Some(reactor), Some(kept)) = (&self.reactor, cold.kept) {
-            drop(reactor.claim::<AtClose>(kept));
+        if let (Some(reactor), Some(key)) = (&self.reactor, cold.reactor_key) {
+            drop(reactor.claim::<AtClose>(key));
         }
     }
 }
@@ -283,9 +287,9 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> R
     }
 
     fn resume(self: Pin<Rc<Self>>) -> Option<Fired> {
-        match self.go_on() {
+        match self.run() {
             Polled::Pending => None,
-            Polled::Ended(result) => self.source.take().map(|source| source.set_result(result)),
+            Polled::Ready(result) => self.source.take().map(|source| source.set_result(result)),
         }
     }
 }
@@ -314,7 +318,8 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
     }
 }
 
-/// What a reactor keeps of a coroutine that a waker may wake: dropped, it ends it.
+/// The entry in the reactor's registry. Dropping it, which closing the reactor does, ends the
+/// coroutine.
 struct AtClose(Pin<Rc<dyn Coroutine>>);
 
 impl Drop for AtClose {

@@ -1,4 +1,4 @@
-//! What `.await` makes of a Deferred.
+//! `Wait`: the future that `.await` creates from a Deferred.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -17,17 +17,16 @@ use crate::deferred::Deferred;
 use crate::engine::{Chain, Handle};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
 
-/// A [`Deferred`] that is being waited for; `.await` makes it, and `into_future` for `join!` and
-/// `select!`.
+/// The future of a [`Deferred`]. `.await` creates it, or `into_future` for `join!` and `select!`.
 ///
-/// In a coroutine ([`inline_callbacks`](crate::inline_callbacks)) it is resumed inside the call
-/// that fires the Deferred. In any other future of this thread, whichever executor polls that, it
-/// wakes the waker that it was polled with.
+/// A coroutine ([`inline_callbacks`](crate::inline_callbacks)) is resumed inside the call that
+/// fires the Deferred. Any other future of this thread, on any executor, is woken through the waker
+/// of its last poll.
 ///
 /// # Cancellation
 ///
-/// Dropping it before it is done cancels the Deferred, right after the callback that runs just now.
-/// What that brings counts as handled.
+/// Dropping a `Wait` before it is complete cancels the Deferred, right after the callback that runs
+/// now. The result of that counts as handled.
 ///
 /// # Examples
 ///
@@ -48,38 +47,40 @@ use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Fail
 /// ```
 #[must_use = "a future does nothing unless it is polled, and dropping this one cancels its Deferred"]
 pub struct Wait<T: 'static, E: DeferredError = Failure> {
-    /// None once it is done. Dropped by hand: the compiler would look again at one that is done.
+    /// `None` once the future is complete. Dropped by hand, since the compiler would check a
+    /// complete one again.
     deferred: ManuallyDrop<Option<Deferred<T, E>>>,
-    watched: ManuallyDrop<Option<Watched>>,
+    registration: ManuallyDrop<Option<Registration>>,
     at: CallSite,
 }
 
-/// Who is told when the result is there.
-enum Watched {
-    /// The coroutine that has polled it, by the number of that wait.
+/// The registration with the Deferred: what happens when the result is ready.
+enum Registration {
+    /// Resumes the coroutine that has polled this, whose wait has this number.
     Direct(Pin<Rc<dyn Coroutine>>, u64),
-    /// Whoever was the last to poll it.
+    /// Wakes the last poller.
     Last(Rc<RefCell<Poller>>),
 }
 
-/// Who polled last.
+/// The task that polled last.
 #[derive(Default)]
 struct Poller {
-    /// None if that is the coroutine itself.
+    /// `None` if that is the coroutine itself.
     waker: Option<Waker>,
-    /// The coroutine, if there is one, and its wait.
+    /// The coroutine and the number of its wait, if a coroutine polled.
     coroutine: Option<(Pin<Rc<dyn Coroutine>>, u64)>,
 }
 
 impl Poller {
-    /// It waits no longer.
+    /// Ends the wait of the coroutine.
     fn end_wait(self) {
         if let Some((coroutine, number)) = self.coroutine {
             coroutine.awaited().end(number);
         }
     }
 
-    /// Whether this is who polls now, with that waker; `direct` says that it is the coroutine's.
+    /// Returns `true` if this task is the one that polls now, with that waker. `direct` is `true`
+    /// if that is the coroutine's own.
     fn is(&self, polls: Option<&Pin<Rc<dyn Coroutine>>>, waker: &Waker, direct: bool) -> bool {
         let same_waker = match &self.waker {
             Some(before) => before.will_wake(waker),
@@ -101,12 +102,12 @@ impl<T: 'static, E: DeferredError> IntoFuture for Deferred<T, E> {
     #[inline(always)]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        let (deferred, watched) = (ManuallyDrop::new(Some(self)), ManuallyDrop::new(None));
-        Wait { deferred, watched, at: Location::caller() }
+        let (deferred, registration) = (ManuallyDrop::new(Some(self)), ManuallyDrop::new(None));
+        Wait { deferred, registration, at: Location::caller() }
     }
 }
 
-/// It holds no pointer into itself.
+/// A `Wait` holds no pointer into itself.
 impl<T: 'static, E: DeferredError> Unpin for Wait<T, E> {}
 
 impl<T: 'static, E: DeferredError> Future for Wait<T, E> {
@@ -116,7 +117,7 @@ impl<T: 'static, E: DeferredError> Future for Wait<T, E> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let this = &mut *self;
         if let Some(result) = this.deferred.as_mut().and_then(Deferred::take_ready) {
-            // Nothing is left in it, which the compiler does not see.
+            // It is empty now, which the compiler cannot know.
             mem::forget(this.deferred.take());
             return Poll::Ready(with_location(result, this.at));
         }
@@ -128,7 +129,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
     #[inline(never)]
     fn poll_chain(&mut self, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let Some(chain) = self.deferred.as_mut().and_then(Deferred::as_chain) else {
-            panic!("a Wait was polled after it was done");
+            panic!("a Wait was polled after it was complete");
         };
         if chain.is_ready() {
             let result = chain.take_result();
@@ -136,34 +137,34 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
             drop(self.deferred.take());
             return Poll::Ready(with_location(result, self.at));
         }
-        let again = self.watched.take();
+        let again = self.registration.take();
         let watched = match again {
-            None => first_watch(chain, context.waker()),
-            Some(watched) => watch_again(chain, watched, context.waker()),
+            None => register_first(chain, context.waker()),
+            Some(watched) => register_again(chain, watched, context.waker()),
         };
         if watched.is_none() {
-            // The coroutine's chain goes on; its result has no owner any more.
+            // The chain is the coroutine's own; its result has no owner any more.
             drop(self.deferred.take());
             return Poll::Ready(Err(error_with_location(BuiltinError::from(Cycle::new()).into(), self.at)));
         }
-        self.watched = ManuallyDrop::new(watched);
+        self.registration = ManuallyDrop::new(watched);
         Poll::Pending
     }
 
     #[inline(always)]
     fn end_wait(&mut self) {
-        match self.watched.take() {
+        match self.registration.take() {
             None => {}
-            Some(Watched::Direct(coroutine, number)) => {
+            Some(Registration::Direct(coroutine, number)) => {
                 coroutine.awaited().end(number);
             }
-            Some(Watched::Last(poller)) => {
+            Some(Registration::Last(poller)) => {
                 poller.replace(Poller::default()).end_wait();
             }
         }
     }
 
-    /// The result, if it is there. If it is not, this gives it up as a drop does.
+    /// Returns the result if it is ready. Otherwise gives it up like a drop.
     pub(crate) fn into_result(mut self) -> Option<Result<T, E>> {
         let deferred = self.deferred.as_mut()?;
         let result = match deferred.as_chain() {
@@ -199,31 +200,32 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
     error
 }
 
-/// The result is not there, and this is the first who waits for it.
+/// Registers the first poll with a Deferred that is not ready. Returns `None` if a coroutine awaits
+/// its own Deferred.
 #[inline(always)]
-fn first_watch<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
+fn register_first<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Registration> {
     let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
-    let Some(coroutine) = polls else { return watch_by_poller(chain, waker) };
+    let Some(coroutine) = polls else { return register_poller(chain, waker) };
     if coroutine.awaited().is_own(chain.id()) {
         return None;
     }
     let number = coroutine.awaited().begin();
-    let told = coroutine.clone();
-    let handle = chain.on_ready(move || if told.awaited().end(number) { told.resume() } else { None });
+    let resumes = coroutine.clone();
+    let handle = chain.on_ready(move || if resumes.awaited().end(number) { resumes.resume() } else { None });
     coroutine.awaited().add(number, handle);
-    Some(Watched::Direct(coroutine, number))
+    Some(Registration::Direct(coroutine, number))
 }
 
-/// One record for whoever will have polled last.
+/// Appends one record that wakes the task that will have polled last.
 #[cold]
-fn watch_by_poller<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Watched> {
+fn register_poller<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Registration> {
     if is_own(chain) {
         return None;
     }
     let poller = Rc::new(RefCell::new(Poller::default()));
-    let told = poller.clone();
+    let last = poller.clone();
     let handle = chain.on_ready(move || {
-        let Poller { waker, coroutine } = told.take();
+        let Poller { waker, coroutine } = last.take();
         let ended = coroutine.filter(|(coroutine, number)| coroutine.awaited().end(*number));
         match waker {
             Some(waker) => {
@@ -234,10 +236,10 @@ fn watch_by_poller<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker:
         }
     });
     set_poller(&poller, waker, handle);
-    Some(Watched::Last(poller))
+    Some(Registration::Last(poller))
 }
 
-/// Whether it is the Deferred of the coroutine that polls.
+/// Returns `true` if this is the Deferred of the coroutine that polls.
 fn is_own<T: 'static, E: DeferredError>(chain: &Chain<T, E>) -> bool {
     current::coroutine().is_some_and(|coroutine| coroutine.awaited().is_own(chain.id()))
 }
@@ -252,23 +254,23 @@ fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: Handle) {
     poller.replace(Poller { waker, coroutine }).end_wait();
 }
 
-/// It is polled again, perhaps by somebody else.
+/// Registers a further poll, perhaps of another task.
 #[cold]
-fn watch_again<T: 'static, E: DeferredError>(
+fn register_again<T: 'static, E: DeferredError>(
     chain: &mut Chain<T, E>,
-    watched: Watched,
+    watched: Registration,
     waker: &Waker,
-) -> Option<Watched> {
+) -> Option<Registration> {
     let (polls, direct) = (current::coroutine(), current::is_polled_with(waker));
     match &watched {
-        Watched::Direct(coroutine, number) => {
+        Registration::Direct(coroutine, number) => {
             if direct && polls.is_some_and(|polls| is_same(&polls, coroutine)) {
                 return Some(watched);
             }
             coroutine.awaited().end(*number);
-            watch_by_poller(chain, waker)
+            register_poller(chain, waker)
         }
-        Watched::Last(poller) => {
+        Registration::Last(poller) => {
             let same = poller.borrow().is(polls.as_ref(), waker, direct);
             if !same && is_own(chain) {
                 poller.replace(Poller::default()).end_wait();

@@ -1,4 +1,4 @@
-//! Which reactor is this thread's.
+//! The current reactor of a thread.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -8,20 +8,20 @@ use super::Reactor;
 use crate::numbered::Numbered;
 
 thread_local! {
-    /// Those that are turned or entered, the innermost last.
+    /// The reactors that run a turn or were entered, the innermost last.
     static ENTERED: RefCell<Numbered<Reactor>> = const { RefCell::new(Numbered::new()) };
-    /// How many there were.
+    /// The number of reactors that were ever entered.
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// `None` while the thread ends and its locals are gone.
+/// Returns `None` while the thread-locals of the thread are being destroyed.
 fn with<R>(f: impl FnOnce(&mut Numbered<Reactor>) -> R) -> Option<R> {
     ENTERED.try_with(|entered| f(&mut entered.borrow_mut())).ok()
 }
 
 impl Reactor {
-    /// This thread's reactor: the one whose [`turn`](Self::turn) or [`enter`](Self::enter) is
-    /// innermost, else none.
+    /// Returns the current reactor of this thread: the one whose [`turn`](Self::turn) or
+    /// [`enter`](Self::enter) is innermost. Returns `None` outside of all of them.
     ///
     /// # Examples
     ///
@@ -40,7 +40,7 @@ impl Reactor {
         with(|entered| entered.last().map(|(_, last)| last.clone())).flatten()
     }
 
-    /// [`enter`](Self::enter), where that makes a difference.
+    /// Like [`enter`](Self::enter), but returns `None` if this reactor is the current one already.
     pub(crate) fn enter_unless_current(&self) -> Option<EnterGuard> {
         if self.is_current() { None } else { Some(self.enter()) }
     }
@@ -49,8 +49,8 @@ impl Reactor {
         with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core))).unwrap_or(false)
     }
 
-    /// Makes this the [`current`](Self::current) reactor until the guard is dropped: for code that
-    /// runs outside of a turn.
+    /// Makes this the [`current`](Self::current) reactor until the returned guard is dropped. This
+    /// is for code that runs outside of a turn.
     pub fn enter(&self) -> EnterGuard {
         let number = COUNT.replace(COUNT.get() + 1);
         with(|entered| entered.push(number, self.clone()));
@@ -58,9 +58,9 @@ impl Reactor {
     }
 }
 
-/// The time in which a reactor is the current one; [`Reactor::enter`] gives it.
+/// A guard while which a reactor is the current one. [`Reactor::enter`] creates it.
 #[derive(Debug)]
-#[must_use = "dropping it ends the reactor's being current"]
+#[must_use = "dropping the guard makes the reactor no longer the current one"]
 pub struct EnterGuard {
     number: u64,
     this_thread: PhantomData<*const ()>,
@@ -70,6 +70,6 @@ impl Drop for EnterGuard {
     fn drop(&mut self) {
         // By number, since guards need not be dropped in the reverse order.
         let left = with(|entered| entered.remove(self.number));
-        drop(left); // behind the borrow
+        drop(left); // after the borrow
     }
 }

@@ -1,22 +1,24 @@
-//! What an adapter for an event loop is made of: how to write one, and its three front doors.
+//! The parts of an adapter for an event loop: how to write a driver, and the three functions that
+//! run a program with it.
 //!
-//! A driver waits, so that the [`Reactor`] need not. It calls [`Reactor::turn`] until that says
-//! [`Turn::Stopped`], and sleeps in between as it is told. It gives each turn the
-//! [`Waker`](std::task::Waker) that ends its sleep: the reactor wakes it for whatever another
-//! thread posts, and for what its own thread changes between two turns.
+//! A driver does the waiting for a [`Reactor`]. It calls [`Reactor::turn`] until that returns
+//! [`Turn::Stopped`], and sleeps in between as the turn says. It passes each turn the
+//! [`Waker`](std::task::Waker) that ends its sleep: the reactor wakes it when another thread posts
+//! a call, and when its own thread changes something between two turns.
 //!
-//! # What it must do
+//! # What a driver must do
 //!
-//! 1. Turn on the thread that made the reactor. (It does not compile elsewhere.)
-//! 2. After [`Turn::Again`], look after its own I/O without waiting, and turn again.
-//! 3. After [`Turn::Sleep`], turn again when the waker was woken, and at the deadline if there is
-//!    one. Earlier costs an empty turn and does no harm; later makes timers late.
+//! 1. Turn on the thread that created the reactor. (Other threads do not compile.)
+//! 2. After [`Turn::Again`], handle its own I/O without waiting, and turn again.
+//! 3. After [`Turn::Sleep`], turn again when the waker is called, and at the deadline if there is
+//!    one. An earlier turn costs little and does no harm; a later one makes timers late.
 //! 4. After [`Turn::Stopped`], close the reactor: drop its [`ReactorOwner`], or call
 //!    [`Reactor::close`].
 //!
-//! # A whole driver
+//! # A complete driver
 //!
-//! For a loop that can block with a timeout and be woken from any thread, here a channel:
+//! This one is for a loop that can block with a timeout and that any thread can wake, here by a
+//! channel:
 //!
 //! ```
 //! use std::sync::{Arc, mpsc};
@@ -29,17 +31,17 @@
 //!
 //! impl Wake for Ring {
 //!     fn wake(self: Arc<Self>) {
-//!         let _ = self.0.try_send(()); // full: it is woken already
+//!         let _ = self.0.try_send(()); // full: the driver is already woken
 //!     }
 //! }
 //!
-//! /// Until the reactor is stopped.
+//! /// Runs until the reactor is stopped.
 //! fn drive(reactor: ReactorOwner) {
 //!     let (bell, woken) = mpsc::sync_channel(1);
 //!     let waker = Waker::from(Arc::new(Ring(bell)));
 //!     loop {
 //!         match reactor.turn(&waker) {
-//!             Turn::Again => {} // look after I/O without waiting
+//!             Turn::Again => {} // handle I/O without waiting
 //!             Turn::Sleep(Some(due)) => drop(woken.recv_timeout(due.saturating_duration_since(Instant::now()))),
 //!             Turn::Sleep(None) => drop(woken.recv()),
 //!             Turn::Stopped => return, // the owner is dropped
@@ -47,7 +49,7 @@
 //!     }
 //! }
 //!
-//! /// The adapter's front door.
+//! /// The function that users of the adapter call.
 //! fn run_until<T: 'static>(main: impl FnOnce(&Reactor) -> Deferred<T>) -> Result<T, Failure> {
 //!     driver::run_until(drive, main)
 //! }
@@ -56,8 +58,9 @@
 //! assert_eq!(answer.unwrap(), 42);
 //! ```
 //!
-//! A driver that is a future gives the turn the waker that it was polled with, and is pending where
-//! this one sleeps; `deferred-smol` is one. [`park`](super::park) is one that blocks.
+//! A driver that is a future passes the turn the waker of its own poll, and returns `Pending` where
+//! this one sleeps; `deferred-smol` is such a driver. [`park`](super::park) is one that blocks its
+//! thread.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -71,16 +74,16 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred};
 use crate::engine::ready_queue;
 use crate::error::{DeferredError, Failure};
 
-/// Makes a reactor, calls `main` with it, and has `drive` drive it until it is stopped. Returns
-/// what `main` returned: at once and without driving, if that is an error.
+/// Creates a reactor, calls `main` with it, and runs `drive` until the reactor is stopped. Returns
+/// the value of `main`. If that is an error, returns it without driving.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for
-/// whole programs.
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop as described at [`Reactor::stop_on_signals`], since
+/// this is meant for whole programs.
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its
-/// Deferreds cannot fire before this one has ended.
+/// Panics if `main` panics; the reactor is closed then. Panics if a loop already runs on this
+/// thread, since the outer loop's Deferreds could not fire before the inner one has ended.
 pub fn run<R: MainResult>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> R {
     run_any(drive, main, R::has_failed)
 }
@@ -103,27 +106,28 @@ fn run_any<R>(
 
 fn new_for_a_program() -> ReactorOwner {
     let reactor = Reactor::new();
-    // Where that cannot be, a signal ends the program as it would have without.
+    // Without it, a signal ends the program as usual.
     #[cfg(feature = "signals")]
     let _ = reactor.stop_on_signals();
     reactor
 }
 
-/// A loop that runs on this thread, and no other one inside it.
+/// A guard while which this thread runs a program's loop, and refuses another one.
 struct OnlyLoop(());
 
 thread_local! {
     static RUNS: Cell<bool> = const { Cell::new(false) };
 }
 
-const INSIDE: &str = "a loop was to be run inside another one of the same thread, whose Deferreds could not fire before \
+const INSIDE: &str = "a loop was started inside another loop of the same thread, whose Deferreds could not fire before \
                       this one has ended: return the Deferred or await it, or run this loop on a thread of its own";
 
-/// For a driver that blocks its thread.
+/// Refuses to drive `reactor` inside a turn of another reactor. For drivers that block their
+/// thread.
 ///
 /// # Panics
 ///
-/// In a turn of another reactor.
+/// Panics inside a turn of another reactor.
 pub(super) fn refuse_inside_another(reactor: &Reactor) {
     assert!(!ready_queue::is_in_turn() || reactor.is_current(), "{INSIDE}");
 }
@@ -142,11 +146,10 @@ impl Drop for OnlyLoop {
     }
 }
 
-/// What the `main` of [`run`] may return: `()`, or a [`Result`], whose error ends the program
+/// The return type of the `main` of [`run`]: `()`, or a [`Result`], whose error ends the program
 /// before the loop begins.
 ///
-/// Any other value stands in an `Ok`. For a Deferred that the loop is to run for, there is
-/// [`run_until`].
+/// Wrap any other value in `Ok`. Use [`run_until`] to run the loop until a Deferred has its result.
 #[diagnostic::on_unimplemented(
     message = "`run` does not know whether `{Self}` is a failure",
     label = "return `()` or a `Result`",
@@ -154,7 +157,7 @@ impl Drop for OnlyLoop {
     note = "to return another value, wrap it in `Ok(..)`"
 )]
 pub trait MainResult {
-    /// Whether it is an error, so that there is nothing to run the loop for.
+    /// Returns `true` for an error, so that the loop does not run.
     fn has_failed(&self) -> bool;
 }
 
@@ -170,17 +173,18 @@ impl<T, E> MainResult for Result<T, E> {
     }
 }
 
-/// Makes a reactor, calls `main` with it, and has `drive` drive it until the Deferred that `main`
-/// returned has its result, which it returns. Signals, as for [`run`].
+/// Creates a reactor, calls `main` with it, and runs `drive` until the Deferred that `main`
+/// returned has its result. Returns that result. Signals stop the loop as with [`run`].
 ///
 /// # Errors
 ///
-/// The Deferred's. If the reactor is stopped first, [`Abandoned`](crate::Abandoned) where the
-/// closing did not bring another.
+/// Returns the error of the Deferred. If the reactor is stopped first, that is
+/// [`Abandoned`](crate::Abandoned), unless the closing of the reactor makes the Deferred fail with
+/// another error.
 ///
 /// # Panics
 ///
-/// As [`run`].
+/// Panics like [`run`].
 pub fn run_until<T: 'static, E: DeferredError>(
     drive: impl FnOnce(ReactorOwner),
     main: impl FnOnce(&Reactor) -> Deferred<T, E>,
@@ -188,11 +192,11 @@ pub fn run_until<T: 'static, E: DeferredError>(
     run_any(drive, |reactor| reactor.stop_after(main(reactor)), |_| false).take()
 }
 
-/// Runs a program: makes a reactor, calls `main` with it, has `drive` drive it until what `main`
-/// returned is done, and gives the exit code. What [`park::react`] says holds here.
+/// Runs a program: creates a reactor, calls `main` with it, runs `drive` until the result of `main`
+/// is ready, and returns the exit code. See [`park::react`] for the details.
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    // Not through `run`: a closure would not know the place of the caller.
+    // Not through `run`, whose closures do not know the place of the caller.
     let _only = OnlyLoop::begin();
     let reactor = new_for_a_program();
     let entered = reactor.enter();
@@ -203,12 +207,12 @@ pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: i
 }
 
 impl Reactor {
-    /// What a driver asks that is lent a reactor, before its first turn: whether the loop can still
-    /// be run.
+    /// Checks that the loop of this reactor can still run. A driver that borrows a reactor calls
+    /// this before the first turn.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// Returns [`NotRestartable`] if the loop has ended.
     ///
     /// # Examples
     ///
@@ -226,7 +230,7 @@ impl Reactor {
     }
 }
 
-/// A reactor was to be run whose loop has ended.
+/// The error of running a reactor whose loop has ended.
 ///
 /// Twisted's `ReactorNotRestartable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The two events of a loop, its startup and its shutdown: who is called at each, in which order,
-//! and who is waited for.
+//! The two events of a loop, startup and shutdown: their triggers, the order of these, and the
+//! Deferreds that an event waits for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{self, CallSite, Failure};
 use crate::numbered::Numbered;
 
-/// What [`Reactor::add_system_event_trigger`] can be called at.
+/// An event of the loop, for [`Reactor::add_system_event_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemEvent {
     /// The first turn.
@@ -25,16 +25,16 @@ pub enum SystemEvent {
     Shutdown,
 }
 
-/// When, at a [`SystemEvent`].
+/// The phase of a [`SystemEvent`] in which a trigger runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// First. A Deferred that is returned here is waited for: the loop goes on turning, and the
-    /// event comes when all of them have fired, whatever with.
+    /// First. If a trigger returns a Deferred, the event waits for it: the loop goes on, and the
+    /// event happens when all such Deferreds have fired, with a value or an error.
     Before,
-    /// The event itself. The reactor [`is_running`](Reactor::is_running) from here, at the startup,
-    /// and to here, at the shutdown.
+    /// At the event itself. [`is_running`](Reactor::is_running) returns `true` from the startup's
+    /// triggers of this phase to the shutdown's.
     During,
-    /// Last, straight behind it.
+    /// Last, directly after [`During`](Self::During).
     After,
 }
 
@@ -48,20 +48,20 @@ struct Trigger {
 }
 
 impl Trigger {
-    /// Not any more; the call is for the caller to run or drop.
+    /// Makes the trigger inactive. Returns the call, for the caller to run or drop.
     fn end(&self, how: Inactive) -> Option<Call> {
         self.state.set(Err(how));
         self.call.take()
     }
 }
 
-/// One event, with those that are to be called, by phase.
+/// The state of one event, with its triggers by phase.
 struct Event {
     triggers: [RefCell<Numbered<Rc<Trigger>>>; 3],
-    /// How many were added.
+    /// The number of triggers that were ever added.
     added: Cell<u64>,
     progress: Cell<Progress>,
-    /// Those of [`Phase::Before`] that have not fired, by the order in which they were called.
+    /// The Deferreds of [`Phase::Before`] that have not fired, in the order of their calls.
     waits: RefCell<BTreeMap<u64, (CancelHandle, CallSite)>>,
     waited: Cell<u64>,
 }
@@ -69,9 +69,9 @@ struct Event {
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Progress {
     Ahead,
-    /// In a pass through those that come before.
+    /// The triggers of `Before` are being called.
     Calling,
-    /// The pass is over, and the event waits for their Deferreds.
+    /// All of them were called, and the event waits for their Deferreds.
     Waiting,
     During,
     After,
@@ -102,7 +102,7 @@ impl Event {
         self.triggers[phase as usize].borrow_mut().pop()
     }
 
-    /// It does not come any more, or has: what is left is dropped.
+    /// Ends the event and drops the remaining triggers.
     fn end(&self, how: Inactive) {
         self.progress.set(Progress::Past);
         drop(self.waits.take());
@@ -117,30 +117,30 @@ impl Event {
 pub(super) struct Events {
     startup: Event,
     shutdown: Event,
-    /// How long the shutdown waits.
-    patience: Cell<Option<Duration>>,
+    /// The time for which the shutdown waits.
+    deadline_delay: Cell<Option<Duration>>,
     deadline: RefCell<Option<DelayedCall>>,
 }
 
 impl Events {
     pub(super) fn new() -> Events {
-        let patience = Cell::new(Some(Duration::from_secs(30)));
-        Events { startup: Event::new(), shutdown: Event::new(), patience, deadline: RefCell::default() }
+        let deadline_delay = Cell::new(Some(Duration::from_secs(30)));
+        Events { startup: Event::new(), shutdown: Event::new(), deadline_delay, deadline: RefCell::default() }
     }
 
-    fn of(&self, event: SystemEvent) -> &Event {
+    fn get(&self, event: SystemEvent) -> &Event {
         match event {
             SystemEvent::Startup => &self.startup,
             SystemEvent::Shutdown => &self.shutdown,
         }
     }
 
-    /// Of a loop that runs from the beginning.
+    /// Skips the startup, for a loop that runs from the beginning.
     pub(super) fn has_started(&self) {
         self.startup.progress.set(Progress::Past);
     }
 
-    /// Drops all calls that are left.
+    /// Drops all remaining triggers.
     pub(super) fn close(&self) {
         self.deadline.take();
         self.startup.end(Inactive::ReactorClosed);
@@ -149,18 +149,19 @@ impl Events {
 }
 
 impl Reactor {
-    /// Has `call` run at the startup or the shutdown of the loop, on its thread. Those of one phase
-    /// run in the order in which they were added, each once.
+    /// Registers `call` to run at the startup or the shutdown of the loop, on its thread. The calls
+    /// of one phase run in the order in which they were added, each once.
     ///
-    /// An error of one, and a panic, is reported as unhandled with the place of this line, and does
-    /// not keep the others from running. In [`Phase::Before`] it may return a Deferred, which is
-    /// waited for. What is added while its phase runs is run in it; what is added to `Before` while
-    /// Deferreds are waited for runs at once, in here. Where the phase has passed, and on a closed
-    /// reactor, `call` is dropped and the trigger is not active.
+    /// An error or panic of a call is reported as unhandled with the place of this line, and does
+    /// not keep the others from running. In [`Phase::Before`] the event waits for a returned
+    /// Deferred. A call that is added while its phase runs is run in that phase; one that is added
+    /// to `Before` while the event waits runs inside this call. If the phase has passed, or the
+    /// reactor is closed, `call` is dropped and the returned trigger is not active.
     ///
-    /// A shutdown waits for 30 seconds unless [told otherwise](Self::set_shutdown_deadline). One
-    /// that begins while the startup still waits for Deferreds takes its place: the rest of the
-    /// startup is dropped.
+    /// A shutdown waits for up to 30 seconds by default: see
+    /// [`set_shutdown_deadline`](Self::set_shutdown_deadline). A shutdown that begins while the
+    /// startup still waits for Deferreds replaces it: the remaining triggers of the startup are
+    /// dropped.
     ///
     /// Twisted's `addSystemEventTrigger`.
     ///
@@ -189,57 +190,60 @@ impl Reactor {
     ) -> SystemEventTrigger {
         let at = Location::caller();
         let call: Call = Box::new(move || maybe_deferred_at(at, call).without_value(at));
-        let of = self.core.events.of(event);
-        let number = of.added.replace(of.added.get() + 1);
+        let state = self.core.events.get(event);
+        let number = state.added.replace(state.added.get() + 1);
         let trigger = Rc::new(Trigger { number, state: Cell::new(Ok(())), call: Cell::new(Some(call)), at });
-        if of.has_passed(phase) {
+        if state.has_passed(phase) {
             let how = if self.is_closed() { Inactive::ReactorClosed } else { Inactive::TooLate };
             guarded(at, || drop(trigger.end(how)));
         } else {
-            of.triggers[phase as usize].borrow_mut().push(number, trigger.clone());
-            if phase == Phase::Before && of.progress.get() == Progress::Waiting {
-                self.call_those_before(event);
+            state.triggers[phase as usize].borrow_mut().push(number, trigger.clone());
+            if phase == Phase::Before && state.progress.get() == Progress::Waiting {
+                self.call_before_triggers(event);
             }
         }
         SystemEventTrigger { reactor: self.clone(), phase, event, trigger }
     }
 
-    /// How long a shutdown waits for the Deferreds of [`Phase::Before`]: 30 seconds unless set,
-    /// `None` for ever.
+    /// Sets how long a shutdown waits for the Deferreds of [`Phase::Before`]. Defaults to 30
+    /// seconds; `None` waits forever.
     ///
-    /// When it has passed, [`ShutdownTimedOut`] is reported as unhandled, which says what is still
-    /// waited for; that is cancelled, and the shutdown goes on without it. A shutdown that has
-    /// begun keeps the deadline that it began with.
+    /// When the deadline passes, [`ShutdownTimedOut`] is reported as unhandled, with the places of
+    /// the pending triggers. Their Deferreds are cancelled, and the shutdown goes on without them.
+    /// A change has no effect on a shutdown that has begun.
     pub fn set_shutdown_deadline(&self, deadline: impl Into<Option<Duration>>) {
-        self.core.events.patience.set(deadline.into());
+        self.core.events.deadline_delay.set(deadline.into());
     }
 
-    /// Begins the startup: it ends in here if there is nothing to wait for.
+    /// Begins the startup. It ends inside this call if there is nothing to wait for.
     pub(super) fn start_up(&self) {
         self.core.life.set(Life::Starting);
-        self.call_those_before(SystemEvent::Startup);
+        self.call_before_triggers(SystemEvent::Startup);
     }
 
-    /// Begins the shutdown, if that was asked for and has not begun; as
-    /// [`start_up`](Self::start_up).
+    /// Begins the shutdown if `stop` was called and the shutdown has not begun. It ends inside this
+    /// call if there is nothing to wait for.
     pub(super) fn shut_down_if_stopping(&self) {
         let events = &self.core.events;
         if !self.core.stopping.get() || events.shutdown.progress.get() != Progress::Ahead {
             return;
         }
-        events.startup.end(Inactive::TooLate); // unless it has come long since
-        self.call_those_before(SystemEvent::Shutdown);
-        let Some(patience) = events.patience.get() else { return };
+        events.startup.end(Inactive::TooLate); // no-op if the startup is over
+        self.call_before_triggers(SystemEvent::Shutdown);
+        let Some(deadline_delay) = events.deadline_delay.get() else { return };
         let slowest = events.shutdown.waits.borrow().first_key_value().map(|(_, (_, at))| *at);
         let Some(at) = slowest else { return };
         let impatient = self.clone();
-        let alarm =
-            self.call_at(deadline_after(self.now(), patience), move || impatient.stop_waiting(Some(patience)), at);
+        let alarm = self.call_at(
+            deadline_after(self.now(), deadline_delay),
+            move || impatient.stop_waiting(Some(deadline_delay)),
+            at,
+        );
         events.deadline.replace(Some(alarm));
     }
 
-    fn call_those_before(&self, which: SystemEvent) {
-        let event = self.core.events.of(which);
+    fn call_before_triggers(&self, which: SystemEvent) {
+        let event = self.core.events.get(which);
         event.progress.set(Progress::Calling);
         while let Some(trigger) = event.next(Phase::Before) {
             let Some(call) = trigger.end(Inactive::AlreadyCalled) else { continue };
@@ -250,36 +254,36 @@ impl Reactor {
                 event.waits.borrow_mut().insert(key, (deferred.cancel_handle(), trigger.at));
             }
             let reactor = self.clone();
-            // Its error goes through, and is told.
+            // An error passes through, and is reported.
             drop(deferred.add_both(move |result| {
                 reactor.waited_for(which, key);
                 result
             }));
         }
-        // Unless one of them closed the reactor, or ended the loop in a turn of its own.
+        // Not if a trigger closed the reactor, or ended the loop in a nested turn.
         if event.progress.get() == Progress::Calling {
             event.progress.set(Progress::Waiting);
-            self.come_if_ready(which);
+            self.happen_if_ready(which);
         }
     }
 
     fn waited_for(&self, which: SystemEvent, key: u64) {
-        let found = self.core.events.of(which).waits.borrow_mut().remove(&key);
+        let found = self.core.events.get(which).waits.borrow_mut().remove(&key);
         if found.is_some() {
-            self.come_if_ready(which);
+            self.happen_if_ready(which);
         }
     }
 
-    fn come_if_ready(&self, which: SystemEvent) {
-        let event = self.core.events.of(which);
+    fn happen_if_ready(&self, which: SystemEvent) {
+        let event = self.core.events.get(which);
         if event.progress.get() == Progress::Waiting && event.waits.borrow().is_empty() {
-            self.come(which);
+            self.happen(which);
         }
     }
 
-    /// The event itself.
-    fn come(&self, which: SystemEvent) {
-        let event = self.core.events.of(which);
+    /// Runs the phases `During` and `After` of an event.
+    fn happen(&self, which: SystemEvent) {
+        let event = self.core.events.get(which);
         let alarm = self.core.events.deadline.take();
         if let Some(alarm) = alarm {
             let _ = alarm.cancel();
@@ -290,7 +294,7 @@ impl Reactor {
         });
         for (phase, progress) in [(Phase::During, Progress::During), (Phase::After, Progress::After)] {
             if event.progress.get() == Progress::Past {
-                return; // the same
+                return; // a trigger closed the reactor
             }
             event.progress.set(progress);
             while let Some(trigger) = event.next(phase) {
@@ -303,13 +307,13 @@ impl Reactor {
         event.progress.set(Progress::Past);
         if self.core.life.get() == Life::Ending {
             self.core.life.set(Life::Stopped);
-            // It may have ended between two turns, while the driver slept.
+            // This may happen between two turns, while the driver sleeps.
             self.wake();
         }
     }
 
-    /// The shutdown waits no longer, since it has waited for so long, or was asked again. Nothing
-    /// if it does not wait.
+    /// Ends the shutdown's wait, because its deadline has passed or a second signal came. Does
+    /// nothing if it does not wait.
     pub(super) fn stop_waiting(&self, waited: Option<Duration>) {
         let event = &self.core.events.shutdown;
         let waits = event.waits.take();
@@ -320,18 +324,18 @@ impl Reactor {
         for (handle, _) in waits.into_values() {
             handle.cancel();
         }
-        // What was added by that is not waited for.
+        // Deferreds that the cancels have added are not waited for.
         event.waits.take();
         if event.progress.get() == Progress::Waiting {
-            self.come(SystemEvent::Shutdown);
+            self.happen(SystemEvent::Shutdown);
         }
     }
 }
 
-/// A call that waits for the startup or the shutdown; [`Reactor::add_system_event_trigger`] gives
+/// A registered call for the startup or the shutdown. [`Reactor::add_system_event_trigger`] creates
 /// it.
 ///
-/// Dropping it changes nothing.
+/// Dropping it has no effect.
 #[derive(Clone)]
 pub struct SystemEventTrigger {
     reactor: Reactor,
@@ -341,15 +345,15 @@ pub struct SystemEventTrigger {
 }
 
 impl SystemEventTrigger {
-    /// Takes the call back. What it captured is dropped now, in here. One trigger may remove
-    /// another one, also while the event comes.
+    /// Removes the call and drops its captures inside this call. A trigger can remove another one,
+    /// also while the event happens.
     ///
     /// Twisted's `removeSystemEventTrigger`.
     ///
     /// # Errors
     ///
-    /// If the call has begun, was removed before, came too late, or was dropped because its reactor
-    /// is closed.
+    /// Returns [`Inactive`] if the call has begun, was removed before, was added too late, or was
+    /// dropped because its reactor is closed.
     ///
     /// # Examples
     ///
@@ -363,14 +367,14 @@ impl SystemEventTrigger {
     /// ```
     pub fn remove(&self) -> Result<(), Inactive> {
         self.trigger.state.get()?;
-        let event = self.reactor.core.events.of(self.event);
+        let event = self.reactor.core.events.get(self.event);
         let removed = event.triggers[self.phase as usize].borrow_mut().remove(self.trigger.number);
-        drop(removed); // it lives: this holds it
+        drop(removed); // `self` still holds the trigger
         drop(self.trigger.end(Inactive::AlreadyCancelled));
         Ok(())
     }
 
-    /// Whether the call is still to come. Inside the call itself, not any more.
+    /// Returns `true` until the call begins or is removed.
     #[must_use]
     pub fn active(&self) -> bool {
         self.trigger.state.get().is_ok()
@@ -388,10 +392,10 @@ impl fmt::Debug for SystemEventTrigger {
     }
 }
 
-/// A shutdown has waited for as long as it was allowed to, or a second signal came, and it goes on
-/// without what is still pending.
+/// The error of a shutdown that goes on without Deferreds that are still pending, because its
+/// deadline has passed or a second signal came.
 ///
-/// Reported as unhandled; a hook finds it with
+/// It is reported as unhandled. A hook finds it with
 /// [`Unhandled::downcast_ref`](crate::Unhandled::downcast_ref).
 #[derive(Debug)]
 pub struct ShutdownTimedOut {
@@ -400,8 +404,8 @@ pub struct ShutdownTimedOut {
 }
 
 impl ShutdownTimedOut {
-    /// Where the triggers were added whose Deferreds have not fired, in the order in which they
-    /// were called.
+    /// Returns the places where the triggers with pending Deferreds were added, in the order in
+    /// which they were called.
     #[must_use]
     pub fn pending(&self) -> &[&'static Location<'static>] {
         &self.pending
@@ -410,11 +414,11 @@ impl ShutdownTimedOut {
 
 impl fmt::Display for ShutdownTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the shutdown waits no longer")?;
+        f.write_str("the shutdown stopped waiting")?;
         if let Some(waited) = self.waited {
-            write!(f, " than its deadline, {waited:?}")?;
+            write!(f, " after its deadline of {waited:?}")?;
         }
-        f.write_str(", and cancels what was to come before it, added at ")?;
+        f.write_str("; it cancelled the pending triggers added at ")?;
         for (index, at) in self.pending.iter().enumerate() {
             write!(f, "{}{at}", if index == 0 { "" } else { ", at " })?;
         }

@@ -1,4 +1,4 @@
-//! What adapters keep in a reactor.
+//! Data that adapters keep in a reactor.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -7,27 +7,28 @@ use std::rc::Rc;
 
 use super::Reactor;
 
-/// One value of each type.
+/// The extensions of a reactor: one value of each type.
 #[derive(Default)]
 pub(super) struct Extensions {
-    kept: RefCell<BTreeMap<TypeId, Rc<dyn Any>>>,
+    values: RefCell<BTreeMap<TypeId, Rc<dyn Any>>>,
     closed: Cell<bool>,
 }
 
 impl Extensions {
-    /// Nothing is kept from now on. What was is for the caller to drop.
+    /// Stores nothing from now on. Returns the stored values for the caller to drop.
     pub(super) fn close(&self) -> Vec<Rc<dyn Any>> {
         self.closed.set(true);
-        self.kept.take().into_values().collect()
+        self.values.take().into_values().collect()
     }
 }
 
 impl Reactor {
-    /// What this reactor keeps of type `T`, made by `make` the first time: a place for adapters,
-    /// for example for a pool of threads that lives as long as the loop.
+    /// Returns this reactor's value of type `T`. The first call creates it with `make`. This is a
+    /// place for the state of adapters, for example for a thread pool that lives as long as the
+    /// loop.
     ///
-    /// It is dropped when the reactor is closed. On a closed one it is made anew for each caller
-    /// and not kept.
+    /// The value is dropped when the reactor is closed. On a closed reactor each call creates a new
+    /// value and does not store it.
     ///
     /// # Examples
     ///
@@ -45,19 +46,19 @@ impl Reactor {
     pub fn extension<T: 'static>(&self, make: impl FnOnce() -> T) -> Rc<T> {
         let extensions = &self.core.extensions;
         let key = TypeId::of::<T>();
-        let kept = extensions.kept.borrow().get(&key).cloned();
-        let kept = match kept {
-            Some(kept) => kept,
+        let stored = extensions.values.borrow().get(&key).cloned();
+        let value = match stored {
+            Some(value) => value,
             None => {
                 let made: Rc<dyn Any> = Rc::new(make());
                 if extensions.closed.get() {
                     made
                 } else {
-                    // `make` may have asked for the same: the first one that is kept stays.
-                    extensions.kept.borrow_mut().entry(key).or_insert(made).clone()
+                    // `make` may have called this for the same type: the value stored first stays.
+                    extensions.values.borrow_mut().entry(key).or_insert(made).clone()
                 }
             }
         };
-        kept.downcast().expect("kept under its own type")
+        value.downcast().expect("the value is stored under its own type")
     }
 }

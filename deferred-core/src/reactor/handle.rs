@@ -1,4 +1,4 @@
-//! The reactor as other threads see it.
+//! `ReactorHandle`: posts calls to a reactor from any thread.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::inbox::{Call, Inbox};
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{CallSite, Failure};
 
-/// What other threads reach a [`Reactor`] by; [`Reactor::handle`] gives it.
+/// A handle with which any thread posts calls to a [`Reactor`]. [`Reactor::handle`] creates it.
 ///
 /// # Examples
 ///
@@ -37,19 +37,19 @@ impl ReactorHandle {
         ReactorHandle { inbox }
     }
 
-    /// Has `call` run on the reactor's thread, in a turn, and returns at once. From any thread;
-    /// never inline, not even on the reactor's own. Calls of one thread run in the order in which
-    /// they were posted.
+    /// Runs `call` on the reactor's thread, in a turn, and returns at once. It can be called on any
+    /// thread, and never runs `call` inside this call, not even on the reactor's own thread. Calls
+    /// that one thread posts run in that order.
     ///
-    /// An error that `call` returns, and a panic of it, is reported as unhandled with the place of
-    /// this line.
+    /// If `call` returns an error or panics, that is reported as unhandled, with the place of this
+    /// line.
     ///
     /// Twisted's `callFromThread`.
     ///
     /// # Errors
     ///
-    /// If the reactor is closed, with the call. One that was posted before, and has not run by
-    /// then, is dropped by the closing, on the reactor's thread.
+    /// Returns [`Closed`] with `call` if the reactor is closed. A call that was posted before the
+    /// closing and has not run is dropped by the closing, on the reactor's thread.
     #[track_caller]
     pub fn call_from_thread<F, R>(&self, call: F) -> Result<(), Closed<F>>
     where
@@ -59,13 +59,13 @@ impl ReactorHandle {
         self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
     }
 
-    /// Like [`call_from_thread`](Self::call_from_thread), but gives `call` the reactor.
-    /// [`Reactor::current`] is another one if a call before it has [entered](Reactor::enter) that
-    /// and kept the guard.
+    /// Like [`call_from_thread`](Self::call_from_thread), but passes the reactor to `call`.
+    /// [`Reactor::current`] would be another one if an earlier call has [entered](Reactor::enter)
+    /// that and kept the guard.
     ///
     /// # Errors
     ///
-    /// If the reactor is closed, with the call.
+    /// Returns [`Closed`] with `call` if the reactor is closed.
     #[track_caller]
     pub fn call_from_thread_with<F, R>(&self, call: F) -> Result<(), Closed<F>>
     where
@@ -75,15 +75,15 @@ impl ReactorHandle {
         self.inbox.post(Box::new(WithReactor(call)), Location::caller()).map_err(|call| Closed(call.0))
     }
 
-    /// Whether this is the reactor's thread.
+    /// Returns `true` on the reactor's own thread.
     pub(crate) fn is_on_its_thread(&self) -> bool {
         self.inbox.home() == thread::current().id()
     }
 
-    /// Ends the loop as [`Reactor::stop`] does, after what was posted before. Does nothing if it
-    /// has ended.
+    /// Stops the loop like [`Reactor::stop`], after the calls that were posted before. Does nothing
+    /// if the loop has ended.
     pub fn stop(&self) {
-        // Refused only where there is nothing left to stop.
+        // An error means that the reactor is closed, so there is nothing to stop.
         let _ = self.post(Stop, Location::caller());
     }
 
@@ -137,7 +137,7 @@ impl Call for Stop {
     }
 }
 
-/// The reactor is closed; here is the call that it did not take.
+/// The error of a call that was posted to a closed reactor. It holds the call.
 ///
 /// # Examples
 ///
@@ -147,13 +147,13 @@ impl Call for Stop {
 /// let reactor = Reactor::new();
 /// let handle = reactor.handle();
 /// reactor.close();
-/// let refused = handle.call_from_thread(|| println!("run by hand")).unwrap_err();
+/// let refused = handle.call_from_thread(|| println!("called directly")).unwrap_err();
 /// refused.into_inner()();
 /// ```
 pub struct Closed<F>(F);
 
 impl<F> Closed<F> {
-    /// The call, as it was given.
+    /// Returns the call.
     #[must_use]
     pub fn into_inner(self) -> F {
         self.0

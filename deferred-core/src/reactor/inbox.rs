@@ -1,41 +1,43 @@
-//! The inbox: how other threads reach a reactor, and how its driver goes to sleep without missing
-//! anything.
+//! The inbox: the queue of posted calls, and the sleep of the driver.
 //!
 //! # The protocol
 //!
-//! An inbox is a queue of calls and one word about the driver, both behind one lock:
+//! An inbox is a queue of calls and the state of the driver, both behind one lock:
 //!
-//! - `Awake`: the driver is in a turn, or comes back to one without being told to;
-//! - `Asleep(waker)`: the last turn found nothing to do and said so to its driver, which waits for
-//!   a deadline or for this waker;
+//! - `Awake`: the driver is in a turn, or begins one without being woken;
+//! - `Asleep(waker)`: the last turn found nothing to do and told its driver so, which waits for a
+//!   deadline or for this waker;
 //! - `Gone`: the reactor is closed.
 //!
-//! Whoever **posts** takes the lock, and finds one of the three. `Gone`: the call goes back to the
-//! caller. `Awake`: it is queued, and nothing else happens. `Asleep`: it is queued, the waker is
-//! taken out, the word becomes `Awake`, and the waker is woken after the lock is released.
+//! A thread that **posts** takes the lock, and finds one of the three. `Gone`: the call is returned
+//! to the caller. `Awake`: the call is queued, and nothing else happens. `Asleep`: the call is
+//! queued, the waker is taken out, the state becomes `Awake`, and the waker is called after the
+//! lock is released.
 //!
-//! The reactor **takes** the whole queue at the start of a turn, leaving an empty one with the
-//! memory of the last, and says `Awake`. At the end of a turn it wants to **sleep**: under the lock
-//! it looks at the queue once more, and only if that is empty the word becomes `Asleep`.
+//! The reactor **takes** the whole queue at the start of a turn, leaves an empty one with the
+//! memory of the last, and sets the state to `Awake`. At the end of a turn it wants to **sleep**:
+//! under the lock it checks the queue once more, and only if that is empty the state becomes
+//! `Asleep`.
 //!
-//! What follows:
+//! Consequences:
 //!
-//! 1. *No wake-up is lost.* The last look and the falling asleep are one step. A post before it is
-//!    seen by the look, a post after it finds the waker.
-//! 2. *One wake per sleep.* A waker is taken out by the first who posts; the next one finds
+//! 1. *No wake-up is lost.* The last check and the change to `Asleep` are one step. The check sees
+//!    a post before it; a post after it finds the waker.
+//! 2. *One wake-up per sleep.* The first thread that posts takes the waker out; the next one finds
 //!    `Awake`. A thousand posts to a sleeping loop wake it once, and posts to a running one never
 //!    do.
-//! 3. *A waker that is too early does no harm*: the driver turns, finds the post, or finds nothing
-//!    and sleeps again. Nor does one that is too late, from a sleep that a timer has ended: a turn
-//!    that had nothing to do.
-//! 4. *Nothing is posted to a closed reactor.* Closing takes the queue and says `Gone` in one step.
-//!    A post is before it, and dropped by the closing, or after it, and returned.
+//! 3. *A wake-up that comes too early does no harm*: the driver turns, finds the post, or finds
+//!    nothing and sleeps again. Nor does one that comes too late, for a sleep that a timer has
+//!    ended: it causes a turn without work.
+//! 4. *Nothing is posted to a closed reactor.* Closing takes the queue and sets `Gone` in one step.
+//!    A post is before that, and the closing drops it, or after it, and is returned.
 //! 5. *No foreign code runs under the lock*: calls are boxed before and dropped after, wakers are
-//!    cloned before and woken or dropped after. So a waker may take any lock it likes, and a
-//!    destructor may post.
+//!    cloned before and called or dropped after. So a waker may take any lock, and a destructor may
+//!    post.
 //!
-//! The reactor's own thread wakes the driver by the same word ([`Inbox::wake`]): an earlier timer
-//! or a stop, made while the reactor sleeps. The loom tests beside this file replay 1, 2 and 4.
+//! The reactor's own thread uses the same state to wake the driver ([`Inbox::wake`]) for an earlier
+//! timer or a stop that was requested while the reactor sleeps. The loom tests beside this file
+//! check 1, 2 and 4.
 
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -50,18 +52,18 @@ use super::sync::Mutex;
 use crate::deferred::Deferred;
 use crate::error::CallSite;
 
-/// What can be posted. It runs once, in a turn, on the reactor's thread.
+/// A posted call. It runs once, in a turn, on the reactor's thread.
 pub(crate) trait Call: Send {
     fn call(self: Box<Self>, reactor: &Reactor, at: CallSite) -> Deferred<()>;
 }
 
-/// A call in the queue, and the place that posted it.
+/// A call in the queue, with the place that posted it.
 pub(crate) struct Posted {
     pub(super) call: Box<dyn Call>,
     pub(super) at: CallSite,
 }
 
-/// See the page above.
+/// The inbox of a reactor; see the page above.
 pub(super) struct Inbox {
     state: Mutex<State>,
     home: ThreadId,
@@ -79,7 +81,7 @@ enum Driver {
 }
 
 impl State {
-    fn rouse(&mut self) -> Option<Waker> {
+    fn wake_driver(&mut self) -> Option<Waker> {
         match mem::replace(&mut self.driver, Driver::Awake) {
             Driver::Awake => None,
             Driver::Asleep(waker) => Some(waker),
@@ -97,21 +99,21 @@ impl Inbox {
         Inbox { state, home: thread::current().id() }
     }
 
-    /// The thread that made it, which is the reactor's.
+    /// Returns the thread that created the inbox: the reactor's.
     pub(super) fn home(&self) -> ThreadId {
         self.home
     }
 
-    /// From any thread. Gives the call back if the reactor is closed.
+    /// Posts a call, from any thread. Returns the call if the reactor is closed.
     pub(super) fn post<C: Call + 'static>(&self, call: Box<C>, at: CallSite) -> Result<(), Box<C>> {
         let mut state = self.state.lock();
         if let Driver::Gone = state.driver {
             return Err(call);
         }
         state.calls.push_back(Posted { call, at });
-        let sleeper = state.rouse();
+        let waker = state.wake_driver();
         drop(state);
-        if let Some(waker) = sleeper {
+        if let Some(waker) = waker {
             waker.wake();
         }
         Ok(())
@@ -124,24 +126,25 @@ impl Inbox {
 
     /// Wakes the driver if it sleeps.
     pub(super) fn wake(&self) {
-        let sleeper = self.state.lock().rouse();
-        if let Some(waker) = sleeper {
+        let waker = self.state.lock().wake_driver();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// Begins a turn: all calls, in the order they came. `spare` is an empty queue whose memory the
-    /// next ones get.
+    /// Begins a turn: takes all calls, in the order in which they were posted. `spare` is an empty
+    /// queue whose memory the next calls use.
     pub(super) fn take(&self, spare: VecDeque<Posted>) -> VecDeque<Posted> {
         let mut state = self.state.lock();
         let calls = mem::replace(&mut state.calls, spare);
-        let waker = state.rouse();
+        let waker = state.wake_driver();
         drop(state);
-        drop(waker); // the driver came by itself
+        drop(waker); // not called: the driver is already awake
         calls
     }
 
-    /// Ends a turn: asleep from now on, or false, since something has come.
+    /// Ends a turn. Returns `true` if the driver may sleep, `false` if calls were posted meanwhile
+    /// or the reactor is closed.
     pub(super) fn sleep(&self, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut state = self.state.lock();
@@ -157,14 +160,14 @@ impl Inbox {
         true
     }
 
-    /// No post from now on. Gives what was still queued, for the caller to drop.
+    /// Refuses posts from now on. Returns the queued calls, for the caller to drop.
     pub(super) fn close(&self) -> VecDeque<Posted> {
         let mut state = self.state.lock();
         let calls = mem::take(&mut state.calls);
-        let sleeper = state.rouse();
+        let waker = state.wake_driver();
         state.driver = Driver::Gone;
         drop(state);
-        if let Some(waker) = sleeper {
+        if let Some(waker) = waker {
             waker.wake();
         }
         calls

@@ -1,4 +1,4 @@
-//! A reactor whose time is moved by hand, which [`Clock`](crate::Clock) wraps.
+//! A reactor whose time a test advances, which [`Clock`](crate::Clock) wraps.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -6,46 +6,46 @@ use std::time::{Duration, Instant};
 use super::{Life, Reactor, ReactorOwner, deadline_after};
 use crate::engine::ready_queue;
 
-/// What a reactor's timers are measured in.
+/// The clock of a reactor.
 pub(super) enum Time {
-    OfTheSystem,
-    ByHand(Cell<Instant>),
+    System,
+    Manual(Cell<Instant>),
 }
 
 impl Time {
     pub(super) fn now(&self) -> Instant {
         match self {
-            Time::OfTheSystem => Instant::now(),
-            Time::ByHand(now) => now.get(),
+            Time::System => Instant::now(),
+            Time::Manual(now) => now.get(),
         }
     }
 }
 
-/// How many calls may run in one advance.
-const ENOUGH: u32 = 1_000_000;
+/// The maximum number of calls in one `advance`.
+const MAX_CALLS: u32 = 1_000_000;
 
 impl Reactor {
-    /// One that runs already and needs no driver.
+    /// Creates a reactor with manual time. It runs from the start and needs no driver.
     pub(crate) fn with_manual_time() -> ReactorOwner {
-        let owner = Self::with_time(Time::ByHand(Cell::new(Instant::now())));
+        let owner = Self::with_time(Time::Manual(Cell::new(Instant::now())));
         owner.core.life.set(Life::Running);
         owner.core.events.has_started();
         owner
     }
 
-    /// When the next call is due.
+    /// Returns the due time of the next call.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.core.timers.next_due().map(|moment| self.core.timers.instant(moment))
     }
 
     /// See [`Clock::advance`](crate::Clock::advance).
     pub(crate) fn advance(&self, by: Duration) {
-        if let Time::ByHand(now) = &self.core.time {
+        if let Time::Manual(now) = &self.core.time {
             now.set(deadline_after(now.get(), by));
         }
         ready_queue::in_turn(|| {
             let _entered = self.enter();
-            let mut left = ENOUGH;
+            let mut left = MAX_CALLS;
             self.run_all_posted(&mut left);
             while self.is_running() {
                 let Some(timer) = self.core.timers.pop_due(self.core.timers.moment(self.now()), u64::MAX) else {
@@ -60,14 +60,14 @@ impl Reactor {
         });
     }
 
-    /// Between two calls, as at the end of a turn that a call is.
+    /// Resumes woken coroutines between two calls, as if each call were a turn.
     fn run_woken(&self, left: &mut u32) {
         while self.is_running() && ready_queue::run_batch(usize::MAX, |_| ()) > 0 {
             counted(left);
         }
     }
 
-    /// What was posted, and coroutines that were woken.
+    /// Runs posted calls and resumes woken coroutines until none is left.
     fn run_all_posted(&self, left: &mut u32) {
         while self.is_running() && self.run_posted() + ready_queue::run_batch(usize::MAX, |_| ()) as u64 > 0 {
             counted(left);
@@ -79,7 +79,7 @@ fn counted(left: &mut u32) {
     *left -= 1;
     assert!(
         *left > 0,
-        "a million calls have run in one `advance`, and there is still one due: something adds calls for ever, such as \
+        "a million calls have run in one `advance`, and there is still one due: something adds calls forever, such as \
          a LoopingCall with an interval of zero"
     );
 }

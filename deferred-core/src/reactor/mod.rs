@@ -1,26 +1,25 @@
-//! The reactor: timers, calls from other threads, and the order in which they run. It does no
-//! waiting; see [`Reactor`].
+//! The reactor: an event loop without the waiting. It runs timers and calls from other threads, in
+//! a defined order; see [`Reactor`].
 //!
-//! - this file: what a reactor is, and what is asked of it;
-//! - `owner`: who ends it, and how;
-//! - `turn`: what a turn does, in which order;
-//! - `events`: its startup and its shutdown;
-//! - `timers`: `call_later`, and `wheel`, the order in which they are due;
-//! - `inbox`: how other threads reach it, and how its driver sleeps; a protocol, and the page that
+//! - this file: `Reactor`, its state and its basic methods;
+//! - `owner`: `ReactorOwner`, and the closing of a reactor;
+//! - `turn`: one turn, and its order;
+//! - `events`: startup and shutdown;
+//! - `timers`: `call_later`; `wheel`: the timer wheel under it;
+//! - `inbox`: the queue of posted calls and the sleep of the driver: a protocol, and the page that
 //!   states it;
-//! - `kept`: who waits for something that comes later, and fires at the end at the latest;
-//! - `handle`, `remote`, `sender`: what other threads hold: calls to post, Deferreds to fire,
-//!   queues to feed;
-//! - `completer`: what other threads, and other runtimes, wait for; `elsewhere`: a Deferred of the
-//!   loop as that;
+//! - `registry`: values that fire a Deferred when the reactor is closed;
+//! - `handle`: `ReactorHandle`, with which other threads post calls;
+//! - `waker`: the wakers of coroutines;
 //! - `signals`: Ctrl-C;
-//! - `by_hand`: time that a test moves;
-//! - `driver`: what an adapter for an event loop is made of, and how to write one;
-//! - `watchdog`: says what blocks the loop;
-//! - `current`: which reactor is this thread's;
-//! - `extensions`: what adapters keep in it;
-//! - `outcome`: a loop that runs until something is done;
-//! - `park`: the driver for a bare thread.
+//! - `manual_time`: time that a test advances;
+//! - `driver`: the parts of an adapter for an event loop, and how to write one;
+//! - `park`: the driver for a bare thread;
+//! - `watchdog`: reports calls that block the loop;
+//! - `current`: the current reactor of a thread;
+//! - `extensions`: data that adapters keep in a reactor;
+//! - `outcome`: a loop that runs until a Deferred has its result;
+//! - `sync`: the inbox's lock, which loom can replace.
 
 mod current;
 pub mod driver;
@@ -61,7 +60,7 @@ pub(crate) use inbox::{Call, Posted};
 use manual_time::Time;
 pub use outcome::Outcome;
 pub use owner::ReactorOwner;
-use registry::Kept;
+use registry::Registry;
 pub use timers::{DelayedCall, Inactive};
 use timers::{Timers, nanos};
 pub use turn::Turn;
@@ -74,17 +73,18 @@ pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog, set_blocked_hook, tak
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
 
-/// The loop, without the waiting: timers, calls from other threads, and the order in which all that
-/// runs.
+/// An event loop without the waiting: timers, calls from other threads, and a defined order in
+/// which they run.
 ///
-/// A reactor belongs to the thread that made it. Clones are cheap and mean the same reactor;
-/// callbacks may hold them. Other threads reach it through a [`ReactorHandle`] or a
-/// [`RemoteResolver`].
+/// A reactor belongs to the thread that created it. A clone is cheap and refers to the same
+/// reactor; callbacks may hold clones. Other threads reach it through a [`ReactorHandle`] or a
+/// [`RemoteResolver`](crate::RemoteResolver).
 ///
-/// It never sleeps and does no I/O. A *driver* does that: [`park::run`] on a bare thread, an
-/// adapter crate on an executor, or [yours](driver). Nothing runs until a driver turns the reactor.
+/// A reactor never sleeps and does no I/O. A *driver* does that: [`park::run`] on a bare thread, an
+/// adapter crate on an executor, or a driver of [your own](driver). Nothing runs until a driver
+/// turns the reactor.
 ///
-/// What must stay on its thread does not compile elsewhere:
+/// A reactor cannot move to another thread:
 ///
 /// ```compile_fail,E0277
 /// let reactor = deferred_core::Reactor::new();
@@ -105,16 +105,17 @@ use crate::error::{CallSite, Failure};
 ///
 /// # The end
 ///
-/// [`stop`](Self::stop) ends the loop: the turn that runs, or else the next one, is the last. The
-/// end of the loop *closes* the reactor, whatever clones of it live (its own timers may hold some):
-/// the driver does, or dropping the [`ReactorOwner`] that [`Reactor::new`] gave. Closing drops all
-/// calls that have not run and fires [`Abandoned`](crate::Abandoned) in each Deferred that waits
-/// for a [`RemoteResolver`]. The clones that are left answer "stopped": a call that is given to
-/// them is dropped.
+/// [`stop`](Self::stop) ends the loop: the current turn is the last one, or the next turn if none
+/// is running. The end of the loop *closes* the reactor, even while clones of it exist (its own
+/// timers may hold some): the driver does this, or the drop of the [`ReactorOwner`] that
+/// [`Reactor::new`] returns. Closing drops all calls that have not run, and fires
+/// [`Abandoned`](crate::Abandoned) in each Deferred that waits for a
+/// [`RemoteResolver`](crate::RemoteResolver). A call that is given to a clone afterwards is
+/// dropped.
 ///
-/// # Inside an event loop that is there already
+/// # Inside another event loop
 ///
-/// What a GUI's idle callback would do; [`driver`] says what else there is to know.
+/// This is what the idle callback of a GUI would do; [`driver`] describes the details.
 ///
 /// ```
 /// use std::task::Waker;
@@ -141,51 +142,51 @@ struct Core {
     inbox: Arc<Inbox>,
     /// Calls that were taken out of the inbox and have not run yet.
     posted: RefCell<VecDeque<Posted>>,
-    /// How many calls were ever taken out of `posted`.
+    /// The number of calls that were ever taken out of `posted`.
     ran: Cell<u64>,
     timers: Timers,
     events: Events,
-    /// Who waits for something that comes later, and must not wait for ever.
-    kept: Kept,
+    /// Values that fire a Deferred when the reactor is closed.
+    registry: Registry,
     extensions: Extensions,
     waker: WakerCache,
     watched: OnceCell<Rc<Watched>>,
     life: Cell<Life>,
-    /// `stop` was called: the shutdown begins at the end of the turn.
+    /// Whether `stop` was called: the shutdown begins at the end of the turn.
     stopping: Cell<bool>,
-    /// The last turn ended in `Sleep`, and nothing woke the driver from this thread since.
+    /// Whether the last turn returned `Sleep` and nothing on this thread has woken the driver
+    /// since.
     asleep: Cell<bool>,
-    /// Until when it sleeps then, as the timers count.
+    /// The time until which the driver sleeps then, in the timers' unit.
     alarm: Cell<Option<u64>>,
-    batch: Cell<usize>,
+    calls_per_turn: Cell<usize>,
 }
 
-/// In this order, though a stop or the closing may leave some out.
+/// The stages of a reactor's life, in this order. A stop or the closing may skip some.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Life {
     New,
-    /// From the first turn to the startup.
+    /// From the first turn to the end of the startup.
     Starting,
     Running,
-    /// In the shutdown itself, when nothing is waited for any more.
+    /// During the shutdown, after everything that it waits for is done.
     Ending,
     Stopped,
     Closed,
 }
 
-/// The moment that is `delay` after another; where the clock cannot count that far, one as good as
-/// never.
+/// Returns `moment + delay`, or a time 30 years later if the clock cannot count that far.
 pub(crate) fn deadline_after(moment: Instant, delay: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
     moment.checked_add(delay).unwrap_or_else(|| moment + FAR)
 }
 
 impl Reactor {
-    /// A reactor of this thread, and who owns it: it is closed when the owner is dropped. It needs
-    /// a driver to run.
+    /// Creates a reactor of this thread. Dropping the returned owner closes it. It needs a driver
+    /// to run.
     #[expect(clippy::new_ret_no_self, reason = "the owner derefs to it")]
     pub fn new() -> ReactorOwner {
-        Self::with_time(Time::OfTheSystem)
+        Self::with_time(Time::System)
     }
 
     fn with_time(time: Time) -> ReactorOwner {
@@ -197,7 +198,7 @@ impl Reactor {
             ran: Cell::new(0),
             timers: Timers::new(base),
             events: Events::new(),
-            kept: Kept::default(),
+            registry: Registry::default(),
             extensions: Extensions::default(),
             waker: WakerCache::new(),
             watched: OnceCell::new(),
@@ -205,18 +206,18 @@ impl Reactor {
             stopping: Cell::new(false),
             asleep: Cell::new(false),
             alarm: Cell::new(None),
-            batch: Cell::new(256),
+            calls_per_turn: Cell::new(256),
         };
         ReactorOwner::new(Reactor { core: Rc::new(core) })
     }
 
-    /// What other threads reach this reactor by.
+    /// Returns a handle with which other threads post calls.
     #[must_use]
     pub fn handle(&self) -> ReactorHandle {
         ReactorHandle::new(self.core.inbox.clone())
     }
 
-    /// The reactor's clock: now, in the time that its timers are measured in.
+    /// Returns the current time of the reactor's clock, which its timers use.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.core.time.now()
@@ -224,18 +225,18 @@ impl Reactor {
 
     /// Runs `call` on this thread, in the first turn that begins once `delay` has passed from now.
     ///
-    /// Calls run in the order of their due times, those of equal due time in the order they were
-    /// made. A call with a delay of zero runs in a turn too, never inside `call_later`. An error
-    /// that `call` returns, and a panic of it ([`Panicked`](crate::Panicked)), is reported as
-    /// unhandled with the place of this line, and the loop goes on.
+    /// Calls run in the order of their due times; calls with equal due times run in the order in
+    /// which they were made. A call with a delay of zero runs in a turn too, never inside
+    /// `call_later`. If `call` returns an error or panics ([`Panicked`](crate::Panicked)), that is
+    /// reported as unhandled with the place of this line, and the loop goes on.
     ///
-    /// On a closed reactor `call` is dropped, and the [`DelayedCall`] is not active.
+    /// On a closed reactor `call` is dropped, and the returned [`DelayedCall`] is not active.
     ///
     /// Twisted's `callLater`.
     ///
     /// # Cancellation
     ///
-    /// [`DelayedCall::cancel`]. Dropping the `DelayedCall` changes nothing.
+    /// [`DelayedCall::cancel`] cancels the call. Dropping the `DelayedCall` has no effect.
     ///
     /// # Examples
     ///
@@ -264,7 +265,7 @@ impl Reactor {
         self.call_at_moment(due, call, Location::caller())
     }
 
-    /// [`call_later`](Self::call_later) at a moment.
+    /// Like [`call_later`](Self::call_later), but with a due time.
     pub(crate) fn call_at<R: IntoDeferred<Failure>>(
         &self,
         due: Instant,
@@ -285,7 +286,7 @@ impl Reactor {
         DelayedCall::new(self.clone(), timer)
     }
 
-    /// All calls that are pending, in the order in which they are due, each with the place where it
+    /// Returns all pending calls in the order in which they are due, each with the place where it
     /// was registered.
     ///
     /// Twisted's `getDelayedCalls`.
@@ -306,11 +307,11 @@ impl Reactor {
         self.core.timers.all().into_iter().map(|timer| DelayedCall::new(self.clone(), timer)).collect()
     }
 
-    /// Runs `call` as soon as the loop runs: at the start of the first turn, in the order they were
-    /// given; at once, inside this method, if it runs already.
+    /// Runs `call` at the start of the first turn, or inside this method if the loop already runs.
+    /// Several calls run in the order in which they were given.
     ///
-    /// What `call` returns, and a panic of it, is treated as by [`call_later`](Self::call_later).
-    /// On a reactor that has stopped it is dropped.
+    /// A result or panic of `call` is treated like one of [`call_later`](Self::call_later). On a
+    /// stopped reactor `call` is dropped.
     ///
     /// Twisted's `callWhenRunning`.
     ///
@@ -340,42 +341,44 @@ impl Reactor {
         }
     }
 
-    /// Ends the loop: the turn that runs, or else the next one, runs its calls to the end, and then
-    /// the [shutdown](Self::add_system_event_trigger) begins. Where that waits for nothing, this
-    /// turn is the last; otherwise the loop goes on until what it waits for is done. Then the
-    /// driver closes the reactor. Calling it again, or on a closed reactor, does nothing.
+    /// Stops the loop. The current turn, or else the next one, finishes its calls, and then the
+    /// [shutdown](Self::add_system_event_trigger) begins. If that waits for nothing, the turn is
+    /// the last one; otherwise the loop goes on until everything it waits for is done. Then the
+    /// driver closes the reactor. A further call, or one on a closed reactor, does nothing.
     pub fn stop(&self) {
         self.core.stopping.set(true);
         self.wake();
     }
 
-    /// Whether the loop runs: from the [startup](SystemEvent::Startup), which is in its first turn
-    /// unless that waits for something, to the [shutdown](SystemEvent::Shutdown).
+    /// Returns `true` while the loop runs: from the [startup](SystemEvent::Startup), which is in
+    /// the first turn unless that waits for something, to the [shutdown](SystemEvent::Shutdown).
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.core.life.get() == Life::Running
     }
 
-    /// How many posted calls, and then how many timers, one turn runs at most: 256 unless set. 0
-    /// counts as 1.
+    /// Sets the maximum number of posted calls, and likewise of timers and of woken coroutines,
+    /// that one turn runs. Defaults to
+    /// 256. 0 behaves like 1.
     ///
-    /// A driver looks after I/O between two turns. A smaller number makes it do so sooner while the
+    /// A driver handles I/O between two turns. A smaller number makes it do so sooner while the
     /// reactor is flooded.
     pub fn set_calls_per_turn(&self, calls: usize) {
-        self.core.batch.set(calls.max(1));
+        self.core.calls_per_turn.set(calls.max(1));
     }
 
-    /// What [`set_calls_per_turn`](Self::set_calls_per_turn) says.
+    /// Returns the value of [`set_calls_per_turn`](Self::set_calls_per_turn).
     #[must_use]
     pub fn calls_per_turn(&self) -> usize {
-        self.core.batch.get()
+        self.core.calls_per_turn.get()
     }
 
-    /// Runs a call now as a turn runs a posted one, with the place that it is named by: its error
-    /// or panic is reported and ends here, and a [`Watchdog`] knows the place while it runs.
+    /// Runs `call` inside this call as a turn runs a posted call: its error or panic is reported as
+    /// unhandled with the place `at` and does not propagate, and a [`Watchdog`] names that place
+    /// while `call` runs.
     ///
-    /// For an adapter that brings several results with one post: a result each, with the place that
-    /// asked for it.
+    /// This is for an adapter that delivers several results with one post, each under the place
+    /// that requested it.
     ///
     /// # Examples
     ///
@@ -385,14 +388,14 @@ impl Reactor {
     ///
     /// let _hook = on_unhandled(|unhandled| eprintln!("{unhandled}"));
     /// let reactor = Reactor::new();
-    /// reactor.call_as_posted(Location::caller(), || Err::<(), _>(Failure::msg("told with this line")));
+    /// reactor.call_as_posted(Location::caller(), || Err::<(), _>(Failure::msg("reported with this line")));
     /// ```
     pub fn call_as_posted<R: IntoDeferred<Failure>>(&self, at: &'static Location<'static>, call: impl FnOnce() -> R) {
         self.note(CallKind::Posted, at);
         guarded(at, call);
     }
 
-    /// It runs a call now, for whoever watches.
+    /// Tells the watchdog, if there is one, which call begins now.
     #[inline]
     pub(crate) fn note(&self, kind: CallKind, at: CallSite) {
         if let Some(watched) = self.core.watched.get() {
@@ -400,20 +403,20 @@ impl Reactor {
         }
     }
 
-    /// Whether it has ended: see [the end](Self#the-end).
+    /// Returns `true` if the reactor is closed: see [the end](Self#the-end).
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.core.life.get() == Life::Closed
     }
 
-    /// There is a timer for this moment, which a driver that sleeps longer must know.
+    /// Wakes the driver if it sleeps longer than until `due`.
     fn wake_before(&self, due: u64) {
         if self.core.asleep.get() && self.core.alarm.get().is_none_or(|alarm| due < alarm) {
             self.wake();
         }
     }
 
-    /// Something has changed that a sleeping driver must know.
+    /// Wakes the driver if it sleeps.
     pub(crate) fn wake(&self) {
         if self.core.asleep.replace(false) {
             self.core.inbox.wake();

@@ -1,4 +1,4 @@
-//! A loop that runs until something is done.
+//! `Outcome`: a loop that runs until a Deferred has its result.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,8 +13,9 @@ use crate::deferred::Deferred;
 use crate::error::{self, Abandoned, BuiltinError, CallSite, DeferredError, Failure};
 
 impl Reactor {
-    /// Stops the loop as soon as `deferred` has its result, and keeps that. For whoever embeds the
-    /// reactor; [`driver::run_until`] is this call, made before the first turn.
+    /// Stops the loop as soon as `deferred` has its result, which the returned [`Outcome`] keeps.
+    /// This is for programs that embed the reactor; [`driver::run_until`] makes this call before
+    /// the first turn.
     ///
     /// # Examples
     ///
@@ -43,29 +44,29 @@ impl Reactor {
     }
 }
 
-/// The result that a loop was run for; [`Reactor::stop_after`] gives it.
+/// The result for which a loop ran. [`Reactor::stop_after`] creates it.
 #[must_use = "it holds the result, and perhaps an error"]
 pub struct Outcome<T, E: DeferredError = Failure> {
     result: Rc<RefCell<Option<Result<T, E>>>>,
-    /// The loop was stopped before the result was there.
+    /// Whether the loop was stopped before the result was ready.
     stopped: Rc<Cell<bool>>,
     at: CallSite,
 }
 
 impl<T, E: DeferredError> Outcome<T, E> {
-    /// The result.
+    /// Returns the result.
     ///
     /// # Errors
     ///
-    /// The error that the Deferred has failed with. [`Abandoned`] if it has none, since the loop
-    /// was stopped by somebody else.
+    /// Returns the error of the Deferred, or [`Abandoned`] if the loop was stopped by other code
+    /// before the Deferred had a result.
     pub fn take(self) -> Result<T, E> {
         let result = self.result.take();
         result.unwrap_or_else(|| Err(BuiltinError::from(Abandoned::new()).into()))
     }
 
-    /// 1 if the result is an error, which is reported as unhandled. Otherwise 0, also if the loop
-    /// was stopped by somebody else and nothing went wrong but that.
+    /// Returns exit code 1 if the result is an error, and reports the error as unhandled. Returns 0
+    /// otherwise, also if other code stopped the loop and the Deferred failed only because of that.
     #[must_use]
     pub fn exit_code(self) -> ExitCode {
         match self.result.take() {
@@ -80,6 +81,6 @@ impl<T, E: DeferredError> Outcome<T, E> {
 
 impl<T, E: DeferredError> fmt::Debug for Outcome<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcome").field("is_there", &self.result.borrow().is_some()).finish_non_exhaustive()
+        f.debug_struct("Outcome").field("has_result", &self.result.borrow().is_some()).finish_non_exhaustive()
     }
 }

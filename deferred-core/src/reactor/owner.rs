@@ -1,4 +1,4 @@
-//! Who ends a reactor, and how.
+//! `ReactorOwner`, and the closing of a reactor.
 
 use std::ops::Deref;
 
@@ -7,8 +7,8 @@ use super::{Life, Reactor};
 use crate::engine::enter;
 use crate::error;
 
-/// Owns a [`Reactor`], to which it derefs, and closes it when it is dropped; [`Reactor::new`] gives
-/// it.
+/// The owner of a [`Reactor`], to which it derefs. Dropping it closes the reactor. [`Reactor::new`]
+/// creates it.
 ///
 /// # Examples
 ///
@@ -48,18 +48,21 @@ impl Drop for ReactorOwner {
 }
 
 impl Reactor {
-    /// Ends the reactor, whatever clones of it live. Drivers call this when the loop has stopped;
-    /// see [the end](Self#the-end).
+    /// Closes the reactor, even while clones of it exist. Drivers call this after the loop has
+    /// stopped; see [the end](Self#the-end). A second call does nothing.
     ///
-    /// In this order: posting is refused from now on, and a sleeping driver is woken; calls that
-    /// were posted are dropped, then those that wait for the startup or the shutdown, then timers;
-    /// each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver) fires
-    /// [`Abandoned`](crate::Abandoned), and that of a [`LoopingCall`](crate::LoopingCall) as if
-    /// that were stopped, in the order they were made, in here; extensions are dropped. Calling it
-    /// again does nothing.
+    /// In this order:
     ///
-    /// Deferreds that fail with `Abandoned` in here, and that nobody handles, are told to hooks one
-    /// by one; where no hook is set, standard error gets one line with their number.
+    /// 1. New posts are refused, and a sleeping driver is woken.
+    /// 2. Posted calls that have not run are dropped.
+    /// 3. Calls that wait for the startup or the shutdown are dropped, then timers.
+    /// 4. Each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver) fires
+    ///    [`Abandoned`](crate::Abandoned), and each started [`LoopingCall`](crate::LoopingCall)
+    ///    stops, in the order in which they were created, inside this call.
+    /// 5. Extensions are dropped.
+    ///
+    /// If Deferreds fail with `Abandoned` inside this call and nothing handles that, hooks are
+    /// called for each of them. Without a hook, one line on standard error reports their number.
     pub fn close(&self) {
         let core = &*self.core;
         if core.life.replace(Life::Closed) == Life::Closed {
@@ -69,22 +72,23 @@ impl Reactor {
             watched.close();
         }
         let _entered = self.enter();
-        let told = error::closing();
+        let report = error::closing();
         // Everything is taken out before it is dropped: destructors and errbacks may use the
         // reactor, and find it closed.
-        let kept = core.kept.close();
+        let registered = core.registry.close();
         let extensions = core.extensions.close();
         let posted = core.posted.take().into_iter().chain(core.inbox.close());
-        // What the drops fire is fired before this returns, also where a callback has called it.
+        // As a level of its own, so that the Deferreds fire before this returns, even if a callback
+        // called it.
         enter(|| {
             for posted in posted {
                 guarded(posted.at, || drop(posted.call));
             }
             core.events.close();
             core.timers.close();
-            drop(kept);
+            drop(registered);
             drop(extensions);
         });
-        drop(told);
+        drop(report);
     }
 }

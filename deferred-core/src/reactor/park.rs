@@ -1,5 +1,5 @@
-//! The driver for a bare thread: it parks while the reactor sleeps. Also the worked example of a
-//! driver.
+//! The driver for a bare thread, which parks while the reactor sleeps. It is also the worked
+//! example of a driver.
 //!
 //! # Examples
 //!
@@ -27,48 +27,49 @@ use super::{Reactor, ReactorOwner, Turn};
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{DeferredError, Failure};
 
-/// Makes a reactor, calls `main` with it, drives it on this thread until it is stopped, and closes
-/// it. Returns what `main` returned: at once and without driving, if that is an error.
+/// Creates a reactor, calls `main` with it, drives it on this thread until it is stopped, and
+/// closes it. Returns the value of `main`. If that is an error, returns it without driving.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for
-/// whole programs. One that embeds a reactor [drives](drive) it.
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop as described at [`Reactor::stop_on_signals`], since
+/// this is meant for whole programs. A program that embeds a reactor calls [`drive`] instead.
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its
-/// Deferreds cannot fire before this one has ended.
+/// Panics if `main` panics; the reactor is closed then. Panics if a loop already runs on this
+/// thread, since the outer loop's Deferreds could not fire before the inner one has ended.
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_owned, main)
 }
 
-/// Makes a reactor, calls `main` with it, drives it on this thread until the Deferred that `main`
-/// returned has its result, closes it, and returns the result. Signals stop the loop, as with
+/// Creates a reactor, calls `main` with it, drives it on this thread until the Deferred that `main`
+/// returned has its result, closes it, and returns the result. Signals stop the loop as with
 /// [`run`].
 ///
 /// # Errors
 ///
-/// The Deferred's. If the reactor is stopped first, [`Abandoned`](crate::Abandoned) where the
-/// closing did not bring another.
+/// Returns the error of the Deferred. If the reactor is stopped first, that is
+/// [`Abandoned`](crate::Abandoned), unless the closing of the reactor makes the Deferred fail with
+/// another error.
 ///
 /// # Panics
 ///
-/// As [`run`].
+/// Panics like [`run`].
 pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
     driver::run_until(drive_owned, main)
 }
 
-/// Runs a program: calls `main` with a new reactor, drives that on this thread until what `main`
-/// returned is done, and gives the program's exit code.
+/// Runs a program: creates a reactor, calls `main` with it, drives it on this thread until the
+/// result of `main` is ready, and returns the exit code of the program.
 ///
-/// When `main` is done the loop is stopped, once, with its
-/// [shutdown](crate::SystemEvent::Shutdown). The code is 0 if it succeeded, and if the loop was
-/// stopped before it was done. It is 1 if it failed or panicked; the error is reported as
-/// unhandled, also a [`Cancelled`](crate::Cancelled), about which the default is quiet otherwise.
+/// When the result is ready the loop is stopped, once, with its
+/// [shutdown](crate::SystemEvent::Shutdown). The exit code is 0 if `main` succeeded, or if the loop
+/// was stopped before. It is 1 if `main` failed or panicked; the error is reported as unhandled,
+/// also a [`Cancelled`](crate::Cancelled), which is not reported otherwise.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop too; `Reactor::stop_on_signals` says how. This is
-/// the feature `signals`, which is on unless told otherwise.
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop too, as described at `Reactor::stop_on_signals`.
+/// This is the feature `signals`, which is enabled by default.
 ///
-/// Twisted's `task.react`. An adapter for an executor has its own.
+/// Twisted's `task.react`. Each adapter for an executor has a `react` of its own.
 ///
 /// # Examples
 ///
@@ -91,22 +92,23 @@ pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> Exit
     driver::react(drive_owned, main)
 }
 
-/// Drives until it is stopped, and closes.
+/// Drives a reactor until it is stopped, and closes it.
 fn drive_owned(reactor: ReactorOwner) {
-    // Refused only where `main` has run it to its end itself.
+    // An error means that `main` has already run the loop to its end.
     let _ = drive(&reactor);
 }
 
-/// Drives a reactor on this thread until it is stopped. Closing it is left to its owner.
+/// Drives a reactor on this thread until it is stopped. The owner closes it.
 ///
 /// # Errors
 ///
-/// If its loop has ended already: a reactor runs once.
+/// Returns [`NotRestartable`] if the loop has ended: a reactor runs once.
 ///
 /// # Panics
 ///
-/// Inside a turn of another reactor of this thread, whose Deferreds could not fire before this loop
-/// has ended. Inside one of the same reactor it is a loop inside the loop, as a dialog has.
+/// Panics inside a turn of another reactor of this thread, whose Deferreds could not fire before
+/// this loop has ended. Inside a turn of the same reactor it runs a nested loop, like a modal
+/// dialog.
 pub fn drive(reactor: &Reactor) -> Result<(), NotRestartable> {
     driver::refuse_inside_another(reactor);
     reactor.ensure_runnable()?;
@@ -114,8 +116,7 @@ pub fn drive(reactor: &Reactor) -> Result<(), NotRestartable> {
     loop {
         match reactor.turn(&waker) {
             Turn::Again => {}
-            // A token left over by someone else's `unpark` ends the sleep early, and costs one
-            // empty turn.
+            // A token of an unrelated `unpark` ends the sleep early, which costs one empty turn.
             Turn::Sleep(Some(due)) => thread::park_timeout(due.saturating_duration_since(Instant::now())),
             Turn::Sleep(None) => thread::park(),
             Turn::Stopped => return Ok(()),

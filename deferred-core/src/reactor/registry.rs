@@ -1,4 +1,5 @@
-//! What a reactor keeps for whoever fires it later, so that closing it fires it at the latest.
+//! The registry of a reactor: values that fire a Deferred when they are dropped. Other threads
+//! refer to them by key, and closing the reactor drops them, so that no Deferred waits forever.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -8,23 +9,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Reactor;
 
-/// They stand in the order in which they came.
+/// The entries, in the order in which they were added.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct Registry {
     entries: RefCell<BTreeMap<u64, Entry>>,
-    made: Cell<u64>,
+    last_key: Cell<u64>,
     closed: Cell<bool>,
 }
 
 pub(super) struct Entry {
-    /// Dropping it fires. Its type is known to the holder of the key.
+    /// The value that fires when dropped. The holder of the key knows its type.
     fires: Box<dyn Any>,
-    /// Who else is to know that nobody waits any more.
+    /// Set when the reactor is closed: the flag that other threads read.
     ended: Option<Arc<AtomicBool>>,
 }
 
-impl Kept {
-    /// Keeps nothing from now on. What was kept is for the caller to drop.
+impl Registry {
+    /// Closes the registry, and returns the entries for the caller to drop.
     pub(super) fn close(&self) -> BTreeMap<u64, Entry> {
         self.closed.set(true);
         let entries = self.entries.take();
@@ -36,29 +37,30 @@ impl Kept {
 }
 
 impl Reactor {
-    /// Keeps something that fires a Deferred when it is dropped, such as a resolver, and gives the
-    /// key for [`claim`](Self::claim). A closed reactor drops it.
+    /// Adds a value that fires a Deferred when dropped, such as a resolver. Returns the key for
+    /// [`claim`](Self::claim), or `None` if the reactor is closed, which drops the value.
     ///
-    /// `ended` becomes true when the reactor is closed meanwhile.
+    /// `ended` is set to `true` if the reactor is closed before the value is claimed.
     pub(crate) fn keep<X: 'static>(&self, fires: X, ended: Option<Arc<AtomicBool>>) -> Option<u64> {
-        let kept = &self.core.kept;
-        if kept.closed.get() {
+        let registry = &self.core.registry;
+        if registry.closed.get() {
             return None;
         }
-        let key = kept.made.replace(kept.made.get() + 1);
-        kept.entries.borrow_mut().insert(key, Entry { fires: Box::new(fires), ended });
+        let key = registry.last_key.replace(registry.last_key.get() + 1);
+        registry.entries.borrow_mut().insert(key, Entry { fires: Box::new(fires), ended });
         Some(key)
     }
 
-    /// Looks at what is kept.
+    /// Calls `f` with the value of a key. Returns `None` if there is none any more.
     pub(crate) fn look<X: 'static, R>(&self, key: u64, f: impl FnOnce(&X) -> R) -> Option<R> {
-        let entries = self.core.kept.entries.borrow();
-        Some(f(entries.get(&key)?.fires.downcast_ref().expect("a key is used with the type that it was given for")))
+        let entries = self.core.registry.entries.borrow();
+        Some(f(entries.get(&key)?.fires.downcast_ref().expect("a key is used with the type that it was created for")))
     }
 
-    /// What was kept, once; none if the reactor was closed meanwhile.
+    /// Removes the value of a key and returns it. Returns `None` if it was claimed before, or the
+    /// reactor was closed.
     pub(crate) fn claim<X: 'static>(&self, key: u64) -> Option<X> {
-        let entry = self.core.kept.entries.borrow_mut().remove(&key)?;
-        Some(*entry.fires.downcast().expect("a key is used with the type that it was given for"))
+        let entry = self.core.registry.entries.borrow_mut().remove(&key)?;
+        Some(*entry.fires.downcast().expect("a key is used with the type that it was created for"))
     }
 }

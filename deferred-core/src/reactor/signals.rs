@@ -1,4 +1,4 @@
-//! Ctrl-C, and what else asks a process to end.
+//! Ctrl-C and `SIGTERM`: signals that stop reactors.
 
 use std::io;
 
@@ -6,27 +6,27 @@ use super::Reactor;
 
 impl Reactor {
     /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed.
-    /// [`react`](crate::park::react) does this by itself; whoever drives a reactor otherwise
-    /// decides.
+    /// [`react`](crate::park::react) and `run` call this by themselves; a program that drives a
+    /// reactor in another way may call it.
     ///
-    /// The first signal is a [`stop`](Self::stop), with the
-    /// [shutdown](crate::SystemEvent::Shutdown). A second one ends what that waits for, as its
-    /// [deadline](Self::set_shutdown_deadline) would. A third one ends the process, as does one
-    /// that comes when no reactor listens any more: by the signal, as if nobody had ever listened.
-    /// A signal stops all reactors that listen.
+    /// The first signal calls [`stop`](Self::stop), with the
+    /// [shutdown](crate::SystemEvent::Shutdown). A second one ends the shutdown's wait, like its
+    /// [deadline](Self::set_shutdown_deadline). A third one ends the process, as does a signal that
+    /// comes when no reactor listens any more: with the signal's default action. A signal stops all
+    /// reactors that listen.
     ///
-    /// A signal that the process ignores since it began, as one that was started by `nohup` or in
-    /// the background of a script may, goes on being ignored. (This is known on Linux only.)
+    /// A signal that the process has ignored from its start stays ignored. `nohup` starts processes
+    /// like that, and so may a script in the background. (Only on Linux this is detected.)
     ///
     /// The first call starts a thread, which waits for signals as long as the process lives.
-    /// Handlers that the process has already are called too. One that is to survive the signal,
-    /// also when no reactor listens, should not call this but have its own handler call
+    /// Existing handlers of the process are called too. A process that must survive the signal,
+    /// also when no reactor listens, should not call this: its own handler can call
     /// [`ReactorHandle::stop`](crate::ReactorHandle::stop).
     ///
     /// # Errors
     ///
-    /// If the system does not let the process listen, or is not a Unix: there, Ctrl-C ends the
-    /// process.
+    /// Returns the error of the system if it does not let the process listen. Returns `Unsupported`
+    /// on systems other than Unix, where Ctrl-C ends the process.
     ///
     /// # Examples
     ///
@@ -69,50 +69,50 @@ mod listen {
     use crate::reactor::handle::Stop;
     use crate::reactor::inbox::Call;
 
-    /// Those that are stopped by a signal, with the number of those that they have heard.
+    /// The reactors that a signal stops, each with the number of signals that it has received.
     struct Listeners {
         reactors: Vec<(ReactorHandle, u32)>,
-        /// The thread is there.
-        heard: bool,
+        /// Whether the thread was started.
+        has_thread: bool,
     }
 
-    static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { reactors: Vec::new(), heard: false });
+    static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { reactors: Vec::new(), has_thread: false });
 
     pub(super) fn add(reactor: &Reactor) -> io::Result<()> {
         let mut listeners = LISTENERS.lock();
-        if !listeners.heard {
+        if !listeners.has_thread {
             let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)))?;
-            let wait = move || signals.forever().for_each(tell);
+            let wait = move || signals.forever().for_each(deliver);
             thread::Builder::new().name("deferred-signals".into()).spawn(wait)?;
-            listeners.heard = true;
+            listeners.has_thread = true;
         }
         listeners.reactors.retain(|(reactor, _)| !reactor.is_closed());
         listeners.reactors.push((reactor.handle(), 0));
         Ok(())
     }
 
-    /// Whether the process ignores it, as far as the system tells.
+    /// Returns `true` if the process ignores the signal, as far as the system shows.
     fn is_ignored(signal: i32) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
         mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
     }
 
-    fn tell(signal: i32) {
+    fn deliver(signal: i32) {
         let mut listeners = LISTENERS.lock();
-        let mut obeyed = false;
-        listeners.reactors.retain_mut(|(reactor, heard)| {
-            *heard += 1;
-            let told = match heard {
+        let mut handled = false;
+        listeners.reactors.retain_mut(|(reactor, received)| {
+            *received += 1;
+            let posted = match received {
                 1 => reactor.post(Stop, Location::caller()),
                 2 => reactor.post(StopWaiting, Location::caller()),
                 _ => return true,
             };
-            obeyed |= told.is_ok();
-            told.is_ok()
+            handled |= posted.is_ok();
+            posted.is_ok()
         });
-        if !obeyed {
-            // It ends the process. Where it cannot, there is nobody to be told.
+        if !handled {
+            // This ends the process. An error cannot be reported anywhere.
             let _ = emulate_default_handler(signal);
         }
     }

@@ -1,5 +1,4 @@
-//! The timers: calls that wait for their time, in a [wheel](super::wheel) by due time and order of
-//! making.
+//! Timers: delayed calls, in a [wheel](super::wheel) ordered by due time and then by creation.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -14,18 +13,18 @@ use super::{Reactor, deadline_after};
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
 
-/// Saturates at more than five centuries.
+/// Returns the duration in nanoseconds. Saturates at more than five centuries.
 #[inline]
 pub(super) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
-/// A call that waits for its time, in one allocation with its captures.
+/// A delayed call, in one allocation with its captures.
 pub(super) struct Timer<F: ?Sized = dyn Once> {
     state: Cell<State>,
     place: Cell<Place>,
-    /// When it is due, in nanoseconds since the base of its [`Timers`], and how many were made
-    /// before it.
+    /// The due time in nanoseconds since the base of its [`Timers`], and the number of timers
+    /// created before.
     key: Cell<Key>,
     at: CallSite,
     call: F,
@@ -39,7 +38,7 @@ enum State {
     Closed,
 }
 
-/// A closure that is taken out to be run or dropped, whichever comes first.
+/// A closure that is either run or dropped, once.
 pub(super) trait Once {
     fn run(&self, at: CallSite);
     fn discard(&self);
@@ -67,7 +66,7 @@ impl Timer {
         self.at
     }
 
-    /// As its [`Timers`] count.
+    /// Returns the due time, in the unit of its [`Timers`].
     pub(super) fn due(&self) -> u64 {
         self.key.get().0
     }
@@ -95,19 +94,20 @@ impl Item for Rc<Timer> {
 /// All timers of one reactor.
 pub(super) struct Timers {
     wheel: RefCell<Wheel<Rc<Timer>>>,
-    /// From which moments are counted.
+    /// The time from which due times are counted.
     base: Instant,
     made: Cell<u64>,
     closed: Cell<bool>,
 }
 
 impl Timers {
-    /// With none; those that will be are due after `base`.
+    /// Creates an empty set of timers, which are due after `base`.
     pub(super) fn new(base: Instant) -> Timers {
         Timers { wheel: RefCell::default(), base, made: Cell::new(0), closed: Cell::new(false) }
     }
 
-    /// A timer for `due`. Once closed it is not pending, and its call is dropped.
+    /// Adds a timer for `due`. After [`close`](Self::close) it is not pending, and its call is
+    /// dropped.
     pub(super) fn add<R: IntoDeferred<Failure>>(
         &self,
         due: u64,
@@ -130,7 +130,7 @@ impl Timers {
         (due, self.made.replace(self.made.get() + 1))
     }
 
-    /// As the timers count.
+    /// Converts a time to the timers' unit.
     #[inline]
     pub(super) fn moment(&self, instant: Instant) -> u64 {
         nanos(instant.saturating_duration_since(self.base))
@@ -140,43 +140,44 @@ impl Timers {
         deadline_after(self.base, Duration::from_nanos(moment))
     }
 
-    /// Moves a pending timer to another moment, as if it were made now.
+    /// Moves a pending timer to another due time, with a new number.
     fn move_to(&self, timer: &Rc<Timer>, due: u64) {
         let before = timer.key.replace(self.new_key(due));
         let mut wheel = self.wheel.borrow_mut();
-        drop(wheel.remove(before, timer.place.get())); // it lives: `timer` holds it
+        drop(wheel.remove(before, timer.place.get())); // `timer` still refers to it
         wheel.insert(timer.key.get(), timer.clone());
     }
 
-    /// The number that the next timer gets: smaller ones exist already.
+    /// Returns the number that the next timer gets. Existing ones have smaller numbers.
     pub(super) fn made(&self) -> u64 {
         self.made.get()
     }
 
-    /// The earliest, if it is due at `now` and has a number below `made`.
+    /// Removes and returns the earliest timer, if it is due at `now` and has a number below `made`.
     ///
-    /// A newer one cannot stand before an older one that is due: it was made after the clock said
-    /// `now`.
+    /// A newer timer cannot precede an older one that is due: it was created after the clock
+    /// returned `now`.
     pub(super) fn pop_due(&self, now: u64, made: u64) -> Option<Rc<Timer>> {
         self.wheel.borrow_mut().pop(now, made)
     }
 
-    /// When the earliest is due, or a moment before that at which it is worth to ask again.
+    /// Returns the due time of the earliest timer, or an earlier time at which it is worth calling
+    /// this again.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.wheel.borrow_mut().next()
     }
 
     fn remove(&self, timer: &Timer) {
         let removed = self.wheel.borrow_mut().remove(timer.key.get(), timer.place.get());
-        drop(removed); // behind the borrow
+        drop(removed); // after the borrow
     }
 
-    /// Those that are pending, in the order they are due.
+    /// Returns the pending timers in the order in which they are due.
     pub(super) fn all(&self) -> Vec<Rc<Timer>> {
         self.wheel.borrow().all().into_iter().cloned().collect()
     }
 
-    /// Drops all calls, in the order they would have run. No timer is pending from now on.
+    /// Drops all calls in the order in which they would have run. No timer is pending from now on.
     pub(super) fn close(&self) {
         self.closed.set(true);
         let pending = self.wheel.borrow_mut().take();
@@ -189,9 +190,9 @@ impl Timers {
     }
 }
 
-/// A call that waits for its time; [`Reactor::call_later`] gives it.
+/// A pending call of [`Reactor::call_later`].
 ///
-/// Dropping it changes nothing: the call runs when it is due.
+/// Dropping a `DelayedCall` has no effect: the call runs when it is due.
 ///
 /// Twisted's `IDelayedCall`.
 ///
@@ -220,13 +221,14 @@ impl DelayedCall {
         DelayedCall { reactor, timer }
     }
 
-    /// Takes the call back. What it captured is dropped now, in here.
+    /// Cancels the call and drops its captures inside this call.
     ///
-    /// This works until the call begins, also when it is due already and waits for its turn.
+    /// This works until the call begins, also if it is already due and waits for its turn.
     ///
     /// # Errors
     ///
-    /// If the call has begun, was cancelled before, or was dropped because its reactor is closed.
+    /// Returns [`Inactive`] if the call has begun, was cancelled before, or was dropped because its
+    /// reactor is closed.
     pub fn cancel(&self) -> Result<(), Inactive> {
         self.timer.state()?;
         self.timer.state.set(State::Cancelled);
@@ -235,11 +237,11 @@ impl DelayedCall {
         Ok(())
     }
 
-    /// Lets the call run so long from now, whenever it was due before.
+    /// Makes the call due `delay` from now, instead of at its previous due time.
     ///
     /// # Errors
     ///
-    /// As [`cancel`](Self::cancel).
+    /// Like [`cancel`](Self::cancel).
     ///
     /// # Examples
     ///
@@ -248,9 +250,9 @@ impl DelayedCall {
     /// use deferred_core::Clock;
     ///
     /// let clock = Clock::new();
-    /// let call = clock.call_later(Duration::from_secs(5), || println!("nothing was heard for five seconds"));
+    /// let call = clock.call_later(Duration::from_secs(5), || println!("no message for five seconds"));
     /// clock.advance(Duration::from_secs(4));
-    /// call.reset(Duration::from_secs(5)).unwrap(); // something was heard
+    /// call.reset(Duration::from_secs(5)).unwrap(); // a message came
     /// clock.advance(Duration::from_secs(4));
     /// assert!(call.active());
     /// ```
@@ -261,11 +263,11 @@ impl DelayedCall {
         Ok(())
     }
 
-    /// Lets the call run so much later than it was due before.
+    /// Makes the call due `more` later than its previous due time.
     ///
     /// # Errors
     ///
-    /// As [`cancel`](Self::cancel).
+    /// Like [`cancel`](Self::cancel).
     pub fn delay(&self, more: Duration) -> Result<(), Inactive> {
         self.timer.state()?;
         self.move_to(self.timer.key.get().0.saturating_add(nanos(more)));
@@ -277,19 +279,19 @@ impl DelayedCall {
         self.reactor.wake_before(due);
     }
 
-    /// When the call is due, or was.
+    /// Returns the due time, also of a call that has run.
     #[must_use]
     pub fn time(&self) -> Instant {
         self.reactor.core.timers.instant(self.timer.key.get().0)
     }
 
-    /// Where it was registered.
+    /// Returns the place where the call was registered.
     #[must_use]
     pub fn registered_at(&self) -> &'static Location<'static> {
         self.timer.at
     }
 
-    /// Whether the call is still to come. Inside the call itself, not any more.
+    /// Returns `true` until the call begins or is cancelled.
     #[must_use]
     pub fn active(&self) -> bool {
         self.timer.state().is_ok()
@@ -305,18 +307,18 @@ impl fmt::Debug for DelayedCall {
     }
 }
 
-/// Why a [`DelayedCall`], or a [`SystemEventTrigger`](crate::SystemEventTrigger), can no longer be
-/// operated.
+/// The reason why a [`DelayedCall`], or a [`SystemEventTrigger`](crate::SystemEventTrigger), is not
+/// active any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inactive {
-    /// It runs, or has run.
+    /// The call runs, or has run.
     AlreadyCalled,
-    /// It was cancelled.
+    /// The call was cancelled.
     AlreadyCancelled,
-    /// Its reactor was closed before it was due.
+    /// The reactor was closed before the call was due.
     ReactorClosed,
-    /// It was made for an event that had passed.
+    /// The call was added for an event that had passed.
     TooLate,
 }
 

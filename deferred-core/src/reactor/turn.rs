@@ -1,4 +1,4 @@
-//! One turn: what runs, in which order, and what the driver is told.
+//! One turn of the loop.
 
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -8,38 +8,44 @@ use crate::deferred::{IntoDeferred, maybe_deferred_at};
 use crate::engine::ready_queue;
 use crate::error::{CallSite, Failure};
 
-/// What the driver does after a [`Reactor::turn`].
+/// The driver's next step after a [`Reactor::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the driver must turn again, sleep or stop"]
 pub enum Turn {
-    /// There is more to do now: look after I/O without waiting for it, and turn again.
+    /// More calls are ready: handle I/O without waiting for it, and turn again.
     Again,
-    /// Nothing to do until this moment (`None`: ever), or until the turn's waker is woken.
+    /// Nothing is ready. Turn again at this time (`None`: never), or when the turn's waker is
+    /// called.
     Sleep(Option<Instant>),
     /// The loop has ended: close the reactor, and do not turn it again.
     Stopped,
 }
 
 impl Reactor {
-    /// Runs what is to be run now, and never waits: what a driver calls, on the reactor's thread.
+    /// Runs the calls that are ready, without waiting. A driver calls this on the reactor's thread.
     ///
-    /// In this order: in the first turn, the [startup](crate::SystemEvent::Startup); up to 256
-    /// posted calls that were there when the turn began, in the order of posting; up to 256 timers
-    /// that are due, by due time and order of making, with one reading of the clock for all of
-    /// them. Calls that a posted call posts, and timers that a timer makes, wait for the next turn.
-    /// The number is [`set_calls_per_turn`](Self::set_calls_per_turn)'s. At the end of the turn in
-    /// which it was stopped, the [shutdown](crate::SystemEvent::Shutdown) begins; behind that
-    /// nothing runs.
+    /// In this order:
     ///
-    /// When it says [`Turn::Sleep`], `waker` is woken by the next change, once: a post from any
-    /// thread, a stop, a timer that is earlier than the one slept for, the closing. Otherwise
-    /// `waker` is not used.
+    /// 1. In the first turn, the [startup](crate::SystemEvent::Startup).
+    /// 2. Up to 256 of the calls that were posted before the turn began, in the order of posting.
+    /// 3. Up to 256 woken coroutines.
+    /// 4. Up to 256 timers that are due, in the order of due time and creation. One reading of the
+    ///    clock serves all of them.
+    /// 5. At the end of the turn in which the reactor was stopped, the
+    ///    [shutdown](crate::SystemEvent::Shutdown). After that nothing runs.
     ///
-    /// A callback may turn its own reactor, as a modal dialog does: the inner turn goes on with the
-    /// calls that the outer one has not reached yet. A call that fails or panics is reported as
+    /// Calls that a posted call posts, and timers that a timer creates, wait for the next turn. See
+    /// [`set_calls_per_turn`](Self::set_calls_per_turn) for the limit of 256.
+    ///
+    /// If it returns [`Turn::Sleep`], the next change calls `waker`, once: a post from any thread,
+    /// a stop, a timer that is due before the returned time, the closing. Otherwise `waker` is not
+    /// used.
+    ///
+    /// A callback may turn its own reactor, like a modal dialog: the inner turn goes on with the
+    /// calls that the outer one has not reached. A call that fails or panics is reported as
     /// unhandled, and the turn goes on.
     ///
-    /// While it runs, this is [`Reactor::current`].
+    /// During the turn, [`Reactor::current`] returns this reactor.
     pub fn turn(&self, waker: &Waker) -> Turn {
         ready_queue::in_turn(|| self.turn_here(waker))
     }
@@ -57,7 +63,7 @@ impl Reactor {
         }
         self.run_posted();
         if !self.has_ended() {
-            ready_queue::run_batch(core.batch.get(), |at| self.note(CallKind::Coroutine, at));
+            ready_queue::run_batch(core.calls_per_turn.get(), |at| self.note(CallKind::Coroutine, at));
         }
         let now = core.timers.moment(self.now());
         if !self.has_ended() {
@@ -66,12 +72,12 @@ impl Reactor {
         self.rest(now, waker)
     }
 
-    /// No batch runs any more.
+    /// Returns `true` once no further batch runs.
     fn has_ended(&self) -> bool {
         self.core.life.get() >= Life::Ending
     }
 
-    /// A batch of what was posted. Says how many ran.
+    /// Runs a batch of the posted calls. Returns their number.
     pub(super) fn run_posted(&self) -> u64 {
         let core = &*self.core;
         if core.posted.borrow().is_empty() {
@@ -79,9 +85,9 @@ impl Reactor {
             let calls = core.inbox.take(spare);
             core.posted.replace(calls);
         }
-        // Counted in calls that left the queue, since a nested turn takes its share of them.
+        // Counts the calls that left the queue, since a nested turn takes some of them too.
         let begin = core.ran.get();
-        let end = begin + core.posted.borrow().len().min(core.batch.get()) as u64;
+        let end = begin + core.posted.borrow().len().min(core.calls_per_turn.get()) as u64;
         while core.ran.get() < end {
             let next = core.posted.borrow_mut().pop_front();
             let Some(posted) = next else { break };
@@ -95,7 +101,7 @@ impl Reactor {
     fn run_due(&self, now: u64) {
         let core = &*self.core;
         let made = core.timers.made();
-        for _ in 0..core.batch.get() {
+        for _ in 0..core.calls_per_turn.get() {
             let Some(timer) = core.timers.pop_due(now, made) else { break };
             self.note(CallKind::Timer, timer.registered_at());
             if let Some(watched) = core.watched.get() {
@@ -122,7 +128,7 @@ impl Reactor {
     }
 }
 
-/// Runs code of the user, who gave it at `at`. Its error, or its panic, is reported and ends here.
+/// Runs user code that was registered at `at`. Reports its error or panic as unhandled.
 pub(super) fn guarded<R: IntoDeferred<Failure>>(at: CallSite, call: impl FnOnce() -> R) {
     drop(maybe_deferred_at::<Failure, _>(at, call));
 }

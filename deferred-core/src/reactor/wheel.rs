@@ -1,37 +1,37 @@
-//! In which order timers are due: a wheel of eleven levels, each with 64 slots.
+//! The timer wheel: eleven levels, each with 64 slots.
 //!
-//! Moments are whole numbers: nanoseconds. Read them as numbers of eleven digits to the base of 64.
-//! One that is still to come differs from `now` in some digits; the highest of these is its
-//! *level*, and the value that it has there is its *slot*. So a slot of level 0 holds one moment,
-//! one of level 1 holds 64, and so on, and everything in a lower level is due before everything in
-//! a higher one.
+//! Times are nanoseconds, read as numbers of eleven digits to the base of 64. A time after `now`
+//! differs from it in some digits. The highest of these is its *level*, and its digit there is its
+//! *slot*. So a slot of level 0 holds one time, one of level 1 holds 64, and so on, and everything
+//! in a lower level is due before everything in a higher one.
 //!
-//! Whoever comes in is pushed to its slot, and whoever is taken back leaves it, with the last of
-//! the slot in its place: neither depends on how many there are. When `now` moves on, what it
-//! passes is due, and is sorted then, once. The slot that it comes into is dealt out to the levels
-//! below; that happens to one entry ten times at most.
+//! An insertion pushes an entry to its slot. A removal replaces the entry by the last one of its
+//! slot. The cost of neither depends on the number of timers. When `now` advances, the entries that
+//! it passes are due, and are sorted then, once. The slot that `now` enters is distributed to the
+//! levels below, which happens to an entry at most ten times.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
-/// When it is due, and its number, which tells those of one moment apart.
+/// The due time of an entry, and its number, by which entries with the same due time differ.
 pub(super) type Key = (u64, u64);
 
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
-/// As many as the digits of a `u64`.
+/// The number of digits of a `u64`.
 const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
-/// A slot with more is not looked through for its first, and gives its memory back when it is
-/// emptied.
+/// The largest slot that is searched for its first entry. A slot with more entries frees its memory
+/// when it is emptied.
 const MANY: usize = 64;
 
-/// What lies in a wheel.
+/// An entry of a wheel.
 pub(super) trait Item {
-    /// Where the wheel notes where it lies.
+    /// Returns the cell in which the wheel stores the position of the entry.
     fn place(&self) -> &Cell<Place>;
 
-    /// Whether it waits, and for this. One that is due already and does not is passed over.
+    /// Returns `true` if the entry waits for this key. An entry that is due and does not wait is
+    /// skipped.
     fn waits_for(&self, key: Key) -> bool;
 }
 
@@ -48,9 +48,9 @@ struct Entry<T> {
 }
 
 struct Level<T> {
-    /// One bit a slot: whether something is in it.
+    /// One bit for each slot: whether it has entries.
     occupied: u64,
-    /// None, or all.
+    /// Empty, or all slots.
     slots: Vec<Vec<Entry<T>>>,
 }
 
@@ -61,7 +61,7 @@ impl<T> Default for Level<T> {
 }
 
 impl<T> Level<T> {
-    /// Moves all that is in a slot.
+    /// Moves all entries of a slot.
     fn empty(&mut self, slot: usize, to: &mut Vec<Entry<T>>) {
         let mut entries = self.take(slot);
         to.append(&mut entries);
@@ -73,7 +73,7 @@ impl<T> Level<T> {
         mem::take(&mut self.slots[slot])
     }
 
-    /// The memory of an emptied slot, unless it is much.
+    /// Returns the memory of an emptied slot to it, unless it is large.
     fn give_back(&mut self, slot: usize, entries: Vec<Entry<T>>) {
         debug_assert!(self.slots[slot].is_empty());
         if entries.capacity() <= MANY {
@@ -81,7 +81,7 @@ impl<T> Level<T> {
         }
     }
 
-    /// The first slot with something in it.
+    /// Returns the first slot that has entries.
     fn first(&self) -> Option<usize> {
         (self.occupied != 0).then(|| self.occupied.trailing_zeros() as usize)
     }
@@ -90,11 +90,11 @@ impl<T> Level<T> {
 pub(super) struct Wheel<T> {
     now: u64,
     levels: [Level<T>; LEVELS],
-    /// Those that are due at `now` or were before, sorted. Some of them may not wait any more.
+    /// Entries that are due, sorted. Some of them may not wait any more.
     due: VecDeque<Entry<T>>,
-    /// Those that were due when they came, and not in the order of the others.
+    /// Entries that were inserted when already due, and out of order.
     late: BTreeMap<Key, T>,
-    /// Empty between two calls: memory for those that pass.
+    /// Empty between two calls: reused memory for the entries that `now` passes.
     passed: Vec<Entry<T>>,
 }
 
@@ -109,7 +109,7 @@ fn digit(moment: u64, level: usize) -> usize {
     (moment >> (BITS * level as u32)) as usize & (SLOTS - 1)
 }
 
-/// The highest digit in which two moments differ.
+/// Returns the highest digit in which two times differ.
 #[inline]
 fn level(one: u64, other: u64) -> usize {
     (((one ^ other) | 1).ilog2() / BITS) as usize
@@ -126,7 +126,7 @@ impl<T: Item> Wheel<T> {
         }
     }
 
-    /// One that is still to come.
+    /// Inserts an entry that is not due.
     fn put(&mut self, entry: Entry<T>) {
         let number = level(entry.key.0, self.now);
         let slot = digit(entry.key.0, number);
@@ -158,7 +158,7 @@ impl<T: Item> Wheel<T> {
         Some(removed.item)
     }
 
-    /// The first, if it is due at `now` and has a number below `made`.
+    /// Removes and returns the first entry, if it is due at `now` and has a number below `made`.
     pub(super) fn pop(&mut self, now: u64, made: u64) -> Option<T> {
         self.advance(now);
         let (due, number) = self.first_due()?;
@@ -171,7 +171,8 @@ impl<T: Item> Wheel<T> {
         self.due.pop_front().map(|entry| entry.item)
     }
 
-    /// The first of those that are due; drops those in front of it that do not wait any more.
+    /// Returns the key of the first due entry. Drops the entries before it that do not wait any
+    /// more.
     fn first_due(&mut self) -> Option<Key> {
         while self.due.front().is_some_and(|entry| !entry.item.waits_for(entry.key)) {
             self.due.pop_front();
@@ -197,7 +198,7 @@ impl<T: Item> Wheel<T> {
             self.levels[top].empty(slot, &mut passed);
         }
         if self.levels[top].first() == Some(reached) {
-            // Those that stay go to lower levels, so the slot's own memory can be walked meanwhile.
+            // The remaining entries go to lower levels, so the slot's own memory can be iterated.
             let mut entries = self.levels[top].take(reached);
             for entry in entries.drain(..) {
                 if entry.key.0 <= now {
@@ -215,8 +216,8 @@ impl<T: Item> Wheel<T> {
         }
     }
 
-    /// When the first is due; where that would be much to look through, a moment that is not behind
-    /// it.
+    /// Returns the due time of the first entry. If the first slot is too large to search, returns a
+    /// time that is not after that.
     pub(super) fn next(&mut self) -> Option<u64> {
         if let Some((due, _)) = self.first_due() {
             return Some(due);
@@ -232,7 +233,7 @@ impl<T: Item> Wheel<T> {
         Some(above | (slot as u64) << shift)
     }
 
-    /// All that waits, in order; the wheel is empty then.
+    /// Removes and returns all waiting entries, in order.
     pub(super) fn take(&mut self) -> Vec<T> {
         let due = mem::take(&mut self.due).into_iter().filter(|entry| entry.item.waits_for(entry.key));
         let late = mem::take(&mut self.late).into_iter().map(|(key, item)| Entry { key, item });
@@ -245,7 +246,7 @@ impl<T: Item> Wheel<T> {
         entries.into_iter().map(|entry| entry.item).collect()
     }
 
-    /// All that waits, in order.
+    /// Returns all waiting entries, in order.
     pub(super) fn all(&self) -> Vec<&T> {
         let due = self.due.iter().filter(|entry| entry.item.waits_for(entry.key));
         let rest = self.levels.iter().flat_map(|level| &level.slots).flatten();
@@ -288,14 +289,14 @@ mod tests {
             self.0 % limit
         }
 
-        /// Of any magnitude.
+        /// Returns a number of random magnitude.
         fn distance(&mut self, magnitudes: u64) -> u64 {
             let magnitude = self.below(magnitudes);
             self.below(2 << magnitude)
         }
     }
 
-    /// The wheel, beside a map that is plainly in order.
+    /// The wheel, and a sorted map with the same entries.
     #[derive(Default)]
     struct Both {
         wheel: Wheel<Rc<Thing>>,
@@ -336,7 +337,7 @@ mod tests {
             if self.map.len() <= MANY {
                 assert_eq!(next, first);
             } else if next < first && next > Some(self.now) {
-                // It is worth the wake-up: there is less to look through then.
+                // The wake-up is useful: there are fewer entries to search then.
                 self.now = next.unwrap();
                 assert!(!self.pop(u64::MAX));
             }
@@ -346,11 +347,12 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_that_of_a_map_whatever_comes_and_goes() {
+    fn the_order_is_that_of_a_sorted_map() {
         for seed in 1..=200 {
             let mut random = Random(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
             let mut both = Both::default();
-            // Some seeds keep close together, so that slots fill up; some reach to the end of time.
+            // With some seeds the times are close together, so that slots fill up; with others they
+            // are far apart.
             let magnitudes = 1 + random.below(62);
             for _ in 0..300 {
                 match random.below(10) {
@@ -359,7 +361,7 @@ mod tests {
                         both.insert(due);
                     }
                     5 => {
-                        // Overdue, as a `delay` of one that is due may leave it.
+                        // Overdue, as a `delay` of a due timer can leave it.
                         let due = both.now.saturating_sub(random.distance(magnitudes));
                         both.insert(due);
                     }
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_sleeps_as_long_as_it_says_comes_for_many_of_one_slot_in_time_and_not_too_often() {
+    fn next_is_never_late_and_rarely_early_for_a_large_slot() {
         for magnitude in 0..62 {
             for begins in [0, 1, 1 << magnitude, 0x0123_4567_89ab_cdef] {
                 let mut random = Random(1 + magnitude);
@@ -403,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_in_order() {
+    fn take_returns_the_entries_in_order() {
         let mut both = Both::default();
         let mut random = Random(7);
         both.now = 1 << 20;

@@ -1,4 +1,4 @@
-//! A Deferred of the loop, waited for elsewhere.
+//! Deferreds of the loop for other threads: `into_remote`, and blocking calls from threads.
 
 use std::error::Error;
 use std::fmt;
@@ -11,11 +11,11 @@ use crate::error::{CallSite, DeferredError, Failure, TimedOut};
 use crate::reactor::{Reactor, ReactorHandle};
 
 impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
-    /// Lets another thread, or a task of any runtime, have the result: as a future, or by a
-    /// blocking [`wait`](RemoteFuture::wait).
+    /// Converts this Deferred into a [`RemoteFuture`], with which another thread or a task of any
+    /// runtime gets the result: as a future, or by a blocking [`wait`](RemoteFuture::wait).
     ///
-    /// It fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the result is
-    /// there.
+    /// The future fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the
+    /// result is ready.
     ///
     /// # Cancellation
     ///
@@ -37,20 +37,21 @@ impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
     /// assert_eq!(sum.unwrap(), 21);
     /// ```
     pub fn into_remote(self, reactor: &Reactor) -> RemoteFuture<T, E> {
-        let (remote, completer) = RemoteFuture::of(reactor.handle());
+        let (remote, completer) = RemoteFuture::for_reactor(reactor.handle());
         link(self, completer, reactor);
         remote
     }
 }
 
-/// What a reactor keeps of a Deferred that is waited for elsewhere. Dropped by a closed one, it
-/// says that nothing comes.
+/// The entry in the reactor's registry for a Deferred that another thread waits for. Closing the
+/// reactor drops it, which completes the future with `Abandoned`.
 struct Link<T, E: DeferredError> {
     handle: CancelHandle,
     completer: RemoteCompleter<T, E>,
 }
 
-/// Sends what the Deferred brings.
+/// Completes `completer` with the result of `deferred`, and cancels the Deferred if the
+/// `RemoteFuture` is dropped.
 fn link<T: Send + 'static, E: DeferredError + Send>(
     mut deferred: Deferred<T, E>,
     completer: RemoteCompleter<T, E>,
@@ -58,7 +59,7 @@ fn link<T: Send + 'static, E: DeferredError + Send>(
 ) {
     let handle = deferred.cancel_handle();
     let cancel = handle.clone();
-    let given_up = completer.when_given_up();
+    let given_up = completer.canceller_slot();
     let key = reactor.keep(Link { handle, completer }, None);
     let keeps = reactor.clone();
     deferred.into_end(move |result| {
@@ -68,8 +69,8 @@ fn link<T: Send + 'static, E: DeferredError + Send>(
     });
     let Some(key) = key else { return };
     let posts = reactor.handle();
-    let was_given_up = given_up.call(move || {
-        // Refused by a reactor that is closed, which has ended the wait.
+    let was_given_up = given_up.set(move || {
+        // An error means that the reactor is closed, which has completed the future.
         let _ = posts.call_from_thread_with(move |reactor| {
             if let Some(link) = reactor.claim::<Link<T, E>>(key) {
                 link.handle.cancel();
@@ -82,16 +83,18 @@ fn link<T: Send + 'static, E: DeferredError + Send>(
 }
 
 impl ReactorHandle {
-    /// Has `call` run on the reactor's thread, in a turn, and blocks this one until what it returns
-    /// is there.
+    /// Runs `call` on the reactor's thread, in a turn, and blocks this thread until its result is
+    /// ready. If `call` returns a Deferred, the result is that Deferred's.
     ///
     /// Twisted's `blockingCallFromThread`.
     ///
     /// # Errors
     ///
-    /// The call's, and [`Panicked`](crate::Panicked) if it panics. [`Abandoned`](crate::Abandoned)
-    /// if the reactor is closed, or is closed before. [`WouldDeadlock`] on the reactor's own
-    /// thread, which would wait for itself; the call is not made.
+    /// - The error of `call`, or [`Panicked`](crate::Panicked) if it panics.
+    /// - [`Abandoned`](crate::Abandoned) if the reactor is closed, now or before the result is
+    ///   ready.
+    /// - [`WouldDeadlock`] on the reactor's own thread, which would wait for itself. `call` does
+    ///   not run.
     ///
     /// # Examples
     ///
@@ -117,12 +120,14 @@ impl ReactorHandle {
         self.blocking_call(call, Location::caller())?.wait()
     }
 
-    /// As [`blocking_call_from_thread`](Self::blocking_call_from_thread), for so long and no
-    /// longer.
+    /// Like [`blocking_call_from_thread`](Self::blocking_call_from_thread), but gives up after
+    /// `timeout`.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`] too, after `timeout`. A call that has begun is cancelled then.
+    /// Like [`blocking_call_from_thread`](Self::blocking_call_from_thread), and [`TimedOut`] if
+    /// `timeout` elapses first. A call that has begun is cancelled then; one that has not never
+    /// runs.
     #[track_caller]
     pub fn blocking_call_from_thread_timeout<F, R>(&self, timeout: Duration, call: F) -> Result<R::Value, Failure>
     where
@@ -133,7 +138,7 @@ impl ReactorHandle {
         waiting.wait_timeout(timeout).unwrap_or_else(|_| Err(TimedOut::after(timeout).into()))
     }
 
-    /// Posts the call.
+    /// Posts the call and returns its future.
     fn blocking_call<F, R>(&self, call: F, at: CallSite) -> Result<RemoteFuture<R::Value, Failure>, Failure>
     where
         F: FnOnce() -> R + Send + 'static,
@@ -142,29 +147,29 @@ impl ReactorHandle {
         if self.is_on_its_thread() {
             return Err(WouldDeadlock.into());
         }
-        let (remote, completer) = RemoteFuture::of(self.clone());
+        let (remote, completer) = RemoteFuture::for_reactor(self.clone());
         let posted = self.call_from_thread_with(move |reactor| {
-            // Who has given up before it began does not want it at all.
+            // Not if the caller has given up before the call began.
             if !completer.is_cancelled() {
                 link(maybe_deferred_at(at, call), completer, reactor);
             }
         });
-        drop(posted); // a refused call says by its completer that it never comes
+        drop(posted); // a call that is not taken drops its completer, which completes the future
         Ok(remote)
     }
 }
 
-/// A blocking call was made on the thread of the very reactor that it asks: it would wait for
-/// itself for ever.
+/// The error of a blocking call that was made on the thread of the reactor that it needs: that
+/// would wait for itself forever.
 ///
-/// Call the function directly there, or use a coroutine.
+/// Call the function directly on that thread, or use a coroutine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WouldDeadlock;
 
 impl fmt::Display for WouldDeadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a blocking call was made on the reactor's own thread, which would wait for itself for ever: call the \
+            "a blocking call was made on the reactor's own thread, which would wait for itself forever: call the \
              function directly there",
         )
     }

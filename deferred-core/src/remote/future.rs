@@ -1,4 +1,4 @@
-//! A result that another thread waits for, or a task of any runtime; and what brings it.
+//! `RemoteFuture` and `RemoteCompleter`: a result for another thread, or for a task of any runtime.
 
 use std::fmt;
 use std::future::Future;
@@ -14,31 +14,32 @@ use parking_lot::{Condvar, Mutex};
 use crate::error::{Abandoned, BuiltinError, DeferredError, Failure};
 use crate::reactor::{ReactorHandle, deadline_after};
 
-/// A result for whoever has no reactor: another thread, or a task of another runtime.
+/// A result for code that has no reactor: another thread, or a task of another runtime.
 ///
-/// [`Deferred::into_remote`](crate::Deferred::into_remote) gives it for a Deferred,
-/// [`new`](RemoteFuture::new) for what has no Deferred at all.
+/// [`Deferred::into_remote`](crate::Deferred::into_remote) creates one for a Deferred.
+/// [`new`](RemoteFuture::new) creates one that any thread completes.
 ///
-/// It is a future for any executor, on any thread. To have it where there is a reactor, await it in
-/// a coroutine.
+/// It is a `Future` for any executor, on any thread. [`wait`](Self::wait) blocks the thread
+/// instead. Code on a reactor's thread can await it in a coroutine.
 ///
 /// # Cancellation
 ///
-/// Dropping it before it is done cancels what it waits for: a Deferred on its reactor's thread, in
-/// a turn.
+/// Dropping a `RemoteFuture` before it is complete cancels its Deferred on the reactor's thread, in
+/// a turn. [`RemoteCompleter::is_cancelled`] returns `true` from then on.
 #[must_use = "dropping a RemoteFuture cancels what it waits for"]
 pub struct RemoteFuture<T: 'static, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
-    /// Whose thread would wait for itself.
+    /// The reactor whose thread must not block on this future, because the result comes from there.
     reactor: Option<ReactorHandle>,
 }
 
 impl<T: 'static> RemoteFuture<T> {
-    /// One that waits, and what brings its result, from any thread.
+    /// Creates a pending `RemoteFuture` and the [`RemoteCompleter`] that completes it from any
+    /// thread.
     ///
     /// # Cancellation
     ///
-    /// [`RemoteCompleter::is_cancelled`] tells the producer that the RemoteFuture was dropped.
+    /// [`RemoteCompleter::is_cancelled`] returns `true` once the `RemoteFuture` is dropped.
     ///
     /// # Examples
     ///
@@ -54,17 +55,17 @@ impl<T: 'static> RemoteFuture<T> {
         RemoteFuture::typed()
     }
 
-    /// [`new`](RemoteFuture::new) with something to call when the RemoteFuture is dropped before it
-    /// is done: in the thread that drops it.
+    /// Like [`new`](RemoteFuture::new), but calls `canceller` if the `RemoteFuture` is dropped
+    /// before it is complete. The call runs on the thread that drops it.
     pub fn with_canceller(canceller: impl FnOnce() + Send + 'static) -> (RemoteFuture<T>, RemoteCompleter<T>) {
         let (remote, completer) = RemoteFuture::typed();
-        completer.when_given_up().call(canceller);
+        completer.canceller_slot().set(canceller);
         (remote, completer)
     }
 }
 
 impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
-    /// [`new`](RemoteFuture::new) for an error type of your own.
+    /// Like [`new`](RemoteFuture::new), but for an error type of your own.
     pub fn typed() -> (RemoteFuture<T, E>, RemoteCompleter<T, E>) {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::Waiting { waker: None, canceller: None }),
@@ -73,37 +74,39 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
         (RemoteFuture { shared: shared.clone(), reactor: None }, RemoteCompleter { shared })
     }
 
-    /// One that must not be waited for on the thread of this reactor.
-    pub(super) fn of(reactor: ReactorHandle) -> (RemoteFuture<T, E>, RemoteCompleter<T, E>) {
+    /// Creates a pair whose `RemoteFuture` must not block the thread of `reactor`.
+    pub(super) fn for_reactor(reactor: ReactorHandle) -> (RemoteFuture<T, E>, RemoteCompleter<T, E>) {
         let (mut remote, completer) = RemoteFuture::typed();
         remote.reactor = Some(reactor);
         (remote, completer)
     }
 
-    /// Blocks this thread until the result is there.
+    /// Blocks this thread until the result is ready, and returns it.
     ///
     /// # Errors
     ///
-    /// What was waited for has failed. [`Abandoned`] if nothing comes any more: the reactor was
-    /// closed, or the [`RemoteCompleter`] was dropped.
+    /// Returns the error with which the future was completed: [`Abandoned`] if the reactor was
+    /// closed before, or if the [`RemoteCompleter`] was dropped.
     ///
     /// # Panics
     ///
-    /// On the thread of the reactor whose Deferred this is, if the result is not there: the loop
-    /// would wait for itself for ever. Await it there, or add a callback to the Deferred instead.
+    /// Panics if the result is not ready and this is the thread of the reactor that runs the
+    /// Deferred: the loop would wait for itself forever. Await the future there, or add a callback
+    /// to the Deferred instead.
     pub fn wait(self) -> Result<T, E> {
-        self.wait_until(None).unwrap_or_else(|_| unreachable!("without an end it ends with a result"))
+        self.wait_until(None).unwrap_or_else(|_| unreachable!("a wait without a timeout returns a result"))
     }
 
-    /// As [`wait`](Self::wait), for so long and no longer.
+    /// Like [`wait`](Self::wait), but gives up after `timeout`.
     ///
     /// # Errors
     ///
-    /// This, if the time has passed: to wait again, or to be dropped, which cancels.
+    /// Returns `self` if `timeout` elapses first. The caller can wait again, or drop it, which
+    /// cancels.
     ///
     /// # Panics
     ///
-    /// As [`wait`](Self::wait).
+    /// Panics like [`wait`](Self::wait).
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, E>, Self> {
         self.wait_until(Some(deadline_after(Instant::now(), timeout)))
     }
@@ -117,7 +120,7 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
             }
             assert!(
                 !self.reactor.as_ref().is_some_and(ReactorHandle::is_on_its_thread),
-                "a RemoteFuture was waited for on the thread of its own reactor, which would wait for itself for ever: await \
+                "a RemoteFuture was waited for on the thread of its own reactor, which would wait for itself forever: await \
                  it, or add a callback to the Deferred instead"
             );
             match end {
@@ -142,13 +145,15 @@ impl<T: 'static, E: DeferredError> Future for RemoteFuture<T, E> {
         let before = match &mut *state {
             State::Waiting { waker: before, .. } => before.replace(waker),
             State::Fired(_) => {
-                let State::Fired(result) = mem::replace(&mut *state, State::Gone) else { unreachable!("looked at") };
+                let State::Fired(result) = mem::replace(&mut *state, State::Gone) else {
+                    unreachable!("matched above")
+                };
                 return Poll::Ready(result);
             }
-            State::Gone => panic!("a RemoteFuture was polled after it was done"),
+            State::Gone => panic!("a RemoteFuture was polled after it was complete"),
         };
         drop(state);
-        drop(before); // wakers are code of others, and so not touched under the lock
+        drop(before); // after the lock is released: a waker is foreign code
         Poll::Pending
     }
 }
@@ -168,21 +173,21 @@ impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
     }
 }
 
-/// Brings the result of one [`RemoteFuture`], from any thread: made by [`RemoteFuture::new`].
+/// Completes one [`RemoteFuture`] from any thread. [`RemoteFuture::new`] creates it.
 ///
-/// Dropped without one, it brings [`Abandoned`]. Where the RemoteFuture was dropped, firing does
-/// nothing but drop the result.
+/// Dropping it without a result completes the future with [`Abandoned`]. If the `RemoteFuture` was
+/// dropped, a result is only dropped.
 pub struct RemoteCompleter<T, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
 }
 
 impl<T, E: DeferredError> RemoteCompleter<T, E> {
-    /// Brings a value.
+    /// Completes the `RemoteFuture` with `value`.
     pub fn callback(self, value: T) {
         self.fire(Ok(value));
     }
 
-    /// Brings an error. The place of this call begins its trail.
+    /// Completes the `RemoteFuture` with an error. The place of this call begins the error's trail.
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();
@@ -190,27 +195,27 @@ impl<T, E: DeferredError> RemoteCompleter<T, E> {
         self.fire(Err(error));
     }
 
-    /// Brings a result.
+    /// Completes the `RemoteFuture` with `result`.
     pub fn fire(self, result: Result<T, E>) {
-        self.bring(result);
+        self.complete(result);
     }
 
-    /// Whether nobody waits any more. It may become true at any moment, and does not become false
-    /// again.
+    /// Returns `true` if the `RemoteFuture` was dropped. It can become `true` at any moment, and
+    /// never becomes `false` again.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(*self.shared.state.lock(), State::Gone)
     }
 
-    /// For whoever can cancel only what begins later than this.
-    pub(super) fn when_given_up(&self) -> WhenGivenUp<T, E> {
-        WhenGivenUp { shared: self.shared.clone() }
+    /// Returns a slot in which a canceller can be set later.
+    pub(super) fn canceller_slot(&self) -> CancellerSlot<T, E> {
+        CancellerSlot { shared: self.shared.clone() }
     }
 
-    fn bring(&self, result: Result<T, E>) {
+    fn complete(&self, result: Result<T, E>) {
         let mut state = self.shared.state.lock();
         if !matches!(*state, State::Waiting { .. }) {
-            drop(state); // the result is dropped behind it
+            drop(state); // `result` is dropped after the lock is released
             return;
         }
         let before = mem::replace(&mut *state, State::Fired(result));
@@ -225,7 +230,7 @@ impl<T, E: DeferredError> RemoteCompleter<T, E> {
 impl<T, E: DeferredError> Drop for RemoteCompleter<T, E> {
     fn drop(&mut self) {
         if matches!(*self.shared.state.lock(), State::Waiting { .. }) {
-            self.bring(Err(BuiltinError::from(Abandoned::new()).into()));
+            self.complete(Err(BuiltinError::from(Abandoned::new()).into()));
         }
     }
 }
@@ -236,15 +241,15 @@ impl<T, E: DeferredError> fmt::Debug for RemoteCompleter<T, E> {
     }
 }
 
-/// Sets the canceller of a [`RemoteFuture`].
-pub(super) struct WhenGivenUp<T, E> {
+/// The slot for the canceller of a [`RemoteFuture`].
+pub(super) struct CancellerSlot<T, E> {
     shared: Arc<Shared<T, E>>,
 }
 
-impl<T, E> WhenGivenUp<T, E> {
-    /// Says whether the RemoteFuture was given up already. Then, and if its result is there,
-    /// `canceller` is dropped.
-    pub(super) fn call(self, canceller: impl FnOnce() + Send + 'static) -> bool {
+impl<T, E> CancellerSlot<T, E> {
+    /// Sets the canceller. Returns `true` if the `RemoteFuture` has already been dropped. In that
+    /// case, and if the result is ready, `canceller` is dropped without a call.
+    pub(super) fn set(self, canceller: impl FnOnce() + Send + 'static) -> bool {
         let canceller = Box::new(canceller);
         match &mut *self.shared.state.lock() {
             State::Waiting { canceller: slot, .. } => {
@@ -257,7 +262,7 @@ impl<T, E> WhenGivenUp<T, E> {
     }
 }
 
-/// Where the result goes from one thread to the other.
+/// The state that both ends share.
 struct Shared<T, E> {
     state: Mutex<State<T, E>>,
     fired: Condvar,
@@ -266,10 +271,10 @@ struct Shared<T, E> {
 enum State<T, E> {
     Waiting {
         waker: Option<Waker>,
-        /// Called if the RemoteFuture is dropped.
+        /// The function to call if the `RemoteFuture` is dropped.
         canceller: Option<Box<dyn FnOnce() + Send>>,
     },
     Fired(Result<T, E>),
-    /// Nobody waits any more.
+    /// The result was taken, or the `RemoteFuture` was dropped.
     Gone,
 }

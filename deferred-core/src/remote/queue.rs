@@ -1,4 +1,4 @@
-//! Values from other threads, into a queue of the loop.
+//! `RemoteSender`: values from other threads into a queue of the loop.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -14,24 +14,24 @@ use crate::error::{CallSite, DeferredError, Failure};
 use crate::reactor::{Reactor, ReactorHandle};
 use crate::sync::{DeferredQueue, Feeder, Overflow, QueueOverflow};
 
-/// How many values come out in one call of a turn, so that a flood of them keeps nothing else
-/// waiting.
+/// The number of values that one posted call moves into the queue. More values wait for the next
+/// call, so that a flood of them does not hold up the loop.
 const BATCH: usize = 256;
 
 impl Reactor {
-    /// A queue of this thread, and what feeds it from any other: for callbacks that come many
-    /// times.
+    /// Creates a queue of this thread and the [`RemoteSender`] that feeds it from any thread. It is
+    /// made for callbacks that come many times.
     ///
-    /// With a limit, so many values at most are on the way or wait in the queue, and
-    /// [`RemoteSender::send`] refuses more. What is put into the queue here counts too, and is not
-    /// refused.
+    /// With a limit, at most that many values are in transit or in the queue, and
+    /// [`RemoteSender::send`] refuses more. Values that this thread puts into the queue count too,
+    /// and are not refused.
     ///
     /// The queue is closed when the last sender is dropped, and at the latest with the reactor. On
-    /// a closed reactor it is closed already.
+    /// a closed reactor it is closed from the start.
     ///
     /// # Panics
     ///
-    /// If the limit is 0: nothing could ever be sent.
+    /// Panics if the limit is 0: no value could ever be sent.
     ///
     /// # Examples
     ///
@@ -57,94 +57,97 @@ impl Reactor {
         self.remote_queue_typed(limit)
     }
 
-    /// [`remote_queue`](Self::remote_queue) with an error type of yours.
+    /// Like [`remote_queue`](Self::remote_queue), but for an error type of your own.
     ///
     /// # Panics
     ///
-    /// If the limit is 0.
+    /// Panics if the limit is 0.
     #[track_caller]
     pub fn remote_queue_typed<T: Send + 'static, E: DeferredError>(
         &self,
         limit: Option<usize>,
     ) -> (DeferredQueue<T, E>, RemoteSender<T, E>) {
-        assert!(limit != Some(0), "with a limit of 0 nothing could ever be sent");
+        assert!(limit != Some(0), "a remote queue with a limit of 0 could never take a value");
         let queue = DeferredQueue::<T, E>::typed(None, None);
         let way = Way { pending: VecDeque::new(), inside: 0, calls: 0, ended: false, closed: false };
         let shared =
             Arc::new(Shared { way: Mutex::new(way), room: Condvar::new(), limit: limit.unwrap_or(usize::MAX) });
         queue.set_feeder(shared.clone());
-        let key = self.keep(Fed { queue: queue.clone() }, None);
-        let ends = Ends { shared, reactor: self.handle(), key, at: Location::caller(), feeds: PhantomData };
+        let key = self.keep(FedQueue { queue: queue.clone() }, None);
+        let ends = SenderState { shared, reactor: self.handle(), key, at: Location::caller(), feeds: PhantomData };
         (queue, RemoteSender { ends: Arc::new(ends) })
     }
 }
 
-/// Feeds a [`DeferredQueue`] of a reactor from any thread; [`Reactor::remote_queue`] gives it.
+/// Feeds a [`DeferredQueue`] of a reactor from any thread. [`Reactor::remote_queue`] creates it.
 ///
-/// Clones feed the same queue. When the last one is dropped the queue is closed, once all that was
-/// sent is in it.
+/// Clones feed the same queue. Dropping the last one closes the queue, after all values that were
+/// sent are in it.
 pub struct RemoteSender<T: Send + 'static, E: DeferredError = Failure> {
-    ends: Arc<Ends<T, E>>,
+    ends: Arc<SenderState<T, E>>,
 }
 
-/// Dropped with the last sender.
-struct Ends<T: Send + 'static, E: DeferredError> {
+/// The state that all clones of a sender share. It is dropped with the last one.
+struct SenderState<T: Send + 'static, E: DeferredError> {
     shared: Arc<Shared<T>>,
     reactor: ReactorHandle,
-    /// By which the reactor keeps the [`Fed`].
+    /// The key of the [`FedQueue`] in the reactor's registry.
     key: Option<u64>,
     at: CallSite,
-    /// Both ways: the key is used with the types that it was made for.
+    /// Invariant: the key is used with the types that it was created for.
     feeds: PhantomData<fn(E) -> E>,
 }
 
 struct Shared<T> {
     way: Mutex<Way<T>>,
-    /// Somebody may send again.
+    /// Notified when a sender that blocks may send.
     room: Condvar,
     limit: usize,
 }
 
 struct Way<T> {
-    /// Sent, and not in the queue yet.
+    /// Values that were sent and are not in the queue yet.
     pending: VecDeque<T>,
-    /// How many are on the way or in the queue.
+    /// The number of values in transit or in the queue.
     inside: usize,
-    /// How many calls are posted that take them out. There are none pending without one, whenever a
-    /// getter is told: it may turn the loop, and wait for them.
+    /// The number of posted calls that will move values into the queue.
+    ///
+    /// While values are pending there is at least one, also while a getter runs: that getter may
+    /// turn the loop and wait for them.
     calls: usize,
-    /// The senders are gone, or have closed it.
+    /// All senders were dropped, or one of them has closed the channel.
     ended: bool,
-    /// The queue is closed, or nobody can get from it any more.
+    /// The queue is closed, or nothing can get from it any more.
     closed: bool,
 }
 
-/// What the reactor keeps: dropped with it, it ends the queue.
-struct Fed<T: 'static, E: DeferredError> {
+/// The entry in the reactor's registry. Dropping it closes the queue.
+struct FedQueue<T: 'static, E: DeferredError> {
     queue: DeferredQueue<T, E>,
 }
 
-impl<T: 'static, E: DeferredError> Drop for Fed<T, E> {
+impl<T: 'static, E: DeferredError> Drop for FedQueue<T, E> {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
 impl<T> Shared<T> {
-    /// Nothing is sent from now on. Gives what was on the way: its destructors are the program's,
-    /// and run when everybody has been told.
+    /// Closes the channel. Returns the values in transit, for the caller to drop after all senders
+    /// have been notified: their destructors are user code.
     fn close(&self) -> VecDeque<T> {
         let mut way = self.way.lock();
         way.closed = true;
-        let on_the_way = mem::take(&mut way.pending);
+        let in_transit = mem::take(&mut way.pending);
         drop(way);
         self.room.notify_all();
-        on_the_way
+        in_transit
     }
 }
 
 impl<T: 'static> Feeder for Arc<Shared<T>> {
-    /// Those that were sent were counted before.
+    /// Counts values that this thread has put into the queue, and values that left it. Sent values
+    /// were counted before.
     fn count(&self, came: usize, went: usize) {
         let mut way = self.way.lock();
         way.inside = way.inside.saturating_add(came).saturating_sub(went);
@@ -155,32 +158,31 @@ impl<T: 'static> Feeder for Arc<Shared<T>> {
         }
     }
 
-    /// Whoever waits for room would wait for ever.
+    /// Closes the channel, so that no sender blocks forever.
     fn ended(&self) -> Box<dyn Any> {
         Box::new(self.close())
     }
 }
 
 impl<T: Send + 'static, E: DeferredError> RemoteSender<T, E> {
-    /// Sends a value, which comes into the queue in a turn, behind those that this thread has sent
-    /// before. Does not wait.
+    /// Sends a value without blocking. A turn puts it into the queue, after the values that this
+    /// thread has sent before.
     ///
     /// # Errors
     ///
-    /// With the value: if the limit is reached; if the queue, the sender or the reactor is closed,
-    /// or nobody can get from the queue any more.
+    /// Returns [`QueueOverflow`] with the value if the limit is reached, if the queue, the sender
+    /// or the reactor is closed, or if nothing can get from the queue any more.
     pub fn send(&self, value: T) -> Result<(), QueueOverflow<T>> {
         self.ends.send(value, |_| false)
     }
 
-    /// As [`send`](Self::send), and where the limit is reached it blocks this thread until there is
-    /// room.
+    /// Like [`send`](Self::send), but blocks this thread while the limit is reached.
     ///
     /// # Errors
     ///
-    /// With the value: if the queue, the sender or the reactor is closed, also while it waits. On
-    /// the reactor's own thread it does not wait, since the loop would wait for itself, and refuses
-    /// as `send` does.
+    /// Returns [`QueueOverflow`] with the value if the queue, the sender or the reactor is closed,
+    /// also while it blocks. On the reactor's own thread it never blocks, since the loop would wait
+    /// for itself, and fails like `send`.
     pub fn send_blocking(&self, value: T) -> Result<(), QueueOverflow<T>> {
         let ends = &*self.ends;
         ends.send(value, |way| {
@@ -192,13 +194,14 @@ impl<T: Send + 'static, E: DeferredError> RemoteSender<T, E> {
         })
     }
 
-    /// Ends it for all senders: the queue is closed once what was sent before is in it.
+    /// Closes the channel for all senders. The queue is closed after all values that were sent are
+    /// in it.
     pub fn close(&self) {
         self.ends.end();
     }
 }
 
-impl<T: Send + 'static, E: DeferredError> Ends<T, E> {
+impl<T: Send + 'static, E: DeferredError> SenderState<T, E> {
     fn send(
         &self,
         value: T,
@@ -220,7 +223,8 @@ impl<T: Send + 'static, E: DeferredError> Ends<T, E> {
                 way.pending.push_back(value);
                 return Ok(());
             }
-            // Posted first: so a value that is pending is never without a call that takes it out.
+            // The call is posted first, so that a pending value always has a call that will move
+            // it.
             way.calls += 1;
             drop(way);
             if !self.post() {
@@ -242,7 +246,7 @@ impl<T: Send + 'static, E: DeferredError> Ends<T, E> {
         }
     }
 
-    /// Posts the call that takes values out. Says whether the reactor took it.
+    /// Posts the call that moves values into the queue. Returns `false` if the reactor is closed.
     fn post(&self) -> bool {
         let Some(key) = self.key else { return false };
         let posted = post::<T, E>(&self.reactor, key, self.shared.clone());
@@ -255,22 +259,22 @@ impl<T: Send + 'static, E: DeferredError> Ends<T, E> {
 
 fn post<T: Send + 'static, E: DeferredError>(reactor: &ReactorHandle, key: u64, shared: Arc<Shared<T>>) -> bool {
     let next = reactor.clone();
-    reactor.call_from_thread_with(move |reactor| take_result::<T, E>(reactor, &next, key, &shared)).is_ok()
+    reactor.call_from_thread_with(move |reactor| move_values::<T, E>(reactor, &next, key, &shared)).is_ok()
 }
 
-/// Moves values into the queue.
-fn take_result<T: Send + 'static, E: DeferredError>(
+/// Moves pending values into the queue, and posts another call if there are more.
+fn move_values<T: Send + 'static, E: DeferredError>(
     reactor: &Reactor,
     handle: &ReactorHandle,
     key: u64,
     shared: &Arc<Shared<T>>,
 ) {
-    let Some(queue) = reactor.look::<Fed<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
+    let Some(queue) = reactor.look::<FedQueue<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
     shared.way.lock().calls -= 1;
     for _ in 0..BATCH {
-        // Closed here, or left with the reactor's handle and this one.
+        // Closed on this thread, or only this clone and the registry's are left.
         if queue.is_closed() || queue.is_orphan(2) {
-            drop(reactor.claim::<Fed<T, E>>(key));
+            drop(reactor.claim::<FedQueue<T, E>>(key));
             return;
         }
         let mut way = shared.way.lock();
@@ -278,7 +282,7 @@ fn take_result<T: Send + 'static, E: DeferredError>(
             let ends = way.ended && way.calls == 0;
             drop(way);
             if ends {
-                drop(reactor.claim::<Fed<T, E>>(key));
+                drop(reactor.claim::<FedQueue<T, E>>(key));
             }
             return;
         };
@@ -288,12 +292,12 @@ fn take_result<T: Send + 'static, E: DeferredError>(
         if post_next && !post::<T, E>(handle, key, shared.clone()) {
             shared.close();
         }
-        let _ = queue.put_sent(value); // refused only by a closed queue, which the next round sees
+        let _ = queue.put_sent(value); // an error means that the queue is closed, which the next round detects
     }
-    // If there are more, a call is posted.
+    // A call for the remaining values is posted.
 }
 
-impl<T: Send + 'static, E: DeferredError> Drop for Ends<T, E> {
+impl<T: Send + 'static, E: DeferredError> Drop for SenderState<T, E> {
     fn drop(&mut self) {
         self.end();
     }

@@ -1,7 +1,7 @@
-//! Deferreds that are fired from other threads.
+//! `RemoteResolver`: a Deferred of the loop that another thread fires.
 //!
-//! The [`Resolver`] is kept by the reactor. What travels is its key, and the result, back through
-//! the inbox.
+//! The reactor's registry keeps the [`Resolver`]. The other thread posts its key and the result
+//! through the inbox.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,14 +14,15 @@ use crate::error::{CallSite, DeferredError, Failure};
 use crate::reactor::{Call, Reactor, ReactorHandle};
 
 impl Reactor {
-    /// A Deferred of this thread, and what fires it from any other.
+    /// Creates a Deferred of this thread and the [`RemoteResolver`] that fires it from any thread.
     ///
-    /// On a closed reactor the Deferred has failed with [`Abandoned`](crate::Abandoned) already.
+    /// On a closed reactor the Deferred fails at once with [`Abandoned`](crate::Abandoned).
     ///
     /// # Cancellation
     ///
-    /// Fires [`Cancelled`](crate::Cancelled) at once. The other thread is not interrupted;
-    /// [`RemoteResolver::is_cancelled`] tells it, and what it fires is dropped.
+    /// A cancel fires [`Cancelled`](crate::Cancelled) at once. The other thread is not interrupted:
+    /// its [`RemoteResolver::is_cancelled`] returns `true` from then on, and the result that it
+    /// fires is dropped.
     ///
     /// # Examples
     ///
@@ -41,7 +42,7 @@ impl Reactor {
         self.remote_typed()
     }
 
-    /// [`remote`](Self::remote) with a canceller, which runs on this thread: see
+    /// Like [`remote`](Self::remote), but with a canceller, which runs on this thread: see
     /// [`Deferred::with_canceller`](crate::Deferred::with_canceller).
     #[track_caller]
     pub fn remote_with_canceller<T: Send + 'static>(
@@ -51,13 +52,14 @@ impl Reactor {
         self.remote_typed_with_canceller(canceller)
     }
 
-    /// [`remote`](Self::remote) with an error type of yours.
+    /// Like [`remote`](Self::remote), but for an error type of your own.
     #[track_caller]
     pub fn remote_typed<T: Send + 'static, E: DeferredError + Send>(&self) -> (Deferred<T, E>, RemoteResolver<T, E>) {
         self.remote_typed_with_canceller(|| None)
     }
 
-    /// [`remote_with_canceller`](Self::remote_with_canceller) with an error type of yours.
+    /// Like [`remote_with_canceller`](Self::remote_with_canceller), but for an error type of your
+    /// own.
     #[track_caller]
     pub fn remote_typed_with_canceller<T: Send + 'static, E: DeferredError + Send>(
         &self,
@@ -80,18 +82,18 @@ impl Reactor {
 
 type Both<T, E> = fn(T, E) -> (T, E);
 
-/// Fires one Deferred of a reactor from any thread: made by [`Reactor::remote`].
+/// Fires one Deferred of a reactor from any thread. [`Reactor::remote`] creates it.
 ///
-/// The callbacks run on the reactor's thread, in a turn. Dropped unfired, it fires
-/// [`Abandoned`](crate::Abandoned) there. Where nobody waits any more (the Deferred was cancelled,
-/// or its reactor is closed), firing does nothing but drop the result, here or there.
+/// The callbacks run on the reactor's thread, in a turn. Dropping it unfired fires
+/// [`Abandoned`](crate::Abandoned) there. If the Deferred was cancelled, or its reactor is closed,
+/// the result is only dropped, on this thread or on the reactor's.
 pub struct RemoteResolver<T: Send + 'static, E: DeferredError + Send = Failure> {
     reactor: ReactorHandle,
-    /// Taken when it fires.
+    /// The key of the resolver in the reactor's registry. Taken when it fires.
     key: Option<u64>,
     cancelled: Arc<AtomicBool>,
     at: CallSite,
-    /// Both ways: the key is used with the types that it was made for.
+    /// Invariant: the key is used with the types that it was created for.
     takes: PhantomData<Both<T, E>>,
 }
 
@@ -118,16 +120,16 @@ impl<T: Send + 'static, E: DeferredError + Send> RemoteResolver<T, E> {
         }
     }
 
-    /// Whether nobody waits any more: the Deferred was cancelled, or its reactor is closed. For a
-    /// producer that can save itself the rest of the work. It may become true at any moment, and
-    /// does not become false again.
+    /// Returns `true` if the Deferred was cancelled or its reactor is closed, so that a producer
+    /// can skip the rest of its work. It can become `true` at any moment, and never becomes `false`
+    /// again.
     pub fn is_cancelled(&self) -> bool {
-        // ORDERING: a hint; nothing is published by it.
+        // ORDERING: a hint, which publishes nothing.
         self.cancelled.load(Ordering::Relaxed)
     }
 
     fn post(&self, fire: Fire<T, E>) {
-        // Refused by a closed reactor, which has fired Abandoned.
+        // An error means that the reactor is closed, which has fired `Abandoned`.
         let _ = self.reactor.post(fire, self.at);
     }
 }
@@ -146,7 +148,7 @@ impl<T: Send + 'static, E: DeferredError + Send> fmt::Debug for RemoteResolver<T
     }
 }
 
-/// On its way back. Without a result the remote half was dropped.
+/// A posted result for the Deferred with this key. `None` if the `RemoteResolver` was dropped.
 struct Fire<T, E> {
     key: u64,
     result: Option<Result<T, E>>,

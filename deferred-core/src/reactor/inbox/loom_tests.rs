@@ -1,4 +1,4 @@
-//! Every interleaving of post, sleep and close. Run with
+//! Loom tests of every interleaving of post, sleep and close. Run them with
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p deferred-core --lib loom`.
 
 use std::collections::VecDeque;
@@ -45,7 +45,7 @@ fn bell() -> (Arc<Bell>, Waker) {
     (bell.clone(), Waker::from(bell))
 }
 
-/// Turns until `want` calls have come, and returns how often it slept. If a wake-up is lost, loom
+/// Turns until `want` calls have run, and returns the number of sleeps. If a wake-up is lost, loom
 /// reports a deadlock.
 fn drive(inbox: &Inbox, bell: &Bell, waker: &Waker, want: usize) -> usize {
     let (mut calls, mut sleeps) = (0, 0);

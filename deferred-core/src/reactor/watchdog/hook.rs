@@ -1,4 +1,4 @@
-//! Who is told of a call that blocks the loop.
+//! The hooks for calls that block the loop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::error::{drop_payload, to_standard_error};
 
 pub(super) type BlockedHook = Arc<dyn Fn(&Blocked) + Send + Sync>;
 
-static EVERYWHERE: RwLock<Option<BlockedHook>> = RwLock::new(None);
+static GLOBAL_HOOK: RwLock<Option<BlockedHook>> = RwLock::new(None);
 
-/// Sets who is told of calls that block a loop, for each [`Watchdog`](crate::Watchdog) that has no
-/// hook of its own.
+/// Sets the hook to call for calls that block a loop, for each [`Watchdog`](crate::Watchdog) that
+/// has no hook of its own.
 ///
-/// The hook runs on the thread of the watchdog. If it panics, that is told on standard error. It
-/// replaces the one that was set before.
+/// The hook runs on the thread of the watchdog. If it panics, that is reported on standard error.
+/// It replaces the hook that was set before.
 ///
 /// # Examples
 ///
@@ -28,30 +28,32 @@ static EVERYWHERE: RwLock<Option<BlockedHook>> = RwLock::new(None);
 /// });
 /// ```
 pub fn set_blocked_hook(hook: impl Fn(&Blocked) + Send + Sync + 'static) {
-    let before = EVERYWHERE.write().replace(Arc::new(hook));
-    drop(before); // behind the lock
+    let before = GLOBAL_HOOK.write().replace(Arc::new(hook));
+    drop(before); // after the lock is released
 }
 
-/// Takes the hook that [`set_blocked_hook`] has set, if any.
+/// Removes the hook that [`set_blocked_hook`] has set, and returns it.
 #[expect(clippy::type_complexity, reason = "so that it can be read where it is documented")]
 pub fn take_blocked_hook() -> Option<Arc<dyn Fn(&Blocked) + Send + Sync>> {
-    EVERYWHERE.write().take()
+    GLOBAL_HOOK.write().take()
 }
 
-pub(super) fn tell(own: Option<&BlockedHook>, blocked: &Blocked) {
-    let hook = own.cloned().or_else(|| EVERYWHERE.read().clone());
-    let told = catch_unwind(AssertUnwindSafe(|| match hook {
+pub(super) fn report(own: Option<&BlockedHook>, blocked: &Blocked) {
+    let hook = own.cloned().or_else(|| GLOBAL_HOOK.read().clone());
+    let called = catch_unwind(AssertUnwindSafe(|| match hook {
         Some(hook) => hook(blocked),
-        None => by_default(blocked),
+        None => default_report(blocked),
     }));
-    if let Err(payload) = told {
+    if let Err(payload) = called {
         drop_payload(payload);
-        to_standard_error(&format!("deferred: a hook for calls that block the loop panicked; it was told: {blocked}"));
+        to_standard_error(&format!(
+            "deferred: a hook for calls that block the loop panicked; it was called for: {blocked}"
+        ));
     }
 }
 
 #[cfg(feature = "tracing")]
-fn by_default(blocked: &Blocked) {
+fn default_report(blocked: &Blocked) {
     if tracing::dispatcher::get_default(|subscriber| subscriber.is::<tracing::subscriber::NoSubscriber>()) {
         return to_standard_error(&blocked.to_string());
     }
@@ -59,6 +61,6 @@ fn by_default(blocked: &Blocked) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn by_default(blocked: &Blocked) {
+fn default_report(blocked: &Blocked) {
     to_standard_error(&blocked.to_string());
 }

@@ -1,13 +1,13 @@
-//! What blocks the loop is named, while it does.
+//! The watchdog: reports a call that blocks the loop, while it still does.
 //!
-//! The loop notes what it is about to run: two relaxed stores a call. A thread looks at that now
-//! and then. If it finds the same call again and again for as long as the threshold, it says which
-//! one that is.
+//! The loop stores the call that it is about to run: two relaxed stores for each call. A thread
+//! reads them periodically. If it finds the same call for as long as the threshold, it reports that
+//! call.
 //!
-//! - this file: what is asked of it, and what it tells;
-//! - `watched`: what the loop writes, and how it wakes the thread;
-//! - `thread`: what the thread does;
-//! - `hook`: who is told.
+//! - this file: the public interface;
+//! - `watched`: the loop's side: the call that it runs, and the wake-up of the thread;
+//! - `thread`: the thread;
+//! - `hook`: the hooks.
 
 mod hook;
 mod thread;
@@ -29,14 +29,14 @@ use super::Reactor;
 use crate::error::CallSite;
 use crate::histogram::Histogram;
 
-/// Says what blocks the loop: a call that holds it longer than a threshold is reported while it
-/// still does, and once more when it has ended.
+/// Reports calls that block the loop. A call that holds the loop longer than a threshold is
+/// reported while it still does, and once more when it has ended.
 ///
-/// It watches from a thread of its own, so it finds what the loop cannot: a blocking call that
-/// never comes back. What a call costs more by that is two stores, so it may stay on in production.
-/// While the loop sleeps the thread sleeps too.
+/// The watchdog has a thread of its own, so it finds a blocking call that never returns. It adds
+/// two stores to each call, so it can stay enabled in production. While the loop sleeps, the thread
+/// sleeps too.
 ///
-/// The default tells on standard error, or with the feature `tracing` by an event;
+/// By default reports go to standard error, or with the feature `tracing` to an event;
 /// [`hook`](Self::hook) and [`set_blocked_hook`] change that.
 ///
 /// # Examples
@@ -46,19 +46,19 @@ use crate::histogram::Histogram;
 /// use std::time::Duration;
 /// use deferred_core::{Watchdog, park};
 ///
-/// let (sender, told) = mpsc::channel();
+/// let (sender, reports) = mpsc::channel();
 /// park::run(|reactor| {
 ///     let hook = move |blocked: &deferred_core::Blocked| drop(sender.send(blocked.to_string()));
 ///     Watchdog::new().threshold(Duration::from_millis(5)).hook(hook).start(reactor).unwrap();
 ///     let stopper = reactor.clone();
 ///     reactor.call_later(Duration::ZERO, move || {
-///         let while_it_blocks = told.recv().unwrap();
+///         let while_it_blocks = reports.recv().unwrap();
 ///         assert!(while_it_blocks.contains("has blocked the loop for"), "{while_it_blocks}");
 ///         stopper.stop();
 ///     });
 /// });
 /// ```
-#[must_use = "it watches nothing before it is started"]
+#[must_use = "a watchdog does nothing until it is started"]
 pub struct Watchdog {
     threshold: Duration,
     max_reports_per_minute: u32,
@@ -66,43 +66,47 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// One with a threshold of 25 milliseconds, which reports five calls a minute at most.
+    /// Creates a watchdog with a threshold of 25 milliseconds, which reports at most five calls a
+    /// minute.
     pub fn new() -> Watchdog {
         Watchdog { threshold: Duration::from_millis(25), max_reports_per_minute: 5, hook: None }
     }
 
-    /// How long a call may hold the loop. It is kept within a quarter: what is reported took
-    /// longer, and what took longer by a quarter is reported. At least a millisecond.
+    /// Sets how long a call may hold the loop. Every reported call took longer than this, and every
+    /// call that took longer by a quarter is reported. Values below a millisecond are raised to
+    /// one.
     pub fn threshold(mut self, threshold: Duration) -> Watchdog {
         self.threshold = threshold.max(Duration::from_millis(1));
         self
     }
 
-    /// How many calls are reported in a minute at most. Others are counted, and the next report
-    /// says how many there were.
+    /// Sets the maximum number of reported calls in a minute. Others are counted, and the next
+    /// report includes their number.
     pub fn max_reports_per_minute(mut self, calls: u32) -> Watchdog {
         self.max_reports_per_minute = calls;
         self
     }
 
-    /// Who is told, instead of who is otherwise. On the watchdog's thread, which waits meanwhile.
+    /// Sets the hook to call instead of the process-wide one. It runs on the watchdog's thread,
+    /// which watches nothing meanwhile.
     pub fn hook(mut self, hook: impl Fn(&Blocked) + Send + Sync + 'static) -> Watchdog {
         self.hook = Some(Arc::new(hook));
         self
     }
 
-    /// Watches this reactor from its next turn on, until it is closed.
+    /// Starts watching `reactor`, from its next turn until it is closed.
     ///
     /// # Errors
     ///
-    /// If it is watched already, or closed, or the system has no thread to give.
+    /// Returns an error if the reactor is already watched or closed, or if the system cannot create
+    /// a thread.
     pub fn start(self, reactor: &Reactor) -> io::Result<LoopTimes> {
         let refused = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         if reactor.is_closed() {
-            return refused("the reactor is closed, and there is nothing to watch any more");
+            return refused("the reactor is closed: start the watchdog before its loop ends");
         }
         if reactor.core.watched.get().is_some() {
-            return refused("this reactor is watched already, and has one watchdog only");
+            return refused("this reactor already has a watchdog");
         }
         let watched = Rc::new(Watched::new());
         Thread::start(watched.shared(), self)?;
@@ -126,28 +130,26 @@ impl fmt::Debug for Watchdog {
     }
 }
 
-/// How long the turns of a loop took, and how late its timers ran, since a [`Watchdog`] was
-/// started, which gave it.
+/// The duration of a loop's turns and the lateness of its timers. [`Watchdog::start`] returns it.
 #[derive(Clone)]
 pub struct LoopTimes {
     watched: Rc<Watched>,
 }
 
 impl LoopTimes {
-    /// How long each turn took.
+    /// Returns the duration of each turn.
     #[must_use]
     pub fn turns(&self) -> Histogram {
         self.watched.turns()
     }
 
-    /// How late each timer was, by the reading of the clock that its turn goes by.
+    /// Returns the lateness of each timer, by the reading of the clock that its turn used.
     #[must_use]
     pub fn lateness(&self) -> Histogram {
         self.watched.lateness()
     }
 
-    /// How many calls held the loop for longer than the threshold, whether they were reported or
-    /// not.
+    /// Returns the number of calls that held the loop longer than the threshold, reported or not.
     #[must_use]
     pub fn blocked(&self) -> u64 {
         self.watched.blocked()
@@ -164,20 +166,20 @@ impl fmt::Debug for LoopTimes {
     }
 }
 
-/// What kind of call a loop runs.
+/// The kind of a call that a loop runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallKind {
-    /// None: the turn itself.
+    /// No call: the turn itself.
     Turn,
-    /// From another thread, or the result of one.
+    /// A call from another thread, or the result of one.
     Posted,
     /// A timer.
     Timer,
-    /// A coroutine that was woken. (One that a Deferred resumes counts as the call that fires
-    /// that.)
+    /// A woken coroutine. (A coroutine that a Deferred resumes counts as part of the call that
+    /// fires it.)
     Coroutine,
-    /// `call_when_running`, or a trigger of the startup or the shutdown.
+    /// A call of `call_when_running`, or a trigger of the startup or the shutdown.
     Trigger,
 }
 
@@ -198,7 +200,7 @@ impl fmt::Display for CallKind {
     }
 }
 
-/// A call that holds the loop for too long; what a [`Watchdog`] tells.
+/// The report of a call that holds the loop for too long, for the hook of a [`Watchdog`].
 #[derive(Clone, Debug)]
 pub struct Blocked {
     kind: CallKind,
@@ -209,31 +211,32 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// What kind of call it is.
+    /// Returns the kind of the call.
     #[must_use]
     pub fn kind(&self) -> CallKind {
         self.kind
     }
 
-    /// Where it was registered: the line of the `call_later`, say. None for a turn.
+    /// Returns the place where the call was registered, such as the line of the `call_later`.
+    /// `None` for a turn.
     #[must_use]
     pub fn registered_at(&self) -> Option<&'static Location<'static>> {
         self.at
     }
 
-    /// For how long it has held the loop, or had when it ended.
+    /// Returns how long the call has held the loop, or held it until it ended.
     #[must_use]
     pub fn time(&self) -> Duration {
         self.time
     }
 
-    /// Whether it has ended. It is told once before and once after.
+    /// Returns `true` if the call has ended. The hook is called once before and once after.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// How many others there were since the last report, which were not reported.
+    /// Returns the number of blocking calls since the last report that were not reported.
     #[must_use]
     pub fn unreported(&self) -> u64 {
         self.unreported
@@ -248,9 +251,9 @@ impl fmt::Display for Blocked {
         }
         let millis = self.time.as_millis();
         if self.ended {
-            write!(f, " has ended, which blocked the loop for {millis} ms")?;
+            write!(f, " has ended; it blocked the loop for {millis} ms")?;
         } else {
-            write!(f, " has blocked the loop for {millis} ms, and still does; a thread is where such a call belongs")?;
+            write!(f, " has blocked the loop for {millis} ms, and still does; run such a call in a thread")?;
         }
         if self.unreported > 0 {
             write!(f, " ({} others were not reported)", self.unreported)?;

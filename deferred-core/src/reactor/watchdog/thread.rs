@@ -1,4 +1,4 @@
-//! The thread that looks at a loop now and then.
+//! The thread that checks a loop periodically.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::hook::tell;
+use super::hook;
 use super::watched::{Seen, Shared};
 use super::{Blocked, Watchdog};
 
-/// How often it looks while a call blocks the loop, to see its end.
-const SOON: Duration = Duration::from_millis(1);
-/// How often it finds the loop asleep before it sleeps too.
-const PATIENCE: u32 = 40;
+/// The interval of the checks while a call blocks the loop, to detect its end.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
+/// The number of checks that find the loop asleep before the thread sleeps too.
+const IDLE_CHECKS: u32 = 40;
 const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) struct Thread {
     shared: Arc<Shared>,
     watchdog: Watchdog,
-    /// When those of the last minute were reported.
+    /// The times of the reports in the last minute.
     reports: VecDeque<Instant>,
     unreported: u64,
 }
 
-/// The call that was found last.
+/// The call that the last check found.
 struct Found {
     seen: Seen,
     since: Instant,
@@ -35,7 +35,7 @@ struct Found {
 enum Blocks {
     NotYet,
     Reported,
-    /// Too many were.
+    /// Counted only, because of the limit of reports.
     Counted,
 }
 
@@ -52,13 +52,13 @@ impl Thread {
         loop {
             let blocks = found.as_ref().is_some_and(|found| found.blocks != Blocks::NotYet);
             let goes_on = if blocks {
-                self.shared.wait(SOON)
-            } else if idle < PATIENCE {
+                self.shared.wait(CHECK_INTERVAL)
+            } else if idle < IDLE_CHECKS {
                 self.shared.wait(self.watchdog.threshold / 4)
             } else {
                 self.shared.wait_for_a_turn()
             };
-            let seen = self.shared.look().filter(|_| goes_on);
+            let seen = self.shared.current_call().filter(|_| goes_on);
             idle = if seen.is_some() { 0 } else { idle + 1 };
             if let Some(ended) = found.take_if(|found| Some(found.seen) != seen) {
                 self.has_ended(&ended);
@@ -68,13 +68,13 @@ impl Thread {
             }
             match (&mut found, seen) {
                 (None, Some(seen)) => found = Some(Found { seen, since: Instant::now(), blocks: Blocks::NotYet }),
-                (Some(found), _) if found.blocks == Blocks::NotYet => self.look_at(found),
+                (Some(found), _) if found.blocks == Blocks::NotYet => self.check(found),
                 _ => {}
             }
         }
     }
 
-    fn look_at(&mut self, found: &mut Found) {
+    fn check(&mut self, found: &mut Found) {
         if found.since.elapsed() < self.watchdog.threshold {
             return;
         }
@@ -99,9 +99,9 @@ impl Thread {
     }
 
     fn report(&mut self, found: &Found, ended: bool) {
-        let (kind, at) = self.shared.what(found.seen);
+        let (kind, at) = self.shared.describe(found.seen);
         let unreported = std::mem::take(&mut self.unreported);
         let blocked = Blocked { kind, at, time: found.since.elapsed(), ended, unreported };
-        tell(self.watchdog.hook.as_ref(), &blocked);
+        hook::report(self.watchdog.hook.as_ref(), &blocked);
     }
 }

@@ -1,12 +1,12 @@
-//! What a loop that is watched writes down.
+//! The state that a watched loop shares with the watchdog's thread.
 //!
-//! The number of the call that runs, and a word for its kind and place: the address of the
-//! `Location`, and below it three bits. The thread reads both without any order between them; it
-//! believes them only after it has found the same ones twice, which is when they have stood still.
+//! It is the number of the call that runs, and a word with its kind and place: the address of the
+//! `Location`, and below it three bits. The thread reads both without any order between them. It
+//! relies on them only after it has found the same values twice.
 //!
-//! An address is not a reference again without unsafe code. So the loop tells each new one to a
-//! table that both share, and remembers which ones it has told, by their low bits. A line of code
-//! has one address, so they are few.
+//! Safe code cannot turn the address back into a reference. So the loop adds each new place to a
+//! table that both share, and remembers, by their low bits, which ones it has added. A line of code
+//! has one address, so there are few.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,24 +22,24 @@ use crate::error::CallSite;
 use crate::histogram::Histogram;
 
 const KIND_BITS: u32 = 3;
-const TOLD: usize = 256;
+const KNOWN_PLACES: usize = 256;
 
-/// The loop's side.
+/// The loop's side of the watchdog.
 pub(in crate::reactor) struct Watched {
     shared: Arc<Shared>,
     number: Cell<u64>,
-    told: Box<[Cell<u64>; TOLD]>,
+    known: Box<[Cell<u64>; KNOWN_PLACES]>,
     turns: RefCell<Histogram>,
     lateness: RefCell<Histogram>,
 }
 
-/// What both sides see.
+/// The state that both sides share.
 pub(super) struct Shared {
     number: AtomicU64,
     call: AtomicU64,
-    /// In a turn.
+    /// Whether a turn runs.
     busy: AtomicBool,
-    /// The thread waits to be woken by the next turn.
+    /// Whether the thread waits for the next turn to wake it.
     asleep: AtomicBool,
     closed: Mutex<bool>,
     wakes: Condvar,
@@ -47,7 +47,7 @@ pub(super) struct Shared {
     blocked: AtomicU64,
 }
 
-/// What the loop runs, as the thread finds it.
+/// The call that the loop runs, as the thread has read it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Seen {
     pub(super) number: u64,
@@ -55,24 +55,24 @@ pub(super) struct Seen {
 }
 
 impl Shared {
-    /// None between two turns.
-    pub(super) fn look(&self) -> Option<Seen> {
+    /// Returns the call that the loop runs. `None` between two turns.
+    pub(super) fn current_call(&self) -> Option<Seen> {
         let busy = self.busy.load(Ordering::Relaxed);
         let seen = Seen { number: self.number.load(Ordering::Relaxed), call: self.call.load(Ordering::Relaxed) };
         busy.then_some(seen)
     }
 
-    pub(super) fn what(&self, seen: Seen) -> (CallKind, Option<CallSite>) {
+    pub(super) fn describe(&self, seen: Seen) -> (CallKind, Option<CallSite>) {
         let kind = CallKind::ALL[seen.call as usize % (1 << KIND_BITS)];
         (kind, self.places.lock().get(&(seen.call >> KIND_BITS)).copied())
     }
 
-    /// One more held the loop for too long.
+    /// Counts a call that held the loop for too long.
     pub(super) fn count(&self) {
         self.blocked.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits for so long. False if the reactor is closed.
+    /// Waits for `time`. Returns `false` if the reactor is closed.
     pub(super) fn wait(&self, time: Duration) -> bool {
         let mut closed = self.closed.lock();
         if !*closed {
@@ -81,11 +81,11 @@ impl Shared {
         !*closed
     }
 
-    /// Waits for the next turn. False if the reactor is closed.
+    /// Waits for the next turn. Returns `false` if the reactor is closed.
     pub(super) fn wait_for_a_turn(&self) -> bool {
         let mut closed = self.closed.lock();
-        // Each side says what it does and then looks at the other, in one order that all see: so
-        // the loop sees that this thread sleeps, or this thread that there is a turn.
+        // Each side sets its own flag and then reads the other's, all in one total order. So the
+        // loop finds that this thread sleeps, or this thread finds that a turn runs.
         self.asleep.store(true, Ordering::SeqCst);
         while !*closed && !self.busy.load(Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
             self.wakes.wait(&mut closed);
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // Behind the lock: whoever has said that it sleeps does so by now.
+        // Under the lock: a thread that has set `asleep` waits by now.
         let _closed = self.closed.lock();
         self.asleep.store(false, Ordering::SeqCst);
         self.wakes.notify_all();
@@ -117,7 +117,7 @@ impl Watched {
         Watched {
             shared: Arc::new(shared),
             number: Cell::new(0),
-            told: Box::new([const { Cell::new(0) }; TOLD]),
+            known: Box::new([const { Cell::new(0) }; KNOWN_PLACES]),
             turns: RefCell::default(),
             lateness: RefCell::default(),
         }
@@ -139,13 +139,13 @@ impl Watched {
         self.shared.blocked.load(Ordering::Relaxed)
     }
 
-    /// The call that begins now.
+    /// Stores the call that begins now.
     #[inline]
     pub(in crate::reactor) fn begin(&self, kind: CallKind, at: CallSite) {
         let place = ptr::from_ref(at).addr() as u64;
-        let told = &self.told[(place >> 3) as usize % TOLD];
-        if told.get() != place {
-            told.set(place);
+        let known = &self.known[(place >> 3) as usize % KNOWN_PLACES];
+        if known.get() != place {
+            known.set(place);
             self.shared.places.lock().insert(place, at);
         }
         self.note(place << KIND_BITS | kind as u64);
@@ -159,8 +159,8 @@ impl Watched {
         self.shared.number.store(number, Ordering::Relaxed);
     }
 
-    /// Until the guard is dropped there is a turn. One inside another one gives the call of that
-    /// back at its end.
+    /// Marks a turn until the returned guard is dropped. At the end of a nested turn, the call of
+    /// the outer one is stored again.
     pub(in crate::reactor) fn turn(&self) -> Watching<'_> {
         let outer = self.shared.call.load(Ordering::Relaxed);
         let nested = self.shared.busy.swap(true, Ordering::SeqCst);
@@ -175,14 +175,14 @@ impl Watched {
         self.lateness.borrow_mut().record(by);
     }
 
-    /// The thread ends, soon.
+    /// Ends the thread soon.
     pub(in crate::reactor) fn close(&self) {
         *self.shared.closed.lock() = true;
         self.shared.wake();
     }
 }
 
-/// A turn that is watched.
+/// The guard of a watched turn.
 pub(in crate::reactor) struct Watching<'a> {
     watched: &'a Watched,
     outer: Option<u64>,
