@@ -73,7 +73,7 @@ where
     let deferreds: Vec<_> = deferreds.into_iter().collect();
     let count = deferreds.len();
     if count == 0 {
-        return Deferred::ready(R::of_none(), at, at);
+        return Deferred::with_result(R::of_none(), at, at);
     }
     let join = Rc::new(Join {
         rule: RefCell::new(Some(rule(count))),
@@ -103,13 +103,13 @@ where
         }
     }
     match join.outcome.replace(Outcome::Fired) {
-        Outcome::Early(result) => Deferred::ready(result, at, at),
+        Outcome::Early(result) => Deferred::with_result(result, at, at),
         _ => {
             let (chain, source) = Chain::pair(at);
             let passes = join.clone();
             source.set_forwarding_canceller(move |why: &Cancelled| passes.clone().cancel(why));
             join.outcome.set(Outcome::Source(source));
-            Deferred::pending(chain)
+            Deferred::with_chain(chain)
         }
     }
 }

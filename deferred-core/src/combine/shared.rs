@@ -124,7 +124,7 @@ impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
         let state = &self.state;
         if state.result.get().is_some() {
             state.observed.set(true);
-            return Deferred::ready(copy(state), at, at);
+            return Deferred::with_result(copy(state), at, at);
         }
         let number = state.came.replace(state.came.get() + 1);
         let left = Rc::downgrade(state);

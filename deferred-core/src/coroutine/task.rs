@@ -95,14 +95,14 @@ where
     });
     enter_merged(|| {
         never_unwinding(|| match task.run() {
-            Polled::Ready(result) => Deferred::ready(result, at, at),
+            Polled::Ready(result) => Deferred::with_result(result, at, at),
             Polled::Pending => {
                 let (chain, source) = Chain::pair(at);
                 let forward = task.clone();
                 source.set_forwarding_canceller(move |why: &Cancelled| forward.cancel(why));
                 task.awaited.set_own(source.id());
                 task.source.set(Some(source));
-                Deferred::pending(chain)
+                Deferred::with_chain(chain)
             }
         })
     })

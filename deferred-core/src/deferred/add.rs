@@ -1,4 +1,4 @@
-//! How callbacks are added.
+//! The methods of `Deferred` that add callbacks.
 
 use std::panic::Location;
 
@@ -6,10 +6,10 @@ use super::{Deferred, IntoDeferred, Resolver, State};
 use crate::engine::{StageOutput, catch, settle};
 use crate::error::{self, CallSite, DeferredError};
 
-/// Lets a result pass a callback that is not for it.
+/// Returns a result that `callback` does not handle, and drops the callback.
 ///
-/// The callback goes first: a panic in its captures' destructors would leak a value that is already
-/// on its way out.
+/// The callback is dropped first: after the result is on its way out, a panic in a destructor of
+/// its captures would leak the result.
 #[inline(always)]
 fn pass<T, E: DeferredError>(result: Result<T, E>, callback: impl Sized) -> StageOutput<T, E> {
     drop(callback);
@@ -17,7 +17,7 @@ fn pass<T, E: DeferredError>(result: Result<T, E>, callback: impl Sized) -> Stag
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// Adds a stage; runs it now if the result is there.
+    /// Adds a stage. It runs inside this call if the Deferred is ready.
     #[inline(always)]
     #[track_caller]
     fn add_stage<U, D, F>(self, stage: F) -> Deferred<U, D>
@@ -29,7 +29,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         self.add_stage_at(Location::caller(), stage)
     }
 
-    /// Adds a stage that was given at `at`.
+    /// Like [`add_stage`](Self::add_stage), but with the place where the user gave the stage.
     #[inline(always)]
     pub(crate) fn add_stage_at<U, D, F>(self, at: CallSite, stage: F) -> Deferred<U, D>
     where
@@ -49,20 +49,21 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Drops the value: for a call of the user's that was given at `at`, and that nobody wants the
-    /// value of.
+    /// Drops the value. This is for a call that the user gave at `at` and whose value is not
+    /// needed.
     pub(crate) fn without_value(self, at: CallSite) -> Deferred<(), E> {
         self.add_stage_at(at, |result| StageOutput::Ready(result.map(drop)))
     }
 
-    /// Adds a callback for a value. An error passes it by.
+    /// Adds a callback for a value. It is skipped for an error.
     ///
-    /// It runs when the callbacks before it have run: inside this call, if the result is there.
-    /// What it returns (see [`IntoDeferred`]) goes to the next one; a Deferred is waited for. If it
-    /// panics, the next errback gets [`Panicked`](crate::Panicked). What it captured is dropped
-    /// before the next one runs.
+    /// The callback runs after the callbacks before it: inside this call if the Deferred is ready.
+    /// Its return value (see [`IntoDeferred`]) goes to the next callback; if it returns a Deferred,
+    /// the next callback waits for that. If it panics, the next errback gets
+    /// [`Panicked`](crate::Panicked). Its captures are dropped before the next callback runs.
     ///
-    /// A callback that returns the Deferred to which it was added gives [`Cycle`](crate::Cycle).
+    /// A callback that returns the Deferred to which it was added makes that fail with
+    /// [`Cycle`](crate::Cycle).
     ///
     /// Twisted's `addCallback`.
     ///
@@ -89,10 +90,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Adds a callback for an error. A value passes it by.
+    /// Adds a callback for an error. It is skipped for a value.
     ///
-    /// `Ok` from it is success: the error is handled. Else as
-    /// [`add_callback`](Deferred::add_callback). Twisted's `addErrback`.
+    /// If it returns `Ok`, the error counts as handled. Otherwise like
+    /// [`add_callback`](Deferred::add_callback).
+    ///
+    /// Twisted's `addErrback`.
     ///
     /// # Examples
     ///
@@ -120,9 +123,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Adds one of each, as one level: the errback does not see an error of the callback.
+    /// Adds a callback and an errback side by side: the errback does not see an error of the
+    /// callback.
     ///
-    /// Exactly one of the two runs, and both are dropped then. Twisted's `addCallbacks`.
+    /// Exactly one of the two runs, and both are dropped then.
+    ///
+    /// Twisted's `addCallbacks`.
     ///
     /// # Examples
     ///
@@ -154,9 +160,11 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Adds a callback for the result, whichever it is. Twisted's `addBoth`.
+    /// Adds a callback for the result, be it a value or an error.
     ///
-    /// To do something at the end and let the result pass, see
+    /// Twisted's `addBoth`.
+    ///
+    /// For an action at the end that leaves the result as it is, see
     /// [`add_finally`](Deferred::add_finally).
     ///
     /// # Examples
@@ -177,7 +185,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         self.add_stage(move |result| both(result).into_deferred().into_output())
     }
 
-    /// Turns the value into another, with a function that cannot fail.
+    /// Converts the value with a function that cannot fail.
     ///
     /// # Examples
     ///
@@ -194,8 +202,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Turns the error into another, also into one of another type: the only way from one error
-    /// type to another.
+    /// Converts the error, also to another error type. This is the only way to change the error
+    /// type of a Deferred.
     ///
     /// # Examples
     ///
@@ -217,17 +225,18 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Adds something to do at the end, whatever the outcome, which then goes on.
+    /// Adds an action at the end that runs for a value and for an error, and leaves the result as
+    /// it is.
     ///
-    /// What it returns (see [`IntoDeferred`]) is waited for before the outcome goes on. Its value
-    /// is dropped. Its error or panic takes the place of a value; where the outcome is an error
-    /// already, that one stays, and the new one is reported as unhandled.
+    /// If `finally` returns a Deferred (see [`IntoDeferred`]), the result waits for it. Its value
+    /// is dropped. Its error or panic replaces a value. If the result already is an error, that one
+    /// stays, and the new error is reported as unhandled.
     ///
-    /// A chain that calls itself in its last callback runs in constant memory, also behind a
-    /// finally that waits. Where the finally's own Deferred is the recursion, each round keeps the
-    /// outcome that is to go on after it.
+    /// A chain that calls itself in its last callback runs in constant memory, also after a
+    /// `finally` that waits. If the Deferred that `finally` returns is the recursion, each round
+    /// keeps its result until that is over.
     ///
-    /// Twisted's habit of an `addBoth` that returns its argument.
+    /// This replaces an `addBoth` in Twisted that returns its argument.
     ///
     /// # Examples
     ///
@@ -265,11 +274,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// Fires `resolver` with the result, which is there then, or when it comes. Twisted's
-    /// `chainDeferred`.
+    /// Fires `resolver` with the result of this Deferred, now or when it is ready.
     ///
-    /// What comes too late, because the other Deferred was cancelled, is dropped and counts as
-    /// handled. One that is chained to its own resolver fires [`Cycle`](crate::Cycle).
+    /// Twisted's `chainDeferred`.
+    ///
+    /// If the other Deferred was cancelled meanwhile, the result is dropped and counts as handled.
+    /// A Deferred that is chained to its own resolver fires [`Cycle`](crate::Cycle).
     ///
     /// # Examples
     ///

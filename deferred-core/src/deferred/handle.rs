@@ -1,16 +1,16 @@
-//! What reaches a Deferred that has gone elsewhere.
+//! `CancelHandle` and `Pause`, which still work after their Deferred has been moved.
 
 use std::fmt;
 
 use crate::engine::Handle;
 use crate::error::Cancelled;
 
-/// Cancels a [`Deferred`](crate::Deferred) wherever it has gone: returned from a callback, awaited,
+/// Cancels a [`Deferred`](crate::Deferred) that has been moved: returned from a callback, awaited,
 /// gathered.
 ///
-/// It comes from [`Deferred::cancel_handle`](crate::Deferred::cancel_handle) and may be cloned. It
-/// does not keep the Deferred from ending; after that, cancelling does nothing. Dropping it changes
-/// nothing.
+/// [`Deferred::cancel_handle`](crate::Deferred::cancel_handle) creates it. It can be cloned. It
+/// does not keep the Deferred alive; after the end of the Deferred, cancelling does nothing.
+/// Dropping it has no effect.
 ///
 /// # Examples
 ///
@@ -27,12 +27,13 @@ use crate::error::Cancelled;
 pub struct CancelHandle(pub(super) Handle);
 
 impl CancelHandle {
-    /// As [`Deferred::cancel`](crate::Deferred::cancel).
+    /// Cancels the Deferred like [`Deferred::cancel`](crate::Deferred::cancel).
     pub fn cancel(&self) {
         self.cancel_with(&Cancelled::new());
     }
 
-    /// As [`Deferred::cancel_with`](crate::Deferred::cancel_with).
+    /// Cancels the Deferred with a reason, like
+    /// [`Deferred::cancel_with`](crate::Deferred::cancel_with).
     pub fn cancel_with(&self, why: &Cancelled) {
         self.0.cancel(why);
     }
@@ -44,13 +45,14 @@ impl fmt::Debug for CancelHandle {
     }
 }
 
-/// Holds a [`Deferred`](crate::Deferred) back: none of its callbacks begins while this lives.
+/// A guard that holds back the callbacks of a [`Deferred`](crate::Deferred): none begins while it
+/// exists.
 ///
-/// It comes from [`Deferred::pause`](crate::Deferred::pause) and outlives the moves of its
-/// Deferred. Pauses are counted: the last one to end lets the callbacks run. Whoever ends it inside
-/// a callback of another Deferred has the choice: [`unpause`](Pause::unpause) runs what was held
-/// back inside the call; a drop runs it right after that callback. Where no callback runs, the two
-/// are the same.
+/// [`Deferred::pause`](crate::Deferred::pause) creates it, and it stays valid when the Deferred is
+/// moved. Pauses are counted: the end of the last one lets the callbacks run. Inside a callback of
+/// another Deferred there are two ways to end a pause: [`unpause`](Pause::unpause) runs the
+/// held-back callbacks inside the call; a drop runs them right after that callback. Outside of
+/// callbacks the two are the same.
 ///
 /// Twisted's `pause` and `unpause`.
 #[must_use = "dropping a Pause ends it"]
@@ -62,7 +64,8 @@ impl Pause {
         Pause(Some(handle))
     }
 
-    /// Ends the pause, and runs the callbacks that it held back, if no other holds them back too.
+    /// Ends the pause. Runs the callbacks that it held back inside this call, unless another pause
+    /// remains.
     pub fn unpause(mut self) {
         if let Some(handle) = self.0.take() {
             handle.unpause();

@@ -1,19 +1,19 @@
-//! What callbacks may return.
+//! `IntoDeferred`: the return types of callbacks.
 
 use std::any::type_name;
 
 use super::Deferred;
 use crate::error::{BuiltinError, DeferredError, NestedDeferred};
 
-/// What a callback may return: a [`Result`], a [`Deferred`] that is waited for, or `()` for success
+/// The return type of a callback: a [`Result`], a [`Deferred`] to wait for, or `()` for success
 /// without a value.
 ///
-/// A callback that decides between them at run time returns a Deferred; `Deferred::from(result)`
-/// costs nothing. For a plain value there is [`map`](Deferred::map).
+/// A callback that decides between these at run time returns a Deferred; `Deferred::from(result)`
+/// allocates nothing. For a plain value, use [`map`](Deferred::map).
 ///
-/// `Ok(deferred)` is refused with [`NestedDeferred`](crate::NestedDeferred), since nothing would
-/// wait for that Deferred. A callback that begins with `?` and ends with a Deferred does it inside
-/// of [`try_deferred`](crate::try_deferred), or is a coroutine:
+/// `Ok(deferred)` fails with [`NestedDeferred`](crate::NestedDeferred), since nothing would wait
+/// for that Deferred. A callback that uses `?` first and returns a Deferred at its end can be
+/// wrapped in [`try_deferred`](crate::try_deferred), or be a coroutine:
 /// [`inline_callbacks`](crate::inline_callbacks), with `Ok(deferred.await?)`.
 ///
 /// # Examples
@@ -31,7 +31,7 @@ use crate::error::{BuiltinError, DeferredError, NestedDeferred};
 /// let deferred = Deferred::succeed("here")
 ///     .add_callback(|name| look_up(name)) // a Deferred
 ///     .add_callback(|n| if n > 0 { Ok(n + 1) } else { Err(Failure::msg("too small")) }) // a Result
-///     .add_callback(|n| println!("{n}")); // nothing
+///     .add_callback(|n| println!("{n}")); // `()`
 /// assert!(deferred.is_ready());
 /// ```
 #[diagnostic::on_unimplemented(
@@ -42,10 +42,10 @@ use crate::error::{BuiltinError, DeferredError, NestedDeferred};
     note = "an error of another type is converted with `?`, or the whole chain with `map_err`"
 )]
 pub trait IntoDeferred<E: DeferredError> {
-    /// What it succeeds with.
+    /// The type of the value.
     type Value: 'static;
 
-    /// The Deferred that it is, or one that has it as its result.
+    /// Converts `self` into a Deferred.
     fn into_deferred(self) -> Deferred<Self::Value, E>;
 }
 
@@ -78,13 +78,14 @@ impl<E: DeferredError> IntoDeferred<E> for () {
     }
 }
 
-/// Whether `T` is a Deferred. Its name is a constant, so nothing is left of this in a program.
+/// Returns `true` if `T` is a Deferred. The name of a type is a constant, so the check costs
+/// nothing at run time.
 #[inline(always)]
 fn is_deferred<T>() -> bool {
     type_name::<T>().starts_with("deferred_core::deferred::Deferred<")
 }
 
-/// The error of a Deferred inside an `Ok`.
+/// Turns a Deferred inside an `Ok` into an error.
 #[inline(always)]
 pub(crate) fn refuse_nested<T, E: DeferredError>(result: Result<T, E>) -> Result<T, E> {
     if is_deferred::<T>() { result.and_then(refused) } else { result }
@@ -102,7 +103,7 @@ mod tests {
     use crate::error::Failure;
 
     #[test]
-    fn a_deferred_is_known_by_its_name() {
+    fn a_deferred_is_recognized_by_its_type_name() {
         assert!(is_deferred::<Deferred<u32>>() && is_deferred::<Deferred<(), BuiltinError>>());
         assert!(!is_deferred::<Option<Deferred<u32>>>() && !is_deferred::<(Deferred<u32>,)>());
         assert!(!is_deferred::<u32>() && !is_deferred::<Failure>());

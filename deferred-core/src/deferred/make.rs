@@ -1,4 +1,4 @@
-//! How a Deferred is made.
+//! Functions that create a Deferred.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -9,22 +9,22 @@ use super::{Deferred, IntoDeferred, Resolver};
 use crate::engine::{Chain, settle};
 use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 
-/// With the error type that infers: [`Failure`]. The `typed` constructors are for errors of your
-/// own.
+/// Constructors with the error type [`Failure`], which the compiler infers. The `typed`
+/// constructors are for error types of your own.
 impl<T: 'static> Deferred<T, Failure> {
-    /// One that is not fired yet, and the half that fires it.
+    /// Creates a pending Deferred and the [`Resolver`] that fires it.
     #[track_caller]
-    #[allow(clippy::new_ret_no_self)] // the pair is what is new
+    #[allow(clippy::new_ret_no_self)] // it returns the pair
     pub fn new() -> (Deferred<T>, Resolver<T>) {
         Self::typed()
     }
 
-    /// As [`new`](Deferred::new), with a canceller, which a [`cancel`](Deferred::cancel) calls
-    /// while it is not fired.
+    /// Like [`new`](Deferred::new), but with a canceller, which a [`cancel`](Deferred::cancel)
+    /// calls while the Deferred is not fired.
     ///
-    /// It is called at most once, and stops what would fire the Deferred. It may decide what the
-    /// Deferred fires; `None` leaves it at [`Cancelled`]. It is dropped before the first callback
-    /// runs.
+    /// The canceller is called at most once. It stops the operation that would fire the Deferred.
+    /// It can return the result to fire; `None` fires [`Cancelled`]. It is dropped before the first
+    /// callback runs.
     ///
     /// Twisted's `Deferred(canceller)`.
     ///
@@ -44,13 +44,13 @@ impl<T: 'static> Deferred<T, Failure> {
         Self::typed_with_canceller(canceller)
     }
 
-    /// One that has a value. It needs no memory.
+    /// Creates a Deferred that is ready with a value. It allocates nothing.
     #[track_caller]
     pub fn succeed(value: T) -> Deferred<T> {
         Self::from(Ok(value))
     }
 
-    /// One that has an error. It needs no memory but that of the error.
+    /// Creates a Deferred that is ready with an error. It allocates nothing but the error.
     ///
     /// The place of this call begins the error's trail.
     #[track_caller]
@@ -61,10 +61,10 @@ impl<T: 'static> Deferred<T, Failure> {
     }
 }
 
-/// With any error type.
+/// Constructors with any error type.
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// One that is not fired yet, and the half that fires it: [`new`](Deferred::new) for an error
-    /// type of your own.
+    /// Creates a pending Deferred and its [`Resolver`], like [`new`](Deferred::new), but for an
+    /// error type of your own.
     ///
     /// # Examples
     ///
@@ -74,11 +74,11 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// #[derive(Debug, PartialEq)]
     /// enum LoadError {
     ///     NotFound,
-    ///     Interrupted,
+    ///     Internal,
     /// }
     /// impl From<BuiltinError> for LoadError {
     ///     fn from(_: BuiltinError) -> Self {
-    ///         LoadError::Interrupted
+    ///         LoadError::Internal
     ///     }
     /// }
     /// impl DeferredError for LoadError {}
@@ -93,15 +93,14 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         Self::typed_at(Location::caller())
     }
 
-    /// [`typed`](Deferred::typed) for one that is made at `at`.
+    /// Like [`typed`](Deferred::typed), but with the place of the creation.
     #[inline(always)]
     pub(crate) fn typed_at(at: CallSite) -> (Deferred<T, E>, Resolver<T, E>) {
         let (chain, source) = Chain::pair(at);
-        (Self::pending(chain), Resolver { source })
+        (Self::with_chain(chain), Resolver { source })
     }
 
-    /// As [`typed`](Deferred::typed), with a canceller:
-    /// [`with_canceller`](Deferred::with_canceller) for an error type of your own.
+    /// Like [`with_canceller`](Deferred::with_canceller), but for an error type of your own.
     #[track_caller]
     pub fn typed_with_canceller(
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
@@ -109,7 +108,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         Self::typed_with_canceller_at(Location::caller(), canceller)
     }
 
-    /// [`typed_with_canceller`](Deferred::typed_with_canceller) for one that is made at `at`.
+    /// Like [`typed_with_canceller`](Deferred::typed_with_canceller), but with the place of the
+    /// creation.
     #[inline]
     pub(crate) fn typed_with_canceller_at(
         at: CallSite,
@@ -120,21 +120,21 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         (deferred, resolver)
     }
 
-    /// As [`typed`](Deferred::typed), with a canceller that passes each cancel on to others and
-    /// forces nothing: the Deferred fires when its resolver does.
+    /// Like [`typed`](Deferred::typed), but with a canceller that passes each cancel on to other
+    /// Deferreds. A cancel does not fire this Deferred; its resolver does.
     ///
-    /// This is for what combines Deferreds. It is called at each cancel while the Deferred is not
-    /// fired, and may be called again from inside itself, since a Deferred that it cancels may have
-    /// a callback that cancels this one. The cancels of many that wait for each other in this way
-    /// call each other, and use stack; those of [`gather`](crate::gather), [`race`](crate::race)
-    /// and the others of this crate do not.
+    /// This is for functions that combine Deferreds. The canceller is called at each cancel while
+    /// the Deferred is not fired. It can be called from inside itself, since a Deferred that it
+    /// cancels may have a callback that cancels this one. Such cancellers of Deferreds that wait
+    /// for each other call each other, and use stack; those of [`gather`](crate::gather),
+    /// [`race`](crate::race) and the other functions of this crate do not.
     #[track_caller]
     pub fn with_forwarding_canceller(canceller: impl Fn(&Cancelled) + 'static) -> (Deferred<T, E>, Resolver<T, E>) {
         Self::forwarding_at(Location::caller(), canceller)
     }
 
-    /// [`with_forwarding_canceller`](Deferred::with_forwarding_canceller) for one that is made at
-    /// `at`.
+    /// Like [`with_forwarding_canceller`](Deferred::with_forwarding_canceller), but with the place
+    /// of the creation.
     pub(crate) fn forwarding_at(
         at: CallSite,
         canceller: impl Fn(&Cancelled) + 'static,
@@ -147,10 +147,10 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 }
 
 impl Deferred<Infallible> {
-    /// Creates a Deferred that fires only by a cancel. For programs that serve until they are
+    /// Creates a Deferred that only a cancel fires. It is for programs that serve until they are
     /// stopped, and for tests.
     ///
-    /// It keeps its memory until it is cancelled.
+    /// Its memory is freed only by a cancel.
     ///
     /// # Examples
     ///
@@ -164,29 +164,29 @@ impl Deferred<Infallible> {
     #[doc(alias = "pending")]
     #[track_caller]
     pub fn never() -> Deferred<Infallible> {
-        let held = Rc::new(Cell::new(None));
-        let keeps = held.clone();
+        let resolver_cell = Rc::new(Cell::new(None));
+        let owner = resolver_cell.clone();
         let (never, resolver) = Self::typed_with_canceller_at(Location::caller(), move || {
-            drop(keeps.take());
+            drop(owner.take());
             None
         });
-        held.set(Some(resolver));
+        resolver_cell.set(Some(resolver));
         never
     }
 }
 
-/// One that has this result. It needs no memory.
+/// Creates a Deferred that is ready with this result. It allocates nothing.
 impl<T: 'static, E: DeferredError> From<Result<T, E>> for Deferred<T, E> {
     #[inline(always)]
     #[track_caller]
     fn from(result: Result<T, E>) -> Self {
         let at = Location::caller();
-        Self::ready(result, at, at)
+        Self::with_result(result, at, at)
     }
 }
 
-/// Calls a function that may give its result now or later, or panic, and makes a Deferred of all
-/// three.
+/// Calls a function that returns its result now or later, or panics, and returns a Deferred in each
+/// case.
 ///
 /// Twisted's `maybeDeferred`.
 ///
@@ -208,10 +208,11 @@ pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferr
     maybe_deferred_at(Location::caller(), f)
 }
 
-/// Calls a function that fails by `?` before it has a Deferred, and makes one Deferred of both.
+/// Calls a function that may fail with `?` before it returns a Deferred. Returns that Deferred, or
+/// one that is ready with the error.
 ///
-/// A panic is an error too. For what awaits more than one Deferred there is
-/// [`inline_callbacks`](crate::inline_callbacks).
+/// A panic becomes an error too. A function that awaits several Deferreds is better written as a
+/// coroutine: [`inline_callbacks`](crate::inline_callbacks).
 ///
 /// # Examples
 ///
@@ -234,10 +235,11 @@ pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferr
 #[track_caller]
 pub fn try_deferred<T: 'static, E: DeferredError>(f: impl FnOnce() -> Result<Deferred<T, E>, E>) -> Deferred<T, E> {
     let at = Location::caller();
-    maybe_deferred_at(at, || f().unwrap_or_else(|error| Deferred::ready(Err(error), at, at)))
+    maybe_deferred_at(at, || f().unwrap_or_else(|error| Deferred::with_result(Err(error), at, at)))
 }
 
-/// [`maybe_deferred`] for a function that was given at `at`, with any error type.
+/// Like [`maybe_deferred`], but with the place where the user gave the function, and for any error
+/// type.
 pub(crate) fn maybe_deferred_at<E: DeferredError, R: IntoDeferred<E>>(
     at: CallSite,
     f: impl FnOnce() -> R,

@@ -1,13 +1,13 @@
-//! [`Deferred`] and what stands around it: the typed face of the engine.
+//! [`Deferred`] and its [`Resolver`]: the typed interface of the engine.
 //!
-//! - this file: what a Deferred is, looking at it, cancelling and pausing it;
-//! - `make`: how one is made;
-//! - `add`: how callbacks are added;
-//! - `into`: what callbacks may return;
-//! - `resolver`, `handle`: the half that fires, and what reaches a Deferred that has gone
-//!   elsewhere;
+//! - this file: `Deferred`, and the methods that take its result, cancel and pause it;
+//! - `make`: functions that create a Deferred;
+//! - `add`: the methods that add callbacks;
+//! - `into`: the return types of callbacks;
+//! - `resolver`: the half that fires;
+//! - `handle`: `CancelHandle` and `Pause`;
 //! - `repeat`: a loop whose body may wait;
-//! - `ready`: a result that needs no block.
+//! - `ready`: a result without a block.
 
 mod add;
 mod handle;
@@ -31,14 +31,14 @@ use crate::engine::{Chain, StageOutput};
 use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 use ready::Ready;
 
-/// A result that may not be there yet, and the callbacks that wait for it.
+/// A result that may not be ready yet, and the callbacks that wait for it.
 ///
-/// Twisted's Deferred with types. It is the half that consumes: each `add_*` takes it and returns
-/// one of the type that the callback gives. The other half is the [`Resolver`], which fires it.
-/// Callbacks run synchronously, in the order in which they were added, inside the call that fires,
-/// or inside `add_*` where the result is already there; each gets what the one before it left.
+/// This is Twisted's Deferred with types. It is the consumer's half: each `add_*` method takes it
+/// and returns a Deferred with the type of the callback. The other half is the [`Resolver`], which
+/// fires it. Callbacks run synchronously in the order in which they were added: inside the call
+/// that fires, or inside `add_*` if the Deferred is ready. Each gets the output of the one before.
 ///
-/// It lives on one thread, so that callbacks may capture `Rc` and `RefCell`:
+/// A Deferred cannot move to another thread, so callbacks may capture `Rc` and `RefCell`:
 ///
 /// ```compile_fail
 /// let deferred = deferred_core::Deferred::succeed(1);
@@ -49,22 +49,22 @@ use ready::Ready;
 ///
 /// | dropped | what happens |
 /// | --- | --- |
-/// | a `Deferred` | its chain runs on; an error at the end of it is reported as unhandled |
+/// | a `Deferred` | its callbacks still run; an error after the last one is reported as unhandled |
 /// | a [`Resolver`] | the Deferred fires [`Abandoned`](crate::Abandoned) |
 /// | a [`Pause`] | the pause ends |
 /// | a [`CancelHandle`] | nothing |
-/// | a `Wait`, which is what `.await` holds | the Deferred is cancelled, and what comes of that counts as handled |
-/// | a `Permit`, a `GateGuard` of a gate | it is given back |
+/// | a `Wait`, the future that `.await` creates | the Deferred is cancelled, and its result counts as handled |
+/// | a `Permit`, a `GateGuard` | it is given back |
 ///
-/// What a drop fires while a callback runs comes right after that callback. A callback on a
-/// Deferred that is ready runs inside the call that adds it, so if that is in a callback, what it
-/// drops comes right after the outer one. So it does in a callback that is inside of more than
-/// sixteen calls which fire by hand: there would be no end to the stack otherwise.
+/// If a callback drops one of these, the effect comes right after that callback. A callback on a
+/// ready Deferred runs inside the call that adds it. If that call is inside an outer callback, the
+/// effect comes right after the outer one. The same holds for a callback inside more than sixteen
+/// nested calls that fire by hand, because the stack would have no limit otherwise.
 ///
 /// # Cancellation
 ///
-/// Only [`cancel`](Deferred::cancel), a [`CancelHandle`], or dropping what `.await` has made of it,
-/// cancels.
+/// Only [`cancel`](Deferred::cancel), a [`CancelHandle`], or dropping the future that `.await`
+/// creates cancels a Deferred.
 ///
 /// # Examples
 ///
@@ -92,25 +92,25 @@ enum State<T, E: DeferredError> {
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
     #[inline(always)]
-    pub(crate) fn ready(result: Result<T, E>, made: CallSite, last: CallSite) -> Self {
+    pub(crate) fn with_result(result: Result<T, E>, made: CallSite, last: CallSite) -> Self {
         Deferred { state: State::Ready(Ready::new(result, made, last)) }
     }
 
     #[inline(always)]
-    pub(crate) fn pending(chain: Chain<T, E>) -> Self {
+    pub(crate) fn with_chain(chain: Chain<T, E>) -> Self {
         Deferred { state: State::Pending(chain) }
     }
 
-    /// What a stage that was added at `at` has left.
+    /// Creates a Deferred from the output of a stage that was added at `at`.
     #[inline(always)]
     pub(crate) fn from_output(output: StageOutput<T, E>, made: CallSite, at: CallSite) -> Self {
         match output {
-            StageOutput::Ready(result) => Self::ready(result, made, at),
-            StageOutput::Pending(chain) => Self::pending(chain),
+            StageOutput::Ready(result) => Self::with_result(result, made, at),
+            StageOutput::Pending(chain) => Self::with_chain(chain),
         }
     }
 
-    /// What a stage leaves that returned this Deferred.
+    /// Converts this Deferred into the output of a stage that returned it.
     #[inline(always)]
     pub(crate) fn into_output(self) -> StageOutput<T, E> {
         match self.state {
@@ -119,7 +119,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// The result of one that is ready without a block, else the chain.
+    /// Returns the result of a Deferred without a block, else its chain.
     pub(crate) fn into_result_or_chain(self) -> Result<Result<T, E>, Chain<T, E>> {
         match self.state {
             State::Ready(ready) => Ok(ready.take()),
@@ -127,8 +127,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Takes the result of one that is ready without a block. Nothing else may be asked of it
-    /// afterwards.
+    /// Takes the result of a Deferred without a block. Returns `None` if it has a block. The
+    /// Deferred must not be used afterwards.
     #[inline(always)]
     pub(crate) fn take_ready(&mut self) -> Option<Result<T, E>> {
         match &mut self.state {
@@ -137,7 +137,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Takes the result for good, when it is there.
+    /// Calls `f` with the result, now or when it is ready.
     pub(crate) fn into_end(self, f: impl FnOnce(Result<T, E>) + 'static) {
         match self.into_result_or_chain() {
             Ok(result) => f(result),
@@ -148,7 +148,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// The chain of one that is not ready, or that was and has a block.
+    /// Returns the chain of a Deferred with a block.
     #[inline(always)]
     pub(crate) fn as_chain(&mut self) -> Option<&mut Chain<T, E>> {
         match &mut self.state {
@@ -157,21 +157,21 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// The chain, which a result that is there gets now.
+    /// Returns the chain. Creates a block if there is none.
     fn chain(&mut self) -> &mut Chain<T, E> {
         if let State::Ready(ready) = &mut self.state {
             self.state = State::Pending(Chain::from_ready(ready.take_result(), ready.made, ready.last));
         }
         match &mut self.state {
             State::Pending(chain) => chain,
-            State::Ready(_) => unreachable!("it has a chain now"),
+            State::Ready(_) => unreachable!("a chain was created above"),
         }
     }
 
-    /// Whether the result is there: all callbacks have run, and none of them left something to wait
-    /// for.
+    /// Returns `true` if the result is ready: all callbacks have run, and none of them returned a
+    /// Deferred that is still pending.
     ///
-    /// One that is paused is not ready.
+    /// A paused Deferred is not ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.state {
@@ -180,7 +180,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Looks at the result, if it is there, and leaves it.
+    /// Borrows the result, if it is ready.
     ///
     /// # Examples
     ///
@@ -200,11 +200,11 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Takes the result, if it is there. An error that is taken counts as handled.
+    /// Takes the result, if it is ready. An error that is taken counts as handled.
     ///
     /// # Errors
     ///
-    /// The Deferred as it was, if the result is not there.
+    /// Returns the unchanged Deferred if it is not ready.
     #[inline]
     pub fn try_take(self) -> Result<Result<T, E>, Self> {
         match self.state {
@@ -214,22 +214,23 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// Cancels: nobody wants the result any more.
+    /// Cancels the Deferred.
     ///
-    /// - Not fired yet: its canceller is called, at most once; then it fires [`Cancelled`], unless
-    ///   the canceller has decided otherwise. What its [`Resolver`] brings afterwards is ignored.
-    /// - A callback has returned another Deferred, which it waits for: that one is cancelled.
-    /// - Its result is there, or its callbacks run just now: nothing happens.
+    /// - If it is not fired, its canceller is called, at most once. Then it fires [`Cancelled`],
+    ///   unless the canceller has decided on another result. A result that its [`Resolver`] brings
+    ///   afterwards is ignored.
+    /// - If a callback has returned another Deferred that is still pending, that one is cancelled.
+    /// - If it is ready, or its callbacks run now, nothing happens.
     ///
-    /// Callbacks run inside this call. A canceller that panics fires [`Panicked`](crate::Panicked).
+    /// Callbacks run inside this call. If the canceller panics, the Deferred fires
+    /// [`Panicked`](crate::Panicked).
     ///
-    /// Twisted's `cancel`. Where Deferreds wait for each other in a circle, a cancel ends and does
-    /// nothing.
+    /// Twisted's `cancel`. If Deferreds wait for each other in a circle, a cancel does nothing.
     pub fn cancel(&self) {
         self.cancel_with(&Cancelled::new());
     }
 
-    /// As [`cancel`](Deferred::cancel), and says why: the reason comes with the error.
+    /// Like [`cancel`](Deferred::cancel), but with a reason, which becomes part of the error.
     ///
     /// # Examples
     ///
@@ -247,15 +248,16 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         }
     }
 
-    /// A handle that cancels this Deferred wherever it goes.
+    /// Returns a handle that cancels this Deferred, also after it has been moved.
     #[must_use]
     pub fn cancel_handle(&mut self) -> CancelHandle {
         CancelHandle(self.chain().handle())
     }
 
-    /// Holds the callbacks that have not begun back, until the guard that this gives has ended.
+    /// Pauses the Deferred: callbacks that have not begun wait until the returned guard is dropped
+    /// or [unpaused](Pause::unpause).
     ///
-    /// Paused inside a callback of its own, too: the next one waits. (In Twisted it runs.)
+    /// If a callback pauses its own Deferred, the next callback waits. (In Twisted it runs.)
     pub fn pause(&mut self) -> Pause {
         Pause::new(self.chain().handle())
     }

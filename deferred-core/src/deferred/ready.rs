@@ -1,11 +1,10 @@
-//! A result that is there, without a block.
+//! `Ready`: a result without a block.
 
 use crate::error::{self, CallSite, DeferredError};
 
-/// The result of a Deferred that needs no memory of its own, with the two places that a report
-/// names.
+/// The result of a Deferred that allocates nothing, with the two places that a report names.
 pub(crate) struct Ready<T, E: DeferredError> {
-    /// None once it was taken, and then only until this is dropped or replaced.
+    /// `None` after it was taken, until this is dropped or replaced.
     result: Option<Result<T, E>>,
     pub(crate) made: CallSite,
     pub(crate) last: CallSite,
@@ -18,7 +17,7 @@ impl<T, E: DeferredError> Ready<T, E> {
     }
 
     pub(crate) fn get(&self) -> &Result<T, E> {
-        self.result.as_ref().expect("not taken yet")
+        self.result.as_ref().expect("the result was not taken")
     }
 
     #[inline(always)]
@@ -26,14 +25,14 @@ impl<T, E: DeferredError> Ready<T, E> {
         self.take_result()
     }
 
-    /// Takes the result; nothing else may be asked of this afterwards.
+    /// Takes the result. No other method may be called afterwards.
     #[inline(always)]
     pub(crate) fn take_result(&mut self) -> Result<T, E> {
-        self.result.take().expect("taken once")
+        self.result.take().expect("the result is taken once")
     }
 }
 
-/// An error that nobody took was not handled.
+/// Reports an error that was not taken as unhandled.
 impl<T, E: DeferredError> Drop for Ready<T, E> {
     fn drop(&mut self) {
         if let Some(Err(error)) = &self.result {

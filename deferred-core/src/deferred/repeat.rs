@@ -1,4 +1,4 @@
-//! A loop whose body may wait.
+//! `repeat_until`: a loop whose body may wait.
 
 use std::ops::ControlFlow;
 use std::panic::Location;
@@ -7,17 +7,18 @@ use super::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, Failure};
 
-/// Runs `body` again and again, each time waiting for its result, until it breaks; then has what it
-/// broke with.
+/// Calls `body` repeatedly, and waits for its result each time, until it returns `Break`. The
+/// returned Deferred fires with the value of that.
 ///
-/// The first run is inside this call, the later ones where the Deferred of the one before fires. It
-/// needs no stack and no memory for its rounds, whether its body is ready at once or waits: this is
-/// the loop for whoever would otherwise have a callback on a ready Deferred call itself. An error
-/// or a panic of the body ends it with that error.
+/// The first call happens inside this call, each later one inside the call that fires the Deferred
+/// of the previous round. The loop uses no stack and no memory for its rounds, whether its body is
+/// ready at once or waits. Use it instead of a callback on a ready Deferred that calls itself. An
+/// error or panic of the body ends the loop with that error.
 ///
 /// # Cancellation
 ///
-/// Cancelling cancels what the body waits for; if the body makes a value of that, the loop goes on.
+/// Cancelling the returned Deferred cancels the Deferred that the body waits for. If the body turns
+/// that into a value, the loop goes on.
 ///
 /// # Examples
 ///
@@ -51,8 +52,8 @@ where
     F: FnMut() -> R + 'static,
 {
     loop {
-        // Taken if it is there, so that a body that never waits runs in this loop and not one
-        // inside the other.
+        // Taken if it is ready, so that the rounds of a body that never waits run in this loop and
+        // not nested.
         let round = match body().into_deferred().into_output() {
             StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
             round => round,
@@ -61,7 +62,7 @@ where
             StageOutput::Ready(Ok(ControlFlow::Continue(()))) => {}
             StageOutput::Ready(Ok(ControlFlow::Break(value))) => return StageOutput::Ready(Ok(value)),
             StageOutput::Ready(Err(error)) => return StageOutput::Ready(Err(error)),
-            // A tail call: what this leaves takes the place of the round that waited.
+            // A tail call: the output of this stage takes the place of the round that waited.
             StageOutput::Pending(chain) => {
                 return chain.add_stage(at, move |round| match round {
                     Ok(ControlFlow::Continue(())) => rounds(body, at),

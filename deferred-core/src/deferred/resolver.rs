@@ -1,4 +1,4 @@
-//! The half that fires.
+//! `Resolver`: the half of a Deferred that fires it.
 
 use std::fmt;
 use std::panic::Location;
@@ -7,22 +7,21 @@ use crate::engine::Source;
 use crate::error::DeferredError;
 use crate::error::Failure;
 
-/// Fires one [`Deferred`](crate::Deferred): the other half of
-/// [`Deferred::new`](crate::Deferred::new).
+/// Fires one [`Deferred`](crate::Deferred). [`Deferred::new`](crate::Deferred::new) creates both.
 ///
-/// Fired consumes it, so nothing is fired twice. It runs the callbacks inside the call, on this
-/// thread; do not fire while you hold a `RefCell` borrow or a lock that they may want. No panic of
-/// a callback comes out of it.
+/// Firing consumes the resolver, so no Deferred fires twice. The callbacks run inside the call, on
+/// this thread: do not fire while you hold a `RefCell` borrow or a lock that they may need. A panic
+/// of a callback does not propagate out of the call.
 ///
 /// **Dropping it** unfired fires [`Abandoned`](crate::Abandoned): a producer that dies is an error,
-/// never a hang. While a callback runs, what it drops is fired right after it.
+/// never a hang. If a callback drops it, the Deferred fires right after that callback.
 ///
 /// # Cancellation
 ///
-/// Once its Deferred was cancelled, firing is ignored: the value is dropped. A producer with much
-/// to do asks [`is_cancelled`](Resolver::is_cancelled) first.
+/// After its Deferred was cancelled, firing is ignored and the value is dropped. A producer with
+/// much work calls [`is_cancelled`](Resolver::is_cancelled) first.
 ///
-/// Twisted has no such half: there, `callback` and `errback` are methods of the Deferred.
+/// In Twisted, `callback` and `errback` are methods of the Deferred.
 ///
 /// # Examples
 ///
@@ -40,12 +39,12 @@ pub struct Resolver<T, E: DeferredError = Failure> {
 }
 
 impl<T: 'static, E: DeferredError> Resolver<T, E> {
-    /// Fires with a value.
+    /// Fires the Deferred with a value.
     pub fn callback(self, value: T) {
         self.source.fire(Ok(value));
     }
 
-    /// Fires with an error, or with what becomes one.
+    /// Fires the Deferred with an error, or with a value that converts into one.
     ///
     /// The place of this call begins the error's trail.
     #[track_caller]
@@ -55,15 +54,14 @@ impl<T: 'static, E: DeferredError> Resolver<T, E> {
         self.source.fire(Err(error));
     }
 
-    /// Fires with a result as it is.
+    /// Fires the Deferred with a result.
     pub fn fire(self, result: Result<T, E>) {
         self.source.fire(result);
     }
 }
 
 impl<T, E: DeferredError> Resolver<T, E> {
-    /// Whether the Deferred was cancelled, so that nobody waits any more and firing would be
-    /// ignored.
+    /// Returns `true` if the Deferred was cancelled, so that firing would be ignored.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.source.is_cancelled()

@@ -1,4 +1,4 @@
-//! What the library itself says about a Deferred that fails.
+//! `BuiltinError` and its variants: the errors of the library itself.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use super::DeferredError;
 use super::nested::{Nested, drop_flat};
 use crate::abort::never_unwinding;
 
-/// What the library itself fails a Deferred with.
+/// An error of the library itself.
 ///
 /// Each kind is a type of its own and an [`Error`]. A [`Failure`](crate::Failure) made from a
 /// `BuiltinError` holds the inner type, so `failure.trap::<Cancelled>()` and
@@ -33,23 +33,24 @@ use crate::abort::never_unwinding;
 /// ```
 #[non_exhaustive]
 pub enum BuiltinError {
-    /// Somebody cancelled the Deferred.
+    /// The Deferred was cancelled.
     Cancelled(Cancelled),
-    /// It took too long.
+    /// A timeout elapsed.
     TimedOut(TimedOut),
-    /// Whoever was to fire the Deferred is gone.
+    /// The resolver of the Deferred was dropped, or its reactor was closed.
     Abandoned(Abandoned),
     /// A callback panicked.
     Panicked(Panicked),
-    /// A callback returned the Deferred that it belongs to.
+    /// A callback returned its own Deferred.
     Cycle(Cycle),
-    /// A callback or a coroutine returned a Deferred inside an `Ok`, for which nobody waits.
+    /// A callback or a coroutine returned a Deferred inside an `Ok`, so that nothing would wait for
+    /// it.
     NestedDeferred(NestedDeferred),
-    /// What was asked for needs a reactor, and there is none.
+    /// The operation needs a reactor, and this thread has none.
     NoReactor(NoReactor),
 }
 
-/// Does the same with whichever error an [`BuiltinError`] holds.
+/// Evaluates an expression for the error that a [`BuiltinError`] holds.
 macro_rules! each {
     ($builtin:expr, $error:ident => $result:expr) => {
         match $builtin {
@@ -65,9 +66,9 @@ macro_rules! each {
 }
 
 impl BuiltinError {
-    /// The builtin that `error` is, whether it comes as a `BuiltinError` or as one of the inner
-    /// types; else `error`.
-    pub(super) fn recognise<X: Any>(error: X) -> Result<BuiltinError, X> {
+    /// Converts `error` if it is a `BuiltinError` or one of the inner types. Otherwise returns it
+    /// unchanged.
+    pub(super) fn recognize<X: Any>(error: X) -> Result<BuiltinError, X> {
         let slot = &mut Some(error);
         moved::<_, BuiltinError>(slot)
             .or_else(|| moved::<_, Cancelled>(slot).map(BuiltinError::Cancelled))
@@ -77,11 +78,11 @@ impl BuiltinError {
             .or_else(|| moved::<_, Cycle>(slot).map(BuiltinError::Cycle))
             .or_else(|| moved::<_, NestedDeferred>(slot).map(BuiltinError::NestedDeferred))
             .or_else(|| moved::<_, NoReactor>(slot).map(BuiltinError::NoReactor))
-            .ok_or_else(|| slot.take().expect("what was not recognised was not moved"))
+            .ok_or_else(|| slot.take().expect("an unrecognized error was not moved"))
     }
 
-    /// As [`recognise`](BuiltinError::recognise), for an error that is in a box.
-    pub(super) fn recognise_boxed(
+    /// Like [`recognize`](BuiltinError::recognize), but for a boxed error.
+    pub(super) fn recognize_boxed(
         error: Box<dyn Error + Send + Sync>,
     ) -> Result<BuiltinError, Box<dyn Error + Send + Sync>> {
         error
@@ -96,13 +97,13 @@ impl BuiltinError {
             .or_else(|error| error.downcast().map(|error| BuiltinError::NoReactor(*error)))
     }
 
-    /// This one or the error it holds, whichever is an `X`.
+    /// Borrows `self` or the inner error as an `X`, if one of them is one.
     pub(super) fn get<X: Any>(&self) -> Option<&X> {
         let whole: &dyn Any = self;
         whole.downcast_ref().or_else(|| each!(self, error => (error as &dyn Any).downcast_ref()))
     }
 
-    /// As [`get`](BuiltinError::get), to change it.
+    /// Like [`get`](BuiltinError::get), but borrows mutably.
     pub(super) fn get_mut<X: Any>(&mut self) -> Option<&mut X> {
         if (self as &dyn Any).is::<X>() {
             return (self as &mut dyn Any).downcast_mut();
@@ -110,25 +111,25 @@ impl BuiltinError {
         each!(self, error => (error as &mut dyn Any).downcast_mut())
     }
 
-    /// As [`get`](BuiltinError::get), by value.
+    /// Like [`get`](BuiltinError::get), but by value.
     pub(super) fn narrow<X: Any>(self) -> Option<X> {
         let slot = &mut Some(self);
         moved(slot).or_else(|| each!(slot.take()?, error => moved(&mut Some(error))))
     }
 
-    /// The error it holds.
+    /// Returns the inner error.
     pub(super) fn inner(&self) -> &(dyn Error + Send + Sync + 'static) {
         each!(self, error => error)
     }
 
-    /// The error it holds, in a box.
+    /// Returns the inner error in a box.
     pub(super) fn into_inner(self) -> Box<dyn Error + Send + Sync> {
         each!(self, error => Box::new(error))
     }
 }
 
-/// Moves the value out of `slot` if it is a `B`. This is a cast from one type to itself that
-/// generic code can write.
+/// Moves the value out of `slot` if it is a `B`. It is a cast from a type to itself that generic
+/// code can write.
 fn moved<A: Any, B: Any>(slot: &mut Option<A>) -> Option<B> {
     let slot: &mut dyn Any = slot;
     slot.downcast_mut::<Option<B>>()?.take()
@@ -140,32 +141,32 @@ impl DeferredError for BuiltinError {
     }
 }
 
-/// The text of the error that it holds.
+/// Prints the text of the inner error.
 impl fmt::Display for BuiltinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.inner(), f)
     }
 }
 
-/// That of the error that it holds, whose name is the name of the variant.
+/// Prints the inner error, whose name is the name of the variant.
 impl fmt::Debug for BuiltinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.inner(), f)
     }
 }
 
-/// The source is that of the error that it holds, since the two have one text.
+/// The source is that of the inner error, since the two have the same text.
 impl Error for BuiltinError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.inner().source()
     }
 }
 
-/// Somebody cancelled the Deferred, and may have said why.
+/// The error of a Deferred that was cancelled, perhaps with a reason.
 ///
 /// The reason is the [`source`](Error::source) of this error, so `{:#}` of a
-/// [`Failure`](crate::Failure) prints it behind a colon. Without a reason nothing is allocated, and
-/// a clone shares the reason.
+/// [`Failure`](crate::Failure) prints it after a colon. Without a reason nothing is allocated.
+/// Clones share the reason.
 ///
 /// # Examples
 ///
@@ -185,30 +186,30 @@ pub struct Cancelled {
 }
 
 impl Cancelled {
-    /// Cancelled, without a reason.
+    /// Creates the error without a reason.
     #[must_use]
     pub const fn new() -> Cancelled {
         Cancelled { reason: None }
     }
 
-    /// Cancelled for a reason: an error, or a text.
+    /// Creates the error with a reason: an error, or a text.
     ///
-    /// An `Arc<dyn Error + Send + Sync>` becomes the reason itself. Of an `Arc` of a type that is
-    /// known, the reason is the `Arc`, and [`reason`](Cancelled::reason) downcasts to that.
+    /// An `Arc<dyn Error + Send + Sync>` becomes the reason itself. An `Arc` of a concrete type is
+    /// stored as such, and [`reason`](Cancelled::reason) downcasts to that `Arc`.
     #[must_use]
     pub fn because(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Cancelled {
         let reason = reason.into().downcast::<Arc<dyn Error + Send + Sync>>().map_or_else(Arc::from, |shared| *shared);
         Cancelled { reason: Some(reason) }
     }
 
-    /// Why, if whoever cancelled it said so.
+    /// Returns the reason, if there is one.
     #[must_use]
     pub fn reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.reason.as_deref()
     }
 }
 
-/// Without recursion, since a reason may be a cancel for a reason, and so on.
+/// Drops the reason without recursion, since it may be a `Cancelled` with a reason, and so on.
 impl Drop for Cancelled {
     fn drop(&mut self) {
         if let Some(reason) = self.reason.take() {
@@ -226,7 +227,7 @@ impl fmt::Display for Cancelled {
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            // That of a cancel for the reason of another cancel, and so on, is the first.
+            // If the reason is a `Cancelled` with a reason, and so on, print the innermost one.
             Some(reason) => {
                 let mut first = reason;
                 while let Some(inner) = first.downcast_ref::<Cancelled>().and_then(|inner| inner.reason.as_ref()) {
@@ -245,7 +246,7 @@ impl Error for Cancelled {
     }
 }
 
-/// It took too long.
+/// The error of a timeout.
 ///
 /// # Examples
 ///
@@ -263,19 +264,19 @@ pub struct TimedOut {
 }
 
 impl TimedOut {
-    /// Timed out; after which time is not said.
+    /// Creates the error without a duration.
     #[must_use]
     pub const fn new() -> TimedOut {
         TimedOut { after: None }
     }
 
-    /// Timed out after that time.
+    /// Creates the error of a timeout after `time`.
     #[must_use]
     pub const fn after(time: Duration) -> TimedOut {
         TimedOut { after: Some(time) }
     }
 
-    /// How long was waited, if it is known.
+    /// Returns the duration of the timeout, if it is known.
     #[must_use]
     pub const fn duration(&self) -> Option<Duration> {
         self.after
@@ -302,11 +303,11 @@ impl fmt::Debug for TimedOut {
 
 impl Error for TimedOut {}
 
-/// Whoever was to fire the Deferred is gone: its resolver was dropped unfired, or what would have
-/// fired it has ended.
+/// The error of a Deferred that nothing can fire any more: its resolver was dropped unfired, or its
+/// reactor was closed.
 ///
-/// It is made so that a producer that dies is an error and never a hang. To be rid of it, fire the
-/// resolver on every path, with an error where there is no value.
+/// It makes the death of a producer an error instead of a hang. To avoid it, fire the resolver on
+/// every path, with an error if there is no value.
 #[derive(Clone, Default)]
 pub struct Abandoned {
     why: Option<&'static str>,
@@ -319,8 +320,7 @@ impl Abandoned {
         Abandoned { why: None }
     }
 
-    /// Creates the error of something else that was given up, and says what: for libraries whose
-    /// users write no resolver.
+    /// Creates the error with another text, for libraries whose users do not use a resolver.
     ///
     /// # Examples
     ///
@@ -357,13 +357,13 @@ impl fmt::Debug for Abandoned {
 
 impl Error for Abandoned {}
 
-/// A callback returned the Deferred that it belongs to, which would have to wait for itself.
+/// The error of a callback that returned its own Deferred, which would have to wait for itself.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Cycle;
 
 impl Cycle {
-    /// A cycle.
+    /// Creates the error.
     #[must_use]
     pub const fn new() -> Cycle {
         Cycle
@@ -373,7 +373,7 @@ impl Cycle {
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "cycle: a callback returned the Deferred that it belongs to, which would wait for itself for ever; \
+            "cycle: a callback returned its own Deferred, which would wait for itself forever; \
              return a value, or another Deferred",
         )
     }
@@ -381,14 +381,14 @@ impl fmt::Display for Cycle {
 
 impl Error for Cycle {}
 
-/// A callback, a coroutine or the body of `react` returned `Ok(deferred)`: a value for which nobody
-/// waits, so that what it stands for would be lost without a word.
+/// The error of a callback, a coroutine or the body of `react` that returned `Ok(deferred)`.
+/// Nothing would wait for that Deferred, and its result would be lost silently.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NestedDeferred;
 
 impl NestedDeferred {
-    /// The error itself.
+    /// Creates the error.
     #[must_use]
     pub const fn new() -> NestedDeferred {
         NestedDeferred
@@ -406,13 +406,13 @@ impl fmt::Display for NestedDeferred {
 
 impl Error for NestedDeferred {}
 
-/// What was asked for needs a reactor, and this thread has none.
+/// The error of an operation that needs a reactor on a thread that has none.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct NoReactor;
 
 impl NoReactor {
-    /// No reactor.
+    /// Creates the error.
     #[must_use]
     pub const fn new() -> NoReactor {
         NoReactor
@@ -430,7 +430,7 @@ impl fmt::Display for NoReactor {
 
 impl Error for NoReactor {}
 
-/// A callback, a job or a coroutine panicked; this holds what it panicked with.
+/// The error of a callback, a job or a coroutine that panicked. It holds the payload of the panic.
 ///
 /// # Examples
 ///
@@ -443,23 +443,23 @@ impl Error for NoReactor {}
 /// let panicked = Panicked::new(payload);
 /// assert_eq!(panicked.message(), "no such row");
 ///
-/// // Lets the panic go on, on the thread that calls it.
-/// fn go_on(panicked: Panicked) -> ! {
+/// // Resumes the panic on the calling thread.
+/// fn resume(panicked: Panicked) -> ! {
 ///     panic::resume_unwind(panicked.into_payload())
 /// }
 /// ```
-// In a box, so that a `BuiltinError` stays small.
+// Boxed, so that a `BuiltinError` stays small.
 pub struct Panicked(Box<Panic>);
 
 struct Panic {
     message: Cow<'static, str>,
-    /// A payload is Send only; the lock makes it Sync.
+    /// The payload is only `Send`; the lock makes it `Sync`.
     payload: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Panicked {
-    /// From what [`catch_unwind`](std::panic::catch_unwind) or
-    /// [`join`](std::thread::JoinHandle::join) gave.
+    /// Creates the error from the payload that [`catch_unwind`](std::panic::catch_unwind) or
+    /// [`join`](std::thread::JoinHandle::join) returned.
     #[must_use]
     pub fn new(payload: Box<dyn Any + Send>) -> Panicked {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
@@ -472,23 +472,23 @@ impl Panicked {
         Panicked(Box::new(Panic { message, payload: Mutex::new(Some(payload)) }))
     }
 
-    /// What was said: the text of `panic!`, or `Box<dyn Any>` where the payload is neither a `&str`
-    /// nor a `String`.
+    /// Returns the message: the text of `panic!`, or `Box<dyn Any>` if the payload is neither a
+    /// `&str` nor a `String`.
     ///
-    /// It stays when the payload is taken.
+    /// The message remains after the payload is taken.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Takes the payload out; `None` if somebody has already taken it.
+    /// Takes the payload. Returns `None` if it was taken before.
     #[must_use]
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().take()
     }
 
-    /// The payload, for [`resume_unwind`](std::panic::resume_unwind). If somebody has already taken
-    /// it, the message as a `String`.
+    /// Returns the payload, for [`resume_unwind`](std::panic::resume_unwind). If it was taken
+    /// before, returns the message as a `String`.
     #[must_use]
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.take_payload().unwrap_or_else(|| Box::new(self.message().to_owned()))
@@ -509,8 +509,8 @@ pub(crate) fn from_panic<E: DeferredError>(payload: Box<dyn Any + Send>) -> E {
     never_unwinding(|| E::from(Panicked::new(payload).into()))
 }
 
-/// Drops the payload of a panic, which may be an error that holds one. A panic of its destructor
-/// ends here.
+/// Drops the payload of a panic without recursion, since it may be an error that holds another
+/// payload. Catches a panic of its destructor.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     drop_flat(Nested::Payload(payload));
 }
@@ -529,7 +529,7 @@ impl fmt::Debug for Panicked {
 
 impl Error for Panicked {}
 
-macro_rules! into_interrupt {
+macro_rules! into_builtin {
     ($($error:ident)*) => {$(
         impl From<$error> for BuiltinError {
             fn from(error: $error) -> BuiltinError {
@@ -539,14 +539,14 @@ macro_rules! into_interrupt {
     )*};
 }
 
-into_interrupt!(Cancelled TimedOut Abandoned Panicked Cycle NestedDeferred NoReactor);
+into_builtin!(Cancelled TimedOut Abandoned Panicked Cycle NestedDeferred NoReactor);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_interrupt_is_small() {
+    fn a_builtin_error_is_small() {
         let words = |bytes: usize| bytes / size_of::<usize>();
         assert!(words(size_of::<BuiltinError>()) <= 4, "{}", size_of::<BuiltinError>());
         assert_eq!(words(size_of::<Cancelled>()), 2);

@@ -178,7 +178,7 @@ impl Failure {
 
     /// From an error that is in a box.
     ///
-    /// An [`BuiltinError`], and each of its inner types, is recognised and taken out of the box.
+    /// An [`BuiltinError`], and each of its inner types, is recognized and taken out of the box.
     /// Any other error stays in it, and [`trap`](Failure::trap) and the downcasts find it there.
     ///
     /// # Examples
@@ -202,7 +202,7 @@ impl Failure {
             Err(error) => error,
         };
         Failure::holding(
-            BuiltinError::recognise_boxed(error)
+            BuiltinError::recognize_boxed(error)
                 .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Builtin),
         )
     }
@@ -443,7 +443,7 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
             Ok(failure) => return failure,
             Err(error) => error,
         };
-        Failure::holding(BuiltinError::recognise(error).map_or_else(
+        Failure::holding(BuiltinError::recognize(error).map_or_else(
             |error| Held::Other {
                 error: Box::new(error),
                 as_any: |error| error.downcast_ref::<X>().map(|error| error as &dyn Any),

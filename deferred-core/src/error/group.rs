@@ -197,5 +197,5 @@ pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
             return Ok(failure);
         }
     }
-    Err(slot.take().expect("only what was recognised is taken"))
+    Err(slot.take().expect("only what was recognized is taken"))
 }

@@ -1,15 +1,12 @@
-//! Errors: what a Deferred may fail with, the trail they leave, and who hears of those that nobody
-//! handled.
+//! Errors: the error types of Deferreds, their trails, and reports of unhandled errors.
 //!
-//! - [`DeferredError`] is what every error type of a Deferred implements;
-//! - [`BuiltinError`] is what the library itself says: cancelled, timed out, abandoned and so on,
-//!   each a type of its own;
-//! - [`Failure`] is the error type that a Deferred has unless it is told otherwise: any error, one
-//!   word wide;
-//! - [`FirstError`] and [`FailureGroup`] are what many Deferreds at once fail with;
-//! - [`Trail`] is the list of places that an error passed;
-//! - [`Unhandled`] is what a hook is told of an error that nobody handled. [`report`] is where the
-//!   rest of the crate hands one in.
+//! - [`DeferredError`]: the trait of every error type of a Deferred;
+//! - [`BuiltinError`]: the errors of the library itself, such as cancelled and timed out, each with
+//!   a type of its own;
+//! - [`Failure`]: the default error type, which holds any error in one word;
+//! - [`FirstError`] and [`FailureGroup`]: the errors of functions that combine Deferreds;
+//! - [`Trail`]: the places that an error passed;
+//! - [`Unhandled`]: the argument of the hook for unhandled errors; [`report`] calls that hook.
 
 mod builtin;
 mod failure;
@@ -35,15 +32,14 @@ pub use trail::Trail;
 pub use unhandled::Unhandled;
 pub(crate) use unhandled::{report, report_last};
 
-/// What a Deferred may fail with.
+/// An error type of a Deferred.
 ///
-/// [`Failure`] is the usual one, and takes any error. An error type of your own takes part with two
-/// impls: a conversion from [`BuiltinError`], so that the library can tell of a cancel or a panic,
-/// and this trait. All its methods have defaults, so the second impl may be empty. What the
-/// defaults give up is said at each of them; [`builtin`](DeferredError::builtin) is worth its one
-/// line.
+/// [`Failure`] is the default, and holds any error. An error type of your own needs two impls: a
+/// conversion from [`BuiltinError`], for cancels, panics and so on, and this trait. All its methods
+/// have defaults, so the second impl can be empty. Each method documents what the default gives up;
+/// it is worth implementing [`builtin`](DeferredError::builtin).
 ///
-/// There is no blanket implementation, since that one line would then be out of reach.
+/// There is no blanket implementation, since that method could not be overridden then.
 ///
 /// # Examples
 ///
@@ -73,31 +69,29 @@ pub(crate) use unhandled::{report, report_last};
 /// assert!(LoadError::NotFound.builtin().is_none());
 /// ```
 pub trait DeferredError: From<BuiltinError> + Debug + 'static {
-    /// The [`BuiltinError`] that this error is, or holds, if any.
+    /// Returns the [`BuiltinError`] that this error is or holds, if any.
     ///
-    /// The default says `None`. The library then cannot tell a cancelled Deferred of this type from
-    /// one that failed: a timeout does not turn [`Cancelled`] into [`TimedOut`], and the report of
-    /// an error that nobody handled, which is otherwise quiet about [`Cancelled`], is made for it
-    /// too.
+    /// Defaults to `None`. The library then cannot distinguish a cancelled Deferred of this type
+    /// from one that failed otherwise: a timeout does not turn [`Cancelled`] into [`TimedOut`], and
+    /// an unhandled [`Cancelled`] is reported, which it is not otherwise.
     fn builtin(&self) -> Option<&BuiltinError> {
         None
     }
 
-    /// Is told each place that the error passes: where a stage of a chain was added that the error
-    /// goes by, or into.
+    /// Adds a place to the trail of the error: the place where a stage was added that the error
+    /// passes.
     ///
-    /// It is called once for each stage, so it should be cheap; [`Trail::push`] is. The default
-    /// forgets the place.
+    /// It is called once for each stage, so it should be cheap, like [`Trail::push`]. The default
+    /// ignores the place.
     fn add_location(&mut self, at: &'static Location<'static>) {
         let _ = at;
     }
 
-    /// The places that the error passed, if it remembers them.
+    /// Returns the places that the error passed, if it stores them.
     ///
-    /// The default says `None`, and the report of an error that nobody handled is then without
-    /// them. An error that wraps another forwards this method and
-    /// [`add_location`](DeferredError::add_location) together; one that holds a [`Trail`] of its
-    /// own pushes to it in `passed` and lends it here.
+    /// Defaults to `None`: the report of an unhandled error then shows no places. An error that
+    /// wraps another one forwards this method and [`add_location`](DeferredError::add_location);
+    /// one with a [`Trail`] of its own pushes to it in `add_location` and returns it here.
     fn trail(&self) -> Option<&Trail> {
         None
     }

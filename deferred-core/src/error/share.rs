@@ -1,26 +1,26 @@
-//! Errors that several observers have.
+//! `ShareError`: errors that several observers can have.
 
 use std::sync::Arc;
 
 use super::failure::SharedFailure;
 use super::{DeferredError, Failure};
 
-/// An error that several observers of one Deferred can have: any that can be cloned, and
+/// An error that several observers of one Deferred can have: any error that can be cloned, and
 /// [`Failure`].
 ///
-/// Each observer of a `Failure` gets one that holds the original error, with the trail up to there;
-/// from there on each has a trail of its own. [`Trapped::into_inner`](crate::Trapped::into_inner)
-/// gives the error by value only to the last who has it.
+/// Each observer gets a `Failure` that holds the original error and its trail so far. From then on
+/// each has a trail of its own. Only the last observer gets the error by value from
+/// [`Trapped::into_inner`](crate::Trapped::into_inner).
 ///
 /// See [`Deferred::share`](crate::Deferred::share).
 pub trait ShareError: DeferredError {
-    /// What is kept of it for the observers.
+    /// The type that is stored for the observers.
     type Shared: 'static;
 
-    /// What is to be kept of it.
+    /// Converts the error into the stored type.
     fn into_shared(self) -> Self::Shared;
 
-    /// One for an observer.
+    /// Creates the error of one observer.
     fn from_shared(shared: &Self::Shared) -> Self;
 }
 

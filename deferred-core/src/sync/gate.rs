@@ -95,7 +95,7 @@ impl<E: DeferredError> Gate<E> {
         let pass = match self.enter() {
             Ok(pass) => pass,
             Err(closed) => {
-                return Deferred::ready(Err(BuiltinError::from(Cancelled::because(closed)).into()), at, at);
+                return Deferred::with_result(Err(BuiltinError::from(Cancelled::because(closed)).into()), at, at);
             }
         };
         maybe_deferred_at(at, f).add_stage_at(at, move |result| {
@@ -112,7 +112,7 @@ impl<E: DeferredError> Gate<E> {
         let at = Location::caller();
         self.gate.closed.set(true);
         if self.gate.count.get() == 0 {
-            return Deferred::ready(Ok(()), at, at);
+            return Deferred::with_result(Ok(()), at, at);
         }
         self.gate.waiting.wait((), &self.gate, |gate| &gate.waiting, |_| (), at)
     }

@@ -140,11 +140,11 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     pub fn put_wait(&self, value: T) -> Deferred<(), E> {
         let at = Location::caller();
         match self.put(value) {
-            Ok(()) => Deferred::ready(Ok(()), at, at),
+            Ok(()) => Deferred::with_result(Ok(()), at, at),
             Err(QueueOverflow { value, why: Overflow::Full }) => {
                 self.queue.putters.wait(value, &self.queue, |queue| &queue.putters, |_| (), at)
             }
-            Err(QueueOverflow { .. }) => Deferred::ready(Err(closed()), at, at),
+            Err(QueueOverflow { .. }) => Deferred::with_result(Err(closed()), at, at),
         }
     }
 
@@ -162,7 +162,7 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     #[track_caller]
     pub fn get(&self) -> Deferred<T, E> {
         let at = Location::caller();
-        self.get_at(at).unwrap_or_else(|full| Deferred::ready(Err(cancelled(full)), at, at))
+        self.get_at(at).unwrap_or_else(|full| Deferred::with_result(Err(cancelled(full)), at, at))
     }
 
     /// As [`get`](Self::get), which is Twisted's.
@@ -178,10 +178,10 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     fn get_at(&self, at: CallSite) -> Result<Deferred<T, E>, QueueUnderflow> {
         let queue = &*self.queue;
         if let Some(value) = self.try_get() {
-            return Ok(Deferred::ready(Ok(value), at, at));
+            return Ok(Deferred::with_result(Ok(value), at, at));
         }
         if queue.closed.get() {
-            return Ok(Deferred::ready(Err(closed()), at, at));
+            return Ok(Deferred::with_result(Err(closed()), at, at));
         }
         if queue.getters.len() >= queue.backlog {
             return Err(QueueUnderflow);

@@ -62,7 +62,7 @@ impl<E: DeferredError> Permits<E> {
     pub(super) fn acquire(self: &Rc<Self>, count: usize, at: CallSite) -> Deferred<Permit<E>, E> {
         assert!(count <= self.limit, "{count} permits were asked for, and there are only {}", self.limit);
         match self.try_acquire(count) {
-            Some(permit) => Deferred::ready(Ok(permit), at, at),
+            Some(permit) => Deferred::with_result(Ok(permit), at, at),
             // One that goes may have held up those behind him.
             None => self.waiters.wait(count, self, |permits| &permits.waiters, |permits| permits.hand_out(), at),
         }

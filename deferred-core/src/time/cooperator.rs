@@ -358,7 +358,7 @@ impl CooperativeTask {
         work.watched.set(true);
         let done = work.result.borrow().as_ref().map(copy);
         match done {
-            Some(result) => Deferred::ready(result, at, at),
+            Some(result) => Deferred::with_result(result, at, at),
             None => work.watchers.wait((), work, |work| &work.watchers, left, at),
         }
     }
