@@ -1,10 +1,11 @@
 //! Twisted's Deferred for Rust, typed: callbacks and errbacks in Twisted's order, cancellation, and
-//! errors that never vanish.
+//! errors that are never lost silently.
 //!
-//! A [`Deferred`] is a result that may not be there yet, with the callbacks that wait for it. Its
+//! A [`Deferred`] is a result that may not be ready yet, with the callbacks that wait for it. Its
 //! other half, the [`Resolver`], fires it.
 //!
 //! ```
+//! use deferred_core::testing::success_result_of;
 //! use deferred_core::{Deferred, Failure};
 //!
 //! let (deferred, resolver) = Deferred::<u32>::new();
@@ -14,40 +15,51 @@
 //!         println!("{failure}");
 //!         Ok(0)
 //!     })
-//!     .map(|n| format!("{n} of them"));
+//!     .map(|n| format!("{n} rows"));
 //! resolver.callback(21);
-//! assert_eq!(deferred.try_take().unwrap().unwrap(), "42 of them");
+//! assert_eq!(success_result_of(deferred), "42 rows");
 //! ```
 //!
-//! # Where to find what
+//! # Overview
 //!
-//! - [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is what callbacks
-//!   may return;
-//! - coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds, and whatever
-//!   else can be awaited;
-//! - many at once: [`gather`], [`deferred_list`], [`race`], [`first_success`],
-//!   [`first_completion`]; a call for each of many items: [`concurrent`], [`fold`]; one result for
-//!   many: [`Deferred::share`]; [`scope`], which leaves no orphans;
-//! - waiting in line: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`];
-//! - the loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`],
-//!   [`Cooperator`]; [`park`] runs it on a bare thread, an adapter crate on an executor; [`Clock`]
-//!   is for tests;
-//! - from other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred,
-//!   [`RemoteSender`] feeds a queue, [`RemoteFuture`] waits for a Deferred, or for a
-//!   [`RemoteCompleter`] of any thread;
-//! - what blocks the loop is named by a [`Watchdog`];
-//! - [`testing`]: what tests of your own want;
-//! - errors: [`Failure`] holds any; [`BuiltinError`] is what the library itself says;
-//!   [`DeferredError`] lets an error type of your own take part; [`on_unhandled`] hears of errors
-//!   that nobody handled.
+//! - Callbacks: [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is the
+//!   return type of callbacks.
+//! - Coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds and other futures.
+//! - Several Deferreds: [`gather`], [`deferred_list`], [`race`], [`first_success`],
+//!   [`first_completion`]; a call for each of many items: [`concurrent`], [`fold`]; several observers:
+//!   [`Deferred::share`]; structured concurrency: [`scope`].
+//! - Queues and locks: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`].
+//! - The event loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`],
+//!   [`Cooperator`]. [`park`] runs it on a bare thread, an adapter crate on an executor. [`Watchdog`]
+//!   reports calls that block it.
+//! - Other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred,
+//!   [`RemoteSender`] feeds a queue, [`RemoteFuture`] waits for a Deferred or a [`RemoteCompleter`].
+//! - Errors: [`Failure`] holds any error, [`BuiltinError`] the library's own; [`DeferredError`] is the
+//!   trait of error types; [`on_unhandled`] sets a hook for unhandled errors.
+//! - Tests: [`testing`], and [`Clock`], a reactor with manual time.
 //!
 //! # Depth
 //!
 //! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other
-//! fire, are cancelled and are dropped on a small stack, and so do a million waiters who hand a
-//! permit on by dropping it. Your own callbacks may: a callback added to a Deferred that is ready
-//! runs inside `add_callback`, and a [`Resolver`] that you fire inside a callback runs the other
-//! Deferred's callbacks there.
+//! fire, are cancelled and are dropped on a small stack. So do a million waiters that pass a permit on
+//! by dropping it. Your own callbacks may recurse: a callback that is added to a ready Deferred runs
+//! inside `add_callback`, and a [`Resolver`] that a callback fires runs the other Deferred's callbacks
+//! inside that call.
+//!
+//! # Source
+//!
+//! Each folder imports only the folders above it:
+//!
+//! - `error`: error types, trails, and reports of unhandled errors;
+//! - `engine`: the blocks of pending Deferreds and the run loop; `engine/raw` has all unsafe code;
+//! - `deferred`: `Deferred` and `Resolver`, the typed interface of the engine;
+//! - `reactor`: the event loop, its timers and its drivers;
+//! - `coroutine`: `async` blocks that await Deferreds;
+//! - `sync`: queue, semaphore, lock and gate;
+//! - `combine`: `gather`, `race` and other functions of several Deferreds;
+//! - `remote`: results, values and calls that cross threads;
+//! - `time`: `LoopingCall`, `Cooperator`, timeouts, retries and the test clock;
+//! - `testing`: helpers for tests.
 
 #![deny(unsafe_code)]
 

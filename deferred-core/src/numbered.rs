@@ -1,12 +1,11 @@
-//! A queue from which each entry may be removed by its number.
+//! `Numbered`: a queue from which any entry can be removed by its number.
 
 use std::collections::VecDeque;
 
-/// Entries in the order of their numbers, which rise. Whatever is done to one is O(log n), on
-/// average.
+/// A queue of entries with ascending numbers. Each operation takes O(log n) on average.
 ///
-/// One that is removed leaves a hole: the first and the last place are none, and a removal leaves
-/// no more holes than entries.
+/// A removed entry leaves a hole. The first and the last place are never holes, and after a removal
+/// there are never more holes than entries.
 pub(crate) struct Numbered<X> {
     places: VecDeque<(u64, Option<X>)>,
     holes: usize,
@@ -49,7 +48,7 @@ impl<X> Numbered<X> {
 
     /// Removes the entry with this number.
     pub(crate) fn remove(&mut self, number: u64) -> Option<X> {
-        // The last to come is the first to go: guards.
+        // Guards are usually dropped in the reverse order.
         if self.places.back()?.0 == number {
             let (_, removed) = self.places.pop_back()?;
             self.skip_last_holes();
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_map_whatever_is_removed() {
+    fn it_behaves_like_a_map() {
         let (mut random, mut number) = (0x2545_f491_4f6c_dd1d_u64, 0);
         let (mut numbered, mut map) = (Numbered::new(), BTreeMap::new());
         for round in 0..20_000 {

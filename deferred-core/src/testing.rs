@@ -1,8 +1,9 @@
-//! What tests of Deferreds want: their results at once, and that nothing is left behind.
+//! Helpers for tests of code with Deferreds.
 //!
-//! Nothing in here runs a loop. A [`Clock`] stands for the reactor, and time is moved by hand.
+//! None of them runs a loop. A [`Clock`] replaces the reactor, and the test advances its time.
 //!
-//! Twisted's `SynchronousTestCase`, and what its `TestCase` checks at the end of a test.
+//! They correspond to Twisted's `SynchronousTestCase`, and to the checks of its `TestCase` at the
+//! end of a test.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -13,13 +14,13 @@ use crate::deferred::Deferred;
 use crate::error::{DeferredError, HookGuard, on_unhandled};
 use crate::time::Clock;
 
-/// The value of a Deferred that has succeeded.
+/// Returns the value of a Deferred that has succeeded.
 ///
 /// Twisted's `successResultOf`.
 ///
 /// # Panics
 ///
-/// If it has failed, or has no result.
+/// Panics if the Deferred has failed or is not ready.
 ///
 /// # Examples
 ///
@@ -32,18 +33,18 @@ use crate::time::Clock;
 pub fn success_result_of<T: 'static, E: DeferredError>(deferred: Deferred<T, E>) -> T {
     match deferred.try_take() {
         Ok(Ok(value)) => value,
-        Ok(Err(error)) => panic!("a success was expected, and it has failed: {error:?}"),
-        Err(pending) => panic!("a success was expected, and there is no result yet: {pending:?}"),
+        Ok(Err(error)) => panic!("expected a success, but the Deferred failed: {error:?}"),
+        Err(pending) => panic!("expected a success, but the Deferred is not ready: {pending:?}"),
     }
 }
 
-/// The error of a Deferred that has failed.
+/// Returns the error of a Deferred that has failed.
 ///
 /// Twisted's `failureResultOf`.
 ///
 /// # Panics
 ///
-/// If it has succeeded, or has no result.
+/// Panics if the Deferred has succeeded or is not ready.
 ///
 /// # Examples
 ///
@@ -57,18 +58,18 @@ pub fn success_result_of<T: 'static, E: DeferredError>(deferred: Deferred<T, E>)
 pub fn failure_result_of<T: Debug + 'static, E: DeferredError>(deferred: Deferred<T, E>) -> E {
     match deferred.try_take() {
         Ok(Err(error)) => error,
-        Ok(Ok(value)) => panic!("a failure was expected, and it has succeeded: {value:?}"),
-        Err(pending) => panic!("a failure was expected, and there is no result yet: {pending:?}"),
+        Ok(Ok(value)) => panic!("expected a failure, but the Deferred succeeded: {value:?}"),
+        Err(pending) => panic!("expected a failure, but the Deferred is not ready: {pending:?}"),
     }
 }
 
-/// Checks that a Deferred has no result yet.
+/// Checks that a Deferred is not ready.
 ///
 /// Twisted's `assertNoResult`.
 ///
 /// # Panics
 ///
-/// If it has one.
+/// Panics if the Deferred is ready.
 ///
 /// # Examples
 ///
@@ -83,17 +84,17 @@ pub fn failure_result_of<T: Debug + 'static, E: DeferredError>(deferred: Deferre
 #[track_caller]
 pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Deferred<T, E>) {
     if let Some(result) = deferred.peek() {
-        panic!("no result was expected, and there is one: {result:?}");
+        panic!("expected no result, but the Deferred is ready: {result:?}");
     }
 }
 
-/// Runs a test with a clock, and checks that it leaves nothing behind: no timed call on that clock,
-/// and no error that nobody handled.
+/// Runs a test with a clock, and checks that it leaves nothing behind: no pending call on that
+/// clock, and no unhandled error.
 ///
 /// # Panics
 ///
-/// If it does, with what that is and where it comes from. A panic of the test is passed on as it
-/// is.
+/// Panics if it leaves something behind, with the places of the calls or the reports of the errors.
+/// A panic of the test is passed on.
 ///
 /// # Examples
 ///
@@ -119,10 +120,10 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
     value
 }
 
-/// Collects the errors that nobody handles on this thread, instead of their being told elsewhere.
+/// Collects the unhandled errors of this thread instead of reporting them.
 ///
-/// Dropping it with errors that were not [taken](Self::take) panics, unless the thread panics
-/// already.
+/// Dropping it with errors that were not [taken](Self::take) panics, unless the thread is already
+/// panicking.
 ///
 /// Twisted's `flushLoggedErrors`.
 ///
@@ -132,18 +133,18 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
 /// use deferred_core::{Deferred, Failure, testing::UnhandledErrors};
 ///
 /// let errors = UnhandledErrors::collect();
-/// drop(Deferred::<u32>::fail(Failure::msg("nobody looked")));
-/// assert!(errors.take()[0].contains("nobody looked"));
+/// drop(Deferred::<u32>::fail(Failure::msg("unhandled")));
+/// assert!(errors.take()[0].contains("unhandled"));
 /// ```
 #[derive(Debug)]
-#[must_use = "it collects only as long as it lives"]
+#[must_use = "errors are collected until this is dropped"]
 pub struct UnhandledErrors {
     reports: Rc<RefCell<Vec<String>>>,
     _hook: HookGuard,
 }
 
 impl UnhandledErrors {
-    /// Begins to collect.
+    /// Starts collecting.
     pub fn collect() -> UnhandledErrors {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let adds = reports.clone();
@@ -151,21 +152,21 @@ impl UnhandledErrors {
         UnhandledErrors { reports, _hook: hook }
     }
 
-    /// The reports so far, which it forgets.
+    /// Returns the reports collected so far, and removes them.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         self.reports.take()
     }
 
-    /// Checks that there are none.
+    /// Checks that there are no reports.
     ///
     /// # Panics
     ///
-    /// If there are.
+    /// Panics if there are reports.
     #[track_caller]
     pub fn assert_none(&self) {
         let reports = self.take();
-        assert!(reports.is_empty(), "errors that nobody handled:\n{}", reports.join("\n"));
+        assert!(reports.is_empty(), "unhandled errors:\n{}", reports.join("\n"));
     }
 }
 

@@ -213,7 +213,10 @@ fn a_second_signal_ends_the_wait_of_the_shutdown() {
     program.says("shutdown");
     let (status, errors) = program.end();
     assert_eq!(status.code(), Some(0), "{errors}");
-    assert!(errors.contains("the shutdown waits no longer, and cancels") && errors.contains("signals.rs:"), "{errors}");
+    assert!(
+        errors.contains("the shutdown stopped waiting; it cancelled") && errors.contains("signals.rs:"),
+        "{errors}"
+    );
 }
 
 #[test]

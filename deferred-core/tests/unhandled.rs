@@ -416,7 +416,7 @@ fn by_default_what_the_end_of_a_reactor_abandons_is_one_line_and_other_errors_ar
     let told = standard_error_of(name);
     assert!(told.contains("application error 1234"), "{told}");
     let lines: Vec<&str> = told.lines().filter(|line| line.contains("abandoned")).collect();
-    assert!(matches!(lines.as_slice(), [line] if line.ends_with("nobody handled 3")), "{told}");
+    assert!(matches!(lines.as_slice(), [line] if line.ends_with("that it abandoned: 3")), "{told}");
 }
 
 #[test]

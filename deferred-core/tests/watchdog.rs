@@ -190,7 +190,7 @@ fn a_watchdog_that_sleeps_is_woken_by_the_next_turn() {
 fn one_reactor_has_one_watchdog_and_a_closed_one_has_none() {
     let owner = Reactor::new();
     let times = Watchdog::new().start(&owner).unwrap();
-    assert!(Watchdog::new().start(&owner).unwrap_err().to_string().contains("watched already"));
+    assert!(Watchdog::new().start(&owner).unwrap_err().to_string().contains("already has a watchdog"));
     let reactor = owner.clone();
     drop(owner);
     assert_eq!(times.turns().count(), 0);
@@ -220,7 +220,7 @@ fn hooks_of_the_process_are_told_and_one_that_panics_is_no_harm() {
         });
     });
     let ended = told.recv_timeout(Duration::from_secs(60)).unwrap();
-    assert!(ended.contains("has ended, which blocked the loop for"), "{ended}");
+    assert!(ended.contains("has ended; it blocked the loop for"), "{ended}");
     assert!(take_blocked_hook().is_some());
 }
 

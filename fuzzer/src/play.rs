@@ -497,7 +497,7 @@ impl World {
             Op::Retry(attempts, stage, slot) => {
                 let level = self.high();
                 let mut performs = self.performing(stage, level);
-                let backoff = Backoff::new(millis(1)).attempts(*attempts as u32).jitter(0.0);
+                let backoff = Backoff::new(millis(1)).max_attempts(*attempts as u32).jitter(0.0);
                 self.put(*slot, level, clock.retry(backoff, move |_| performs()));
             }
             _ => unreachable!("{op:?} is played elsewhere"),

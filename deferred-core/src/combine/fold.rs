@@ -1,4 +1,4 @@
-//! One after the other.
+//! `fold` and `repeat_times`: one call after the other.
 
 use std::panic::Location;
 
@@ -6,28 +6,29 @@ use crate::deferred::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, DeferredError, Failure};
 
-/// Calls `f` with what it gave last (at first `begin`) and the next item, waits for what it
-/// returns, and so on; gives what it gave in the end.
+/// Calls `f` with `begin` and the first item, waits for the result, calls `f` with that and the
+/// next item, and so on. The returned Deferred fires with the last result.
 ///
-/// An item is taken from `items` only when it is needed. It needs no stack, however many there are
-/// and whether `f` is ready at once or waits.
+/// An item is taken from `items` only when its call begins. The loop uses no stack, for any number
+/// of items, whether `f` returns a ready result or waits.
 ///
 /// # Errors
 ///
-/// Through the Deferred: the first of `f`, after which nothing more is called, and a panic of `f`
-/// or of `items`.
+/// The returned Deferred fails with the first error or panic of `f`, or a panic of `items`. `f` is
+/// not called again then.
 ///
 /// # Cancellation
 ///
-/// Cancels what `f` has returned.
+/// Cancelling the returned Deferred cancels the Deferred that `f` returned.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, fold};
 ///
 /// let sum = fold(1..=4, 0, |sum, n| Deferred::succeed(sum + n));
-/// assert_eq!(sum.try_take().unwrap().unwrap(), 10);
+/// assert_eq!(success_result_of(sum), 10);
 /// ```
 #[doc(alias = "reduce")]
 #[track_caller]
@@ -40,14 +41,14 @@ where
 {
     let (items, at) = (items.into_iter(), Location::caller());
     Deferred::from_output(
-        settle(Ok::<_, Failure>(begin), at, at, |begun| begun.map_or_else(failed, |begun| steps(items, begun, f, at))),
+        settle(Ok::<_, Failure>(begin), at, at, |begin| begin.map_or_else(failed, |begin| steps(items, begin, f, at))),
         at,
         at,
     )
 }
 
-/// Calls `f` `count` times, with 0, 1 and so on, and waits each time for what it returns. [`fold`]
-/// without a value.
+/// Calls `f` `count` times, with 0, 1 and so on, and waits for each result before the next call. It
+/// is [`fold`] without a value.
 ///
 /// # Examples
 ///
@@ -79,8 +80,7 @@ where
     F: FnMut(A, I::Item) -> R + 'static,
 {
     while let Some(item) = items.next() {
-        // Taken if it is there, so that what never waits runs in this loop and not one inside the
-        // other.
+        // Taken if it is ready, so that calls that never wait run in this loop and not nested.
         let step = match f(value, item).into_deferred().into_output() {
             StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
             step => step,
@@ -88,7 +88,7 @@ where
         match step {
             StageOutput::Ready(Ok(next)) => value = next,
             StageOutput::Ready(Err(error)) => return failed(error),
-            // A tail call: what this leaves takes the place of the step that waited.
+            // A tail call: the output of this stage takes the place of the step that waited.
             StageOutput::Pending(chain) => {
                 return chain.add_stage(at, move |step| match step {
                     Ok(next) => steps(items, next, f, at),

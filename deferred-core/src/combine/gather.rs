@@ -1,4 +1,4 @@
-//! All of them.
+//! `gather` and `deferred_list`: wait for all Deferreds.
 
 use std::panic::Location;
 
@@ -6,30 +6,34 @@ use super::join::{Decided, Rule, join};
 use crate::deferred::Deferred;
 use crate::error::{CallSite, Cancelled, DeferredError, FirstError};
 
-/// Waits for all Deferreds: gives their values in the order of the Deferreds, or the first error.
+/// Waits for all Deferreds. The returned Deferred fires with their values, in their order, or with
+/// the first error.
 ///
-/// The others run on after an error, and what they bring then is dropped and counts as handled;
-/// [`gather_cancelling`] cancels them. Of none, the result is there and empty.
+/// After an error the others continue; their results are dropped and count as handled.
+/// [`gather_cancelling`] cancels them. Without any Deferreds the result is ready and empty.
 ///
 /// Twisted's `gatherResults(consumeErrors=True)`, which is `DeferredList(fireOnOneErrback=True)`.
 ///
 /// # Errors
 ///
-/// [`FirstError`], with the index of the one that failed.
+/// The returned Deferred fails with [`FirstError`], which has the index of the Deferred that
+/// failed.
 ///
 /// # Cancellation
 ///
-/// Each cancel is passed on to all that have no result yet, in order. What they bring decides.
+/// Cancelling the returned Deferred cancels all pending Deferreds, in order. Their results decide
+/// how it fires.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, gather};
 ///
 /// let (second, resolver) = Deferred::new();
 /// let all = gather([Deferred::succeed(1), second, Deferred::succeed(3)]);
 /// resolver.callback(2);
-/// assert_eq!(all.try_take().unwrap().unwrap(), [1, 2, 3]);
+/// assert_eq!(success_result_of(all), [1, 2, 3]);
 /// ```
 #[doc(alias = "gatherResults")]
 #[doc(alias = "join_all")]
@@ -48,17 +52,19 @@ pub(super) fn gather_at<T: 'static, E: DeferredError>(
     join(deferreds, |count| Gather { values: Values::new(count), cancels: false }, at)
 }
 
-/// [`gather`] that cancels the others after the first error, before it fires with that.
+/// Like [`gather`], but cancels the others after the first error, before the returned Deferred
+/// fires with that.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::failure_result_of;
 /// use deferred_core::{Deferred, Failure, gather_cancelling};
 ///
 /// let (slow, resolver) = Deferred::<u32>::new();
 /// let both = gather_cancelling([slow, Deferred::fail(Failure::msg("no"))]);
 /// assert!(resolver.is_cancelled());
-/// assert_eq!(both.try_take().unwrap().unwrap_err().index, Some(1));
+/// assert_eq!(failure_result_of(both).index, Some(1));
 /// ```
 #[track_caller]
 pub fn gather_cancelling<T: 'static, E: DeferredError>(
@@ -67,27 +73,29 @@ pub fn gather_cancelling<T: 'static, E: DeferredError>(
     join(deferreds, |count| Gather { values: Values::new(count), cancels: true }, Location::caller())
 }
 
-/// Waits for all Deferreds and gives all their results, values and errors, in the order of the
-/// Deferreds.
+/// Waits for all Deferreds. The returned Deferred fires with all results, values and errors, in the
+/// order of the Deferreds.
 ///
-/// Its own error type is that of the Deferreds, so that it may stand in the same chain; it fails
-/// with an [`BuiltinError`](crate::BuiltinError) of the library's at most.
+/// Its error type is that of the Deferreds, so that it fits into the same chain. It fails only with
+/// a [`BuiltinError`](crate::BuiltinError).
 ///
 /// Twisted's `DeferredList(consumeErrors=True)`. With `fireOnOneErrback` that is [`gather`], with
-/// `fireOnOneCallback` it is [`first_success`](crate::first_success), with both
+/// `fireOnOneCallback` [`first_success`](crate::first_success), with both
 /// [`first_completion`](crate::first_completion).
 ///
 /// # Cancellation
 ///
-/// As [`gather`]: it succeeds, with the errors of those that were cancelled.
+/// Like [`gather`]. The returned Deferred then succeeds, with the errors of the cancelled
+/// Deferreds.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, Failure, deferred_list};
 ///
 /// let all = deferred_list([Deferred::succeed(1), Deferred::fail(Failure::msg("no"))]);
-/// let all = all.try_take().unwrap().unwrap();
+/// let all = success_result_of(all);
 /// assert!(all[0].is_ok() && all[1].is_err());
 /// ```
 #[doc(alias = "DeferredList")]
@@ -98,7 +106,7 @@ pub fn deferred_list<T: 'static, E: DeferredError>(
     join(deferreds, |count| List { results: Values::new(count) }, Location::caller())
 }
 
-/// One for each, in order, until all are there.
+/// The values of all members, in order, until they are complete.
 pub(super) struct Values<X> {
     values: Vec<Option<X>>,
     left: usize,
@@ -111,7 +119,7 @@ impl<X> Values<X> {
         Values { values, left: count }
     }
 
-    /// All of them, if this is the last one.
+    /// Stores a value. Returns all of them if this is the last one.
     pub(super) fn set(&mut self, index: usize, value: X) -> Option<Vec<X>> {
         self.values[index] = Some(value);
         self.left -= 1;
@@ -132,14 +140,14 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for Gather<T> {
         match result {
             Ok(value) => self.values.set(index, value).map(|values| Ok(values).into()),
             Err(error) => {
-                let others =
-                    self.cancels.then(|| Cancelled::because("another one that was gathered with it has failed"));
-                Some(Decided { result: Err(FirstError::new(index, error)), others })
+                let cancel_others =
+                    self.cancels.then(|| Cancelled::because("another Deferred of the same gather has failed"));
+                Some(Decided { result: Err(FirstError::new(index, error)), cancel_others })
             }
         }
     }
 
-    fn of_none() -> Result<Vec<T>, FirstError<E>> {
+    fn empty() -> Result<Vec<T>, FirstError<E>> {
         Ok(Vec::new())
     }
 }
@@ -156,7 +164,7 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for List<T, E> {
         self.results.set(index, result).map(|results| Ok(results).into())
     }
 
-    fn of_none() -> Result<Vec<Result<T, E>>, E> {
+    fn empty() -> Result<Vec<Result<T, E>>, E> {
         Ok(Vec::new())
     }
 }

@@ -1,4 +1,4 @@
-//! Deferreds that are waited for together.
+//! `join`: waits for several Deferreds by a rule.
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
@@ -9,57 +9,58 @@ use crate::deferred::Deferred;
 use crate::engine::{Chain, Fired, Handle, Source, call_soon, drop_or_panicked, enter};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Panicked};
 
-/// What becomes of many results.
+/// A rule that combines the results of several Deferreds into one.
 pub(super) trait Rule<T, E>: 'static {
     type Value: 'static;
     type Error: DeferredError;
 
-    /// Is told each result, once. Gives the result of all as soon as that is known, and then is
-    /// told no more. It runs no code of the user.
+    /// Receives the result of one Deferred. Returns the combined result as soon as that is decided;
+    /// it is not called again then. It must not run user code.
     fn arrived(&mut self, index: usize, result: Result<T, E>) -> Option<Decided<Self::Value, Self::Error>>;
 
-    /// The result of all if there are none.
-    fn of_none() -> Result<Self::Value, Self::Error>;
+    /// Returns the combined result of no Deferreds.
+    fn empty() -> Result<Self::Value, Self::Error>;
 
-    /// Whether a cancel that nobody's result has answered fires `Cancelled`.
+    /// Whether a cancel fires `Cancelled` if no member's result has decided.
     const CANCELS: bool = false;
 }
 
-/// A result of all, and why the others are cancelled before it is fired, if they are.
+/// The combined result, and the reason for cancelling the pending members before it fires, if they
+/// are to be cancelled.
 pub(super) struct Decided<T, E> {
     pub(super) result: Result<T, E>,
-    pub(super) others: Option<Cancelled>,
+    pub(super) cancel_others: Option<Cancelled>,
 }
 
 impl<T, E> From<Result<T, E>> for Decided<T, E> {
     fn from(result: Result<T, E>) -> Self {
-        Decided { result, others: None }
+        Decided { result, cancel_others: None }
     }
 }
 
 struct Join<T, E, R: Rule<T, E>> {
-    /// None once all is decided.
+    /// `None` once the result is decided.
     rule: RefCell<Option<R>>,
-    /// What cancels each that has not arrived.
+    /// The handles of the members that are pending.
     members: RefCell<Vec<Option<Handle>>>,
     outcome: Cell<Outcome<R::Value, R::Error>>,
-    /// Why those are cancelled that are joined after all was decided.
+    /// The reason for cancelling members that are added after the decision.
     late: RefCell<Option<Cancelled>>,
     at: CallSite,
     takes: PhantomData<fn(Result<T, E>)>,
 }
 
-/// Who gets the result.
+/// The destination of the result.
 enum Outcome<T, E: DeferredError> {
-    /// Whoever joins them just now.
+    /// The members are still being added.
     Joining,
-    /// It is there before that was done.
+    /// The result was decided before all members were added.
     Early(Result<T, E>),
     Source(Source<T, E>),
     Fired,
 }
 
-/// Waits for all of them, by a rule that is made for their number.
+/// Waits for all Deferreds, with a rule that is created for their number.
 pub(super) fn join<T, E, R>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
     rule: impl FnOnce(usize) -> R,
@@ -73,7 +74,7 @@ where
     let deferreds: Vec<_> = deferreds.into_iter().collect();
     let count = deferreds.len();
     if count == 0 {
-        return Deferred::with_result(R::of_none(), at, at);
+        return Deferred::with_result(R::empty(), at, at);
     }
     let join = Rc::new(Join {
         rule: RefCell::new(Some(rule(count))),
@@ -88,13 +89,13 @@ where
             Ok(result) => {
                 join.members.borrow_mut().push(None);
                 let fired = enter(|| join.arrived(index, result));
-                debug_assert!(fired.is_none(), "there is nothing to fire yet");
+                debug_assert!(fired.is_none(), "the source is set only at the end");
             }
             Err(chain) => {
                 let handle = chain.handle_for_waiter();
                 join.members.borrow_mut().push(Some(handle.clone()));
-                let arrives = join.clone();
-                chain.consume(move |result| arrives.arrived(index, result));
+                let member = join.clone();
+                chain.consume(move |result| member.arrived(index, result));
                 let late = join.late.borrow().clone();
                 if let Some(why) = late {
                     handle.cancel(&why);
@@ -106,8 +107,8 @@ where
         Outcome::Early(result) => Deferred::with_result(result, at, at),
         _ => {
             let (chain, source) = Chain::pair(at);
-            let passes = join.clone();
-            source.set_forwarding_canceller(move |why: &Cancelled| passes.clone().cancel(why));
+            let canceller = join.clone();
+            source.set_forwarding_canceller(move |why: &Cancelled| canceller.clone().cancel(why));
             join.outcome.set(Outcome::Source(source));
             Deferred::with_chain(chain)
         }
@@ -119,15 +120,15 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
         let handle = self.members.borrow_mut()[index].take();
         drop(handle);
         if self.rule.borrow().is_none() {
-            self.came_late(result);
+            self.drop_late(result);
             return None;
         }
         let decided = self.rule.borrow_mut().as_mut().and_then(|rule| rule.arrived(index, result));
-        let Decided { mut result, others } = decided?;
+        let Decided { mut result, cancel_others } = decided?;
         if let Err(panicked) = self.drop_rule() {
-            result = self.instead(result, panicked);
+            result = self.panicked(result, panicked);
         }
-        let cancelled = match others {
+        let cancelled = match cancel_others {
             None => false,
             Some(why) => {
                 let cancelled = self.cancel_members(|handle| handle.cancel_soon(&why));
@@ -136,7 +137,7 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
             }
         };
         if cancelled {
-            // They are cancelled first.
+            // The members are cancelled first.
             let join = self.clone();
             call_soon(move || join.fire(result));
             return None;
@@ -155,7 +156,8 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
         }
     }
 
-    /// Has all cancelled that have not arrived, in order, after this. Says whether there are any.
+    /// Cancels all pending members in order, after the current callback. Returns `true` if there
+    /// are any.
     fn cancel_members(&self, cancel: impl Fn(&Handle)) -> bool {
         let members = self.members.borrow();
         members.iter().flatten().inspect(|handle| cancel(handle)).count() > 0
@@ -175,23 +177,23 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
         }
     }
 
-    /// All is decided: drops what has arrived until then, outside of the borrow.
+    /// Drops the rule after the decision, with the results it holds, outside of the borrow.
     fn drop_rule(&self) -> Result<(), Panicked> {
         let rule = self.rule.take();
         drop_or_panicked(rule)
     }
 
-    /// What arrived before the decision could not be dropped, which takes the place of that.
+    /// Replaces the result by the panic of a member's destructor.
     #[cold]
-    fn instead(&self, result: Result<R::Value, R::Error>, panicked: Panicked) -> Result<R::Value, R::Error> {
+    fn panicked(&self, result: Result<R::Value, R::Error>, panicked: Panicked) -> Result<R::Value, R::Error> {
         never_unwinding(|| {
             drop(result);
             Err(BuiltinError::from(panicked).into())
         })
     }
 
-    /// One has arrived for which nobody waits any more.
-    fn came_late(&self, result: Result<T, E>) {
+    /// Drops a result that came after the decision.
+    fn drop_late(&self, result: Result<T, E>) {
         if let Err(panicked) = drop_or_panicked(result) {
             let error: E = never_unwinding(|| BuiltinError::from(panicked).into());
             error::report(&error, self.at, self.at);

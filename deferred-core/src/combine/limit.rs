@@ -1,4 +1,4 @@
-//! A call for each of many items, so many at a time.
+//! `concurrent`: a call for each of many items, with limited concurrency.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,64 +15,67 @@ use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, enter, run_soon};
 use crate::error::{CallSite, Cancelled, Failure, FirstError};
 
-/// Calls a function for each of many items, at most `limit` at a time:
-/// `concurrent(4).map(urls, fetch)`.
+/// Limits concurrency: `concurrent(4).map(urls, fetch)` calls `fetch` for each item, with at most 4
+/// calls pending at a time.
 ///
 /// # Panics
 ///
-/// If `limit` is 0: nothing would ever run.
+/// Panics if `limit` is 0, since no call could run.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, concurrent};
 ///
 /// let doubled = concurrent(2).map(1..=3, |n| Deferred::succeed(n * 2));
-/// assert_eq!(doubled.try_take().unwrap().unwrap(), [2, 4, 6]);
+/// assert_eq!(success_result_of(doubled), [2, 4, 6]);
 /// ```
 #[doc(alias = "buffered")]
 #[doc(alias = "buffer_unordered")]
 #[doc(alias = "window")]
-#[must_use = "it does nothing before `map` or `map_stream`"]
+#[must_use = "a limit does nothing until `map` or `map_stream` is called"]
 pub fn concurrent(limit: usize) -> Concurrent {
-    assert!(limit > 0, "with a limit of 0 nothing would ever run");
+    assert!(limit > 0, "with a limit of 0 no call could run");
     Concurrent { limit, in_order: true }
 }
 
-/// How many at a time; [`concurrent`] gives it.
+/// A concurrency limit. [`concurrent`] creates it.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "it does nothing before `map` or `map_stream`"]
+#[must_use = "a limit does nothing until `map` or `map_stream` is called"]
 pub struct Concurrent {
     limit: usize,
     in_order: bool,
 }
 
 impl Concurrent {
-    /// Gives the values as they come, and not in the order of the items.
+    /// Returns the values in the order of completion instead of the order of the items.
     pub fn unordered(self) -> Concurrent {
         Concurrent { in_order: false, ..self }
     }
 
-    /// Calls `f` for each item, and gives the values once all are there.
+    /// Calls `f` for each item. The returned Deferred fires with all values.
     ///
-    /// An item is taken from `items` only when its call can begin: those may be many, or made on
-    /// the way. It needs no stack, however many there are.
+    /// An item is taken from `items` only when its call can begin, so there may be many items, or
+    /// an iterator that computes them. The loop uses no stack, for any number of items.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: the first that a call has, with the index of its item. No further call
-    /// begins then, and those that run are cancelled, before it fires. A panic of `items` has no
-    /// index.
+    /// The returned Deferred fails with the first error of a call, with the index of its item.
+    /// Before that, no further call begins, and the pending ones are cancelled. A panic of `items`
+    /// has no index.
     ///
     /// # Cancellation
     ///
-    /// Each cancel is passed on to all calls that run, in order. What they bring decides.
+    /// Cancelling the returned Deferred cancels all pending calls, in order. Their results decide
+    /// how it fires.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::cell::RefCell;
     /// use std::rc::Rc;
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Deferred, Resolver, concurrent};
     ///
     /// let begun = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
@@ -87,7 +90,7 @@ impl Concurrent {
     ///     let resolver = begun.borrow_mut().remove(0);
     ///     resolver.callback(n);
     /// }
-    /// assert_eq!(all.try_take().unwrap().unwrap(), [0, 1, 2, 3, 4]);
+    /// assert_eq!(success_result_of(all), [0, 1, 2, 3, 4]);
     /// ```
     #[track_caller]
     pub fn map<I, R, F>(self, items: I, f: F) -> Deferred<Vec<R::Value>, FirstError>
@@ -99,23 +102,25 @@ impl Concurrent {
         self.run(Items(items.into_iter()), f, Location::caller())
     }
 
-    /// [`map`](Self::map) over a stream. The next item is asked for only when its call can begin.
+    /// Like [`map`](Self::map), but for the items of a stream. The next item is requested only when
+    /// its call can begin.
     ///
-    /// The stream is polled by a coroutine: see [`inline_callbacks`](crate::inline_callbacks) about
-    /// streams that wait for what is no Deferred.
+    /// A coroutine polls the stream: see [`inline_callbacks`](crate::inline_callbacks) for streams
+    /// that wait for futures other than Deferreds.
     ///
     /// # Errors
     ///
-    /// As [`map`](Self::map).
+    /// Like [`map`](Self::map).
     ///
     /// # Cancellation
     ///
-    /// As [`map`](Self::map); while no call runs, the stream is dropped, and it fires
-    /// [`Cancelled`].
+    /// Like [`map`](Self::map). If no call is pending, the stream is dropped, and the returned
+    /// Deferred fires [`Cancelled`].
     ///
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Deferred, DeferredQueue, concurrent};
     ///
     /// let numbers = DeferredQueue::<u32>::new();
@@ -123,7 +128,7 @@ impl Concurrent {
     /// numbers.put(1).unwrap();
     /// numbers.put(2).unwrap();
     /// numbers.close();
-    /// assert_eq!(doubled.try_take().unwrap().unwrap(), [2, 4]);
+    /// assert_eq!(success_result_of(doubled), [2, 4]);
     /// ```
     #[track_caller]
     pub fn map_stream<S, R, F>(self, stream: S, f: F) -> Deferred<Vec<R::Value>, FirstError>
@@ -164,15 +169,16 @@ impl Concurrent {
             }
             Ok(values.into_iter().map(|(_, value)| value).collect())
         };
-        // Those that run are cancelled before this returns, if one has failed at once.
+        // As a level of its own: if a call fails at once, the pending ones are cancelled before
+        // this returns.
         enter(|| Deferred::from_coroutine_at(at, coroutine))
     }
 }
 
-/// What is to be done next.
+/// The next event of the loop.
 enum Next<I, T> {
     Item(I),
-    /// The call with this number has brought that.
+    /// The call with this index has this result.
     Done(usize, Result<T, Failure>),
 }
 
@@ -184,7 +190,7 @@ struct Feed<S, T: 'static> {
 }
 
 impl<S: Stream, T: 'static> Feed<S, T> {
-    /// None once all is done.
+    /// Returns the next event. `Ready(None)` once everything is done.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Next<S::Item, T>>> {
         if let Some((index, result)) = self.calls.take_done() {
             return Poll::Ready(Some(Next::Done(index, result)));
@@ -209,7 +215,7 @@ impl<S: Stream, T: 'static> Feed<S, T> {
     }
 }
 
-/// The calls that run, and what those have brought that do not any more.
+/// The pending calls, and the results of the others that have not been taken.
 struct Calls<T: 'static> {
     shared: Rc<Shared<T>>,
     waiting: Option<Wait<()>>,
@@ -244,7 +250,7 @@ impl<T: 'static> Calls<T> {
     }
 
     fn take_done(&mut self) -> Option<(usize, Result<T, Failure>)> {
-        // Dropping one that has not fired would cancel the calls.
+        // Dropping it before it has fired would cancel the calls.
         match self.shared.waiting.take() {
             None => self.waiting = None,
             waiting => self.shared.waiting.set(waiting),
@@ -252,8 +258,8 @@ impl<T: 'static> Calls<T> {
         self.shared.done.borrow_mut().pop_front()
     }
 
-    /// Ready once a call has ended. Meanwhile a Deferred waits that passes a cancel on to all that
-    /// run.
+    /// Waits until a call has a result. Meanwhile a Deferred passes each cancel on to all pending
+    /// calls.
     fn poll_ended(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (shared, at) = (&self.shared, self.at);
         let waiting = self.waiting.get_or_insert_with(|| {
@@ -265,7 +271,7 @@ impl<T: 'static> Calls<T> {
         Pin::new(waiting).poll(context).map(|_| ())
     }
 
-    /// Cancels all that run, after this.
+    /// Cancels all pending calls after the current callback.
     fn cancel(&self, why: &Cancelled) {
         if let Some(waiting) = self.shared.waiting.take() {
             run_soon(waiting.source.set_result(Ok(())));
@@ -274,7 +280,7 @@ impl<T: 'static> Calls<T> {
     }
 }
 
-/// The end, also by a panic of the items: none runs on.
+/// Cancels the pending calls at the end, also after a panic of the items.
 impl<T: 'static> Drop for Calls<T> {
     fn drop(&mut self) {
         if self.running() > 0 {
@@ -290,16 +296,16 @@ impl<T: 'static> Shared<T> {
 
     fn ended(&self, index: usize, result: Result<T, Failure>) -> Option<Fired> {
         let handle = self.running.borrow_mut().remove(&index);
-        drop(handle); // behind the borrow
+        drop(handle); // after the borrow
         self.done.borrow_mut().push_back((index, result));
         self.waiting.take().map(|resolver| resolver.source.set_result(Ok(())))
     }
 }
 
-/// A stream that is an iterator.
+/// An iterator as a stream.
 struct Items<I>(I);
 
-/// It holds no pointer into itself: the iterator is never pinned.
+/// The iterator is never pinned.
 impl<I> Unpin for Items<I> {}
 
 impl<I: Iterator> Stream for Items<I> {

@@ -1,12 +1,13 @@
-//! Many Deferreds at once.
+//! Functions that combine several Deferreds.
 //!
-//! - `join`: what all of these have in common: Deferreds that are waited for together;
-//! - `gather`: all values, or the first error; all outcomes;
+//! - `gather`: all values, or the first error; all results;
 //! - `race`: the first success, the first completion;
-//! - `limit`: a call for each of many items, so many at a time; `fold`: one after the other;
-//! - `tuple`: several of different types;
-//! - `scope`: work that does not outlive the call that began it;
-//! - `shared`: one result for many; a Deferred past which no cancel goes.
+//! - `tuple`: Deferreds of different types;
+//! - `limit`: a call for each of many items, with limited concurrency; `fold`: one call after the
+//!   other;
+//! - `scope`: structured concurrency: work that ends with the call that began it;
+//! - `shared`: one result for several observers; a Deferred that absorbs cancels;
+//! - `join`: the common part of `gather` and `race`.
 
 mod fold;
 mod gather;

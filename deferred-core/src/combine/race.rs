@@ -1,4 +1,4 @@
-//! The first of them.
+//! `race`, `first_success` and `first_completion`: wait for the first of several Deferreds.
 
 use std::panic::Location;
 
@@ -7,33 +7,35 @@ use super::join::{Decided, Rule, join};
 use crate::deferred::Deferred;
 use crate::error::{Abandoned, BuiltinError, Cancelled, DeferredError, FailureGroup, FirstError};
 
-/// Waits for the first success, and cancels the others: gives the index and the value of the
-/// winner.
+/// Waits for the first success, and cancels the other Deferreds. The returned Deferred fires with
+/// the index and the value of the winner.
 ///
-/// The losers are cancelled, in order, before it fires; what they bring is dropped and counts as
-/// handled. Of several that are ready the first one wins.
+/// The others are cancelled, in order, before it fires; their results are dropped and count as
+/// handled. Of several ready Deferreds the first one wins.
 ///
 /// Twisted's `race`.
 ///
 /// # Errors
 ///
-/// [`FailureGroup`], with all errors, if all of them fail. Of none, the group is empty.
+/// The returned Deferred fails with [`FailureGroup`], which has all errors, if all Deferreds fail.
+/// Without any Deferreds the group is empty.
 ///
 /// # Cancellation
 ///
-/// Cancels all of them, in order. If nothing has fired it then, it fires
-/// [`Cancelled`](crate::Cancelled).
+/// Cancelling the returned Deferred cancels all pending Deferreds, in order. If none of their
+/// results decides, it fires [`Cancelled`](crate::Cancelled).
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, race};
 ///
 /// let (slow, loser) = Deferred::new();
 /// let (fast, winner) = Deferred::new();
 /// let first = race([slow, fast]);
 /// winner.callback("fast");
-/// assert_eq!(first.try_take().unwrap().unwrap(), (1, "fast"));
+/// assert_eq!(success_result_of(first), (1, "fast"));
 /// assert!(loser.is_cancelled());
 /// ```
 #[track_caller]
@@ -43,22 +45,25 @@ pub fn race<T: 'static, E: DeferredError>(
     join(deferreds, |count| Race { errors: Values::new(count) }, Location::caller())
 }
 
-/// Waits for the first success and lets the others run on; if there is none, gives all errors.
+/// Waits for the first success, and lets the other Deferreds continue. If all fail, the returned
+/// Deferred fires with all errors.
 ///
-/// Twisted's `DeferredList(fireOnOneCallback=True, consumeErrors=True)`, of which the failure of
-/// all is a success too. [`race`] is what most want.
+/// Twisted's `DeferredList(fireOnOneCallback=True, consumeErrors=True)`, which also succeeds if all
+/// fail. Most programs need [`race`] instead.
 ///
 /// # Cancellation
 ///
-/// Each cancel is passed on to all that have no result yet, in order. What they bring decides.
+/// Cancelling the returned Deferred cancels all pending Deferreds, in order. Their results decide
+/// how it fires.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, Failure, FirstSuccess, first_success};
 ///
 /// let first = first_success([Deferred::fail(Failure::msg("no")), Deferred::succeed(2)]);
-/// assert!(matches!(first.try_take().unwrap().unwrap(), FirstSuccess::Success { index: 1, value: 2 }));
+/// assert!(matches!(success_result_of(first), FirstSuccess::Success { index: 1, value: 2 }));
 /// ```
 #[doc(alias = "DeferredList")]
 #[track_caller]
@@ -68,28 +73,31 @@ pub fn first_success<T: 'static, E: DeferredError>(
     join(deferreds, |count| AnySuccess { errors: Values::new(count) }, Location::caller())
 }
 
-/// Waits for the first that is done, whichever way, and lets the others run on: gives its index and
-/// its value, or its error.
+/// Waits for the first Deferred that has a result, and lets the others continue. The returned
+/// Deferred fires with its index and value, or fails with its error.
 ///
 /// Twisted's `DeferredList(fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)`.
 ///
 /// # Errors
 ///
-/// [`FirstError`], with the index, if it is an error that comes first. Of none,
-/// [`Abandoned`](crate::Abandoned): there is nobody to wait for. (Twisted's never fires.)
+/// The returned Deferred fails with [`FirstError`], which has the index, if the first result is an
+/// error. Without any Deferreds it fails with [`Abandoned`](crate::Abandoned). (Twisted's never
+/// fires.)
 ///
 /// # Cancellation
 ///
-/// Each cancel is passed on to all that have no result yet, in order. What they bring decides.
+/// Cancelling the returned Deferred cancels all pending Deferreds, in order. Their results decide
+/// how it fires.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, first_completion};
 ///
 /// let (slow, _resolver) = Deferred::new();
 /// let first = first_completion([slow, Deferred::succeed(2)]);
-/// assert_eq!(first.try_take().unwrap().unwrap(), (1, 2));
+/// assert_eq!(success_result_of(first), (1, 2));
 /// ```
 #[doc(alias = "DeferredList")]
 #[doc(alias = "select")]
@@ -100,17 +108,17 @@ pub fn first_completion<T: 'static, E: DeferredError>(
     join(deferreds, |_| Completion, Location::caller())
 }
 
-/// What [`first_success`] gives.
+/// The result of [`first_success`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstSuccess<T, E> {
-    /// The first that succeeded.
+    /// The first success.
     Success {
-        /// Which one it is.
+        /// The index of the Deferred.
         index: usize,
-        /// Its value.
+        /// The value of the Deferred.
         value: T,
     },
-    /// None has succeeded: their errors, in the order of the Deferreds.
+    /// All Deferreds failed. Their errors, in order.
     AllFailed(Vec<E>),
 }
 
@@ -125,14 +133,14 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for Race<E> {
     fn arrived(&mut self, index: usize, result: Result<T, E>) -> Option<Decided<(usize, T), FailureGroup<E>>> {
         match result {
             Ok(value) => {
-                let others = Some(Cancelled::because("another one that it raced with has won"));
-                Some(Decided { result: Ok((index, value)), others })
+                let cancel_others = Some(Cancelled::because("another Deferred of the same race has won"));
+                Some(Decided { result: Ok((index, value)), cancel_others })
             }
             Err(error) => self.errors.set(index, error).map(|errors| Err(FailureGroup::new(errors)).into()),
         }
     }
 
-    fn of_none() -> Result<(usize, T), FailureGroup<E>> {
+    fn empty() -> Result<(usize, T), FailureGroup<E>> {
         Err(FailureGroup::new(Vec::new()))
     }
 
@@ -154,7 +162,7 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for AnySuccess<E> {
         }
     }
 
-    fn of_none() -> Result<FirstSuccess<T, E>, E> {
+    fn empty() -> Result<FirstSuccess<T, E>, E> {
         Ok(FirstSuccess::AllFailed(Vec::new()))
     }
 }
@@ -172,7 +180,7 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for Completion {
         })
     }
 
-    fn of_none() -> Result<(usize, T), FirstError<E>> {
+    fn empty() -> Result<(usize, T), FirstError<E>> {
         Err(BuiltinError::from(Abandoned::new()).into())
     }
 }

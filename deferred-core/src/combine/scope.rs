@@ -1,4 +1,4 @@
-//! Work that does not outlive the call that began it.
+//! `scope`: structured concurrency.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,24 +11,26 @@ use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, StageOutput};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 
-/// Calls `body` with a scope in which it may begin more work, and is done when all of that is: no
-/// child outlives it.
+/// Calls `body` with a scope in which it can start further work. The returned Deferred fires when
+/// all of that is done: no child outlives the scope.
 ///
-/// When what `body` has returned is there, the children that still run are cancelled and waited
-/// for, and then the Deferred fires with what `body` had. The first error of a child, other than
-/// [`Cancelled`], cancels `body` and all other children, and is the error of the whole. What else
-/// fails behind it, a child or `body`, is reported as unhandled, unless that is [`Cancelled`].
+/// When the result of `body` is ready, the pending children are cancelled, and the scope waits for
+/// them. Then the returned Deferred fires with the result of `body`. The first error of a child,
+/// other than [`Cancelled`], cancels `body` and all other children, and becomes the error of the
+/// scope. Further errors, of children or of `body`, are reported as unhandled, unless they are
+/// [`Cancelled`].
 ///
-/// Trio's nursery; Twisted has none.
+/// Trio's nursery. Twisted has no counterpart.
 ///
 /// # Cancellation
 ///
-/// Cancels what `body` has returned, and each time that it is called again, the children that are
-/// waited for.
+/// Cancelling the returned Deferred cancels the Deferred that `body` returned; a further cancel
+/// also cancels the children that the scope waits for.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, scope};
 ///
 /// let (heartbeat, resolver) = Deferred::<()>::new();
@@ -39,7 +41,7 @@ use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failu
 /// });
 /// answered.callback(42);
 /// assert!(resolver.is_cancelled());
-/// assert_eq!(done.try_take().unwrap().unwrap(), 42);
+/// assert_eq!(success_result_of(done), 42);
 /// ```
 #[doc(alias = "nursery")]
 #[track_caller]
@@ -47,11 +49,11 @@ pub fn scope<R: IntoDeferred<Failure>>(body: impl FnOnce(&Scope) -> R) -> Deferr
     scope_at(Location::caller(), body)
 }
 
-/// [`scope`] for an error type of your own.
+/// Like [`scope`], but for an error type of your own.
 ///
 /// # Cancellation
 ///
-/// As [`scope`].
+/// Like [`scope`].
 #[track_caller]
 pub fn typed_scope<E: DeferredError, R: IntoDeferred<E>>(body: impl FnOnce(&Scope<E>) -> R) -> Deferred<R::Value, E> {
     scope_at(Location::caller(), body)
@@ -61,92 +63,92 @@ fn scope_at<E: DeferredError, R: IntoDeferred<E>>(
     at: CallSite,
     body: impl FnOnce(&Scope<E>) -> R,
 ) -> Deferred<R::Value, E> {
-    let inside = Rc::new(Inside {
+    let state = Rc::new(State {
         at,
         children: RefCell::default(),
-        came: Cell::new(0),
+        added: Cell::new(0),
         failed: Cell::new(None),
         phase: Cell::new(Phase::Open),
         body: RefCell::new(None),
         drained: Cell::new(None),
     });
-    let scope = Scope { inside: inside.clone() };
+    let scope = Scope { state: state.clone() };
     let body = maybe_deferred_at(at, || body(&scope));
     let chain = match body.into_result_or_chain() {
-        Ok(result) => return Deferred::from_output(inside.end(result, at), at, at),
+        Ok(result) => return Deferred::from_output(state.end(result, at), at, at),
         Err(chain) => chain,
     };
-    inside.body.replace(Some(chain.handle_for_waiter()));
-    if inside.phase.get() == Phase::Failed {
-        inside.cancel_body();
+    state.body.replace(Some(chain.handle_for_waiter()));
+    if state.phase.get() == Phase::Failed {
+        state.cancel_body();
     }
-    Deferred::from_output(chain.add_stage(at, move |result| inside.end(result, at)), at, at)
+    Deferred::from_output(chain.add_stage(at, move |result| state.end(result, at)), at, at)
 }
 
-/// Where [`scope`] lets work be begun. Clones mean the same scope.
+/// The scope in which the body of [`scope`] starts work. Clones refer to the same scope.
 pub struct Scope<E: DeferredError = Failure> {
-    inside: Rc<Inside<E>>,
+    state: Rc<State<E>>,
 }
 
-struct Inside<E: DeferredError> {
-    /// Where it was made.
+struct State<E: DeferredError> {
+    /// The place where the scope was created.
     at: CallSite,
     children: RefCell<BTreeMap<u64, Handle>>,
-    came: Cell<u64>,
+    added: Cell<u64>,
     /// The first error of a child.
     failed: Cell<Option<E>>,
     phase: Cell<Phase>,
     body: RefCell<Option<Handle>>,
-    /// Who waits for the last child.
+    /// The resolver that fires when the last child is done.
     drained: Cell<Option<Resolver<(), E>>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     Open,
-    /// A child has failed: all is being cancelled.
+    /// A child has failed, and everything else was cancelled.
     Failed,
     /// The body is done.
     Ended,
 }
 
 impl<E: DeferredError> Scope<E> {
-    /// Has the scope cancel and wait for this one at its end. Its value is dropped; its error,
-    /// unless that is [`Cancelled`], ends the scope. Handle what must not do that before you add
-    /// it.
+    /// Adds a child, which the scope cancels and waits for at its end. Its value is dropped. Its
+    /// error, unless it is [`Cancelled`], ends the scope: handle an error that must not do that
+    /// before you add the child.
     ///
-    /// Once a child has failed, or the body is done, it is cancelled at once.
+    /// If a child has failed, or the body is done, the new child is cancelled at once.
     pub fn add<T: 'static>(&self, child: Deferred<T, E>) {
-        let inside = &self.inside;
-        let number = inside.came.replace(inside.came.get() + 1);
+        let state = &self.state;
+        let number = state.added.replace(state.added.get() + 1);
         match child.into_result_or_chain() {
-            Ok(result) => drop(inside.ended(number, result.map(drop)).map(Fired::run)),
+            Ok(result) => drop(state.ended(number, result.map(drop)).map(Fired::run)),
             Err(chain) => {
                 let handle = chain.handle_for_waiter();
-                inside.children.borrow_mut().insert(number, handle.clone());
-                let ends = inside.clone();
+                state.children.borrow_mut().insert(number, handle.clone());
+                let ends = state.clone();
                 chain.consume(move |result| ends.ended(number, result.map(drop)));
-                if inside.phase.get() != Phase::Open {
+                if state.phase.get() != Phase::Open {
                     handle.cancel_soon(&Cancelled::because("its scope has ended"));
                 }
             }
         }
     }
 
-    /// Starts a coroutine, and [`add`](Self::add)s it.
+    /// Starts a coroutine and [adds](Self::add) its Deferred.
     #[track_caller]
     pub fn spawn<T: 'static>(&self, coroutine: impl Future<Output = Result<T, E>> + 'static) {
         self.add(Deferred::from_coroutine(coroutine));
     }
 
-    /// How many children run.
+    /// Returns the number of pending children.
     #[must_use]
     pub fn children(&self) -> usize {
-        self.inside.children.borrow().len()
+        self.state.children.borrow().len()
     }
 }
 
-impl<E: DeferredError> Inside<E> {
+impl<E: DeferredError> State<E> {
     fn cancel_body(&self) {
         let body = self.body.borrow().clone();
         if let Some(body) = body {
@@ -155,15 +157,15 @@ impl<E: DeferredError> Inside<E> {
     }
 
     fn cancel_children(&self, cancel: impl Fn(&Handle)) {
-        // Outside of all callbacks they end in here, and leave.
+        // Collected first: outside of callbacks the children end inside `cancel`, and are removed.
         let children: Vec<_> = self.children.borrow().values().cloned().collect();
         children.iter().for_each(cancel);
     }
 
-    /// A child is done.
+    /// Handles the result of a child.
     fn ended(&self, number: u64, result: Result<(), E>) -> Option<Fired> {
-        let gone = self.children.borrow_mut().remove(&number);
-        drop(gone); // behind the borrow
+        let removed = self.children.borrow_mut().remove(&number);
+        drop(removed); // after the borrow
         if let Err(error) = result {
             self.child_failed(error);
         }
@@ -191,7 +193,7 @@ impl<E: DeferredError> Inside<E> {
         }
     }
 
-    /// The body is done: what the whole has, once no child runs.
+    /// Handles the result of the body. Returns the output of the scope.
     fn end<T: 'static>(self: Rc<Self>, result: Result<T, E>, at: CallSite) -> StageOutput<T, E> {
         self.phase.set(Phase::Ended);
         self.body.take();
@@ -218,7 +220,7 @@ impl<E: DeferredError> Inside<E> {
         }
     }
 
-    /// Nobody gets it: another one came first.
+    /// Reports an error that is not the first one as unhandled.
     fn report(&self, error: E) {
         if !matches!(error.builtin(), Some(BuiltinError::Cancelled(_))) {
             error::report(&error, self.at, self.at);
@@ -228,7 +230,7 @@ impl<E: DeferredError> Inside<E> {
 
 impl<E: DeferredError> Clone for Scope<E> {
     fn clone(&self) -> Self {
-        Scope { inside: self.inside.clone() }
+        Scope { state: self.state.clone() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! One result for many.
+//! `Deferred::share` and `Deferred::shield`: one result for several observers, and a Deferred that
+//! absorbs cancels.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -12,21 +13,22 @@ use crate::engine::{Fired, Handle, StageOutput, call_soon, catch};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure, ShareError};
 
 impl<T: 'static, E: ShareError> Deferred<T, E> {
-    /// Shares the result among many: each [`observe`](Shared::observe) gives a Deferred that has a
-    /// copy of it.
+    /// Shares the result among several observers: each [`observe`](Shared::observe) returns a
+    /// Deferred that fires with a copy of it.
     ///
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::Deferred;
     ///
     /// let (page, resolver) = Deferred::<String>::new();
     /// let page = page.share();
     /// let (first, second) = (page.observe(), page.observe());
     /// resolver.callback("hello".to_owned());
-    /// assert_eq!(first.try_take().unwrap().unwrap(), "hello");
-    /// assert_eq!(second.try_take().unwrap().unwrap(), "hello");
-    /// assert_eq!(page.observe().try_take().unwrap().unwrap(), "hello");
+    /// assert_eq!(success_result_of(first), "hello");
+    /// assert_eq!(success_result_of(second), "hello");
+    /// assert_eq!(success_result_of(page.observe()), "hello");
     /// ```
     #[doc(alias = "fork")]
     #[doc(alias = "branch")]
@@ -36,9 +38,9 @@ impl<T: 'static, E: ShareError> Deferred<T, E> {
         let state = Rc::new(State {
             result: OnceCell::new(),
             observed: Cell::new(false),
-            left: Cell::new(false),
+            has_cancelled: Cell::new(false),
             observers: RefCell::default(),
-            came: Cell::new(0),
+            added: Cell::new(0),
             source: RefCell::new(None),
             at,
         });
@@ -55,9 +57,9 @@ impl<T: 'static, E: ShareError> Deferred<T, E> {
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// A Deferred with the same result, past which no cancel goes: cancelled, it fires
-    /// [`Cancelled`](crate::Cancelled), and this one runs on. What that brings then is dropped and
-    /// counts as handled.
+    /// Returns a Deferred with the same result that absorbs cancels: a cancel fires
+    /// [`Cancelled`](crate::Cancelled) in the returned Deferred, and this one continues. Its result
+    /// is dropped then and counts as handled.
     ///
     /// # Examples
     ///
@@ -79,45 +81,46 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     }
 }
 
-/// A result that many observe; [`Deferred::share`] gives it. Clones mean the same one.
+/// A result with several observers. [`Deferred::share`] creates it. Clones refer to the same
+/// result.
 ///
-/// An error that no observer has had when the last of these is gone is reported as unhandled.
+/// An error that no observer has received when the last clone is dropped is reported as unhandled.
 ///
-/// Twisted has no such type; its users write one each.
+/// Twisted has no counterpart.
 pub struct Shared<T: 'static, E: ShareError = Failure> {
     state: Rc<State<T, E>>,
 }
 
 struct State<T: 'static, E: ShareError> {
     result: OnceCell<Result<T, E::Shared>>,
-    /// Somebody has the result.
+    /// Whether an observer has received the result.
     observed: Cell<bool>,
-    /// Somebody waited for it, and has cancelled.
-    left: Cell<bool>,
+    /// Whether an observer has cancelled.
+    has_cancelled: Cell<bool>,
     observers: RefCell<BTreeMap<u64, Observer<T, E>>>,
-    came: Cell<u64>,
-    /// What cancels the Deferred that is shared.
+    added: Cell<u64>,
+    /// The handle of the shared Deferred.
     source: RefCell<Option<Handle>>,
     at: CallSite,
 }
 
-/// Who waits, and how the copy is made for it.
+/// An observer that waits, and the function that makes its copy.
 struct Observer<T: 'static, E: ShareError> {
     resolver: Resolver<T, E>,
     copy: fn(&State<T, E>) -> Result<T, E>,
 }
 
 impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
-    /// A Deferred that has a copy of the result once that is there. Those who observe it are fired
-    /// in the order in which they came.
+    /// Returns a Deferred that fires with a copy of the result. Observers are fired in the order in
+    /// which they were added.
     ///
-    /// An error is copied as [`ShareError`] says: observers of a [`Failure`] get one that holds the
-    /// original error, and whose trail goes on by itself.
+    /// An error is copied as [`ShareError`] defines: observers of a [`Failure`] get one that holds
+    /// the original error and has a trail of its own.
     ///
     /// # Cancellation
     ///
-    /// Fires [`Cancelled`] in this one. The Deferred that is shared is cancelled only when all who
-    /// observe it have cancelled.
+    /// A cancel fires [`Cancelled`] in this observer. The shared Deferred is cancelled only when
+    /// all its observers have cancelled.
     #[track_caller]
     pub fn observe(&self) -> Deferred<T, E> {
         let at = Location::caller();
@@ -126,10 +129,10 @@ impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
             state.observed.set(true);
             return Deferred::with_result(copy(state), at, at);
         }
-        let number = state.came.replace(state.came.get() + 1);
-        let left = Rc::downgrade(state);
+        let number = state.added.replace(state.added.get() + 1);
+        let weak = Rc::downgrade(state);
         let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
-            if let Some(state) = left.upgrade() {
+            if let Some(state) = weak.upgrade() {
                 state.leave(number);
             }
             None
@@ -139,26 +142,26 @@ impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
     }
 }
 
-/// A panic of a clone is what its observer gets.
+/// Copies the result. If `clone` panics, the observer gets that as its error.
 fn copy<T: Clone + 'static, E: ShareError>(state: &State<T, E>) -> Result<T, E> {
-    let copied = catch(|| match state.result.get().expect("it is there") {
+    let copied = catch(|| match state.result.get().expect("the result is ready") {
         Ok(value) => StageOutput::Ready(Ok(value.clone())),
         Err(error) => StageOutput::Ready(Err(E::from_shared(error))),
     });
     match copied {
         StageOutput::Ready(result) => result,
-        StageOutput::Pending(_) => unreachable!("nothing waits in here"),
+        StageOutput::Pending(_) => unreachable!("the closure returns a ready result"),
     }
 }
 
 impl<T: 'static, E: ShareError> Shared<T, E> {
-    /// Whether the result is there.
+    /// Returns `true` if the result is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.state.result.get().is_some()
     }
 
-    /// How many observers wait for the result.
+    /// Returns the number of waiting observers.
     #[must_use]
     pub fn observers(&self) -> usize {
         self.state.observers.borrow().len()
@@ -169,7 +172,7 @@ impl<T: 'static, E: ShareError> State<T, E> {
     fn fired(self: Rc<Self>, result: Result<T, E>) -> Option<Fired> {
         self.source.take();
         let set = self.result.set(result.map_err(E::into_shared));
-        debug_assert!(set.is_ok(), "it fires once");
+        debug_assert!(set.is_ok(), "the shared Deferred fires once");
         let mut observers = self.observers.take().into_values();
         let only = observers.next()?;
         if observers.len() == 0 {
@@ -182,15 +185,15 @@ impl<T: 'static, E: ShareError> State<T, E> {
         None
     }
 
-    /// An observer has cancelled.
+    /// Removes an observer that has cancelled.
     fn leave(&self, number: u64) {
-        self.left.set(true);
-        let gone = self.observers.borrow_mut().remove(&number);
-        drop(gone); // behind the borrow
+        self.has_cancelled.set(true);
+        let removed = self.observers.borrow_mut().remove(&number);
+        drop(removed); // after the borrow
         if self.observers.borrow().is_empty() {
             let source = self.source.borrow().clone();
             if let Some(source) = source {
-                source.pass_cancel(&Cancelled::because("all who observed it have cancelled"));
+                source.pass_cancel(&Cancelled::because("all observers have cancelled"));
             }
         }
     }
@@ -209,8 +212,8 @@ impl<T: 'static, E: ShareError> Drop for State<T, E> {
     fn drop(&mut self) {
         if let (Some(Err(error)), false) = (self.result.get(), self.observed.get()) {
             let error = E::from_shared(error);
-            // That of the cancel which those who left have caused, they know.
-            if !(self.left.get() && matches!(error.builtin(), Some(BuiltinError::Cancelled(_)))) {
+            // A cancel by the observers themselves is not reported.
+            if !(self.has_cancelled.get() && matches!(error.builtin(), Some(BuiltinError::Cancelled(_)))) {
                 error::report(&error, self.at, self.at);
             }
         }

@@ -1,4 +1,4 @@
-//! Several of different types.
+//! `gather_tuple`: waits for Deferreds of different types.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -9,23 +9,25 @@ use crate::deferred::Deferred;
 use crate::engine::StageOutput;
 use crate::error::{CallSite, DeferredError, FirstError};
 
-/// [`gather`](crate::gather) for Deferreds of different types: a tuple of two to six of them.
+/// Like [`gather`](crate::gather), but for a tuple of two to six Deferreds of different types.
 ///
 /// # Errors
 ///
-/// [`FirstError`], with the index of the one that failed.
+/// The returned Deferred fails with [`FirstError`], which has the index of the Deferred that
+/// failed.
 ///
 /// # Cancellation
 ///
-/// As [`gather`](crate::gather).
+/// Like [`gather`](crate::gather).
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, gather_tuple};
 ///
 /// let both = gather_tuple((Deferred::succeed(1), Deferred::succeed("one")));
-/// assert_eq!(both.try_take().unwrap().unwrap(), (1, "one"));
+/// assert_eq!(success_result_of(both), (1, "one"));
 /// ```
 #[track_caller]
 pub fn gather_tuple<E: DeferredError, D: Tuple<E>>(deferreds: D) -> Deferred<D::Values, FirstError<E>> {
@@ -34,14 +36,14 @@ pub fn gather_tuple<E: DeferredError, D: Tuple<E>>(deferreds: D) -> Deferred<D::
 
 /// A tuple of Deferreds: see [`gather_tuple`].
 pub trait Tuple<E: DeferredError>: Sealed {
-    /// Their values.
+    /// The tuple of the values.
     type Values: 'static;
 
     #[doc(hidden)]
     fn gather(self, at: CallSite) -> Deferred<Self::Values, FirstError<E>>;
 }
 
-/// Keeps the trait from being implemented elsewhere, so that tuples may become longer.
+/// Prevents implementations in other crates, so that longer tuples can be added.
 pub trait Sealed {}
 
 macro_rules! tuple {
@@ -52,8 +54,8 @@ macro_rules! tuple {
             type Values = ($($name,)+);
 
             fn gather(self, at: CallSite) -> Deferred<Self::Values, FirstError<E>> {
-                // Each leaves its value in its place, and the end takes them all, or drops them if
-                // one has failed. What comes later is dropped at once.
+                // Each member stores its value in its cell. The end takes all values, or drops them
+                // if a member has failed. Later values are dropped at once.
                 let values = Rc::new(($(Cell::new(None::<$name>),)+));
                 let over = Rc::new(Cell::new(false));
                 let members = [$({
@@ -71,7 +73,7 @@ macro_rules! tuple {
                 gather_at(members, at).add_stage_at(at, move |result| {
                     over.set(true);
                     let values = ($(values.$index.take(),)+);
-                    StageOutput::Ready(result.map(|_| ($(values.$index.expect("all have succeeded"),)+)))
+                    StageOutput::Ready(result.map(|_| ($(values.$index.expect("all members have succeeded"),)+)))
                 })
             }
         }

@@ -32,6 +32,7 @@ use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Fail
 ///
 /// ```
 /// use std::future::IntoFuture;
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, inline_callbacks};
 /// use futures::join;
 ///
@@ -43,7 +44,7 @@ use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Fail
 /// });
 /// resolve_right.callback(2);
 /// resolve_left.callback(1);
-/// assert_eq!(sum.try_take().unwrap().unwrap(), 3);
+/// assert_eq!(success_result_of(sum), 3);
 /// ```
 #[must_use = "a future does nothing unless it is polled, and dropping this one cancels its Deferred"]
 pub struct Wait<T: 'static, E: DeferredError = Failure> {

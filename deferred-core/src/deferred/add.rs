@@ -70,10 +70,11 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::Deferred;
     ///
     /// let length = Deferred::succeed("text").add_callback(|text| Ok(text.len()));
-    /// assert_eq!(length.try_take().unwrap().unwrap(), 4);
+    /// assert_eq!(success_result_of(length), 4);
     /// ```
     #[doc(alias = "then")]
     #[doc(alias = "and_then")]
@@ -100,13 +101,14 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Abandoned, Deferred, Failure};
     ///
     /// let deferred = Deferred::<u32>::fail(Abandoned::new()).add_errback(|failure| {
     ///     failure.trap::<Abandoned>()?;
     ///     Ok(0)
     /// });
-    /// assert_eq!(deferred.try_take().unwrap().unwrap(), 0);
+    /// assert_eq!(success_result_of(deferred), 0);
     /// ```
     #[doc(alias = "or_else")]
     #[doc(alias = "catch")]
@@ -170,10 +172,11 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Deferred, Failure};
     ///
     /// let deferred = Deferred::<u32>::fail(Failure::msg("none")).add_both(|result| Ok(result.is_ok()));
-    /// assert_eq!(deferred.try_take().unwrap().unwrap(), false);
+    /// assert_eq!(success_result_of(deferred), false);
     /// ```
     #[doc(alias = "addBoth")]
     #[track_caller]
@@ -190,9 +193,10 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::Deferred;
     ///
-    /// assert_eq!(Deferred::succeed(1).map(|n| n + 1).try_take().unwrap().unwrap(), 2);
+    /// assert_eq!(success_result_of(Deferred::succeed(1).map(|n| n + 1)), 2);
     /// ```
     #[track_caller]
     pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
@@ -210,12 +214,13 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// ```
     /// use std::num::ParseIntError;
     ///
+    /// use deferred_core::testing::failure_result_of;
     /// use deferred_core::{Deferred, Failure, BuiltinError};
     ///
     /// let (deferred, resolver) = Deferred::<u32, BuiltinError>::typed();
     /// let deferred = deferred.map_err(Failure::from);
     /// drop(resolver);
-    /// assert!(deferred.try_take().unwrap().unwrap_err().check::<BuiltinError>());
+    /// assert!(failure_result_of(deferred).check::<BuiltinError>());
     /// ```
     #[track_caller]
     pub fn map_err<D: DeferredError>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D> {
@@ -284,11 +289,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::Deferred;
     ///
     /// let (deferred, resolver) = Deferred::new();
     /// Deferred::succeed(1).chain_deferred(resolver);
-    /// assert_eq!(deferred.try_take().unwrap().unwrap(), 1);
+    /// assert_eq!(success_result_of(deferred), 1);
     /// ```
     #[doc(alias = "chainDeferred")]
     pub fn chain_deferred(self, resolver: Resolver<T, E>) {

@@ -15,13 +15,14 @@ use crate::error::Cancelled;
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::failure_result_of;
 /// use deferred_core::{Cancelled, Deferred};
 ///
 /// let (mut inner, _resolver) = Deferred::<u32>::new();
 /// let handle = inner.cancel_handle();
 /// let outer = Deferred::succeed(()).add_callback(|()| inner);
 /// handle.cancel();
-/// assert!(outer.try_take().unwrap().unwrap_err().check::<Cancelled>());
+/// assert!(failure_result_of(outer).check::<Cancelled>());
 /// ```
 #[derive(Clone)]
 pub struct CancelHandle(pub(super) Handle);

@@ -31,11 +31,12 @@ impl<T: 'static> Deferred<T, Failure> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::Deferred;
     ///
     /// let (deferred, _resolver) = Deferred::with_canceller(|| Some(Ok("as far as it got")));
     /// deferred.cancel();
-    /// assert_eq!(deferred.try_take().unwrap().unwrap(), "as far as it got");
+    /// assert_eq!(success_result_of(deferred), "as far as it got");
     /// ```
     #[track_caller]
     pub fn with_canceller(
@@ -155,11 +156,12 @@ impl Deferred<Infallible> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::failure_result_of;
     /// use deferred_core::{Cancelled, Deferred};
     ///
     /// let never = Deferred::never();
     /// never.cancel();
-    /// assert!(never.try_take().unwrap().unwrap_err().check::<Cancelled>());
+    /// assert!(failure_result_of(never).check::<Cancelled>());
     /// ```
     #[doc(alias = "pending")]
     #[track_caller]
@@ -193,15 +195,16 @@ impl<T: 'static, E: DeferredError> From<Result<T, E>> for Deferred<T, E> {
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::{failure_result_of, success_result_of};
 /// use deferred_core::{Failure, Panicked, maybe_deferred};
 ///
 /// fn parse(text: &str) -> Result<u32, Failure> {
 ///     Ok(text.parse()?)
 /// }
 ///
-/// assert_eq!(maybe_deferred(|| parse("12")).try_take().unwrap().unwrap(), 12);
+/// assert_eq!(success_result_of(maybe_deferred(|| parse("12"))), 12);
 /// let panicked = maybe_deferred(|| -> Result<(), Failure> { panic!("no") });
-/// assert!(panicked.try_take().unwrap().unwrap_err().check::<Panicked>());
+/// assert!(failure_result_of(panicked).check::<Panicked>());
 /// ```
 #[track_caller]
 pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
@@ -217,6 +220,7 @@ pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferr
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, try_deferred};
 ///
 /// fn load(id: u32) -> Deferred<String> {
@@ -229,7 +233,7 @@ pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferr
 ///         Ok(load(id))
 ///     })
 /// });
-/// assert_eq!(page.try_take().unwrap().unwrap(), "page 12");
+/// assert_eq!(success_result_of(page), "page 12");
 /// ```
 #[doc(alias = "maybeDeferred")]
 #[track_caller]

@@ -69,6 +69,7 @@ use ready::Ready;
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{Deferred, Failure};
 ///
 /// let (deferred, resolver) = Deferred::<u32>::new();
@@ -79,7 +80,7 @@ use ready::Ready;
 ///         Ok(0)
 ///     });
 /// resolver.callback(21);
-/// assert_eq!(deferred.try_take().unwrap().unwrap(), 42);
+/// assert_eq!(success_result_of(deferred), 42);
 /// ```
 pub struct Deferred<T, E: DeferredError = Failure> {
     state: State<T, E>,
@@ -235,11 +236,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::failure_result_of;
     /// use deferred_core::{Cancelled, Deferred};
     ///
     /// let (deferred, _resolver) = Deferred::<u32>::new();
     /// deferred.cancel_with(&Cancelled::because("the window was closed"));
-    /// let failure = deferred.try_take().unwrap().unwrap_err();
+    /// let failure = failure_result_of(deferred);
     /// assert_eq!(format!("{failure:#}"), "cancelled: the window was closed");
     /// ```
     pub fn cancel_with(&self, why: &Cancelled) {

@@ -25,6 +25,7 @@ use crate::error::{CallSite, Failure};
 /// ```
 /// use std::ops::ControlFlow;
 ///
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::repeat_until;
 ///
 /// let mut rounds = 0;
@@ -32,7 +33,7 @@ use crate::error::{CallSite, Failure};
 ///     rounds += 1;
 ///     Ok(if rounds < 1000 { ControlFlow::Continue(()) } else { ControlFlow::Break(rounds) })
 /// });
-/// assert_eq!(deferred.try_take().unwrap().unwrap(), 1000);
+/// assert_eq!(success_result_of(deferred), 1000);
 /// ```
 #[track_caller]
 pub fn repeat_until<B, R, F>(body: F) -> Deferred<B>

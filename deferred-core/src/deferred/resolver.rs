@@ -26,12 +26,13 @@ use crate::error::Failure;
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::Deferred;
 ///
 /// let (deferred, resolver) = Deferred::<u32>::new();
 /// let deferred = deferred.map(|rows| rows * 2);
 /// resolver.callback(21);
-/// assert_eq!(deferred.try_take().unwrap().unwrap(), 42);
+/// assert_eq!(success_result_of(deferred), 42);
 /// ```
 #[must_use = "dropping a Resolver fires `Abandoned` in its Deferred"]
 pub struct Resolver<T, E: DeferredError = Failure> {

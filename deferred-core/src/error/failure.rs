@@ -1,4 +1,4 @@
-//! Any error, one word wide, with its trail.
+//! `Failure`: any error in one word, with its trail.
 
 use std::any::Any;
 use std::error::Error;
@@ -10,27 +10,28 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::group::unwrap_whole;
-use super::nested::{Nested, drop_flat, interrupt_inside, source_inside, write_inside};
+use super::nested::{Nested, builtin_inside, drop_flat, source_inside, write_inside};
 use super::{BuiltinError, DeferredError, Trail};
 
-/// Any error, with the trail of the places it passed: what a Deferred fails with unless it is told
-/// otherwise.
+/// Any error, with the trail of the places that it passed. It is the default error type of a
+/// Deferred.
 ///
-/// `?` makes one of every error that is `Send + Sync + 'static`; [`Failure::msg`] makes one of a
-/// text. It is one word wide. An [`BuiltinError`] becomes the inner type on its way in, so that
-/// `trap::<Cancelled>()` finds a cancel however it came: as a [`Cancelled`](crate::Cancelled), as a
+/// `?` converts every error that is `Send + Sync + 'static`; [`Failure::msg`] converts a text. A
+/// `Failure` is one word wide. A [`BuiltinError`] is unpacked to the inner type, so
+/// `trap::<Cancelled>()` finds a cancel in every form: as a [`Cancelled`](crate::Cancelled), as a
 /// `BuiltinError`, or in a box.
 ///
-/// `Failure` is itself no [`Error`], which is what lets it be made from every one. It turns into a
-/// `Box<dyn Error + Send + Sync>` with `into()` or `?`, and [`error`](Failure::error) lends the
-/// error.
+/// `Failure` itself does not implement [`Error`], which allows the conversion from every error. It
+/// converts into a `Box<dyn Error + Send + Sync>` with `into()` or `?`, and
+/// [`error`](Failure::error) borrows the error.
 ///
-/// # What it prints
+/// # Formatting
 ///
-/// `{}` prints the message of the error, `{:#}` its causes too, in one line:
-/// `reading the settings: no such file`. `{:?}`, which is what `unwrap()` and a `main` that returns
-/// an error print, gives each cause and each place of the trail a line of its own. A cause is left
-/// out if the text before it already ends with the text of the cause, as that of many errors does.
+/// `{}` prints the message of the error, and `{:#}` also its causes, in one line:
+/// `reading the settings: no such file`. `{:?}`, which `unwrap()` and a `main` that returns an
+/// error use, prints each cause and each place of the trail on a line of its own. A cause is
+/// omitted if the text before already ends with the text of the cause, as the text of many errors
+/// does.
 ///
 /// # Examples
 ///
@@ -59,7 +60,7 @@ struct Inner {
     trail: Trail,
 }
 
-/// Drops what it holds without recursion: that may be errors inside each other.
+/// Drops its contents without recursion, since they may be deeply nested errors.
 struct Flat(Option<Held>);
 
 impl Flat {
@@ -82,22 +83,21 @@ impl Drop for Flat {
 }
 
 pub(super) enum Held {
-    /// Not in a box of its own, so that an builtin costs one allocation.
+    /// Not boxed, so that a built-in error costs one allocation.
     Builtin(BuiltinError),
     Other {
         error: Box<dyn Error + Send + Sync>,
         as_any: AsAny,
     },
-    /// Several failures hold it.
+    /// The error is shared with other failures.
     Shared(Arc<SharedFailure>),
 }
 
-/// What the failures of several observers hold: the original.
+/// The original error, which the failures of several observers share.
 pub struct SharedFailure(Inner);
 
-/// Gives the error as an `Any`, which can be asked for a type that is not known to be an error.
-/// `None` for an error that came in a box: its type is not known, and a `dyn Error` does not tell
-/// it.
+/// Casts the error to an `Any`, which allows a downcast to a type that is not known to be an error.
+/// Returns `None` for an error that came in a box, since a `dyn Error` does not reveal its type.
 type AsAny = for<'a> fn(&'a (dyn Error + 'static)) -> Option<&'a dyn Any>;
 
 impl Held {
@@ -109,7 +109,7 @@ impl Held {
         held
     }
 
-    /// The original, if nobody else has it.
+    /// Borrows the original mutably, unless it is shared.
     fn original_mut(&mut self) -> Option<&mut Held> {
         match self {
             Held::Shared(shared) => Arc::get_mut(shared)?.0.held.0.as_mut()?.original_mut(),
@@ -117,7 +117,7 @@ impl Held {
         }
     }
 
-    /// The original, if nobody else has it.
+    /// Returns the original by value, unless it is shared.
     fn into_original(self) -> Result<Held, Held> {
         match self {
             Held::Shared(shared) => match Arc::try_unwrap(shared) {
@@ -129,7 +129,7 @@ impl Held {
     }
 }
 
-/// For a box of errors that is made of a failure which others share.
+/// Prints the original, for a boxed error that was converted from a shared failure.
 impl fmt::Display for SharedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.held.get().original() {
@@ -161,7 +161,7 @@ impl Error for SharedFailure {
 }
 
 impl Failure {
-    /// An error that is only a text.
+    /// Creates an error that is only a text.
     ///
     /// # Examples
     ///
@@ -176,10 +176,10 @@ impl Failure {
         Failure::from_boxed(text.into().into())
     }
 
-    /// From an error that is in a box.
+    /// Converts a boxed error.
     ///
-    /// An [`BuiltinError`], and each of its inner types, is recognized and taken out of the box.
-    /// Any other error stays in it, and [`trap`](Failure::trap) and the downcasts find it there.
+    /// A [`BuiltinError`], and each of its inner types, is recognized and unboxed. Any other error
+    /// stays in its box, where [`trap`](Failure::trap) and the downcasts find it.
     ///
     /// # Examples
     ///
@@ -211,7 +211,7 @@ impl Failure {
         Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new() }))
     }
 
-    /// What it holds, be it shared or not.
+    /// Returns the contents, shared or not.
     pub(super) fn held(&self) -> &Held {
         self.0.held.get().original()
     }
@@ -220,7 +220,8 @@ impl Failure {
         let Inner { held, trail } = *self.0;
         let held = match held.into_held() {
             Held::Shared(shared) if trail.total() == shared.0.trail.total() => return shared,
-            // Shared again, it holds the original and not what held that.
+            // If it is shared again, it refers to the original itself, so that references do not
+            // nest.
             Held::Shared(shared) => match shared.0.held.get() {
                 Held::Shared(original) => Held::Shared(original.clone()),
                 _ => Held::Shared(shared),
@@ -234,17 +235,18 @@ impl Failure {
         Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail: shared.0.trail.clone() }))
     }
 
-    /// Gives the error if it is an `X`, and otherwise the failure back, so that `?` in an errback
-    /// lets it go on.
+    /// Returns the error if it is an `X`. Otherwise returns the failure, so that `?` in an errback
+    /// passes it on.
     ///
-    /// Twisted's `Failure.trap`, for one type; [`check`](Failure::check) serves several. What it
-    /// gives is a guard that derefs to the `X`; [`Trapped::into_inner`] gives the error by value.
-    /// Only the error itself is looked at, not its causes. `trap::<BuiltinError>()` takes any
-    /// builtin.
+    /// The returned guard derefs to the `X`; [`Trapped::into_inner`] returns the error by value.
+    /// Only the error itself is examined, not its causes. `trap::<BuiltinError>()` accepts any
+    /// built-in error.
+    ///
+    /// Twisted's `Failure.trap`, for one type. Use [`check`](Failure::check) for several types.
     ///
     /// # Errors
     ///
-    /// The failure as it was, with its trail, if its error is no `X`.
+    /// Returns the unchanged failure, with its trail, if its error is not an `X`.
     ///
     /// # Examples
     ///
@@ -266,7 +268,7 @@ impl Failure {
         if self.check::<X>() { Ok(Trapped { failure: self, error: PhantomData }) } else { Err(self) }
     }
 
-    /// Whether the error is an `X`. Its causes are not looked at.
+    /// Returns `true` if the error is an `X`. Its causes are not examined.
     ///
     /// # Examples
     ///
@@ -283,26 +285,26 @@ impl Failure {
         self.downcast_ref::<X>().is_some()
     }
 
-    /// The error by value, if it is an `X`. The trail is given up with the failure.
+    /// Returns the error by value, if it is an `X`. The trail is dropped.
     ///
     /// # Errors
     ///
-    /// The failure as it was, with its trail, if its error is no `X`, or if several observers share
-    /// it.
+    /// Returns the unchanged failure, with its trail, if its error is not an `X`, or if several
+    /// observers share it.
     pub fn downcast<X: Error + 'static>(self) -> Result<X, Failure> {
-        // Looking first leaves a failure that goes on in the memory it has.
+        // Checking first keeps a failure that is returned in its allocation.
         if !self.check::<X>() {
             return Err(self);
         }
         let Inner { held, trail } = *self.0;
         match held.into_held().into_original() {
-            Ok(Held::Builtin(builtin)) => Ok(builtin.narrow().expect("it was looked for")),
-            Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("it was looked for")),
+            Ok(Held::Builtin(builtin)) => Ok(builtin.narrow().expect("the type was checked above")),
+            Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("the type was checked above")),
             Ok(held @ Held::Shared(_)) | Err(held) => Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail }))),
         }
     }
 
-    /// The error, if it is an `X`.
+    /// Borrows the error, if it is an `X`.
     #[must_use]
     pub fn downcast_ref<X: Error + 'static>(&self) -> Option<&X> {
         match self.held() {
@@ -312,7 +314,7 @@ impl Failure {
         }
     }
 
-    /// The error, if it is an `X` that no other observer shares, to change it.
+    /// Borrows the error mutably, if it is an `X` that no other observer shares.
     #[must_use]
     pub fn downcast_mut<X: Error + 'static>(&mut self) -> Option<&mut X> {
         match self.0.held.0.as_mut()?.original_mut()? {
@@ -322,7 +324,8 @@ impl Failure {
         }
     }
 
-    /// As [`downcast_ref`](Failure::downcast_ref), for a type that is not known to be an error.
+    /// Like [`downcast_ref`](Failure::downcast_ref), but for a type that is not known to be an
+    /// error.
     pub(super) fn find<X: Any>(&self) -> Option<&X> {
         match self.held() {
             Held::Builtin(builtin) => builtin.get(),
@@ -331,7 +334,8 @@ impl Failure {
         }
     }
 
-    /// The error. Of an builtin it is the inner type, such as [`Cancelled`](crate::Cancelled).
+    /// Returns the error. For a built-in error, this is the inner type, such as
+    /// [`Cancelled`](crate::Cancelled).
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         match self.held() {
@@ -341,23 +345,23 @@ impl Failure {
         }
     }
 
-    /// The cause of the error, if it names one.
+    /// Returns the cause of the error, if it has one.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         source_inside(self)
     }
 
-    /// The places that the error passed since it became a `Failure`.
+    /// Returns the places that the error passed since it became a `Failure`.
     #[must_use]
     pub fn trail(&self) -> &Trail {
         &self.0.trail
     }
 }
 
-/// An error that [`Failure::trap`] has caught: derefs to the error.
+/// An error that [`Failure::trap`] has caught. It derefs to the error.
 ///
-/// The failure is kept, with its trail: [`into_failure`](Trapped::into_failure) gives it back, for
-/// an errback that looks closer and then lets it go on.
+/// It keeps the failure with its trail: an errback can examine the error and then pass
+/// [`into_failure`](Trapped::into_failure) on.
 ///
 /// # Examples
 ///
@@ -366,7 +370,7 @@ impl Failure {
 ///
 /// use deferred_core::Failure;
 ///
-/// /// A file that is not there is an empty one; any other error goes on.
+/// /// Treats a missing file as an empty one, and passes on any other error.
 /// fn missing_is_empty(failure: Failure) -> Result<String, Failure> {
 ///     let error = failure.trap::<Error>()?;
 ///     if error.kind() == ErrorKind::NotFound { Ok(String::new()) } else { Err(error.into_failure()) }
@@ -377,22 +381,21 @@ impl Failure {
 /// ```
 pub struct Trapped<X> {
     failure: Failure,
-    /// Both ways: the failure holds just this type.
+    /// Invariant: the failure holds exactly this type.
     error: PhantomData<fn(X) -> X>,
 }
 
 impl<X: Error + 'static> Trapped<X> {
-    /// The error by value.
+    /// Returns the error by value.
     ///
     /// # Errors
     ///
-    /// The guard as it was, if several observers share the error, so that none of them can have it
-    /// alone.
+    /// Returns the unchanged guard if several observers share the error.
     pub fn into_inner(self) -> Result<X, Trapped<X>> {
         self.failure.downcast().map_err(|failure| Trapped { failure, error: PhantomData })
     }
 
-    /// The failure, as it was before it was trapped.
+    /// Returns the failure, as it was before it was trapped.
     #[must_use]
     pub fn into_failure(self) -> Failure {
         self.failure
@@ -403,7 +406,7 @@ impl<X: Error + 'static> Deref for Trapped<X> {
     type Target = X;
 
     fn deref(&self) -> &X {
-        self.failure.downcast_ref().expect("a failure that was trapped holds what it was trapped for")
+        self.failure.downcast_ref().expect("a trapped failure holds the type that was trapped")
     }
 }
 
@@ -421,7 +424,7 @@ impl<X: Error + 'static> fmt::Display for Trapped<X> {
 
 impl DeferredError for Failure {
     fn builtin(&self) -> Option<&BuiltinError> {
-        interrupt_inside(self)
+        builtin_inside(self)
     }
 
     #[inline]
@@ -434,9 +437,8 @@ impl DeferredError for Failure {
     }
 }
 
-/// Any error becomes a failure; an [`BuiltinError`] becomes one of its inner type. What a whole
-/// group of Deferreds fails with as such, for example because it was cancelled, becomes that
-/// failure.
+/// Converts any error. A [`BuiltinError`] is unpacked to its inner type. An error of a whole group
+/// of Deferreds, for example because the group was cancelled, is converted to that failure.
 impl<X: Error + Send + Sync + 'static> From<X> for Failure {
     fn from(error: X) -> Failure {
         let error = match unwrap_whole(error) {
@@ -453,33 +455,33 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
     }
 }
 
-/// The error itself, without the trail.
+/// Returns the error itself, without the trail.
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     fn from(failure: Failure) -> Self {
         match failure.0.held.into_held().into_original() {
             Ok(Held::Builtin(builtin)) => builtin.into_inner(),
             Ok(Held::Other { error, .. }) => error,
             Ok(Held::Shared(shared)) | Err(Held::Shared(shared)) => Box::new(shared),
-            Err(_) => unreachable!("only what is shared is given back"),
+            Err(_) => unreachable!("only a shared error is returned as `Err`"),
         }
     }
 }
 
-/// The error itself, without the trail.
+/// Returns the error itself, without the trail.
 impl From<Failure> for Box<dyn Error + Send> {
     fn from(failure: Failure) -> Self {
         Box::<dyn Error + Send + Sync>::from(failure)
     }
 }
 
-/// The error itself, without the trail.
+/// Returns the error itself, without the trail.
 impl From<Failure> for Box<dyn Error> {
     fn from(failure: Failure) -> Self {
         Box::<dyn Error + Send + Sync>::from(failure)
     }
 }
 
-/// The message of the error; with `{:#}` its causes too, as in
+/// Prints the message of the error; with `{:#}` its causes too, as in
 /// `reading the settings: no such file`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -487,7 +489,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The error, its causes and its trail, one a line.
+/// Prints the error, its causes and its trail, each on a line of its own.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, text) in texts(self.error()).enumerate() {
@@ -505,14 +507,14 @@ pub(super) fn write_texts(error: &(dyn Error + 'static), f: &mut fmt::Formatter<
     texts(error).enumerate().try_for_each(|(n, text)| write!(f, "{}{text}", if n > 0 { ": " } else { "" }))
 }
 
-/// The text of an error and of each of its causes, but for those that the text before already ends
-/// with.
+/// Returns the text of an error and of each of its causes, without those with which the text before
+/// already ends.
 fn texts<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = String> + use<'a> {
     let mut before = None::<String>;
     iter::successors(Some(error), |&error| error.source()).filter_map(move |error| {
         let text = error.to_string();
-        let said = before.as_ref().is_some_and(|before| before.ends_with(&text));
+        let repeated = before.as_ref().is_some_and(|before| before.ends_with(&text));
         before = Some(text.clone());
-        (!said).then_some(text)
+        (!repeated).then_some(text)
     })
 }

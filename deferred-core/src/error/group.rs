@@ -1,4 +1,4 @@
-//! What many Deferreds at once fail with.
+//! `FirstError` and `FailureGroup`: the errors of functions that combine Deferreds.
 
 use std::any::Any;
 use std::error::Error;
@@ -10,35 +10,36 @@ use super::failure::SharedFailure;
 use super::nested::{is_too_deep, write_inside};
 use super::{BuiltinError, DeferredError, Failure, Trail};
 
-/// The first error among many Deferreds: what [`gather`](crate::gather) fails with.
+/// The first error among several Deferreds: the error type of [`gather`](crate::gather).
 ///
-/// `?` turns it into a [`Failure`] where `E` is `Send` and `Sync`, as `Failure` is. A `Failure`
-/// that holds a `FirstError<Failure>` tells the [`builtin`](DeferredError::builtin) of that error,
-/// so that a timeout around a gather becomes [`TimedOut`](crate::TimedOut).
+/// `?` converts it into a [`Failure`] if `E` is `Send` and `Sync`, as `Failure` is. A `Failure`
+/// that holds a `FirstError<Failure>` returns the [`builtin`](DeferredError::builtin) of the inner
+/// error, so a timeout around a gather becomes [`TimedOut`](crate::TimedOut).
 ///
 /// Twisted's `FirstError`.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::failure_result_of;
 /// use deferred_core::{Deferred, Failure, gather};
 ///
 /// let both = gather([Deferred::succeed(1), Deferred::fail(Failure::msg("no"))]);
-/// let first = both.try_take().unwrap().unwrap_err();
+/// let first = failure_result_of(both);
 /// assert_eq!((first.index, first.error.to_string()), (Some(1), "no".to_owned()));
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FirstError<E = Failure> {
-    /// Which one failed. `None` if it is the whole that did: cancelled with nobody to pass that on
-    /// to, for example.
+    /// The index of the Deferred that failed. `None` if the group itself failed, for example
+    /// because it was cancelled and could not pass that on.
     pub index: Option<usize>,
-    /// Its error.
+    /// The error of that Deferred.
     pub error: E,
 }
 
 impl<E> FirstError<E> {
-    /// The error of the one with this index.
+    /// Creates the error of the Deferred with this index.
     #[must_use]
     pub fn new(index: usize, error: E) -> Self {
         FirstError { index: Some(index), error }
@@ -68,7 +69,7 @@ impl<E: DeferredError> DeferredError for FirstError<E> {
 impl<E: DeferredError> fmt::Display for FirstError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(index) = self.index {
-            write!(f, "number {index} failed: ")?;
+            write!(f, "Deferred {index} failed: ")?;
         }
         write_member(&self.error, 1, f)
     }
@@ -80,42 +81,42 @@ impl<E: DeferredError> Error for FirstError<E> {
     }
 }
 
-/// All errors of many Deferreds, none of which has succeeded: what [`race`](crate::race) fails
-/// with.
+/// The errors of several Deferreds that all failed: the error type of [`race`](crate::race).
 ///
-/// If all of them are the same kind of [`BuiltinError`], that is its
-/// [`builtin`](DeferredError::builtin).
+/// If all of them are the same kind of [`BuiltinError`], [`builtin`](DeferredError::builtin)
+/// returns the first.
 ///
 /// Twisted's `FailureGroup`.
 #[derive(Debug)]
 pub struct FailureGroup<E = Failure> {
-    /// One each, in the order of the Deferreds.
+    /// The errors, in the order of the Deferreds.
     errors: Vec<E>,
-    /// The only error is that of the whole.
+    /// Whether the group itself failed, with the only error.
     is_whole: bool,
     trail: Trail,
 }
 
 impl<E> FailureGroup<E> {
-    /// A group of these.
+    /// Creates a group of errors.
     #[must_use]
     pub fn new(errors: Vec<E>) -> Self {
         FailureGroup { errors, is_whole: false, trail: Trail::new() }
     }
 
-    /// The errors, in the order of the Deferreds.
+    /// Returns the errors, in the order of the Deferreds.
     #[must_use]
     pub fn errors(&self) -> &[E] {
         &self.errors
     }
 
-    /// The errors by value.
+    /// Returns the errors by value.
     #[must_use]
     pub fn into_errors(self) -> Vec<E> {
         self.errors
     }
 
-    /// Whether it is the whole that failed, with one error that is of none of the Deferreds.
+    /// Returns `true` if the group itself failed, with one error that is not of one of the
+    /// Deferreds.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
@@ -146,7 +147,7 @@ impl<E: DeferredError> DeferredError for FailureGroup<E> {
 }
 
 impl<E: DeferredError> FailureGroup<E> {
-    /// Prints it inside so many others.
+    /// Prints a group that is nested `depth` levels deep.
     pub(super) fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_whole {
             return write_member(&self.errors[0], depth, f);
@@ -171,7 +172,7 @@ impl<E: DeferredError> fmt::Display for FailureGroup<E> {
 
 impl<E: DeferredError> Error for FailureGroup<E> {}
 
-/// An error in one line, inside so many others: of a [`Failure`] its message.
+/// Prints an error in one line, nested `depth` levels deep. Of a [`Failure`], prints the message.
 fn write_member<E: DeferredError>(error: &E, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match (error as &dyn Any).downcast_ref::<Failure>() {
         Some(failure) => write_inside(failure, depth, f),
@@ -179,7 +180,8 @@ fn write_member<E: DeferredError>(error: &E, depth: usize, f: &mut fmt::Formatte
     }
 }
 
-/// The failure that an error is which holds one for the whole.
+/// Unpacks a group error that stands for the group itself into its failure. Returns any other error
+/// unchanged.
 pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
     let slot = &mut Some(error);
     let any: &mut dyn Any = slot;
@@ -188,7 +190,7 @@ pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
             return Ok(error);
         }
     } else if let Some(shared) = any.downcast_ref::<Option<Arc<SharedFailure>>>() {
-        // Such a box was made of a failure that others hold too.
+        // Such a box was converted from a shared failure.
         if let Some(shared) = shared {
             return Ok(Failure::from_arc(shared));
         }
@@ -197,5 +199,5 @@ pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
             return Ok(failure);
         }
     }
-    Err(slot.take().expect("only what was recognized is taken"))
+    Err(slot.take().expect("only a recognized error was taken"))
 }

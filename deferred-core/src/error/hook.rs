@@ -1,12 +1,12 @@
-//! Who hears of errors that nobody handled.
+//! The hooks for unhandled errors.
 //!
-//! A hook is code of the user: it may drop Deferreds that hold errors, set hooks and drop them. So
-//! no lock and no borrow is held while one runs, or while the captures of one are dropped; what
-//! runs is a clone of the counted pointer.
+//! A hook is user code: it may drop Deferreds that hold errors, set hooks and remove them. So no
+//! lock and no borrow is held while one runs, or while its captures are dropped. A clone of the
+//! counted pointer is called.
 //!
-//! Hooks of a thread are numbered in the order they are set. While one runs, `FLOOR` holds the
-//! number the next would get, and only hooks from there on may be told: those that were set
-//! meanwhile. That is what ends the recursion of a hook that leaves an error itself.
+//! The hooks of a thread are numbered in the order in which they are set. While one runs,
+//! `MIN_HOOK` holds the next number, and only hooks from that number on are called: those that were
+//! set meanwhile. This ends the recursion of a hook that leaves an error unhandled itself.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -22,32 +22,33 @@ use parking_lot::RwLock;
 use super::{BuiltinError, Panicked, Unhandled, drop_payload};
 use crate::numbered::Numbered;
 
-type HookHere = Rc<dyn Fn(&Unhandled<'_>)>;
-type HookEverywhere = Arc<dyn Fn(&Unhandled<'_>) + Send + Sync>;
+type ThreadHook = Rc<dyn Fn(&Unhandled<'_>)>;
+type GlobalHook = Arc<dyn Fn(&Unhandled<'_>) + Send + Sync>;
 
-static EVERYWHERE: RwLock<Option<HookEverywhere>> = RwLock::new(None);
+static GLOBAL_HOOK: RwLock<Option<GlobalHook>> = RwLock::new(None);
 
 thread_local! {
     /// The hooks of this thread, by ascending number.
-    static HERE: RefCell<Numbered<HookHere>> = const { RefCell::new(Numbered::new()) };
-    /// The number of the next hook of this thread. This and `FLOOR` have no destructor, so they
-    /// outlive `HERE`.
+    static THREAD_HOOKS: RefCell<Numbered<ThreadHook>> = const { RefCell::new(Numbered::new()) };
+    /// The number of the next hook of this thread. Like `MIN_HOOK` it has no destructor, so both
+    /// outlive `THREAD_HOOKS`.
     static NEXT: Cell<u64> = const { Cell::new(0) };
-    /// Set while this thread tells somebody: hooks below this number are not told.
-    static FLOOR: Cell<Option<u64>> = const { Cell::new(None) };
-    /// While this thread closes a reactor: how many Deferreds were abandoned by that, of which the
-    /// default does not tell one by one.
+    /// Set while a hook of this thread runs: hooks below this number are not called.
+    static MIN_HOOK: Cell<Option<u64>> = const { Cell::new(None) };
+    /// While this thread closes a reactor: the number of Deferreds that this has abandoned, which
+    /// the default report only counts.
     static ABANDONED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Sets who is told of errors that nobody handles, on every thread that has no hook of its own.
+/// Sets the hook to call for unhandled errors, on every thread without a hook of its own.
 ///
-/// The hook is told of each such error, [`Cancelled`](crate::Cancelled) among them; `to_string()`
-/// gives the report that would have been printed. It replaces the one that was set before.
+/// The hook is called for each such error, also for a [`Cancelled`](crate::Cancelled).
+/// `to_string()` of its argument returns the report that would be printed by default. It replaces
+/// the hook that was set before.
 ///
-/// A hook runs where the error was dropped, which may be in the middle of other code, so it should
-/// only note the error. If it panics, that is caught and told on standard error, with the error.
-/// Errors that it leaves unhandled itself are printed to standard error.
+/// A hook runs where the error is dropped, which may be in the middle of other code, so it should
+/// only record the error. A panic of the hook is caught and reported on standard error, together
+/// with the error. Errors that the hook itself leaves unhandled are printed to standard error.
 ///
 /// # Examples
 ///
@@ -59,20 +60,20 @@ thread_local! {
 ///         eprintln!("{unhandled}");
 ///     }
 /// });
-/// drop(Deferred::<u32>::fail(Failure::msg("nobody asks for me")));
+/// drop(Deferred::<u32>::fail(Failure::msg("nothing handles this")));
 /// ```
 pub fn set_unhandled_hook(hook: impl Fn(&Unhandled<'_>) + Send + Sync + 'static) {
-    let before = EVERYWHERE.write().replace(Arc::new(hook));
-    // What it captures is dropped here, behind the lock.
+    let before = GLOBAL_HOOK.write().replace(Arc::new(hook));
+    // Its captures are dropped after the lock is released.
     drop(before);
 }
 
-/// Takes the hook that [`set_unhandled_hook`] has set, if any. Errors are then told as if none had
-/// ever been set.
+/// Removes the hook that [`set_unhandled_hook`] has set, and returns it. Errors are then reported
+/// by default.
 ///
 /// # Examples
 ///
-/// A hook that is told besides the one that was there:
+/// A hook in addition to the previous one:
 ///
 /// ```
 /// use deferred_core::{set_unhandled_hook, take_unhandled_hook};
@@ -85,22 +86,21 @@ pub fn set_unhandled_hook(hook: impl Fn(&Unhandled<'_>) + Send + Sync + 'static)
 ///     }
 /// });
 /// ```
-pub fn take_unhandled_hook() -> Option<HookEverywhere> {
-    EVERYWHERE.write().take()
+pub fn take_unhandled_hook() -> Option<GlobalHook> {
+    GLOBAL_HOOK.write().take()
 }
 
-/// Sets who is told of errors that nobody handles on this thread, until the guard is dropped.
+/// Sets the hook to call for unhandled errors on this thread, until the returned guard is dropped.
 ///
-/// This is for tests, which run side by side, and for whoever embeds code that uses Deferreds. The
-/// hook goes before that of the process and before those that were set on this thread earlier. Each
-/// guard removes its own hook, in whichever order guards are dropped.
+/// This is for tests, which run concurrently, and for programs that embed code with Deferreds. The
+/// hook has priority over the process-wide one and over those that were set on this thread before.
+/// Each guard removes its own hook; guards can be dropped in any order.
 ///
-/// What is said at [`set_unhandled_hook`] about what a hook hears of, and about its panics, holds
-/// for this one too. A hook may set a further one while it runs, which is then told of the errors
-/// that it leaves itself.
+/// The calls and panics of the hook are treated as described at [`set_unhandled_hook`]. While a
+/// hook runs it can set another one, which is then called for the errors that the first one leaves
+/// unhandled.
 ///
-/// A thread that is ending, so that its thread-locals are already gone, has no hook any more;
-/// setting one there has no effect.
+/// While the thread-locals of a thread are being destroyed, this has no effect.
 ///
 /// # Examples
 ///
@@ -111,33 +111,32 @@ pub fn take_unhandled_hook() -> Option<HookEverywhere> {
 /// use deferred_core::{Deferred, Failure, on_unhandled};
 ///
 /// let errors = Rc::new(RefCell::new(Vec::new()));
-/// let told = errors.clone();
-/// let hook = on_unhandled(move |unhandled| told.borrow_mut().push(unhandled.downcast_ref::<Failure>().unwrap().to_string()));
-/// drop(Deferred::<u32>::fail(Failure::msg("nobody asks for me")));
+/// let log = errors.clone();
+/// let hook = on_unhandled(move |unhandled| log.borrow_mut().push(unhandled.downcast_ref::<Failure>().unwrap().to_string()));
+/// drop(Deferred::<u32>::fail(Failure::msg("nothing handles this")));
 /// drop(hook);
-/// assert_eq!(errors.take(), ["nobody asks for me"]);
+/// assert_eq!(errors.take(), ["nothing handles this"]);
 /// ```
 pub fn on_unhandled(hook: impl Fn(&Unhandled<'_>) + 'static) -> HookGuard {
     let number = NEXT.replace(NEXT.get() + 1);
-    let hook: HookHere = Rc::new(hook);
-    // If the thread is ending, the closure that would add the hook is dropped, and the hook with
-    // it.
-    let _ = HERE.try_with(move |here| here.borrow_mut().push(number, hook));
+    let hook: ThreadHook = Rc::new(hook);
+    // If the thread is ending, the closure is dropped, and the hook with it.
+    let _ = THREAD_HOOKS.try_with(move |here| here.borrow_mut().push(number, hook));
     HookGuard { number, this_thread: PhantomData }
 }
 
-/// Removes a hook of this thread when it is dropped; [`on_unhandled`] gives it.
+/// A guard that removes a hook of this thread when dropped. [`on_unhandled`] creates it.
 #[must_use = "the hook is removed when this is dropped"]
 pub struct HookGuard {
     number: u64,
-    /// The hook is in the thread-locals of the thread that set it, so the guard stays there.
+    /// The hook is in a thread-local, so the guard must stay on the thread that set it.
     this_thread: PhantomData<*const ()>,
 }
 
 impl Drop for HookGuard {
     fn drop(&mut self) {
-        let removed = HERE.try_with(|here| here.borrow_mut().remove(self.number));
-        // What it captures is dropped here, behind the borrow.
+        let removed = THREAD_HOOKS.try_with(|here| here.borrow_mut().remove(self.number));
+        // Its captures are dropped after the borrow.
         drop(removed);
     }
 }
@@ -148,49 +147,49 @@ impl fmt::Debug for HookGuard {
     }
 }
 
-/// Tells whoever is to hear of it. Does not unwind.
-pub(super) fn tell(unhandled: &Unhandled<'_>) {
-    let floor = FLOOR.get();
-    let here = HERE.try_with(|here| {
+/// Calls the hook for an unhandled error, or prints the default report. Does not unwind.
+pub(super) fn call(unhandled: &Unhandled<'_>) {
+    let min_hook = MIN_HOOK.get();
+    let thread_hook = THREAD_HOOKS.try_with(|here| {
         let here = here.borrow();
-        let (_, hook) = here.last().filter(|(number, _)| floor.is_none_or(|floor| *number >= floor))?;
+        let (_, hook) = here.last().filter(|(number, _)| min_hook.is_none_or(|min| *number >= min))?;
         Some(hook.clone())
     });
-    let everywhere = || if floor.is_none() { EVERYWHERE.read().clone() } else { None };
-    if let Ok(Some(hook)) = here {
+    let global_hook = || if min_hook.is_none() { GLOBAL_HOOK.read().clone() } else { None };
+    if let Ok(Some(hook)) = thread_hook {
         guarded(unhandled, move || hook(unhandled));
-    } else if let Some(hook) = everywhere() {
+    } else if let Some(hook) = global_hook() {
         guarded(unhandled, move || hook(unhandled));
     } else {
-        guarded(unhandled, || by_default(unhandled, floor.is_some()));
+        guarded(unhandled, || default_report(unhandled, min_hook.is_some()));
     }
 }
 
-/// Runs what tells of `unhandled`, with the floor raised. A panic of it ends here, and so does one
-/// of the captures of a hook that was removed while it ran.
-fn guarded(unhandled: &Unhandled<'_>, tell: impl FnOnce()) {
-    let outer = Floor(FLOOR.replace(Some(NEXT.get())));
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(tell)) {
-        complain(unhandled, payload);
+/// Calls `report` with [`MIN_HOOK`] raised. Catches its panic, and a panic in the captures of a
+/// hook that was removed while it ran.
+fn guarded(unhandled: &Unhandled<'_>, report: impl FnOnce()) {
+    let outer = RestoreMinHook(MIN_HOOK.replace(Some(NEXT.get())));
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(report)) {
+        report_hook_panic(unhandled, payload);
     }
     drop(outer);
 }
 
-/// Restores the floor when it is dropped.
-struct Floor(Option<u64>);
+/// Restores [`MIN_HOOK`] when dropped.
+struct RestoreMinHook(Option<u64>);
 
-impl Drop for Floor {
+impl Drop for RestoreMinHook {
     fn drop(&mut self) {
-        FLOOR.set(self.0);
+        MIN_HOOK.set(self.0);
     }
 }
 
-/// What is told where no hook is set. `inside` is whether this thread is telling of another error,
-/// in which case it gets to standard error: a subscriber of `tracing` that leaves an error would
-/// otherwise be told of it without end.
-fn by_default(unhandled: &Unhandled<'_>, inside: bool) {
+/// Prints the default report, for an error without a hook. `nested` is `true` if this thread is
+/// reporting another error. The report then goes to standard error, since a subscriber of `tracing`
+/// that leaves an error unhandled would be called without end.
+fn default_report(unhandled: &Unhandled<'_>, nested: bool) {
     match unhandled.builtin() {
-        Some(BuiltinError::Cancelled(_)) if !unhandled.aloud => return,
+        Some(BuiltinError::Cancelled(_)) if !unhandled.reports_cancelled => return,
         Some(BuiltinError::Abandoned(_)) => {
             if let Some(number) = ABANDONED.get() {
                 return ABANDONED.set(Some(number + 1));
@@ -198,12 +197,12 @@ fn by_default(unhandled: &Unhandled<'_>, inside: bool) {
         }
         _ => {}
     }
-    if inside || !trace(unhandled) {
+    if nested || !trace(unhandled) {
         to_standard_error(&unhandled.to_string());
     }
 }
 
-/// Makes an event of it; false if nobody has subscribed to events, since an error must not vanish.
+/// Emits an event. Returns `false` if there is no subscriber, since the error must not vanish.
 #[cfg(feature = "tracing")]
 fn trace(unhandled: &Unhandled<'_>) -> bool {
     use tracing::subscriber::NoSubscriber;
@@ -225,8 +224,8 @@ fn trace(_: &Unhandled<'_>) -> bool {
     false
 }
 
-/// Until the guard is dropped this thread closes a reactor. Then the default tells how many
-/// Deferreds that has abandoned.
+/// Marks that this thread closes a reactor, until the returned guard is dropped. The default report
+/// then prints the number of Deferreds that this has abandoned.
 pub(crate) fn closing() -> Closing {
     Closing { outer: ABANDONED.replace(Some(0)) }
 }
@@ -239,27 +238,27 @@ impl Drop for Closing {
     fn drop(&mut self) {
         if let Some(number @ 1..) = ABANDONED.replace(self.outer) {
             to_standard_error(&format!(
-                "deferred: the reactor has ended; of the Deferreds that waited for it and were abandoned, nobody handled \
+                "deferred: the reactor has ended; unhandled errors of Deferreds that it abandoned: \
                  {number}"
             ));
         }
     }
 }
 
-/// Says that a hook, or what prints the error, panicked, and what was to be told, which nobody else
-/// may have heard of.
-fn complain(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
+/// Reports the panic of a hook, or of the printing of an error, and the error itself, which may not
+/// have been reported.
+fn report_hook_panic(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
     let panicked = Panicked::new(payload);
     to_standard_error(&format!("deferred: the hook for unhandled errors, or the printing of one, {panicked}"));
-    // To print the error may be just what panicked.
+    // Printing the error may be what panicked.
     match catch_unwind(AssertUnwindSafe(|| unhandled.to_string())) {
         Ok(report) => to_standard_error(&report),
         Err(payload) => drop_payload(payload),
     }
 }
 
-/// Writes it in one piece, so that reports of several threads do not mix. Where standard error is
-/// closed there is nobody left to tell.
+/// Writes a text in one piece, so that reports of several threads do not mix. Ignores a closed
+/// standard error.
 pub(crate) fn to_standard_error(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
@@ -294,7 +293,7 @@ mod tests {
         report(&Failure::msg(text), Location::caller(), Location::caller());
     }
 
-    /// An error that is left unhandled when this is dropped.
+    /// A value that leaves an error unhandled when dropped.
     struct Leaves(&'static str);
 
     impl Drop for Leaves {
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_of_one_thread_hears_nothing_of_another() {
+    fn a_thread_hook_is_not_called_for_errors_of_other_threads() {
         let log = Log::default();
         let _hook = log.hook("here");
         std::thread::spawn(|| fail("elsewhere")).join().unwrap();
@@ -329,18 +328,18 @@ mod tests {
     }
 
     #[test]
-    fn an_error_left_by_a_hook_goes_to_the_hooks_set_meanwhile_and_else_to_none() {
+    fn an_error_left_by_a_hook_goes_only_to_hooks_set_meanwhile() {
         let log = Log::default();
         let _outer = log.hook("outer");
-        let told = log.clone();
+        let inner = log.clone();
         let _hook = on_unhandled(move |unhandled| {
-            told.add("hook", unhandled);
-            fail("nobody hears this");
+            inner.add("hook", unhandled);
+            fail("not reported to a hook");
             {
-                let _inner = told.hook("inner");
+                let _inner = inner.hook("inner");
                 fail("left");
             }
-            fail("nor this");
+            fail("nor is this");
         });
         fail("first");
         fail("second");
@@ -350,24 +349,24 @@ mod tests {
     #[test]
     fn a_hook_set_by_a_hook_may_stay() {
         let log = Log::default();
-        let kept = Rc::new(RefCell::new(Vec::new()));
-        let (told, keep) = (log.clone(), kept.clone());
-        let _hook = on_unhandled(move |_| keep.borrow_mut().push(told.hook("stays")));
+        let guards = Rc::new(RefCell::new(Vec::new()));
+        let (inner, keep) = (log.clone(), guards.clone());
+        let _hook = on_unhandled(move |_| keep.borrow_mut().push(inner.hook("stays")));
         fail("a");
         fail("b");
         assert_eq!(log.take(), ["stays b"]);
     }
 
     #[test]
-    fn a_hook_may_remove_itself_and_what_it_captures_may_fail() {
+    fn a_hook_may_remove_itself_and_its_captures_may_leave_errors() {
         let log = Log::default();
         let _outer = log.hook("outer");
         let own = Rc::new(RefCell::new(None));
-        let (told, guard, leaves) = (log.clone(), own.clone(), Leaves("nobody hears this: a hook runs"));
+        let (inner, guard, leaves) = (log.clone(), own.clone(), Leaves("not reported to a hook: a hook runs"));
         *own.borrow_mut() = Some(on_unhandled(move |unhandled| {
             let _captured = &leaves;
             drop(guard.take());
-            told.add("hook", unhandled);
+            inner.add("hook", unhandled);
         }));
         fail("a");
         fail("b");
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_a_hook_ends_there_and_the_hook_stays() {
+    fn a_panic_of_a_hook_is_caught_and_the_hook_stays() {
         let calls = Rc::new(Cell::new(0));
         let counted = calls.clone();
         let _hook = on_unhandled(move |_| {
@@ -394,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_unwinds_or_ends_still_tells() {
+    fn errors_are_reported_while_a_thread_unwinds_or_ends() {
         let log = Log::default();
         let hook = log.hook("hook");
         let unwound = catch_unwind(|| {
@@ -419,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_whose_debug_panics_is_no_harm() {
+    fn an_error_whose_debug_panics_does_no_harm() {
         struct Hostile;
         impl fmt::Debug for Hostile {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {

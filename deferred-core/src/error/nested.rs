@@ -1,4 +1,4 @@
-//! Errors inside errors, however deep: dropped, looked through and printed without recursion.
+//! Nested errors of any depth: dropped, searched and printed without recursion.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -13,15 +13,15 @@ use std::sync::Arc;
 use super::failure::Held;
 use super::{BuiltinError, Failure, FailureGroup, FirstError};
 
-/// How many errors inside each other are printed. Of the others there is a number, and the
-/// innermost.
-const PRINTED: usize = 8;
+/// The number of nested errors that are printed. Of deeper ones, only their number and the
+/// innermost one are printed.
+const MAX_PRINTED: usize = 8;
 
-/// What an error holds, with whatever errors that holds.
+/// The contents of an error, which may be further errors.
 pub(super) enum Nested {
     Held(Held),
     Reason(Arc<dyn Error + Send + Sync>),
-    /// Of a panic.
+    /// The payload of a panic.
     Payload(Box<dyn Any + Send>),
 }
 
@@ -30,8 +30,8 @@ impl Nested {
         match self {
             Nested::Held(held) => drop(held),
             Nested::Reason(reason) => drop(reason),
-            // An error is dropped in places where nothing may panic, so the payload's destructor
-            // may not either. What that has thrown is leaked: it might do the same.
+            // Errors are dropped where nothing may panic, so a panic of the payload's destructor is
+            // caught. Its own payload is leaked, since dropping that may panic too.
             Nested::Payload(payload) => {
                 if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                     mem::forget(thrown);
@@ -43,12 +43,13 @@ impl Nested {
 
 thread_local! {
     static DROPPING: Cell<bool> = const { Cell::new(false) };
-    /// What was dropped inside such a drop. Without a destructor, since it is empty, and without
-    /// memory, outside of one.
+    /// The errors that were dropped inside such a drop. It has no destructor, since outside of a
+    /// drop it is empty and owns no memory.
     static LEFT: ManuallyDrop<RefCell<Vec<Nested>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// Drops it; inside the drop of another one, after that.
+/// Drops `nested`. If this is called inside the drop of another nested error, drops it after that
+/// one.
 pub(super) fn drop_flat(nested: Nested) {
     if DROPPING.replace(true) {
         LEFT.with(|left| left.borrow_mut().push(nested));
@@ -58,7 +59,7 @@ pub(super) fn drop_flat(nested: Nested) {
     nested.drop_here();
 }
 
-/// Dropped, also by the panic of a destructor, it drops what is left.
+/// Drops what is left when dropped itself, also during a panic of a destructor.
 struct Rest;
 
 impl Drop for Rest {
@@ -73,16 +74,16 @@ impl Drop for Rest {
     }
 }
 
-/// The failure inside a [`FirstError`].
+/// Returns the [`FirstError`] that an error is, if it is one.
 fn first_inside<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a FirstError<Failure>> {
     error.downcast_ref()
 }
 
-/// The error of the library's in it: one of its own, or the one that all of the errors inside it
-/// are.
-pub(super) fn interrupt_inside(failure: &Failure) -> Option<&BuiltinError> {
+/// Returns the built-in error inside a failure: its own, or the one that all errors inside it have
+/// in common.
+pub(super) fn builtin_inside(failure: &Failure) -> Option<&BuiltinError> {
     let (mut found, mut left, mut next) = (None::<&BuiltinError>, Vec::new(), Some(failure));
-    // A shared failure stands in many places: looking into each again would double with each level.
+    // A shared failure may occur many times. Searching it each time would take exponential time.
     let mut seen = BTreeSet::new();
     while let Some(failure) = next.take().or_else(|| left.pop()) {
         match failure.held() {
@@ -111,7 +112,7 @@ pub(super) fn interrupt_inside(failure: &Failure) -> Option<&BuiltinError> {
     found
 }
 
-/// The cause of the innermost error of a failure.
+/// Returns the cause of the innermost error of a failure.
 pub(super) fn source_inside(mut failure: &Failure) -> Option<&(dyn Error + 'static)> {
     while let Some(first) = first_inside(failure.error()) {
         failure = &first.error;
@@ -119,19 +120,19 @@ pub(super) fn source_inside(mut failure: &Failure) -> Option<&(dyn Error + 'stat
     failure.error().source()
 }
 
-/// Prints it inside so many others.
+/// Prints a failure that is nested `depth` levels deep.
 pub(super) fn write_inside(mut failure: &Failure, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (mut printed, mut passed) = (depth, 0);
+    let (mut printed, mut skipped) = (depth, 0);
     loop {
         let error = failure.error();
         let group = error.downcast_ref::<FailureGroup<Failure>>();
         let (prefix, inner) = if let Some(first) = first_inside(error) {
-            (first.index.map(|index| format!("number {index} failed: ")), &first.error)
+            (first.index.map(|index| format!("Deferred {index} failed: ")), &first.error)
         } else if let Some((group, [only])) = group.map(|group| (group, group.errors())) {
             ((!group.is_whole()).then(|| "all 1 failed: ".to_owned()), only)
         } else {
-            if passed > 0 {
-                write!(f, "({passed} more inside each other): ")?;
+            if skipped > 0 {
+                write!(f, "({skipped} more nested errors): ")?;
             }
             return match group {
                 Some(group) => group.write(printed, f),
@@ -139,18 +140,18 @@ pub(super) fn write_inside(mut failure: &Failure, depth: usize, f: &mut fmt::For
             };
         };
         if let Some(prefix) = prefix {
-            if printed < PRINTED {
+            if printed < MAX_PRINTED {
                 f.write_str(&prefix)?;
                 printed += 1;
             } else {
-                passed += 1;
+                skipped += 1;
             }
         }
         failure = inner;
     }
 }
 
-/// Whether one that is inside so many others is named without what is in it.
+/// Returns `true` if an error this deep is printed without its contents.
 pub(super) fn is_too_deep(depth: usize) -> bool {
-    depth >= PRINTED
+    depth >= MAX_PRINTED
 }

@@ -1,4 +1,4 @@
-//! The places that an error passed.
+//! `Trail`: the places that an error passed.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,18 +6,19 @@ use std::panic::Location;
 /// A location in the source: where a Deferred was created, or a callback was added.
 pub(crate) type CallSite = &'static Location<'static>;
 
-/// How many places are kept from each end of a trail.
+/// The number of places that are kept from each end of a trail.
 const END: usize = 16;
 
 /// The source locations that an error passed, oldest first.
 ///
-/// Each is the line where a stage was added to a chain, so a trail reads like a traceback of the
-/// callbacks. It is recorded in release builds too, and costs nothing until there is an error. Of a
-/// long way the first 16 and the last 16 places are kept, and those between them are counted. An
-/// empty trail holds no memory; the first place allocates once, and nothing after it does.
+/// Each place is a line where a callback was added, so a trail reads like a traceback of the
+/// callbacks. Trails are recorded in release builds too, and cost nothing until there is an error.
+/// Of a long trail, the first 16 and the last 16 places are kept, and the number of those between.
+/// An empty trail allocates nothing; the first place allocates once, and later ones allocate
+/// nothing.
 ///
-/// [`Failure::trail`](crate::Failure::trail) lends that of a failure. An error type of your own may
-/// hold one too; see [`DeferredError::trail`](crate::DeferredError::trail).
+/// [`Failure::trail`](crate::Failure::trail) returns the trail of a failure. An error type of your
+/// own can have one too; see [`DeferredError::trail`](crate::DeferredError::trail).
 ///
 /// # Examples
 ///
@@ -37,7 +38,7 @@ const END: usize = 16;
 /// ```
 #[derive(Clone, Default)]
 pub struct Trail {
-    /// `None` until the first place, so that an error that passes nothing allocates nothing for its
+    /// `None` until the first place, so that an error without places allocates nothing for its
     /// trail.
     kept: Option<Box<Kept>>,
 }
@@ -45,18 +46,18 @@ pub struct Trail {
 #[derive(Clone)]
 struct Kept {
     total: usize,
-    /// The first places, which stay, and behind them a ring of the last ones.
+    /// The first places, followed by a ring of the last ones.
     places: [CallSite; 2 * END],
 }
 
 impl Trail {
-    /// An empty trail.
+    /// Creates an empty trail.
     #[must_use]
     pub const fn new() -> Trail {
         Trail { kept: None }
     }
 
-    /// Adds a place at the end.
+    /// Appends a place.
     #[inline]
     pub fn push(&mut self, at: &'static Location<'static>) {
         match &mut self.kept {
@@ -73,34 +74,35 @@ impl Trail {
         self.kept = Some(Box::new(Kept { total: 1, places: [at; 2 * END] }));
     }
 
-    /// How many places were passed, those that were not kept among them.
+    /// Returns the number of places, including the omitted ones.
     #[must_use]
     pub fn total(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| kept.total)
     }
 
-    /// How many places in the middle were not kept.
+    /// Returns the number of omitted places, which are in the middle.
     #[must_use]
     pub fn omitted(&self) -> usize {
         self.total().saturating_sub(2 * END)
     }
 
-    /// Whether no place was passed.
+    /// Returns `true` if no place was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kept.is_none()
     }
 
-    /// The places that were kept, in the order they were passed: the first 16, then the last 16.
+    /// Returns the kept places in the order in which they were added: the first 16, then the last
+    /// 16.
     ///
-    /// [`omitted`](Trail::omitted) places lie between the two halves.
+    /// Between the two halves, [`omitted`](Trail::omitted) places are missing.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'static Location<'static>> + ExactSizeIterator {
         let omitted = self.omitted();
         let places = self.kept.as_ref().map_or(&[][..], |kept| &kept.places);
         (0..self.total() - omitted).map(move |n| places[if n < END { n } else { slot(n + omitted) }])
     }
 
-    /// What to print: the places that were kept, and a line that tells how many are left out.
+    /// Returns the lines to print: the kept places, and a line with the number of omitted ones.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
         let omitted = self.omitted();
         let gap = (omitted > 0).then_some(Line::Omitted(omitted));
@@ -110,7 +112,7 @@ impl Trail {
     }
 }
 
-/// Where the `n`th place is kept.
+/// Returns the index of the `n`th place.
 #[inline]
 fn slot(n: usize) -> usize {
     if n < END { n } else { END + n % END }
@@ -131,8 +133,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// One place a line, as `file:line:column`, and one line for those that were not kept. Empty if no
-/// place was passed.
+/// Prints one place on each line, as `file:line:column`, and one line for the omitted places.
+/// Prints nothing for an empty trail.
 impl fmt::Display for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, line) in self.lines().enumerate() {
@@ -142,7 +144,7 @@ impl fmt::Display for Trail {
     }
 }
 
-/// A list of what [`Display`](fmt::Display) prints as lines.
+/// Prints a list of the lines of [`Display`](fmt::Display).
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();

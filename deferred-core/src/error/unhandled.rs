@@ -1,4 +1,4 @@
-//! What is told of an error that nobody handled.
+//! `Unhandled`: the report of an unhandled error.
 
 use std::any::Any;
 use std::fmt::{self, Debug};
@@ -7,73 +7,73 @@ use std::panic::Location;
 use super::failure::write_texts;
 use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, hook};
 
-/// An error that nobody handled, as a hook sees it.
+/// An unhandled error, as a hook gets it.
 ///
-/// It is told when the Deferred that has the error is dropped, or when the chain of one that was
-/// dropped before comes to its end. `Display` prints the whole report, which is what standard error
-/// gets where no hook is set: the error with its causes, where the Deferred was made, where its
-/// last callback was added, and the trail of the error.
+/// The hook is called when a Deferred with an error is dropped, or when the callbacks of a Deferred
+/// that was dropped before end with an error. `Display` prints the whole report, which goes to
+/// standard error by default: the error with its causes, the places where the Deferred was created
+/// and where its last callback was added, and the trail of the error.
 ///
 /// See [`set_unhandled_hook`](crate::set_unhandled_hook) and [`on_unhandled`](crate::on_unhandled).
 pub struct Unhandled<'a> {
-    error: &'a dyn Told,
+    error: &'a dyn AnyError,
     made: CallSite,
     last: CallSite,
-    /// The default tells of it, whatever it is.
-    pub(super) aloud: bool,
+    /// Whether the default report also prints a `Cancelled`.
+    pub(super) reports_cancelled: bool,
 }
 
 impl<'a> Unhandled<'a> {
-    /// Where the Deferred was made.
+    /// Returns the place where the Deferred was created.
     ///
-    /// One that had its result when callbacks were added to it keeps one place only, the one that
-    /// [`last_added_at`](Unhandled::last_added_at) gives, and may give it here too. For a call of a
-    /// reactor that panicked, which has no Deferred, both are the place where the call was handed
-    /// in.
+    /// A Deferred that was ready when callbacks were added may keep only the place of
+    /// [`last_added_at`](Unhandled::last_added_at), and then returns that one. For a call of a
+    /// reactor that failed or panicked, which has no Deferred, both are the place where the call
+    /// was registered.
     #[must_use]
     pub fn made_at(&self) -> &'static Location<'static> {
         self.made
     }
 
-    /// Where the last callback was added to the Deferred; where it was made if it has none.
+    /// Returns the place where the last callback was added to the Deferred, or where it was created
+    /// if it has none.
     #[must_use]
     pub fn last_added_at(&self) -> &'static Location<'static> {
         self.last
     }
 
-    /// The places that the error passed, if its type remembers them; [`Failure`] does.
+    /// Returns the places that the error passed, if its type stores them, as [`Failure`] does.
     #[must_use]
     pub fn trail(&self) -> Option<&'a Trail> {
         self.error.trail()
     }
 
-    /// The builtin that the error is, or holds, if any.
+    /// Returns the [`BuiltinError`] that the error is or holds, if any.
     #[must_use]
     pub fn builtin(&self) -> Option<&'a BuiltinError> {
         self.error.builtin()
     }
 
-    /// The error, if it is an `X`.
+    /// Returns the error, if it is an `X`.
     ///
-    /// An `X` is found if it is the error type of the Deferred, if it is what a [`Failure`] holds,
-    /// and if it is the [`BuiltinError`] that the error tells of, or the inner type of that. Causes
-    /// are not looked at. A `Failure` that was made by [`Failure::from_boxed`] does not know the
-    /// type of its error; ask for the `Failure` then, and use its own
-    /// [`downcast_ref`](Failure::downcast_ref).
+    /// An `X` is found if it is the error type of the Deferred, the contents of a [`Failure`], or
+    /// the [`BuiltinError`] of the error or its inner type. Causes are not examined. A `Failure`
+    /// that was created with [`Failure::from_boxed`] does not know the type of its error; downcast
+    /// to the `Failure` then, and use its own [`downcast_ref`](Failure::downcast_ref).
     #[must_use]
     pub fn downcast_ref<X: 'static>(&self) -> Option<&'a X> {
         let any = self.error.any();
         any.downcast_ref().or_else(|| any.downcast_ref::<Failure>()?.find()).or_else(|| self.error.builtin()?.get())
     }
 
-    /// The error, of which no more is known than that it can be printed.
+    /// Returns the error as a value that can be printed.
     #[must_use]
     pub fn error(&self) -> &'a dyn Debug {
         self.error.debug()
     }
 }
 
-/// The whole report, of several lines, without a line break at its end.
+/// Prints the whole report, of several lines, without a final line break.
 impl fmt::Display for Unhandled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("deferred: an error was never handled: ")?;
@@ -90,7 +90,7 @@ impl fmt::Display for Unhandled<'_> {
             write!(f, "{:?}", self.error())?;
         }
         if self.made == self.last {
-            // Either nothing was added, or this is the one place that is known.
+            // Either no callback was added, or only one place is known.
             write!(f, "\n    it comes from {}", self.made)?;
         } else {
             write!(f, "\n    its Deferred was made at {}", self.made)?;
@@ -116,15 +116,15 @@ impl Debug for Unhandled<'_> {
     }
 }
 
-/// [`DeferredError`] without its constructor, so that an error of any type can be lent as a `dyn`.
-trait Told {
+/// [`DeferredError`] without its constructor, so that a `dyn` can refer to an error of any type.
+trait AnyError {
     fn any(&self) -> &dyn Any;
     fn debug(&self) -> &dyn Debug;
     fn builtin(&self) -> Option<&BuiltinError>;
     fn trail(&self) -> Option<&Trail>;
 }
 
-impl<E: DeferredError> Told for E {
+impl<E: DeferredError> AnyError for E {
     fn any(&self) -> &dyn Any {
         self
     }
@@ -142,19 +142,19 @@ impl<E: DeferredError> Told for E {
     }
 }
 
-/// Tells of an error that nobody handled: the hook of this thread, or else that of the process, or
-/// else `tracing` or standard error.
+/// Reports an unhandled error: to the hook of this thread, else to the process-wide one, else to
+/// `tracing` or standard error.
 ///
-/// A panic of the hook, or of what prints the error, ends here. So this may be called from a
+/// Catches a panic of the hook, or of the printing of the error. So this can be called in a
 /// destructor, also while the thread unwinds or ends.
 #[cold]
 pub(crate) fn report<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
-    hook::tell(&Unhandled { error, made, last, aloud: false });
+    hook::call(&Unhandled { error, made, last, reports_cancelled: false });
 }
 
-/// [`report`], for the error that a program ends with: the default is not quiet about a cancel
-/// then.
+/// Like [`report`], but for the error with which a program ends: the default report prints a cancel
+/// too.
 #[cold]
 pub(crate) fn report_last<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
-    hook::tell(&Unhandled { error, made, last, aloud: true });
+    hook::call(&Unhandled { error, made, last, reports_cancelled: true });
 }

@@ -1,4 +1,4 @@
-//! What lets work in until it is closed, and then waits for what is inside.
+//! `Gate`: admits work until it is closed, and then waits for the admitted work.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -11,12 +11,12 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{StageOutput, run_soon};
 use crate::error::{BuiltinError, Cancelled, DeferredError, Failure};
 
-/// Lets work in until it is closed; then refuses new work, and says when the old is done. For
-/// ending something in order.
+/// Admits work until it is closed. A closed gate refuses new work, and reports when the admitted
+/// work is done. It is for an orderly end.
 ///
-/// Clones mean the same gate.
+/// Clones refer to the same gate.
 ///
-/// Seastar's `gate`; Twisted has none.
+/// Seastar's `gate`. Twisted has no counterpart.
 ///
 /// # Examples
 ///
@@ -34,18 +34,18 @@ use crate::error::{BuiltinError, Cancelled, DeferredError, Failure};
 /// # drop(request);
 /// ```
 pub struct Gate<E: DeferredError = Failure> {
-    gate: Rc<Inside<E>>,
+    gate: Rc<State<E>>,
 }
 
-struct Inside<E: DeferredError> {
+struct State<E: DeferredError> {
     count: Cell<usize>,
     closed: Cell<bool>,
-    /// Who waits until it is empty.
+    /// The Deferreds of `close`.
     waiting: Waiters<(), (), E>,
 }
 
 impl Gate {
-    /// An open one.
+    /// Creates an open gate.
     #[must_use]
     pub fn new() -> Gate {
         Gate::typed()
@@ -59,18 +59,18 @@ impl Default for Gate {
 }
 
 impl<E: DeferredError> Gate<E> {
-    /// [`new`](Gate::new) for an error type of your own.
+    /// Like [`new`](Gate::new), but for an error type of your own.
     #[must_use]
     pub fn typed() -> Gate<E> {
-        let gate = Inside { count: Cell::new(0), closed: Cell::new(false), waiting: Waiters::new() };
+        let gate = State { count: Cell::new(0), closed: Cell::new(false), waiting: Waiters::new() };
         Gate { gate: Rc::new(gate) }
     }
 
-    /// Goes in, until the pass is dropped.
+    /// Enters the gate until the returned guard is dropped.
     ///
     /// # Errors
     ///
-    /// If it is closed.
+    /// Returns [`GateClosed`] if the gate is closed.
     pub fn enter(&self) -> Result<GateGuard<E>, GateClosed> {
         if self.gate.closed.get() {
             return Err(GateClosed);
@@ -79,34 +79,35 @@ impl<E: DeferredError> Gate<E> {
         Ok(GateGuard { gate: self.gate.clone() })
     }
 
-    /// Calls `f` inside, where it is until what it returns is there.
+    /// Calls `f` inside the gate, and stays inside until its result is ready.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: [`Cancelled`] with the reason [`GateClosed`] if it is closed. `f` is
-    /// dropped then.
+    /// The returned Deferred fails with [`Cancelled`] with the reason [`GateClosed`] if the gate is
+    /// closed. `f` is dropped then.
     ///
     /// # Cancellation
     ///
-    /// Cancels what `f` has returned.
+    /// Cancelling the returned Deferred cancels the Deferred that `f` returned.
     #[track_caller]
     pub fn run<R: IntoDeferred<E>>(&self, f: impl FnOnce() -> R) -> Deferred<R::Value, E> {
         let at = Location::caller();
-        let pass = match self.enter() {
-            Ok(pass) => pass,
+        let guard = match self.enter() {
+            Ok(guard) => guard,
             Err(closed) => {
                 return Deferred::with_result(Err(BuiltinError::from(Cancelled::because(closed)).into()), at, at);
             }
         };
         maybe_deferred_at(at, f).add_stage_at(at, move |result| {
-            drop(pass);
+            drop(guard);
             StageOutput::Ready(result)
         })
     }
 
-    /// Lets nobody in any more. The Deferred fires when nobody is inside.
+    /// Closes the gate. The returned Deferred fires when all guards are dropped and all work of
+    /// [`run`](Self::run) is done.
     ///
-    /// It may be called again, for another such Deferred.
+    /// A further call returns another such Deferred.
     #[track_caller]
     pub fn close(&self) -> Deferred<(), E> {
         let at = Location::caller();
@@ -117,13 +118,13 @@ impl<E: DeferredError> Gate<E> {
         self.gate.waiting.wait((), &self.gate, |gate| &gate.waiting, |_| (), at)
     }
 
-    /// Whether it was closed.
+    /// Returns `true` if the gate is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.gate.closed.get()
     }
 
-    /// How many are inside.
+    /// Returns the number of guards and of running calls.
     #[must_use]
     pub fn count(&self) -> usize {
         self.gate.count.get()
@@ -142,10 +143,10 @@ impl<E: DeferredError> fmt::Debug for Gate<E> {
     }
 }
 
-/// Somebody's being inside a [`Gate`]; [`Gate::enter`] gives it. Dropping it goes out.
-#[must_use = "dropping a GateGuard goes out of the gate"]
+/// A guard that is inside a [`Gate`]. [`Gate::enter`] creates it. Dropping it leaves the gate.
+#[must_use = "dropping a GateGuard leaves the gate"]
 pub struct GateGuard<E: DeferredError = Failure> {
-    gate: Rc<Inside<E>>,
+    gate: Rc<State<E>>,
 }
 
 impl<E: DeferredError> Drop for GateGuard<E> {
@@ -165,13 +166,13 @@ impl<E: DeferredError> fmt::Debug for GateGuard<E> {
     }
 }
 
-/// A [`Gate`] is closed.
+/// The error of entering a closed [`Gate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateClosed;
 
 impl fmt::Display for GateClosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the gate is closed: no new work is let in")
+        f.write_str("the gate is closed: it admits no new work")
     }
 }
 

@@ -1,4 +1,4 @@
-//! One permit.
+//! `DeferredLock`: a lock with a FIFO queue of waiters.
 
 use std::fmt;
 use std::panic::Location;
@@ -9,28 +9,29 @@ use super::semaphore::Permits;
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{DeferredError, Failure};
 
-/// A lock that is waited for in line: first come, first served.
+/// A lock with a FIFO queue of waiters.
 ///
-/// It guards no data: within one thread, what must be whole is what happens between two waits.
-/// Clones mean the same lock.
+/// It guards no data: on a single thread only the code between two waits needs protection. Clones
+/// refer to the same lock.
 ///
 /// Twisted's `DeferredLock`.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::{DeferredLock, inline_callbacks};
 ///
 /// let lock = DeferredLock::new();
-/// let first = lock.acquire().try_take().unwrap().unwrap();
+/// let first = success_result_of(lock.acquire());
 /// let clone = lock.clone();
 /// let second = inline_callbacks(async move {
 ///     let _permit = clone.acquire().await?;
-///     Ok("mine now")
+///     Ok("acquired")
 /// });
 /// assert_eq!(lock.waiting(), 1);
 /// drop(first);
-/// assert_eq!(second.try_take().unwrap().unwrap(), "mine now");
+/// assert_eq!(success_result_of(second), "acquired");
 /// assert!(!lock.is_locked());
 /// ```
 pub struct DeferredLock<E: DeferredError = Failure> {
@@ -38,7 +39,7 @@ pub struct DeferredLock<E: DeferredError = Failure> {
 }
 
 impl DeferredLock {
-    /// One that nobody holds.
+    /// Creates an unlocked lock.
     #[must_use]
     pub fn new() -> DeferredLock {
         DeferredLock::typed()
@@ -52,58 +53,58 @@ impl Default for DeferredLock {
 }
 
 impl<E: DeferredError> DeferredLock<E> {
-    /// [`new`](DeferredLock::new) for an error type of your own.
+    /// Like [`new`](DeferredLock::new), but for an error type of your own.
     #[must_use]
     pub fn typed() -> DeferredLock<E> {
         DeferredLock { permits: Permits::new(1) }
     }
 
-    /// A Deferred for the lock: it has it at once if nobody holds it.
+    /// Returns a Deferred for the lock. It is ready at once if the lock is free.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line. One that has the lock already keeps it.
+    /// A cancel leaves the queue. It has no effect on a Deferred that already has the lock.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit<E>, E> {
         self.permits.acquire(1, Location::caller())
     }
 
-    /// The lock, if nobody holds it.
+    /// Returns the lock if it is free.
     #[must_use]
     pub fn try_acquire(&self) -> Option<Permit<E>> {
         self.permits.try_acquire(1)
     }
 
-    /// Gives back a permit that was [detached](Permit::detach); the callbacks of whoever gets it
-    /// run inside this call, as with [`Permit::release`].
+    /// Releases a permit that was [detached](Permit::detach). The callbacks of the next waiter run
+    /// inside this call, as with [`Permit::release`].
     ///
     /// Twisted's `release`.
     ///
     /// # Errors
     ///
-    /// If nobody holds it.
+    /// Returns [`NotHeld`] if the lock is free.
     pub fn release(&self) -> Result<(), NotHeld> {
         self.permits.release(1)
     }
 
-    /// Calls `f` with the lock held, which is given back when what `f` returns is there, before the
-    /// callbacks of the Deferred that this returns.
+    /// Calls `f` with the lock held. The lock is released when the result of `f` is ready, before
+    /// the callbacks of the returned Deferred.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line, or cancels what `f` has returned.
+    /// A cancel leaves the queue, or cancels the Deferred that `f` returned.
     #[track_caller]
     pub fn run<R: IntoDeferred<E>>(&self, f: impl FnOnce() -> R + 'static) -> Deferred<R::Value, E> {
         self.permits.run(1, f, Location::caller())
     }
 
-    /// Whether somebody holds it.
+    /// Returns `true` if the lock is held.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.permits.available() == 0
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.permits.waiting()

@@ -1,9 +1,9 @@
-//! Waiting in line: first come, first served.
+//! Queues, locks and gates. All of them serve their waiters in FIFO order.
 //!
-//! - `waiters`: the line itself;
-//! - `semaphore`: permits; `lock`: one permit; `permit`: who holds some;
-//! - `queue`: values from who puts them to who gets them; `stream`: its face for futures;
-//! - `gate`: what lets work in until it is closed, and then waits for what is inside.
+//! - `queue`: `DeferredQueue`; `stream`: the queue as a `Stream` and a `Sink`;
+//! - `semaphore`: `DeferredSemaphore`; `lock`: `DeferredLock`; `permit`: the guard of both;
+//! - `gate`: `Gate`, which admits work until it is closed;
+//! - `waiters`: the FIFO queue of waiters under all of them.
 
 mod gate;
 mod lock;

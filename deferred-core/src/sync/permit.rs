@@ -1,4 +1,4 @@
-//! Who holds permits.
+//! `Permit`: the guard of a semaphore or a lock.
 
 use std::error::Error;
 use std::fmt;
@@ -8,16 +8,16 @@ use std::rc::Rc;
 use super::semaphore::Permits;
 use crate::error::{DeferredError, Failure};
 
-/// Permits of a [`DeferredSemaphore`](crate::DeferredSemaphore), or the one of a
+/// Acquired permits of a [`DeferredSemaphore`](crate::DeferredSemaphore), or the one of a
 /// [`DeferredLock`](crate::DeferredLock).
 ///
-/// Dropping it gives them back, and whoever waits first gets them: right after the callback that
-/// runs just now, or at once, where none does. [`release`](Self::release) gives them back inside
-/// the call, and [`detach`](Self::detach) leaves that to the semaphore's own `release`.
+/// Dropping it releases them to the next waiter, whose callbacks run right after the callback that
+/// runs now, or inside the drop if none runs. [`release`](Self::release) releases them inside the
+/// call, and [`detach`](Self::detach) leaves the release to the semaphore's own `release`.
 #[must_use = "dropping a Permit gives it back"]
 pub struct Permit<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
-    /// 0 once they are given back.
+    /// 0 after the release.
     count: usize,
 }
 
@@ -26,20 +26,19 @@ impl<E: DeferredError> Permit<E> {
         Permit { permits, count }
     }
 
-    /// How many it is.
+    /// Returns the number of permits.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Gives them back; the callbacks of whoever gets them run inside this call. Where sixteen such
-    /// calls are one inside the other, they run after the callback that calls this, as with a drop.
+    /// Releases the permits. The callbacks of the next waiter run inside this call. If sixteen such
+    /// calls are nested, they run after the current callback, as with a drop.
     pub fn release(mut self) {
-        self.permits.give_back(mem::take(&mut self.count));
+        self.permits.release_and_serve(mem::take(&mut self.count));
     }
 
-    /// Keeps them taken, without this guard: they are given back by the `release` of the semaphore
-    /// or the lock.
+    /// Keeps the permits acquired without this guard, until `release` of the semaphore or the lock.
     pub fn detach(mut self) {
         self.count = 0;
     }
@@ -48,7 +47,7 @@ impl<E: DeferredError> Permit<E> {
 impl<E: DeferredError> Drop for Permit<E> {
     fn drop(&mut self) {
         if self.count > 0 {
-            self.permits.give_back_soon(self.count);
+            self.permits.release_soon(self.count);
         }
     }
 }
@@ -59,13 +58,13 @@ impl<E: DeferredError> fmt::Debug for Permit<E> {
     }
 }
 
-/// More permits were given back than are held.
+/// The error of releasing more permits than are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotHeld;
 
 impl fmt::Display for NotHeld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("released more often than acquired: nobody holds what was to be given back")
+        f.write_str("released more permits than are held")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values, from who puts them to who gets them.
+//! `DeferredQueue`: a FIFO queue of values and of getters.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -13,23 +13,24 @@ use crate::deferred::Deferred;
 use crate::engine::run_soon;
 use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 
-/// Values that wait for getters, or getters that wait for values: first come, first served.
+/// A FIFO queue of values that wait for getters, or of getters that wait for values.
 ///
-/// Clones mean the same queue.
+/// Clones refer to the same queue.
 ///
-/// Twisted's `DeferredQueue`, with a put that waits, and an end.
+/// Twisted's `DeferredQueue`, extended by a put that waits and by `close`.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::success_result_of;
 /// use deferred_core::DeferredQueue;
 ///
 /// let jobs = DeferredQueue::new();
 /// let first = jobs.get();
 /// jobs.put("first").unwrap();
 /// jobs.put("second").unwrap();
-/// assert_eq!(first.try_take().unwrap().unwrap(), "first");
-/// assert_eq!(jobs.get().try_take().unwrap().unwrap(), "second");
+/// assert_eq!(success_result_of(first), "first");
+/// assert_eq!(success_result_of(jobs.get()), "second");
 /// ```
 pub struct DeferredQueue<T: 'static, E: DeferredError = Failure> {
     queue: Rc<Queue<T, E>>,
@@ -42,30 +43,31 @@ struct Queue<T: 'static, E: DeferredError> {
     getters: Waiters<(), T, E>,
     putters: Waiters<T, (), E>,
     closed: Cell<bool>,
-    /// Who feeds it from elsewhere.
+    /// The source that feeds the queue from other threads.
     feeder: OnceCell<Box<dyn Feeder>>,
 }
 
-/// What feeds a queue from elsewhere, and is told what becomes of it.
+/// A source that feeds a queue from other threads and counts its values.
 pub(crate) trait Feeder {
-    /// So many values have come into the queue by others, and so many have left it.
+    /// Called when `came` values have entered the queue from elsewhere, and `went` values have left
+    /// it.
     fn count(&self, came: usize, went: usize);
 
-    /// The queue takes nothing more: it was closed, or nobody but the feeder has it any more and
-    /// nobody waits for a value. Gives what was on the way, to be dropped when everybody has been
-    /// told.
+    /// Called when the queue takes no more values: it was closed, or only the feeder refers to it
+    /// and no getter waits. Returns the values in transit, for the caller to drop after all waiters
+    /// have been notified.
     fn ended(&self) -> Box<dyn Any>;
 }
 
 impl<T: 'static> DeferredQueue<T> {
-    /// One that takes any number of values, and any number of getters.
+    /// Creates a queue without limits.
     #[must_use]
     pub fn new() -> DeferredQueue<T> {
         DeferredQueue::typed(None, None)
     }
 
-    /// One in which at most `size` values wait for getters, and at most `backlog` getters for
-    /// values. `None` is no limit.
+    /// Creates a queue in which at most `size` values and at most `backlog` getters can wait.
+    /// `None` is no limit.
     #[must_use]
     pub fn with_limits(size: Option<usize>, backlog: Option<usize>) -> DeferredQueue<T> {
         DeferredQueue::typed(size, backlog)
@@ -79,7 +81,7 @@ impl<T: 'static> Default for DeferredQueue<T> {
 }
 
 impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
-    /// [`with_limits`](DeferredQueue::with_limits) for an error type of your own.
+    /// Like [`with_limits`](DeferredQueue::with_limits), but for an error type of your own.
     #[must_use]
     pub fn typed(size: Option<usize>, backlog: Option<usize>) -> DeferredQueue<T, E> {
         let queue = Queue {
@@ -94,20 +96,20 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         DeferredQueue { queue: Rc::new(queue) }
     }
 
-    /// Hands a value to the getter that waits first, whose callbacks run inside this call, or lets
-    /// it wait.
+    /// Passes a value to the first waiting getter, whose callbacks run inside this call. If none
+    /// waits, adds the value to the queue.
     ///
     /// Twisted's `put`.
     ///
     /// # Errors
     ///
-    /// With the value, if so many values wait as the queue's size allows, or if it is closed.
+    /// Returns [`QueueOverflow`] with the value if the queue is full or closed.
     pub fn put(&self, value: T) -> Result<(), QueueOverflow<T>> {
         self.queue.count(1, 0);
         self.put_sent(value).inspect_err(|_| self.queue.count(0, 1))
     }
 
-    /// [`put`](Self::put) for a value that was counted when it was sent.
+    /// Like [`put`](Self::put), but for a value that was counted when it was sent.
     pub(crate) fn put_sent(&self, value: T) -> Result<(), QueueOverflow<T>> {
         let queue = &*self.queue;
         if queue.closed.get() {
@@ -125,17 +127,17 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         Ok(())
     }
 
-    /// As [`put`](Self::put), and waits in line where there is no room: its Deferred fires once the
-    /// value has a place in the queue, or is with a getter.
+    /// Like [`put`](Self::put), but waits while the queue is full. The returned Deferred fires once
+    /// the value is in the queue, or was passed to a getter.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: of a closed queue, [`Cancelled`] with the reason [`QueueClosed`]. The
-    /// value is dropped.
+    /// The returned Deferred fails with [`Cancelled`] with the reason [`QueueClosed`] if the queue
+    /// is closed. The value is dropped.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line and drops the value.
+    /// A cancel leaves the queue of waiting puts and drops the value.
     #[track_caller]
     pub fn put_wait(&self, value: T) -> Deferred<(), E> {
         let at = Location::caller();
@@ -148,28 +150,31 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         }
     }
 
-    /// A Deferred for the next value: it has it at once if one waits.
+    /// Returns a Deferred for the next value. It is ready at once if there is a value.
     ///
     /// # Errors
     ///
-    /// Through the Deferred, [`Cancelled`] with a reason: [`QueueUnderflow`] if so many getters
-    /// wait as the queue's backlog allows, for which [`get_unless_full`](Self::get_unless_full)
-    /// says it at once; [`QueueClosed`] if it is closed and empty, or is closed while this waits.
+    /// The returned Deferred fails with [`Cancelled`] and one of these reasons:
+    ///
+    /// - [`QueueUnderflow`] if the backlog is full, which
+    ///   [`get_unless_full`](Self::get_unless_full) reports at once;
+    /// - [`QueueClosed`] if the queue is closed and empty, or is closed while the getter waits.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line; no value is lost. One that has its value keeps it.
+    /// A cancel leaves the queue of getters; no value is lost. It has no effect on a Deferred that
+    /// already has its value.
     #[track_caller]
     pub fn get(&self) -> Deferred<T, E> {
         let at = Location::caller();
         self.get_at(at).unwrap_or_else(|full| Deferred::with_result(Err(cancelled(full)), at, at))
     }
 
-    /// As [`get`](Self::get), which is Twisted's.
+    /// Like [`get`](Self::get), but fails at once if the backlog is full, as Twisted's `get` does.
     ///
     /// # Errors
     ///
-    /// If so many getters wait as the queue's backlog allows.
+    /// Returns [`QueueUnderflow`] if the backlog is full.
     #[track_caller]
     pub fn get_unless_full(&self) -> Result<Deferred<T, E>, QueueUnderflow> {
         self.get_at(Location::caller())
@@ -189,12 +194,12 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         Ok(queue.getters.wait((), &self.queue, |queue| &queue.getters, |_| (), at))
     }
 
-    /// The next value, if one waits.
+    /// Returns the next value, if there is one.
     #[must_use]
     pub fn try_get(&self) -> Option<T> {
         let queue = &*self.queue;
         let value = queue.values.borrow_mut().pop_front();
-        // A value that waited for room comes in, or over.
+        // A waiting put moves its value into the queue, or directly to the caller.
         let (moved, putter) = match queue.putters.first() {
             Some((moved, putter)) => (Some(moved), Some(putter)),
             None => (None, None),
@@ -215,20 +220,20 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         value
     }
 
-    /// Has it told what becomes of the queue, of which it keeps one handle itself. Once.
+    /// Sets the feeder, once. The feeder keeps one handle of the queue itself.
     pub(crate) fn set_feeder(&self, feeder: impl Feeder + 'static) {
         let set = self.queue.feeder.set(Box::new(feeder));
-        debug_assert!(set.is_ok(), "it is set once");
+        debug_assert!(set.is_ok(), "the feeder is set once");
     }
 
-    /// Nobody can get from it: only so many handles are left, which are the feeder's, and nobody
-    /// waits.
+    /// Returns `true` if nothing can get from the queue: at most `handles` handles are left, which
+    /// belong to the feeder, and no getter waits.
     pub(crate) fn is_orphan(&self, handles: usize) -> bool {
         Rc::strong_count(&self.queue) <= handles && self.waiting() == 0
     }
 
-    /// Puts a value that was got back to the front, for a drop: a getter has it after the callback
-    /// that runs.
+    /// Returns a value to the front of the queue, for a destructor: a waiting getter gets it after
+    /// the callback that runs now.
     pub(super) fn put_back(&self, value: T) {
         match self.queue.getters.first() {
             Some(((), getter)) => run_soon(getter.source.set_result(Ok(value))),
@@ -239,39 +244,39 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         }
     }
 
-    /// Takes no more values. Those that wait, for getters and for room, are still given out;
-    /// getters that wait, and those that come when the queue is empty, get [`Cancelled`] with the
-    /// reason [`QueueClosed`], in here.
+    /// Closes the queue to new values. Values in it, and waiting puts, can still be got. Waiting
+    /// getters, and getters that find the queue empty, fail with [`Cancelled`] with the reason
+    /// [`QueueClosed`]; waiting ones inside this call.
     ///
-    /// Calling it again does nothing.
+    /// A further call does nothing.
     pub fn close(&self) {
         self.queue.closed.set(true);
-        // Dropped last, since its destructors are the program's.
-        let _on_the_way = self.queue.feeder.get().map(|feeder| feeder.ended());
+        // Dropped last, since the destructors of the values are user code.
+        let _in_transit = self.queue.feeder.get().map(|feeder| feeder.ended());
         while let Some(((), getter)) = self.queue.getters.first() {
             getter.fire(Err(closed()));
         }
     }
 
-    /// Whether it was closed.
+    /// Returns `true` if the queue is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.queue.closed.get()
     }
 
-    /// How many values wait for getters.
+    /// Returns the number of values in the queue.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.values.borrow().len()
     }
 
-    /// Whether no value waits.
+    /// Returns `true` if there is no value in the queue.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many getters wait for values.
+    /// Returns the number of waiting getters.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.getters.len()
@@ -306,11 +311,11 @@ impl<T: 'static, E: DeferredError> Clone for DeferredQueue<T, E> {
 
 impl<T: 'static, E: DeferredError> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
-        // This one and the feeder's are still counted. The feeder's own, which may be the one that
-        // goes, has closed it.
+        // This handle and the feeder's are still counted. If this is the feeder's own, the queue is
+        // closed already.
         if let Some(feeder) = self.queue.feeder.get().filter(|_| !self.is_closed() && self.is_orphan(2)) {
-            let _on_the_way = feeder.ended();
-            let _out_of_reach = self.queue.values.take();
+            let _in_transit = feeder.ended();
+            let _unreachable = self.queue.values.take();
         }
     }
 }
@@ -325,7 +330,7 @@ impl<T: 'static, E: DeferredError> fmt::Debug for DeferredQueue<T, E> {
     }
 }
 
-/// A [`DeferredQueue`] does not take a value; here it is.
+/// The error of a put that a [`DeferredQueue`] refused. It holds the value.
 ///
 /// Twisted's `QueueOverflow`.
 #[derive(Clone, PartialEq, Eq)]
@@ -334,13 +339,13 @@ pub struct QueueOverflow<T> {
     why: Overflow,
 }
 
-/// Why a [`DeferredQueue`] does not take a value.
+/// The reason why a [`DeferredQueue`] refused a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overflow {
-    /// So many values wait as its size allows.
+    /// The queue is full.
     Full,
-    /// It is closed.
+    /// The queue is closed.
     Closed,
 }
 
@@ -349,13 +354,13 @@ impl<T> QueueOverflow<T> {
         QueueOverflow { value, why }
     }
 
-    /// The value.
+    /// Returns the value.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// Why.
+    /// Returns the reason.
     #[must_use]
     pub fn why(&self) -> Overflow {
         self.why
@@ -371,7 +376,7 @@ impl<T> fmt::Debug for QueueOverflow<T> {
 impl<T> fmt::Display for QueueOverflow<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.why {
-            Overflow::Full => "the queue is full: as many values wait as its size allows",
+            Overflow::Full => "the queue is full",
             Overflow::Closed => "the queue is closed and takes no more values",
         })
     }
@@ -379,7 +384,7 @@ impl<T> fmt::Display for QueueOverflow<T> {
 
 impl<T> Error for QueueOverflow<T> {}
 
-/// As many getters wait for a [`DeferredQueue`] as its backlog allows.
+/// The error of a get that exceeds the backlog of a [`DeferredQueue`].
 ///
 /// Twisted's `QueueUnderflow`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,24 +392,25 @@ pub struct QueueUnderflow;
 
 impl fmt::Display for QueueUnderflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("as many getters wait for the queue as its backlog allows")
+        f.write_str("the backlog of the queue is full: too many getters wait")
     }
 }
 
 impl Error for QueueUnderflow {}
 
-/// A [`DeferredQueue`] is closed and empty. It is the [reason](Cancelled::reason) of what its
-/// getters get then.
+/// The error of a get from a [`DeferredQueue`] that is closed and empty: the
+/// [reason](Cancelled::reason) of its `Cancelled`.
 ///
 /// # Examples
 ///
 /// ```
+/// use deferred_core::testing::failure_result_of;
 /// use deferred_core::{Cancelled, DeferredQueue, QueueClosed};
 ///
 /// let queue = DeferredQueue::<u32>::new();
 /// let waiting = queue.get();
 /// queue.close();
-/// let cancelled = waiting.try_take().unwrap().unwrap_err().downcast::<Cancelled>().unwrap();
+/// let cancelled = failure_result_of(waiting).downcast::<Cancelled>().unwrap();
 /// assert!(cancelled.reason().unwrap().is::<QueueClosed>());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

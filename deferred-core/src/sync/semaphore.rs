@@ -1,4 +1,4 @@
-//! Permits, of which there is a number.
+//! `DeferredSemaphore`: permits with a FIFO queue of waiters.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{Fired, StageOutput, run_soon};
 use crate::error::{CallSite, DeferredError, Failure};
 
-/// A number of permits, for which callers wait in line: first come, first served, also where a
-/// later one wants fewer.
+/// A semaphore with a FIFO queue of waiters. A waiter that needs fewer permits does not overtake
+/// one that needs more.
 ///
-/// A permit that is given back goes to the first in line without being free in between, so nobody
-/// overtakes. Clones mean the same semaphore.
+/// A released permit goes directly to the first waiter, so no other caller can take it in between.
+/// Clones refer to the same semaphore.
 ///
-/// Twisted's `DeferredSemaphore`, whose permits must all be given back by hand.
+/// Twisted's `DeferredSemaphore`, whose permits must be released by hand.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ pub struct DeferredSemaphore<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
 }
 
-/// What a semaphore is.
+/// The state of a semaphore or a lock.
 pub(super) struct Permits<E: DeferredError> {
     limit: usize,
     free: Cell<usize>,
@@ -60,23 +60,23 @@ impl<E: DeferredError> Permits<E> {
     }
 
     pub(super) fn acquire(self: &Rc<Self>, count: usize, at: CallSite) -> Deferred<Permit<E>, E> {
-        assert!(count <= self.limit, "{count} permits were asked for, and there are only {}", self.limit);
+        assert!(count <= self.limit, "{count} permits were requested from a semaphore that has {}", self.limit);
         match self.try_acquire(count) {
             Some(permit) => Deferred::with_result(Ok(permit), at, at),
-            // One that goes may have held up those behind him.
-            None => self.waiters.wait(count, self, |permits| &permits.waiters, |permits| permits.hand_out(), at),
+            // A waiter that is cancelled may have held up later ones.
+            None => self.waiters.wait(count, self, |permits| &permits.waiters, |permits| permits.serve_waiters(), at),
         }
     }
 
-    /// Takes permits for the first in line, if there are enough for him.
+    /// Takes permits for the first waiter, if enough are free.
     #[inline]
     fn serve(self: &Rc<Self>) -> Option<Fired> {
         let (count, resolver) = self.waiters.first_if(|count| *count <= self.free.get())?;
         Some(resolver.source.set_result(Ok(self.take(count))))
     }
 
-    /// Serves all for whom there are enough, now.
-    fn hand_out(self: &Rc<Self>) {
+    /// Serves waiters, inside this call, while enough permits are free.
+    fn serve_waiters(self: &Rc<Self>) {
         while let Some(fired) = self.serve() {
             fired.run();
         }
@@ -87,13 +87,13 @@ impl<E: DeferredError> Permits<E> {
         debug_assert!(self.free.get() <= self.limit);
     }
 
-    pub(super) fn give_back(self: &Rc<Self>, count: usize) {
+    pub(super) fn release_and_serve(self: &Rc<Self>, count: usize) {
         self.put_back(count);
-        self.hand_out();
+        self.serve_waiters();
     }
 
-    pub(super) fn give_back_soon(self: &Rc<Self>, count: usize) {
-        // They are taken for him before anybody else can ask.
+    pub(super) fn release_soon(self: &Rc<Self>, count: usize) {
+        // The permits are taken for the waiter at once, so that no other caller can overtake it.
         self.put_back(count);
         while let Some(fired) = self.serve() {
             run_soon(fired);
@@ -104,7 +104,7 @@ impl<E: DeferredError> Permits<E> {
         if count > self.limit - self.free.get() {
             return Err(NotHeld);
         }
-        self.give_back(count);
+        self.release_and_serve(count);
         Ok(())
     }
 
@@ -119,8 +119,8 @@ impl<E: DeferredError> Permits<E> {
                 Ok(permit) => permit,
                 Err(error) => return StageOutput::Ready(Err(error)),
             };
-            // Dropped in a stage, after which the loop serves the next in line: a million of them
-            // need no stack.
+            // Dropped in a stage, after which the run loop serves the next waiter: a million of
+            // them need no stack.
             match maybe_deferred_at(at, f).try_take() {
                 Ok(result) => {
                     drop(permit);
@@ -147,11 +147,11 @@ impl<E: DeferredError> Permits<E> {
 }
 
 impl DeferredSemaphore {
-    /// One with so many permits.
+    /// Creates a semaphore with this number of permits.
     ///
     /// # Panics
     ///
-    /// If there are none.
+    /// Panics if `permits` is 0.
     #[must_use]
     pub fn new(permits: usize) -> DeferredSemaphore {
         DeferredSemaphore::typed(permits)
@@ -159,95 +159,98 @@ impl DeferredSemaphore {
 }
 
 impl<E: DeferredError> DeferredSemaphore<E> {
-    /// [`new`](DeferredSemaphore::new) for an error type of your own.
+    /// Like [`new`](DeferredSemaphore::new), but for an error type of your own.
     ///
     /// # Panics
     ///
-    /// If there are none.
+    /// Panics if `permits` is 0.
     #[must_use]
     pub fn typed(permits: usize) -> DeferredSemaphore<E> {
-        assert!(permits > 0, "a semaphore without permits would let nobody pass");
+        assert!(permits > 0, "a semaphore needs at least one permit");
         DeferredSemaphore { permits: Permits::new(permits) }
     }
 
-    /// A Deferred for one permit: it has it at once if one is free and nobody waits.
+    /// Returns a Deferred for one permit. It is ready at once if a permit is free and no other
+    /// caller waits.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line. One that has its permit already keeps it.
+    /// A cancel leaves the queue. It has no effect on a Deferred that already has its permit.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit<E>, E> {
         self.permits.acquire(1, Location::caller())
     }
 
-    /// A Deferred for `count` permits, which it gets together. Who comes later waits, also for
-    /// fewer.
+    /// Returns a Deferred for `count` permits, which it gets together. Later callers wait, also if
+    /// they need fewer.
     ///
     /// # Panics
     ///
-    /// If there are not so many at all.
+    /// Panics if `count` exceeds the [`limit`](Self::limit).
     ///
     /// # Cancellation
     ///
-    /// As [`acquire`](Self::acquire).
+    /// Like [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Deferred<Permit<E>, E> {
         self.permits.acquire(count, Location::caller())
     }
 
-    /// `count` permits, if they are free and nobody waits.
+    /// Returns `count` permits if they are free and no other caller waits.
     #[must_use]
     pub fn try_acquire(&self, count: usize) -> Option<Permit<E>> {
         self.permits.try_acquire(count)
     }
 
-    /// Gives back `count` permits that were [detached](Permit::detach); the callbacks of whoever
-    /// gets them run inside this call, as with [`Permit::release`].
+    /// Releases `count` permits that were [detached](Permit::detach). The callbacks of the next
+    /// waiters run inside this call, as with [`Permit::release`].
     ///
-    /// It asks only whether so many are held, not by whom. Twisted's `release`.
+    /// It checks only the number of held permits, not their owner.
+    ///
+    /// Twisted's `release`.
     ///
     /// # Errors
     ///
-    /// If fewer are held; nothing has happened then.
+    /// Returns [`NotHeld`] if fewer permits are held. Nothing is released then.
     pub fn release(&self, count: usize) -> Result<(), NotHeld> {
         self.permits.release(count)
     }
 
-    /// Calls `f` with one permit taken, which is given back when what `f` returns is there.
+    /// Calls `f` with one permit acquired. The permit is released when the result of `f` is ready.
     ///
-    /// The permit is given back before the callbacks of the Deferred that this returns.
+    /// The release happens before the callbacks of the returned Deferred.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line, or cancels what `f` has returned.
+    /// A cancel leaves the queue, or cancels the Deferred that `f` returned.
     #[track_caller]
     pub fn run<R: IntoDeferred<E>>(&self, f: impl FnOnce() -> R + 'static) -> Deferred<R::Value, E> {
         self.permits.run(1, f, Location::caller())
     }
 
-    /// [`run`](Self::run) with `count` permits.
+    /// Like [`run`](Self::run), but with `count` permits.
     ///
     /// # Panics
     ///
-    /// If there are not so many at all.
+    /// Panics if `count` exceeds the [`limit`](Self::limit).
     #[track_caller]
     pub fn run_many<R: IntoDeferred<E>>(&self, count: usize, f: impl FnOnce() -> R + 'static) -> Deferred<R::Value, E> {
         self.permits.run(count, f, Location::caller())
     }
 
-    /// How many are free.
+    /// Returns the number of free permits.
     #[must_use]
     pub fn available(&self) -> usize {
         self.permits.available()
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.permits.waiting()
     }
 
-    /// How many there are.
+    /// Returns the total number of permits.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.permits.limit

@@ -1,4 +1,4 @@
-//! The queue's face for futures.
+//! `QueueStream` and `QueueSink`: a queue as a `Stream` and as a `Sink`.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -13,15 +13,16 @@ use crate::coroutine::Wait;
 use crate::error::{DeferredError, Failure};
 
 impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
-    /// Its values as a [`Stream`], which ends when the queue is closed and empty.
+    /// Returns the values of the queue as a [`Stream`], which ends when the queue is closed and
+    /// empty.
     ///
-    /// It may be polled by a coroutine and by any other task of this thread. Dropping it gives up
-    /// its place among the getters; a value that it was handed and that nobody took goes back to
-    /// the front.
+    /// A coroutine or any other task of this thread can poll it. Dropping it leaves the queue of
+    /// getters; a value that it received and that was not taken returns to the front.
     ///
     /// # Examples
     ///
     /// ```
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{DeferredQueue, inline_callbacks};
     /// use futures::StreamExt;
     ///
@@ -37,13 +38,14 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     /// queue.put(1).unwrap();
     /// queue.put(2).unwrap();
     /// queue.close();
-    /// assert_eq!(sum.try_take().unwrap().unwrap(), 3);
+    /// assert_eq!(success_result_of(sum), 3);
     /// ```
     pub fn stream(&self) -> QueueStream<T, E> {
         QueueStream { queue: self.clone(), waiting: None, ended: false }
     }
 
-    /// Its [`Sink`], which waits while the queue is full. Closing the sink closes the queue.
+    /// Returns a [`Sink`] into the queue, which waits while the queue is full. Closing the sink
+    /// closes the queue.
     ///
     /// # Examples
     ///
@@ -67,7 +69,7 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     }
 }
 
-/// The values of a [`DeferredQueue`]; [`DeferredQueue::stream`] gives it.
+/// A [`Stream`] of the values of a [`DeferredQueue`]. [`DeferredQueue::stream`] creates it.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct QueueStream<T: 'static, E: DeferredError = Failure> {
     queue: DeferredQueue<T, E>,
@@ -116,7 +118,7 @@ impl<T: 'static, E: DeferredError> fmt::Debug for QueueStream<T, E> {
     }
 }
 
-/// The way into a [`DeferredQueue`]; [`DeferredQueue::sink`] gives it.
+/// A [`Sink`] into a [`DeferredQueue`]. [`DeferredQueue::sink`] creates it.
 #[must_use = "a sink does nothing unless it is used"]
 pub struct QueueSink<T: 'static, E: DeferredError = Failure> {
     queue: DeferredQueue<T, E>,

@@ -1,4 +1,4 @@
-//! Who waits, in the order in which they came.
+//! `Waiters`: a FIFO queue of waiters.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -7,13 +7,13 @@ use crate::deferred::{Deferred, Resolver};
 use crate::error::{CallSite, DeferredError};
 use crate::numbered::Numbered;
 
-/// What he waits for, and what tells him that he has it.
+/// The request of a waiter, and the resolver that completes it.
 type Waiter<W, T, E> = (W, Resolver<T, E>);
 
-/// A line of waiters, each with something that says what it waits for.
+/// A FIFO queue of waiters, each with a request of type `W`.
 pub(crate) struct Waiters<W, T, E: DeferredError> {
     line: RefCell<Numbered<Waiter<W, T, E>>>,
-    /// How many have come.
+    /// The number of waiters that were ever added.
     came: Cell<u64>,
 }
 
@@ -22,8 +22,8 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
         Waiters { line: RefCell::default(), came: Cell::new(0) }
     }
 
-    /// Puts somebody at the end of the line that `waiters` finds. A cancel takes him out again, and
-    /// then calls `left`.
+    /// Adds a waiter at the end of the queue that `waiters` returns. A cancel of the returned
+    /// Deferred removes it, and then calls `left`.
     pub(crate) fn wait<O: 'static>(
         &self,
         want: W,
@@ -36,8 +36,8 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
         let owner: Weak<O> = Rc::downgrade(owner);
         let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
             if let Some(owner) = owner.upgrade() {
-                let gone = waiters(&owner).line.borrow_mut().remove(number);
-                drop(gone); // behind the borrow
+                let removed = waiters(&owner).line.borrow_mut().remove(number);
+                drop(removed); // after the borrow
                 left(&owner);
             }
             None
@@ -46,7 +46,7 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
         deferred
     }
 
-    /// Takes the first out, if `fits` says so.
+    /// Removes and returns the first waiter, if `fits` returns `true` for its request.
     pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<Waiter<W, T, E>> {
         let mut line = self.line.borrow_mut();
         if fits(&line.first()?.0) { line.pop() } else { None }

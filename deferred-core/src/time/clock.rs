@@ -1,15 +1,15 @@
-//! The clock of a test.
+//! `Clock`: a reactor with manual time, for tests.
 
 use std::ops::Deref;
 use std::time::Duration;
 
 use crate::reactor::{Reactor, ReactorOwner, deadline_after};
 
-/// A reactor whose time stands still until it is moved by hand: for tests, which run in no time and
-/// always the same.
+/// A reactor whose time advances only by hand: for tests that take no time and are deterministic.
 ///
-/// It derefs to a [`Reactor`] that runs from the beginning, and is given wherever one is asked for.
-/// It is the code that a program runs on, without its driver. Dropping it closes the reactor.
+/// It derefs to a [`Reactor`] that runs from the start and needs no driver, and can be passed
+/// wherever a `&Reactor` is expected. It is the same code that a program runs. Dropping it closes
+/// the reactor.
 ///
 /// Twisted's `task.Clock`.
 ///
@@ -35,30 +35,30 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that begins at the present moment and stands.
+    /// Creates a clock that starts at the present time.
     #[must_use]
     pub fn new() -> Clock {
         Clock { reactor: Reactor::with_manual_time() }
     }
 
-    /// Moves the time at once, as for a loop that was blocked so long, and runs what is due: what
-    /// was posted, with coroutines that were woken; the calls that are due one by one, also those
-    /// that they add and that are due too; and again what was posted.
+    /// Advances the time in one step, as if the loop had been blocked for `by`, and runs the calls
+    /// that are ready: posted calls and woken coroutines; then the timers that are due, one by one,
+    /// including those that they add and that are due too; and again posted calls.
     ///
     /// # Panics
     ///
-    /// If a million calls have run and there is still one due: something adds calls for ever, such
-    /// as a [`LoopingCall`](crate::LoopingCall) with an interval of zero.
+    /// Panics if a million calls have run and another one is due: something adds calls forever,
+    /// such as a [`LoopingCall`](crate::LoopingCall) with an interval of zero.
     pub fn advance(&self, by: Duration) {
         self.reactor.advance(by);
     }
 
-    /// Moves the time as [`advance`](Self::advance) does, but stops at each moment at which a call
-    /// is due: each sees the moment for which it was made.
+    /// Like [`advance`](Self::advance), but stops at each time at which a call is due, so that each
+    /// call sees its own due time.
     ///
     /// # Panics
     ///
-    /// As [`advance`](Self::advance).
+    /// Panics like [`advance`](Self::advance).
     ///
     /// # Examples
     ///
@@ -74,18 +74,18 @@ impl Clock {
     /// ```
     pub fn advance_in_steps(&self, by: Duration) {
         let end = deadline_after(self.now(), by);
-        // Once the reactor has stopped, what is due stays due.
+        // After the reactor has stopped, due calls stay due.
         while let Some(due) = self.reactor.next_due().filter(|due| *due <= end && self.is_running()) {
             self.advance(due.saturating_duration_since(self.now()));
         }
         self.advance(end.saturating_duration_since(self.now()));
     }
 
-    /// Advances by each of these, one after the other.
+    /// Calls [`advance`](Self::advance) for each of `steps`.
     ///
     /// # Panics
     ///
-    /// As [`advance`](Self::advance).
+    /// Panics like [`advance`](Self::advance).
     pub fn pump(&self, steps: impl IntoIterator<Item = Duration>) {
         steps.into_iter().for_each(|by| self.advance(by));
     }

@@ -1,4 +1,4 @@
-//! Much work, a slice at a time.
+//! `Cooperator`: long work in short slices.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,11 +14,11 @@ use crate::error::{self, Abandoned, CallSite, Cancelled, Failure, ShareError};
 use crate::reactor::Reactor;
 use crate::sync::Waiters;
 
-/// Runs many iterators in turn, one step each, for a slice of time in each turn of the reactor: for
-/// work that would hold the loop if it were done at once.
+/// Runs several iterators by turns, one step each, for a slice of time in each turn of the reactor.
+/// It is for work that would block the loop if it were done at once.
 ///
-/// A step does its work in the iterator's `next`, and may give a [`Deferred`] that is waited for
-/// before the next step; the others go on meanwhile. Clones mean the same one.
+/// A step is a call of the iterator's `next`. If it returns a [`Deferred`], the iterator's next
+/// step waits for that, and the others continue. Clones refer to the same cooperator.
 ///
 /// Twisted's `Cooperator`.
 ///
@@ -45,47 +45,47 @@ pub struct Cooperator {
 struct Inner {
     reactor: Reactor,
     slice: Cell<Duration>,
-    /// Those that are to make a step, the next one first.
+    /// The tasks whose next step can run, in FIFO order.
     ready: RefCell<VecDeque<Rc<Work>>>,
-    /// A call of the reactor is to come that makes steps.
+    /// Whether a call of `tick` is scheduled.
     scheduled: Cell<bool>,
     at: CallSite,
 }
 
-/// One iterator.
+/// The state of one iterator.
 struct Work {
-    /// Until it is done: then nobody is held in a circle.
+    /// `None` once the task is done, which breaks a reference cycle.
     cooperator: RefCell<Option<Rc<Inner>>>,
     step: RefCell<Option<Step>>,
     pauses: Cell<u32>,
     state: Cell<State>,
-    /// What cancels what it waits for.
+    /// The handle of the Deferred that the task waits for.
     waits: RefCell<Option<CancelHandle>>,
     result: RefCell<Option<Result<(), <Failure as ShareError>::Shared>>>,
-    /// Somebody has its error, or will.
-    watched: Cell<bool>,
+    /// Whether an observer has received the error, or will.
+    observed: Cell<bool>,
     at: CallSite,
-    watchers: Waiters<(), (), Failure>,
-    /// By which the reactor keeps the [`AtClose`].
-    kept: Cell<Option<u64>>,
+    observers: Waiters<(), (), Failure>,
+    /// The key of the [`AtClose`] in the reactor's registry.
+    key: Cell<Option<u64>>,
 }
 
-/// Makes a step. None at the end.
+/// A function that runs one step. It returns `None` at the end.
 type Step = Box<dyn FnMut() -> Option<Deferred<()>>>;
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
-    /// Is in `ready`, or makes a step.
+    /// The task is in `ready`, or its step runs.
     Ready,
-    /// Would be there, but is paused.
+    /// The task could run, but is paused.
     Paused,
-    /// Waits for a Deferred.
+    /// The task waits for a Deferred.
     Waiting,
     Done,
 }
 
 impl Cooperator {
-    /// One whose slice is ten milliseconds a turn.
+    /// Creates a cooperator with a slice of ten milliseconds in each turn.
     #[must_use]
     #[track_caller]
     pub fn new(reactor: &Reactor) -> Cooperator {
@@ -99,19 +99,19 @@ impl Cooperator {
         Cooperator { inner: Rc::new(inner) }
     }
 
-    /// Takes so much time in a turn, by the clock of the system also where that of the reactor is
-    /// moved by hand. Of zero, one step is made in a turn.
+    /// Sets the length of the slice, which is measured with the system's clock, also on a
+    /// [`Clock`](crate::Clock). With zero, each turn runs one step.
     pub fn set_slice(&self, slice: Duration) {
         self.inner.slice.set(slice);
     }
 
-    /// Makes the steps of `work`, the first one in a turn. What a step gives is what callbacks
-    /// return.
+    /// Starts a task that runs the steps of `work`, the first one in a turn. A step returns what a
+    /// callback may return.
     ///
-    /// An error of it that nobody watches for is reported as unhandled when the last of its handles
-    /// is gone.
+    /// An error is reported as unhandled if the last handle of the task is dropped and nothing
+    /// observed the task.
     ///
-    /// On a closed reactor it has failed with [`Abandoned`].
+    /// On a closed reactor the task fails at once with [`Abandoned`].
     #[track_caller]
     pub fn cooperate<I>(&self, work: I) -> CooperativeTask
     where
@@ -125,7 +125,7 @@ impl Cooperator {
                     item.map(|item| maybe_deferred_at(at, || item.into_deferred().without_value(at)))
                 }
                 StageOutput::Ready(Err(failure)) => Some(Deferred::from(Err(failure))),
-                StageOutput::Pending(_) => unreachable!("nothing waits in here"),
+                StageOutput::Pending(_) => unreachable!("the closure returns a ready result"),
             }
         };
         let work = Rc::new(Work {
@@ -135,35 +135,37 @@ impl Cooperator {
             state: Cell::new(State::Paused),
             waits: RefCell::new(None),
             result: RefCell::new(None),
-            watched: Cell::new(false),
+            observed: Cell::new(false),
             at,
-            watchers: Waiters::new(),
-            kept: Cell::new(None),
+            observers: Waiters::new(),
+            key: Cell::new(None),
         });
-        work.kept.set(self.inner.reactor.keep(AtClose(work.clone()), None));
-        match work.kept.get() {
+        work.key.set(self.inner.reactor.keep(AtClose(work.clone()), None));
+        match work.key.get() {
             Some(_) => self.inner.make_ready(work.clone()),
             None => work.end(Err(Abandoned::new().into())),
         }
         CooperativeTask { work }
     }
 
-    /// [`cooperate`](Self::cooperate), for a Deferred that fires when it is done.
+    /// Like [`cooperate`](Self::cooperate), but returns a Deferred that fires when the work is
+    /// done.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: that of a step, of a Deferred that a step gives, and a panic.
+    /// The returned Deferred fails with the first error or panic of a step, or of a Deferred that a
+    /// step returned.
     ///
     /// # Cancellation
     ///
-    /// Stops the work.
+    /// Cancelling the returned Deferred stops the work.
     #[track_caller]
     pub fn coiterate<I>(&self, work: I) -> Deferred<()>
     where
         I: IntoIterator<Item: IntoDeferred<Failure>, IntoIter: 'static>,
     {
         let at = Location::caller();
-        self.cooperate(work).watch(at, |work| work.end(Err(Cancelled::new().into())))
+        self.cooperate(work).observe(at, |work| work.end(Err(Cancelled::new().into())))
     }
 }
 
@@ -181,18 +183,18 @@ impl Inner {
         }
     }
 
-    /// Makes steps until the slice is over.
+    /// Runs steps until the slice is over.
     fn tick(self: Rc<Self>) {
         self.scheduled.set(false);
         let begun = Instant::now();
         loop {
             let next = self.ready.borrow_mut().pop_front();
             let Some(work) = next else { return };
-            // For a turn inside of the step, which goes on with the others.
+            // For a nested turn inside the step, which runs the other tasks.
             if !self.ready.borrow().is_empty() {
                 self.schedule();
             }
-            // One that was paused or stopped meanwhile is not to run.
+            // A task that was paused or stopped meanwhile does not run.
             if work.state.get() == State::Ready {
                 work.step(&self);
             }
@@ -212,7 +214,7 @@ impl Work {
         let Some(mut step) = self.step.take() else { return };
         let stepped = step();
         if self.state.get() == State::Done {
-            return; // stopped from inside
+            return; // stopped inside its own step
         }
         self.step.replace(Some(step));
         let Some(mut deferred) = stepped else { return self.end(Ok(())) };
@@ -231,12 +233,12 @@ impl Work {
         }));
     }
 
-    /// It is done, and tells those who watch.
+    /// Ends the task, and fires its observers.
     fn end(&self, result: Result<(), Failure>) {
         if self.state.replace(State::Done) == State::Done {
             return;
         }
-        // A panic of the iterator's destructor is the error of work that has not failed.
+        // If the work has not failed, a panic of the iterator's destructor is its error.
         let step = self.step.take();
         let dropped = drop_or_panicked(step).map_err(Failure::from);
         let result = result.and(dropped).map_err(Failure::into_shared);
@@ -245,18 +247,18 @@ impl Work {
         if let Some(waits) = waits {
             waits.cancel();
         }
-        if let (Some(key), Some(cooperator)) = (self.kept.take(), cooperator) {
+        if let (Some(key), Some(cooperator)) = (self.key.take(), cooperator) {
             drop(cooperator.reactor.claim::<AtClose>(key));
         }
-        while let Some(((), watcher)) = self.watchers.first() {
-            watcher.fire(copy(&result));
+        while let Some(((), observer)) = self.observers.first() {
+            observer.fire(copy(&result));
         }
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        if let (Some(Err(failure)), false) = (self.result.get_mut(), self.watched.get()) {
+        if let (Some(Err(failure)), false) = (self.result.get_mut(), self.observed.get()) {
             error::report(&Failure::from_shared(failure), self.at, self.at);
         }
     }
@@ -266,12 +268,12 @@ fn copy(result: &Result<(), <Failure as ShareError>::Shared>) -> Result<(), Fail
     result.as_ref().copied().map_err(Failure::from_shared)
 }
 
-/// What the reactor keeps of one: dropped, it ends it, after the callback that runs.
+/// The entry in the reactor's registry. Dropping it ends the task, after the current callback.
 struct AtClose(Rc<Work>);
 
 impl Drop for AtClose {
     fn drop(&mut self) {
-        // Claimed by the end itself, there is nothing left to do.
+        // If the task has ended, it has claimed this itself.
         if self.0.state.get() != State::Done {
             let work = self.0.clone();
             call_soon(move || {
@@ -282,8 +284,8 @@ impl Drop for AtClose {
     }
 }
 
-/// An iterator that a [`Cooperator`] runs; [`Cooperator::cooperate`] gives it. Clones mean the same
-/// one. Dropping it changes nothing.
+/// A task of a [`Cooperator`]. [`Cooperator::cooperate`] creates it. Clones refer to the same task.
+/// Dropping it has no effect.
 ///
 /// Twisted's `CooperativeTask`.
 #[derive(Clone)]
@@ -292,11 +294,11 @@ pub struct CooperativeTask {
 }
 
 impl CooperativeTask {
-    /// Makes no further step until [`resume`](Self::resume). Pauses are counted.
+    /// Pauses the task: no further step runs until [`resume`](Self::resume). Pauses are counted.
     ///
     /// # Errors
     ///
-    /// If it is done.
+    /// Returns [`TaskFinished::Done`] if the task is done.
     pub fn pause(&self) -> Result<(), TaskFinished> {
         self.running()?;
         self.work.pauses.set(self.work.pauses.get() + 1);
@@ -307,7 +309,7 @@ impl CooperativeTask {
     ///
     /// # Errors
     ///
-    /// If it is done, or not paused.
+    /// Returns [`TaskFinished`] if the task is done or not paused.
     pub fn resume(&self) -> Result<(), TaskFinished> {
         self.running()?;
         let work = &self.work;
@@ -322,44 +324,44 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// Makes no further step, and cancels what it waits for. Those who watch get [`TaskStopped`],
-    /// in here.
+    /// Stops the task, and cancels the Deferred that it waits for. Its observers fail with
+    /// [`TaskStopped`], inside this call.
     ///
-    /// Twisted's leaves alone what is waited for.
+    /// Twisted's `stop` does not cancel that Deferred.
     ///
     /// # Errors
     ///
-    /// If it is done.
+    /// Returns [`TaskFinished::Done`] if the task is done.
     pub fn stop(&self) -> Result<(), TaskFinished> {
         self.running()?;
-        self.work.watched.set(true); // whoever stops it knows
+        self.work.observed.set(true); // the caller knows
         self.work.end(Err(TaskStopped.into()));
         Ok(())
     }
 
-    /// A Deferred that fires when it is done; each call gives another one.
+    /// Returns a Deferred that fires when the task is done. Each call returns another one.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: that of a step, and of a Deferred that a step gives; [`TaskStopped`];
-    /// [`Abandoned`] if the reactor is closed before.
+    /// The returned Deferred fails with the first error of a step or of a Deferred that a step
+    /// returned, with [`TaskStopped`], or with [`Abandoned`] if the reactor is closed before.
     ///
     /// # Cancellation
     ///
-    /// Fires [`Cancelled`]. The work goes on.
+    /// A cancel fires [`Cancelled`] in the returned Deferred. The work continues.
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
-        self.watch(Location::caller(), |_| ())
+        self.observe(Location::caller(), |_| ())
     }
 
-    /// A Deferred that fires when it is done. If that is cancelled, `left` is called.
-    fn watch(&self, at: CallSite, left: impl FnOnce(&Rc<Work>) + 'static) -> Deferred<()> {
+    /// Returns a Deferred that fires when the task is done. A cancel of it calls `left`.
+    fn observe(&self, at: CallSite, left: impl FnOnce(&Rc<Work>) + 'static) -> Deferred<()> {
         let work = &self.work;
-        work.watched.set(true);
+        work.observed.set(true);
         let done = work.result.borrow().as_ref().map(copy);
         match done {
             Some(result) => Deferred::with_result(result, at, at),
-            None => work.watchers.wait((), work, |work| &work.watchers, left, at),
+            None => work.observers.wait((), work, |work| &work.observers, left, at),
         }
     }
 
@@ -380,13 +382,13 @@ impl fmt::Debug for CooperativeTask {
     }
 }
 
-/// Why a [`CooperativeTask`] cannot be operated.
+/// The reason why an operation on a [`CooperativeTask`] failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskFinished {
-    /// It is done, has failed or was stopped.
+    /// The task is done, has failed or was stopped.
     Done,
-    /// It was to be resumed and is not paused.
+    /// The task is not paused.
     NotPaused,
 }
 
@@ -401,7 +403,7 @@ impl fmt::Display for TaskFinished {
 
 impl Error for TaskFinished {}
 
-/// Somebody has stopped a [`CooperativeTask`].
+/// The error of a [`CooperativeTask`] that was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskStopped;
 

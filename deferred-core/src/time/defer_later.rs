@@ -1,4 +1,4 @@
-//! Results that come later.
+//! `Reactor::defer_later` and `Reactor::sleep`: Deferreds that fire after a delay.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -11,29 +11,30 @@ use crate::error::{CallSite, Failure};
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
 impl Reactor {
-    /// Calls `f` once `delay` has passed, in a turn, and fires with what that returns.
+    /// Calls `f` in a turn once `delay` has passed. The returned Deferred fires with its result.
     ///
     /// Twisted's `deferLater`.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: those of `f`. [`Abandoned`](crate::Abandoned) if the reactor is closed
-    /// before.
+    /// The returned Deferred fails with the error or panic of `f`, or with
+    /// [`Abandoned`](crate::Abandoned) if the reactor is closed before.
     ///
     /// # Cancellation
     ///
-    /// Takes the call back, or cancels what `f` has returned.
+    /// Cancelling the returned Deferred cancels the call, or the Deferred that `f` returned.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::Clock;
     ///
     /// let clock = Clock::new();
     /// let answer = clock.defer_later(Duration::from_secs(1), || Ok(42));
     /// clock.advance(Duration::from_secs(1));
-    /// assert_eq!(answer.try_take().unwrap().unwrap(), 42);
+    /// assert_eq!(success_result_of(answer), 42);
     /// ```
     #[doc(alias = "deferLater")]
     #[track_caller]
@@ -49,15 +50,17 @@ impl Reactor {
         })
     }
 
-    /// Fires once `delay` has passed, in a turn: for `reactor.sleep(delay).await?`.
+    /// Returns a Deferred that fires in a turn once `delay` has passed:
+    /// `reactor.sleep(delay).await?`.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: [`Abandoned`](crate::Abandoned) if the reactor is closed before.
+    /// The returned Deferred fails with [`Abandoned`](crate::Abandoned) if the reactor is closed
+    /// before.
     ///
     /// # Cancellation
     ///
-    /// Takes the timer back.
+    /// Cancelling the returned Deferred cancels the timer.
     ///
     /// # Examples
     ///

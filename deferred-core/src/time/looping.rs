@@ -1,4 +1,4 @@
-//! A call that is made again and again.
+//! `LoopingCall`: calls a function repeatedly.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,19 +13,20 @@ use crate::engine::run_soon;
 use crate::error::{self, CallSite, DeferredError, Failure};
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
-/// Calls a function again and again, at even intervals.
+/// Calls a function repeatedly at regular intervals.
 ///
-/// The calls stand on a grid: interval by interval, counted from the start. A call that comes late,
-/// or that takes its time, does not move the ones behind it, so nothing drifts. Where a call takes
-/// longer than the interval, the moments that have passed meanwhile are left out. If the function
-/// returns a [`Deferred`], the next call waits for it too.
+/// Calls are due on a grid: at multiples of the interval since the start. A late or slow call does
+/// not shift the later ones, so the calls do not drift. If a call takes longer than the interval,
+/// the due times that have passed meanwhile are skipped. If the function returns a [`Deferred`],
+/// the next call waits for that too.
 ///
-/// An error of the function, and a panic, ends it: the Deferred that [`start`](Self::start) gave
-/// fails with that. Or it goes on: [`keep_going`](Self::keep_going).
+/// An error or panic of the function ends the loop: the Deferred of [`start`](Self::start) fails
+/// with it. With [`keep_going`](Self::keep_going) the loop continues.
 ///
-/// Clones mean the same one. Dropping them changes nothing: it is the reactor that calls.
+/// Clones refer to the same LoopingCall. Dropping them has no effect, since the reactor makes the
+/// calls.
 ///
-/// Twisted's `LoopingCall`, with one difference: cancelling the Deferred of `start` stops it.
+/// Twisted's `LoopingCall`, with one difference: cancelling the Deferred of `start` stops the loop.
 ///
 /// # Examples
 ///
@@ -52,11 +53,11 @@ struct Looping<E: DeferredError> {
     reactor: Reactor,
     call: Call<E>,
     counted: bool,
-    keeps_going: Cell<bool>,
+    keep_going: Cell<bool>,
     state: RefCell<State>,
 }
 
-/// The function, whatever it returns.
+/// The function, with its return type converted.
 type Call<E> = RefCell<Box<dyn FnMut(u64) -> Deferred<(), E>>>;
 
 enum State {
@@ -66,7 +67,7 @@ enum State {
         run: Run,
         next: DelayedCall,
     },
-    /// In the function, or waiting for the Deferred that it gave.
+    /// The function runs, or its Deferred is pending.
     Calling {
         run: Run,
         end: End,
@@ -74,18 +75,18 @@ enum State {
     },
 }
 
-/// From a start to its end.
+/// The data of one run, from a start to its end.
 #[derive(Clone, Copy)]
 struct Run {
-    /// By which the reactor keeps the [`Done`].
-    done: u64,
+    /// The key of the [`Done`] in the reactor's registry.
+    key: u64,
     grid: Grid,
-    /// When the function was called last. None if it is called for the first time, at once.
+    /// The time of the last call. `None` if the first call is made at once and has not begun.
     last: Option<Instant>,
     at: CallSite,
 }
 
-/// What is to happen after the call that runs.
+/// The reason for which the loop ends after the current call.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     No,
@@ -93,7 +94,7 @@ enum End {
     Cancelled,
 }
 
-/// The moments at which calls are due.
+/// The due times of the calls.
 #[derive(Clone, Copy)]
 struct Grid {
     start: Instant,
@@ -101,7 +102,7 @@ struct Grid {
 }
 
 impl Grid {
-    /// The first moment after `now`; with an interval of zero, `now`.
+    /// Returns the first due time after `now`; with an interval of zero, `now`.
     fn after(&self, now: Instant) -> Instant {
         let interval = self.interval.as_nanos();
         if interval == 0 {
@@ -113,8 +114,8 @@ impl Grid {
         deadline_after(self.start, Duration::new(seconds, (nanos % 1_000_000_000) as u32))
     }
 
-    /// How many of the moments have come between `last`, which after a reset may lie before the
-    /// start, and `now`.
+    /// Returns the number of due times between `last` and `now`. After a reset `last` may be before
+    /// the start.
     fn count(&self, last: Instant, now: Instant) -> u64 {
         let interval = self.interval.as_nanos();
         if interval == 0 {
@@ -127,15 +128,15 @@ impl Grid {
 }
 
 impl LoopingCall {
-    /// One that calls `f`, which returns what callbacks return. It does nothing before it is
-    /// started.
+    /// Creates a LoopingCall that calls `f`. It does nothing until it is started. `f` returns what
+    /// a callback may return.
     #[track_caller]
     pub fn new<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut() -> R + 'static) -> LoopingCall {
         LoopingCall::typed(reactor, f)
     }
 
-    /// One that calls `f` with the number of moments of the grid that have come since the last
-    /// call: 1, and more where some were left out.
+    /// Like [`new`](LoopingCall::new), but passes `f` the number of due times since the last call:
+    /// 1, or more if some were skipped.
     ///
     /// Twisted's `LoopingCall.withCount`.
     ///
@@ -161,13 +162,13 @@ impl LoopingCall {
 }
 
 impl<E: DeferredError> LoopingCall<E> {
-    /// [`new`](LoopingCall::new) for an error type of your own.
+    /// Like [`new`](LoopingCall::new), but for an error type of your own.
     #[track_caller]
     pub fn typed<R: IntoDeferred<E>>(reactor: &Reactor, mut f: impl FnMut() -> R + 'static) -> LoopingCall<E> {
         Self::make(reactor, move |_| f(), false, Location::caller())
     }
 
-    /// [`with_count`](LoopingCall::with_count) for an error type of your own.
+    /// Like [`with_count`](LoopingCall::with_count), but for an error type of your own.
     #[track_caller]
     pub fn typed_with_count<R: IntoDeferred<E>>(
         reactor: &Reactor,
@@ -184,13 +185,13 @@ impl<E: DeferredError> LoopingCall<E> {
     ) -> LoopingCall<E> {
         let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
         let state = RefCell::new(State::Idle);
-        let looping = Looping { reactor: reactor.clone(), call, counted, keeps_going: Cell::new(false), state };
+        let looping = Looping { reactor: reactor.clone(), call, counted, keep_going: Cell::new(false), state };
         LoopingCall { looping: Rc::new(looping) }
     }
 
-    /// Lets it go on after an error of the function, which is reported as unhandled each time.
+    /// Lets the loop continue after an error of the function. Each error is reported as unhandled.
     ///
-    /// Twisted has no such thing; there, the function catches what it may raise.
+    /// Twisted has no counterpart: there, the function must catch its exceptions.
     ///
     /// # Examples
     ///
@@ -206,28 +207,29 @@ impl<E: DeferredError> LoopingCall<E> {
     /// ```
     #[must_use]
     pub fn keep_going(self) -> LoopingCall<E> {
-        self.looping.keeps_going.set(true);
+        self.looping.keep_going.set(true);
         self
     }
 
-    /// Makes the first call now, inside this one, and the next ones each `interval` from now on.
+    /// Starts the loop. The first call is made inside this call, the next ones at intervals of
+    /// `interval` from now.
     ///
-    /// The Deferred fires with this LoopingCall when it is stopped, and with the error that ends
-    /// it. An interval of zero makes one call a turn.
+    /// The returned Deferred fires with this LoopingCall when it is stopped, or with the error that
+    /// ends it. With an interval of zero, each turn makes one call.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: the function's. If the reactor is closed, it fires as if it were
-    /// stopped.
+    /// The returned Deferred fails with the error of the function. If the reactor is closed, it
+    /// fires as if the loop were stopped.
     ///
     /// # Panics
     ///
-    /// If it runs already.
+    /// Panics if the LoopingCall is already running.
     ///
     /// # Cancellation
     ///
-    /// Cancelling the Deferred stops it, cancels a Deferred of the function that it waits for, and
-    /// fires [`Cancelled`](crate::Cancelled).
+    /// Cancelling the returned Deferred stops the loop, cancels the Deferred of the function if
+    /// that is pending, and fires [`Cancelled`](crate::Cancelled).
     #[track_caller]
     pub fn start(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
         let (deferred, run) = self.run(interval, Location::caller());
@@ -237,12 +239,13 @@ impl<E: DeferredError> LoopingCall<E> {
         deferred
     }
 
-    /// As [`start`](Self::start), with the first call one `interval` from now: Twisted's
-    /// `start(interval, now=False)`.
+    /// Like [`start`](Self::start), but makes the first call `interval` from now.
+    ///
+    /// Twisted's `start(interval, now=False)`.
     ///
     /// # Panics
     ///
-    /// If it runs already.
+    /// Panics if the LoopingCall is already running.
     #[track_caller]
     pub fn start_later(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
         let (deferred, run) = self.run(interval, Location::caller());
@@ -252,16 +255,16 @@ impl<E: DeferredError> LoopingCall<E> {
         deferred
     }
 
-    /// Stops it: its Deferred fires, in here if it is between two calls, else at the end of the
-    /// call that runs. Does nothing if it does not run.
+    /// Stops the loop. Its Deferred fires inside this call, or at the end of the call that is
+    /// running. Does nothing if the loop is not running.
     pub fn stop(&self) {
         if let Some(run) = self.looping.end(End::Stopped) {
             self.looping.fire(run, Ok(()));
         }
     }
 
-    /// Starts the grid anew from now: the next call is one interval from now. Does nothing if it
-    /// does not run, and while a call runs or what that returned is waited for.
+    /// Restarts the grid: the next call is due one interval from now. Does nothing if the loop is
+    /// not running, or if a call or its Deferred is pending.
     ///
     /// Twisted's `reset`.
     pub fn reset(&self) {
@@ -277,7 +280,7 @@ impl<E: DeferredError> LoopingCall<E> {
         }
     }
 
-    /// Whether it was started and not stopped yet.
+    /// Returns `true` if the loop was started and has not been stopped.
     #[must_use]
     pub fn is_running(&self) -> bool {
         match &*self.looping.state.borrow() {
@@ -287,7 +290,7 @@ impl<E: DeferredError> LoopingCall<E> {
         }
     }
 
-    /// What a start begins with. On a closed reactor the Deferred fires, and nothing runs.
+    /// Begins a run. On a closed reactor the returned Deferred fires, and there is no run.
     fn run(&self, interval: Duration, at: CallSite) -> (Deferred<LoopingCall<E>, E>, Option<Run>) {
         let looping = &self.looping;
         let idle = match &*looping.state.borrow() {
@@ -297,28 +300,29 @@ impl<E: DeferredError> LoopingCall<E> {
         };
         assert!(
             idle,
-            "this LoopingCall is running already: stop it, and start it when its Deferred has fired; if that was \
+            "this LoopingCall is already running: stop it, and start it when its Deferred has fired; if that was \
              cancelled, when what the function returned has fired too"
         );
         let cancelled = Rc::downgrade(looping);
         let (deferred, done) = Deferred::typed_with_canceller(move || {
             if let Some(looping) = cancelled.upgrade() {
                 if let Some(run) = looping.end(End::Cancelled) {
-                    // Without firing: it is the cancel that does.
-                    drop(looping.reactor.claim::<Done<E>>(run.done).map(|mut done| done.resolver.take()));
+                    // The resolver is taken out without firing: the cancel fires the Deferred.
+                    drop(looping.reactor.claim::<Done<E>>(run.key).map(|mut done| done.resolver.take()));
                 }
             }
             None
         });
         let grid = Grid { start: looping.reactor.now(), interval };
         let done = Done { looping: self.clone(), resolver: Some(done) };
-        let run = looping.reactor.keep(done, None).map(|done| Run { done, grid, last: Some(grid.start), at });
+        let run = looping.reactor.keep(done, None).map(|key| Run { key, grid, last: Some(grid.start), at });
         (deferred, run)
     }
 }
 
 impl<E: DeferredError> Looping<E> {
-    /// No further call. Gives what has ended, if that is now and not only after the call that runs.
+    /// Prevents further calls. Returns the run that has ended, or `None` if it ends only after the
+    /// current call.
     fn end(&self, how: End) -> Option<Run> {
         let mut state = self.state.borrow_mut();
         match &mut *state {
@@ -342,21 +346,21 @@ impl<E: DeferredError> Looping<E> {
         }
     }
 
-    /// Calls the function, and goes on when that is done.
+    /// Calls the function, and continues when its result is ready.
     fn call(self: Rc<Self>, mut run: Run) {
         let now = self.reactor.now();
         let count = run.last.map_or(1, |last| run.grid.count(last, now));
         run.last = Some(now);
         self.state.replace(State::Calling { run, end: End::No, inner: None });
         if self.counted && count == 0 {
-            // A moment that is counted already, since a reset has moved the grid.
+            // This due time was counted before a reset moved the grid.
             return self.called(Ok(()));
         }
         let mut deferred = maybe_deferred_at(run.at, || (self.call.borrow_mut())(count));
         if !deferred.is_ready() {
             let handle = deferred.cancel_handle();
             let cancelled = match &mut *self.state.borrow_mut() {
-                // From inside the function, when there was nothing to cancel yet.
+                // Cancelled inside the function, before its Deferred existed.
                 State::Calling { end: End::Cancelled, .. } => Some(handle),
                 State::Calling { inner, .. } => {
                     *inner = Some(handle);
@@ -380,8 +384,8 @@ impl<E: DeferredError> Looping<E> {
             State::Idle | State::Waiting { .. } => return,
         };
         let result = match result {
-            // The call is not over while that is told: a hook may stop it.
-            Err(error) if end == End::No && self.keeps_going.get() => {
+            // The call is not over during the report: a hook may stop the loop.
+            Err(error) if end == End::No && self.keep_going.get() => {
                 error::report(&error, at, at);
                 never_unwinding(|| drop(error));
                 Ok(())
@@ -398,9 +402,9 @@ impl<E: DeferredError> Looping<E> {
         }
     }
 
-    /// Fires the Deferred of a start, in here.
+    /// Fires the Deferred of a start inside this call.
     fn fire(&self, run: Run, result: Result<(), E>) {
-        let done = self.reactor.claim::<Done<E>>(run.done);
+        let done = self.reactor.claim::<Done<E>>(run.key);
         let resolver = done.and_then(|mut done| Some((done.looping.clone(), done.resolver.take()?)));
         if let Some((looping, resolver)) = resolver {
             resolver.fire(result.map(|()| looping));
@@ -417,8 +421,8 @@ impl<E: DeferredError> Looping<E> {
     }
 }
 
-/// Fires the Deferred of a start; dropped by a reactor that closes, with the LoopingCall, which has
-/// stopped.
+/// The entry in the reactor's registry that fires the Deferred of a start. Closing the reactor
+/// drops it, which fires the Deferred with the stopped LoopingCall.
 struct Done<E: DeferredError> {
     looping: LoopingCall<E>,
     resolver: Option<Resolver<LoopingCall<E>, E>>,

@@ -1,4 +1,11 @@
-//! What stands on the reactor's timers, and the clock of a test.
+//! Functions that use the reactor's timers, and the clock of tests.
+//!
+//! - `clock`: `Clock`;
+//! - `looping`: `LoopingCall`;
+//! - `cooperator`: `Cooperator`;
+//! - `defer_later`: `Reactor::defer_later` and `sleep`;
+//! - `timeout`: `Deferred::add_timeout`;
+//! - `retry`: `Reactor::retry` and `Backoff`.
 
 mod clock;
 mod cooperator;

@@ -1,4 +1,4 @@
-//! Trying again.
+//! `Reactor::retry` and `Backoff`: repeats an operation until it succeeds.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -13,11 +13,11 @@ use crate::engine::StageOutput;
 use crate::error::{BuiltinError, DeferredError, Failure};
 use crate::reactor::Reactor;
 
-/// How long to wait between attempts, and how many there are: for [`Reactor::retry`].
+/// The delays between attempts and the number of attempts, for [`Reactor::retry`].
 ///
-/// Each wait is twice as long as the one before, up to a minute, and a random part of it is left
-/// out, so that many who failed together do not try again together. There is no last attempt unless
-/// [`attempts`](Self::attempts) says so.
+/// By default each delay is twice as long as the one before, up to a minute, and is shortened by a
+/// random part of up to a half, so that clients that failed together do not retry together. The
+/// number of attempts is not limited unless [`max_attempts`](Self::max_attempts) sets it.
 ///
 /// # Examples
 ///
@@ -25,14 +25,14 @@ use crate::reactor::Reactor;
 /// use std::time::Duration;
 /// use deferred_core::Backoff;
 ///
-/// let backoff = Backoff::new(Duration::from_millis(100)).max_delay(Duration::from_secs(10)).attempts(5);
+/// let backoff = Backoff::new(Duration::from_millis(100)).max_delay(Duration::from_secs(10)).max_attempts(5);
 /// # let _ = backoff;
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "it does nothing before it is given to `Reactor::retry`"]
+#[must_use = "a backoff does nothing until it is passed to `Reactor::retry`"]
 pub struct Backoff {
     next: Duration,
-    most: Duration,
+    max_delay: Duration,
     factor: f64,
     jitter: f64,
     attempts: Option<u32>,
@@ -40,11 +40,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// One whose first wait is at most `first`.
+    /// Creates a backoff whose first delay is at most `first`.
     pub fn new(first: Duration) -> Backoff {
         Backoff {
             next: first,
-            most: Duration::from_secs(60),
+            max_delay: Duration::from_secs(60),
             factor: 2.0,
             jitter: 0.5,
             attempts: None,
@@ -52,77 +52,81 @@ impl Backoff {
         }
     }
 
-    /// No wait is longer than this.
-    pub fn max_delay(self, most: Duration) -> Backoff {
-        Backoff { most, ..self }
+    /// Sets the maximum delay. Defaults to a minute.
+    pub fn max_delay(self, max_delay: Duration) -> Backoff {
+        Backoff { max_delay, ..self }
     }
 
-    /// Each wait is so many times as long as the one before.
+    /// Sets the factor by which each delay exceeds the one before. Defaults to 2.
     ///
     /// # Panics
     ///
-    /// If that is less than 1, or no number.
+    /// Panics if `factor` is less than 1 or not a number.
     pub fn factor(self, factor: f64) -> Backoff {
-        assert!(factor >= 1.0, "each wait must be at least as long as the one before, and not {factor} times");
+        assert!(factor >= 1.0, "the factor must be at least 1, not {factor}");
         Backoff { factor, ..self }
     }
 
-    /// Which part of a wait may be left out, at random: 0 for none, 1 for all of it.
+    /// Sets the maximum part by which a delay is shortened at random: 0 for none, 1 for all of it.
+    /// Defaults to 0.5.
     ///
     /// # Panics
     ///
-    /// If it is not between 0 and 1.
+    /// Panics if `jitter` is not between 0 and 1.
     pub fn jitter(self, jitter: f64) -> Backoff {
-        assert!((0.0..=1.0).contains(&jitter), "the jitter must be between 0 and 1, and not {jitter}");
+        assert!((0.0..=1.0).contains(&jitter), "the jitter must be between 0 and 1, not {jitter}");
         Backoff { jitter, ..self }
     }
 
-    /// So many attempts at most; 0 counts as 1.
-    pub fn attempts(self, attempts: u32) -> Backoff {
+    /// Sets the maximum number of attempts, including the first. 0 behaves like 1. Unlimited by
+    /// default.
+    pub fn max_attempts(self, attempts: u32) -> Backoff {
         Backoff { attempts: Some(attempts.max(1)), ..self }
     }
 
-    /// Makes the random part the same each time, for a test.
+    /// Seeds the random numbers, so that a test gets the same delays each time.
     pub fn seed(self, seed: u64) -> Backoff {
         Backoff { random: if seed == 0 { u64::MAX } else { seed }, ..self }
     }
 
-    /// The next wait; none after the last attempt, of which `made` were made.
+    /// Returns the next delay after `made` attempts. Returns `None` after the last attempt.
     fn wait(&mut self, made: u32) -> Option<Duration> {
         if self.attempts.is_some_and(|attempts| made >= attempts) {
             return None;
         }
-        let wait = self.next.min(self.most);
-        self.next = Duration::try_from_secs_f64(wait.as_secs_f64() * self.factor).unwrap_or(self.most);
-        // xorshift64, of which the upper bits are the better ones.
+        let wait = self.next.min(self.max_delay);
+        self.next = Duration::try_from_secs_f64(wait.as_secs_f64() * self.factor).unwrap_or(self.max_delay);
+        // xorshift64, whose upper bits are the better ones.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let random = (self.random >> 11) as f64 / (1_u64 << 53) as f64;
-        // The longest one is too long for a number with a point, which rounds it up.
+        // The conversion of the longest duration to a float rounds up, and would fail.
         Some(Duration::try_from_secs_f64(wait.as_secs_f64() * (1.0 - self.jitter * random)).unwrap_or(wait))
     }
 }
 
 impl Reactor {
-    /// Calls `f` until it succeeds, and waits in between as `backoff` says. `f` is given how many
-    /// attempts were made before.
+    /// Calls `f` until it succeeds, with the delays of `backoff` in between. The argument of `f` is
+    /// the number of attempts before.
     ///
-    /// It needs no stack, however many attempts there are. Errors that it makes no sense to try
-    /// again after are to be told by [`retry_if`](Self::retry_if).
+    /// It uses no stack, for any number of attempts. Use [`retry_if`](Self::retry_if) if some
+    /// errors are not worth another attempt.
     ///
     /// # Errors
     ///
-    /// Through the Deferred: the last attempt's.
+    /// The returned Deferred fails with the error of the last attempt.
     ///
     /// # Cancellation
     ///
-    /// Cancels the attempt, or the wait, that goes on, and there is no further one.
+    /// Cancelling the returned Deferred cancels the current attempt or delay, and prevents further
+    /// attempts.
     ///
     /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Backoff, Clock, Failure};
     ///
     /// let clock = Clock::new();
@@ -130,7 +134,7 @@ impl Reactor {
     ///     if attempt < 3 { Err(Failure::msg("no answer")) } else { Ok(attempt) }
     /// });
     /// clock.advance_in_steps(Duration::from_secs(7));
-    /// assert_eq!(connected.try_take().unwrap().unwrap(), 3);
+    /// assert_eq!(success_result_of(connected), 3);
     /// ```
     #[track_caller]
     pub fn retry<R: IntoDeferred<Failure>>(
@@ -141,11 +145,12 @@ impl Reactor {
         self.retry_if(backoff, |_| true, f)
     }
 
-    /// [`retry`](Self::retry) that goes on only after errors of which `again` says so.
+    /// Like [`retry`](Self::retry), but tries again only after errors for which `again` returns
+    /// `true`.
     ///
     /// # Cancellation
     ///
-    /// As [`retry`](Self::retry).
+    /// Like [`retry`](Self::retry).
     #[track_caller]
     pub fn retry_if<R: IntoDeferred<Failure>>(
         &self,

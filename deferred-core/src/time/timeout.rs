@@ -1,4 +1,4 @@
-//! Deferreds that may take so long and no longer.
+//! `Deferred::add_timeout`: a Deferred with a time limit.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -11,15 +11,15 @@ use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, TimedOut};
 use crate::reactor::{Reactor, deadline_after};
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// Cancels it if it has no result once `timeout` has passed, in a turn of `reactor`. The
-    /// [`Cancelled`](crate::Cancelled) that comes of it becomes [`TimedOut`]; any other outcome
-    /// stays as it is.
+    /// Cancels this Deferred if it is not ready once `timeout` has passed, in a turn of `reactor`.
+    /// A resulting [`Cancelled`](crate::Cancelled) becomes [`TimedOut`]; any other result stays as
+    /// it is.
     ///
-    /// The cancel reaches what was added before this, and its producer. What that does about it is
-    /// its own affair: a job that runs in a thread runs on, for example, and occupies the thread.
-    /// What stands behind this is not held by the timeout.
+    /// The cancel affects the callbacks that were added before this one, and the producer. How the
+    /// producer reacts is its own decision: a job that runs in a thread, for example, continues and
+    /// occupies the thread. The timeout does not limit callbacks that are added later.
     ///
-    /// A closed reactor has no time: there nothing happens.
+    /// On a closed reactor the timeout has no effect.
     ///
     /// Twisted's `addTimeout`.
     ///
@@ -37,7 +37,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// assert!(answer.unwrap_err().check::<TimedOut>());
     /// ```
     #[track_caller]
-    #[must_use = "what it becomes is in the Deferred that it returns"]
+    #[must_use = "the timeout applies to the returned Deferred"]
     pub fn add_timeout(self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
         self.add_timeout_at(timeout, reactor, Location::caller(), move |result| {
             result.map_err(|error| match error.builtin() {
@@ -47,10 +47,9 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         })
     }
 
-    /// As [`add_timeout`](Self::add_timeout), but `on_timeout` says what becomes of whatever
-    /// arrives after the time has passed: the [`Cancelled`](crate::Cancelled), or what a canceller
-    /// or a callback before this has made of it, a value included. What arrives in time is not
-    /// touched.
+    /// Like [`add_timeout`](Self::add_timeout), but calls `on_timeout` with a result that arrives
+    /// after the timeout: the [`Cancelled`](crate::Cancelled), or the result that a canceller or a
+    /// callback has made of it, which can be a value. A result that arrives in time is not changed.
     ///
     /// Twisted's `addTimeout(.., onTimeoutCancel=f)`.
     ///
@@ -58,16 +57,17 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     ///
     /// ```
     /// use std::time::Duration;
+    /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Clock, Deferred};
     ///
     /// let clock = Clock::new();
     /// let (answer, _resolver) = Deferred::<u32>::new();
     /// let answer = answer.add_timeout_with(Duration::from_secs(1), &clock, |_| Ok(0));
     /// clock.advance(Duration::from_secs(1));
-    /// assert_eq!(answer.try_take().unwrap().unwrap(), 0);
+    /// assert_eq!(success_result_of(answer), 0);
     /// ```
     #[track_caller]
-    #[must_use = "what it becomes is in the Deferred that it returns"]
+    #[must_use = "the timeout applies to the returned Deferred"]
     pub fn add_timeout_with(
         self,
         timeout: Duration,
@@ -96,7 +96,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         };
         let timer = reactor.call_at(due, give_up, at);
         self.add_stage_at(at, move |result| {
-            let _ = timer.cancel(); // unless it has run
+            let _ = timer.cancel(); // an error means that it has run
             StageOutput::Ready(if timed_out.get() { on_timeout(result) } else { result })
         })
     }

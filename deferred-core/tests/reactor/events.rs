@@ -295,7 +295,7 @@ fn the_deadline_says_what_is_pending_cancels_it_and_goes_on() {
     clock.advance(Duration::from_secs(1));
     let told = log.take();
     assert_eq!(told[0], format!("[{}, {}]", line, line + 1));
-    assert!(told[1].starts_with("the shutdown waits no longer than its deadline, 5s, and cancels"), "{}", told[1]);
+    assert!(told[1].starts_with("the shutdown stopped waiting after its deadline of 5s; it cancelled"), "{}", told[1]);
     assert!(told[1].contains(&format!("events.rs:{}", line + 1)), "{}", told[1]);
     assert_eq!(told[2..], ["cancelled", "the canceller", "cancelled", "the shutdown"]);
     assert!(!clock.is_running());

@@ -6,9 +6,12 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 use std::thread;
 
-use deferred_core::{Abandoned, Cancelled, Cycle, Deferred, Failure, HookGuard, Panicked, on_unhandled};
+use deferred_core::{Abandoned, Cancelled, Cycle, Deferred, Failure, HookGuard, Panicked, Reactor, Turn, on_unhandled};
 
 /// An error of the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,12 @@ impl Log {
 
     pub(crate) fn add(&self, line: impl Into<String>) {
         self.0.borrow_mut().push(line.into());
+    }
+
+    /// Returns a callback that adds `line`.
+    pub(crate) fn adds(&self, line: impl Into<String>) -> impl FnOnce() + 'static {
+        let (log, line) = (self.clone(), line.into());
+        move || log.add(line)
     }
 
     /// The lines so far, which it forgets.
@@ -171,4 +180,47 @@ pub(crate) fn unhandled_into(log: &Log) -> HookGuard {
         };
         log.add(line.split(' ').take(2).collect::<Vec<_>>().join(" "));
     })
+}
+
+/// Counts how often the reactor wakes its driver.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn new() -> (Arc<Wakes>, Waker) {
+        let wakes = Arc::new(Wakes::default());
+        (wakes.clone(), Waker::from(wakes))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+pub(crate) fn turn(reactor: &Reactor) -> Turn {
+    reactor.turn(Waker::noop())
+}
+
+pub(crate) fn on_another_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    thread::spawn(f).join().unwrap()
+}
+
+/// Adds the outcome of `deferred` to the log.
+pub(crate) fn record(log: &Log, deferred: Deferred<u32>) {
+    let log = log.clone();
+    deferred.add_both(move |result| {
+        log.add(match result {
+            Ok(value) => format!("{value}"),
+            Err(failure) if failure.check::<Abandoned>() => "abandoned".into(),
+            Err(failure) if failure.check::<Cancelled>() => "cancelled".into(),
+            Err(failure) => format!("{failure:?}"),
+        });
+        Ok(())
+    });
 }

@@ -140,7 +140,7 @@ fn a_stop_ends_it() {
 }
 
 #[test]
-#[should_panic = "adds calls for ever"]
+#[should_panic = "adds calls forever"]
 fn calls_that_add_calls_for_ever_are_found() {
     fn again(reactor: Reactor) {
         reactor.clone().call_later(Duration::ZERO, move || again(reactor));
@@ -170,7 +170,7 @@ fn coroutines_that_wake_themselves_for_ever_are_found_at_first_and_between_two_c
             clock.advance(secs(1));
         });
         let message = *found.unwrap_err().downcast::<&str>().unwrap();
-        assert!(message.contains("adds calls for ever"), "{message}");
+        assert!(message.contains("adds calls forever"), "{message}");
     }
 }
 

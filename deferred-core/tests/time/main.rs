@@ -2,7 +2,7 @@
 
 mod clock;
 mod cooperator;
-mod later;
+mod defer_later;
 mod looping;
 mod retry;
 mod timeout;

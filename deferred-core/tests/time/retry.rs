@@ -25,17 +25,17 @@ fn moments(backoff: Backoff, until: u64) -> (Vec<f64>, String) {
 
 #[test]
 fn each_wait_is_longer_than_the_one_before_up_to_a_limit() {
-    let backoff = Backoff::new(secs(1)).jitter(0.0).max_delay(secs(5)).attempts(6);
+    let backoff = Backoff::new(secs(1)).jitter(0.0).max_delay(secs(5)).max_attempts(6);
     assert_eq!(moments(backoff, 100), (vec![0.0, 1.0, 3.0, 7.0, 12.0, 17.0], "App(5)".into()));
-    let even = Backoff::new(secs(2)).jitter(0.0).factor(1.0).attempts(3);
+    let even = Backoff::new(secs(2)).jitter(0.0).factor(1.0).max_attempts(3);
     assert_eq!(moments(even, 100), (vec![0.0, 2.0, 4.0], "App(2)".into()));
-    assert_eq!(moments(Backoff::new(secs(1)).attempts(0), 9), (vec![0.0], "App(0)".into()));
+    assert_eq!(moments(Backoff::new(secs(1)).max_attempts(0), 9), (vec![0.0], "App(0)".into()));
     assert_eq!(moments(Backoff::new(secs(1)).jitter(0.0), 8).1, "pending");
 }
 
 #[test]
 fn the_jitter_leaves_out_a_part_at_random_and_the_same_one_with_the_same_seed() {
-    let backoff = |seed| Backoff::new(secs(8)).factor(1.0).jitter(0.25).attempts(50).seed(seed);
+    let backoff = |seed| Backoff::new(secs(8)).factor(1.0).jitter(0.25).max_attempts(50).seed(seed);
     let waits = |seed| {
         let (moments, _) = moments(backoff(seed), 1000);
         moments.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
@@ -124,7 +124,8 @@ fn a_backoff_of_any_length_waits() {
         for factor in [1.0, 1e300, f64::INFINITY] {
             for jitter in [0.0, 1e-300, 0.5, 1.0] {
                 let clock = Clock::new();
-                let backoff = Backoff::new(first).max_delay(Duration::MAX).factor(factor).jitter(jitter).attempts(3);
+                let backoff =
+                    Backoff::new(first).max_delay(Duration::MAX).factor(factor).jitter(jitter).max_attempts(3);
                 let result = clock.retry(backoff, |attempt| Err::<(), _>(App(attempt).into()));
                 for _ in 0..3 {
                     clock.advance(secs(60 * 60 * 24 * 365 * 600)); // longer than nanoseconds can be counted

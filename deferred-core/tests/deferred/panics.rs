@@ -2,13 +2,11 @@
 //! errback, and nothing unwinds through the call that fires. And what a resolver that is dropped
 //! brings.
 
-mod support;
-
 use std::panic::panic_any;
 use std::rc::Rc;
 
+use crate::support::{App, Bomb, Log, quietly, shelf, taken};
 use deferred_core::{Abandoned, Deferred, Failure, Panicked, Resolver};
-use support::{App, Bomb, Log, quietly, shelf, taken};
 
 type Source = fn(Result<u32, App>) -> (Deferred<u32>, Box<dyn FnOnce()>);
 

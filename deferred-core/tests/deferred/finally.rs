@@ -1,9 +1,7 @@
 //! A finally keeps the outcome, and waits for what it returns.
 
-mod support;
-
+use crate::support::{App, Log, quietly, taken, unhandled_into};
 use deferred_core::{Deferred, Failure};
-use support::{App, Log, quietly, taken, unhandled_into};
 
 #[test]
 fn it_waits_for_its_deferred_before_the_outcome_goes_on() {
@@ -130,7 +128,7 @@ fn the_outcome_it_keeps_is_dropped_once() {
             for taken_afterwards in [false, true] {
                 let log = Log::new();
                 let (closing, closed) = Deferred::<[u64; 30]>::new();
-                let (pending, resolver) = Deferred::<support::Probe>::new();
+                let (pending, resolver) = Deferred::<crate::support::Probe>::new();
                 let deferred = if ready { Deferred::succeed(log.probe("value")) } else { pending };
                 let deferred = deferred.add_finally(|| closing);
                 if !ready {

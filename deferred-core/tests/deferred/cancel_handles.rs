@@ -1,13 +1,11 @@
 //! Cancel handles: they work wherever the Deferred has gone, and mean nothing once its part is
 //! over.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::support::{Log, quietly, shelf, taken};
 use deferred_core::{CancelHandle, Deferred, Resolver};
-use support::{Log, quietly, shelf, taken};
 
 #[test]
 fn a_handle_works_wherever_the_deferred_has_gone() {
@@ -45,7 +43,7 @@ fn a_handle_works_wherever_the_deferred_has_gone() {
 #[test]
 fn a_handle_keeps_neither_the_captures_nor_the_value() {
     let log = Log::new();
-    let (mut deferred, resolver) = Deferred::<support::Probe>::new();
+    let (mut deferred, resolver) = Deferred::<crate::support::Probe>::new();
     let handle = deferred.cancel_handle();
     let probe = log.probe("capture dropped");
     drop(deferred.map(move |value| {

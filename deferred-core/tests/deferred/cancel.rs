@@ -1,13 +1,11 @@
 //! Cancelling: whom it reaches, what it forces, and what it leaves alone.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::support::{App, Log, quietly, seen, shelf, taken, told_failure, unhandled_into};
 use deferred_core::{CancelHandle, Cancelled, Deferred, Failure, Resolver};
-use support::{App, Log, quietly, seen, shelf, taken, told_failure, unhandled_into};
 
 fn cancelled_deferred() -> (Deferred<u32>, Resolver<u32>) {
     let (deferred, resolver) = Deferred::new();
@@ -31,7 +29,7 @@ fn a_cancel_fires_cancelled_at_once() {
 fn firing_after_a_cancel_is_ignored_and_drops_the_value() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
-    let (mut deferred, resolver) = Deferred::<support::Probe>::new();
+    let (mut deferred, resolver) = Deferred::<crate::support::Probe>::new();
     deferred.cancel();
     assert_eq!(seen(&mut deferred), "Cancelled");
     resolver.callback(log.probe("value dropped"));
@@ -175,7 +173,7 @@ fn a_canceller_that_panics_leaves_it_fired() {
 #[test]
 fn a_canceller_whose_captures_panic_leaves_it_fired() {
     let _quiet = quietly();
-    let bomb = support::Bomb("captured by the canceller");
+    let bomb = crate::support::Bomb("captured by the canceller");
     let (deferred, _resolver) = Deferred::<u32>::with_canceller(move || {
         let _captured = &bomb;
         Some(Ok(1))

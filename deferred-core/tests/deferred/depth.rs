@@ -1,15 +1,11 @@
 //! However long and deep a chain is, the stack stays flat: everything here runs in 256 KiB of it.
 
-#[path = "support/count.rs"]
-mod count;
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use crate::support::{App, MANY, on_a_small_stack, taken};
 use deferred_core::{Cancelled, Deferred, Failure, Resolver, repeat_until};
-use support::{App, MANY, on_a_small_stack, taken};
 
 const ROUNDS: u64 = MANY * 10;
 
@@ -308,7 +304,7 @@ impl Driver {
             let resolver = self.resolvers.borrow_mut().pop().expect("a round waits");
             resolver.callback(());
         }
-        let ((), peak) = count::peak_bytes(|| self.run());
+        let ((), peak) = crate::count::peak_bytes(|| self.run());
         assert!(deferred.is_ready());
         assert!(peak < 64 * 1024, "{peak} bytes more than after 100 firings");
     }
@@ -410,7 +406,7 @@ fn already_fired(left: u64) -> Deferred<u64> {
 #[test]
 fn a_loop_over_fired_deferreds_runs_in_constant_memory() {
     on_a_small_stack(|| {
-        let (sum, peak) = count::peak_bytes(|| {
+        let (sum, peak) = crate::count::peak_bytes(|| {
             let mut deferred = already_fired(0);
             for round in 0..MANY {
                 deferred = deferred.add_callback(move |_| already_fired(round));
@@ -426,7 +422,7 @@ fn a_loop_over_fired_deferreds_runs_in_constant_memory() {
 fn repeat_until_runs_a_million_ready_bodies() {
     on_a_small_stack(|| {
         let mut count = 0;
-        let (deferred, peak) = count::peak_bytes(|| {
+        let (deferred, peak) = crate::count::peak_bytes(|| {
             repeat_until(move || {
                 count += 1;
                 Ok::<_, Failure>(if count == MANY { ControlFlow::Break(count) } else { ControlFlow::Continue(()) })

@@ -151,7 +151,7 @@ fn gather_cancelling_cancels_the_siblings_of_a_failure_before_it_fires() {
     resolver.errback(App(1));
     let told = log.take();
     assert_eq!(told[..2], ["cancels a", "cancels c"]);
-    assert!(told[2].contains("number 1 failed: application error 1"), "{told:?}");
+    assert!(told[2].contains("Deferred 1 failed: application error 1"), "{told:?}");
     drop(all.add_errback(|_| Ok(Vec::new())));
     assert!(log.take().is_empty());
 }

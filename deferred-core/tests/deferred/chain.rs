@@ -1,12 +1,10 @@
 //! What each kind of stage sees, and in which order stages run.
 
-mod support;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::support::{App, Log, quietly, seen, shelf, taken, told, told_failure};
 use deferred_core::{Cancelled, Deferred, Failure, Resolver, maybe_deferred};
-use support::{App, Log, quietly, seen, shelf, taken, told, told_failure};
 
 /// What arrives at the stage under test.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -440,7 +438,7 @@ fn captures_and_input_are_dropped_before_the_next_stage_runs() {
 fn captures_are_dropped_before_the_returned_deferred_is_awaited() {
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
-    let (outer, resolver) = Deferred::<support::Probe>::new();
+    let (outer, resolver) = Deferred::<crate::support::Probe>::new();
     let (capture, run) = (log.probe("- capture"), log.clone());
     let outer = outer.add_callback(move |_input| {
         let _captured = &capture;

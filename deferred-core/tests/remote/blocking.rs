@@ -40,7 +40,7 @@ fn one_that_is_ready_is_there_at_once_also_on_the_own_thread() {
 }
 
 #[test]
-#[should_panic(expected = "would wait for itself for ever")]
+#[should_panic(expected = "would wait for itself forever")]
 fn waiting_on_the_own_thread_for_what_is_not_there_is_refused() {
     let reactor = Reactor::new();
     let (deferred, _resolver) = Deferred::<u32>::new();

@@ -219,7 +219,7 @@ fn those_that_run_hear_why_they_are_cancelled() {
 }
 
 #[test]
-#[should_panic(expected = "with a limit of 0 nothing would ever run")]
+#[should_panic(expected = "with a limit of 0 no call could run")]
 fn a_limit_of_zero_is_refused() {
     let _ = concurrent(0);
 }

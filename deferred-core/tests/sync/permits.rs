@@ -247,13 +247,13 @@ fn an_error_type_of_ones_own() {
 }
 
 #[test]
-#[should_panic(expected = "5 permits were asked for, and there are only 3")]
+#[should_panic(expected = "5 permits were requested from a semaphore that has 3")]
 fn more_than_there_are_is_refused_at_once() {
     drop(DeferredSemaphore::new(3).acquire_many(5));
 }
 
 #[test]
-#[should_panic(expected = "a semaphore without permits would let nobody pass")]
+#[should_panic(expected = "a semaphore needs at least one permit")]
 fn none_at_all_is_refused() {
     let _ = DeferredSemaphore::new(0);
 }

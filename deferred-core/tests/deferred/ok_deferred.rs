@@ -1,16 +1,14 @@
 //! `Ok(deferred)`, for which nobody would wait, is an error that says so; and what is written
 //! instead.
 
-mod support;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::support::{App, Log, quietly, taken};
 use deferred_core::{
     BuiltinError, Clock, Deferred, DeferredError, DeferredLock, Failure, FirstError, NestedDeferred, concurrent, fold,
     gather, inline_callbacks, maybe_deferred, on_unhandled, park, scope, try_deferred,
 };
-use support::{App, Log, quietly, taken};
 
 fn never() -> Deferred<u32> {
     let (deferred, resolver) = Deferred::new();
@@ -91,7 +89,7 @@ fn a_call_of_the_loop_that_returns_it_is_reported() {
 #[test]
 fn what_was_inside_goes_on_and_is_reported_if_it_fails() {
     let log = Log::new();
-    let _hook = support::unhandled_into(&log);
+    let _hook = crate::support::unhandled_into(&log);
     let (inner, resolver) = Deferred::<u32>::new();
     assert!(is_refused(Deferred::succeed(()).add_callback(move |()| Ok(inner))));
     assert!(!resolver.is_cancelled());

@@ -38,12 +38,12 @@ fn limits_refuse_and_give_the_value_back() {
     queue.put(1).unwrap();
     let refused = queue.put(2).unwrap_err();
     assert_eq!(refused.why(), Overflow::Full);
-    assert_eq!(refused.to_string(), "the queue is full: as many values wait as its size allows");
+    assert_eq!(refused.to_string(), "the queue is full");
     assert_eq!(refused.into_inner(), 2);
     assert_eq!(taken(queue.get()), "1");
     let waits = queue.get();
     assert_eq!(queue.get_unless_full().unwrap_err(), QueueUnderflow);
-    assert_eq!(reason(queue.get()), "as many getters wait for the queue as its backlog allows");
+    assert_eq!(reason(queue.get()), "the backlog of the queue is full: too many getters wait");
     queue.put(3).unwrap();
     assert_eq!(taken(waits), "3");
 

@@ -1,13 +1,11 @@
 //! `repeat_until`: a loop whose body may wait.
 
-mod support;
-
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use crate::support::{App, Log, quietly, taken};
 use deferred_core::{Deferred, Failure, Resolver, repeat_until};
-use support::{App, Log, quietly, taken};
 
 type Turn = ControlFlow<u32>;
 

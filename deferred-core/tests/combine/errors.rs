@@ -16,7 +16,7 @@ fn first_error() -> FirstError {
 #[test]
 fn a_first_error_says_which_and_what() {
     let first = first_error();
-    assert_eq!(first.to_string(), "number 1 failed: application error 1");
+    assert_eq!(first.to_string(), "Deferred 1 failed: application error 1");
     assert_eq!(FirstError::<Failure>::from(BuiltinError::from(Cancelled::new())).to_string(), "cancelled");
 }
 
@@ -48,8 +48,8 @@ fn of_errors_inside_each_other_eight_are_told_and_the_others_counted() {
         for _ in 0..depth {
             deferred = gather([deferred]).map(|values| values[0]).map_err(Failure::from);
         }
-        let more = if depth > told { format!("({} more inside each other): ", depth - told) } else { String::new() };
-        let expected = format!("{}{more}application error 1", "number 0 failed: ".repeat(told));
+        let more = if depth > told { format!("({} more nested errors): ", depth - told) } else { String::new() };
+        let expected = format!("{}{more}application error 1", "Deferred 0 failed: ".repeat(told));
         assert_eq!(deferred.try_take().unwrap().unwrap_err().to_string(), expected);
     }
     let alone = race([Deferred::<u32>::fail(App(1))]).try_take().unwrap().unwrap_err();
@@ -88,7 +88,7 @@ fn a_failure_looks_through_for_the_interrupt() {
 fn errors_of_an_own_type_nest() {
     let first: FirstError<BuiltinError> =
         gather([Deferred::<u32, BuiltinError>::from(Err(Cancelled::new().into()))]).try_take().unwrap().unwrap_err();
-    assert_eq!(first.to_string(), "number 0 failed: Cancelled");
+    assert_eq!(first.to_string(), "Deferred 0 failed: Cancelled");
     let failure = Failure::from(first);
     assert!(failure.check::<FirstError<BuiltinError>>());
 }
@@ -103,7 +103,7 @@ fn a_report_of_one_that_nobody_handled_names_the_index_and_the_message() {
     assert_eq!(
         log.take(),
         [
-            "deferred: an error was never handled: number 0 failed: application error 1",
+            "deferred: an error was never handled: Deferred 0 failed: application error 1",
             "deferred: an error was never handled: all 2 failed: application error 1; application error 2",
         ]
     );

@@ -271,7 +271,7 @@ fn a_value_that_a_stream_gives_back_counts_again() {
 }
 
 #[test]
-#[should_panic(expected = "with a limit of 0 nothing could ever be sent")]
+#[should_panic(expected = "a remote queue with a limit of 0 could never take a value")]
 fn a_limit_of_zero_is_refused() {
     let _ = Reactor::new().remote_queue::<u32>(Some(0));
 }

@@ -28,7 +28,7 @@ fn run_is_inside_until_its_deferred_is_done_and_refused_when_closed() {
     assert_eq!(taken(gate.run(|| Ok(1))), "1");
     assert_eq!(gate.count(), 1);
     let drained = gate.close();
-    assert_eq!(taken(gate.run(|| Ok(2))), "Cancelled(the gate is closed: no new work is let in)");
+    assert_eq!(taken(gate.run(|| Ok(2))), "Cancelled(the gate is closed: it admits no new work)");
     resolver.errback(App(1));
     assert_eq!((taken(runs), taken(drained)), ("App(1)".into(), "()".into()));
 }

@@ -1,12 +1,10 @@
 //! Pauses: what they hold back, and when it runs afterwards.
 
-mod support;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::support::{App, Log, quietly, seen, shelf, taken};
 use deferred_core::{Deferred, Pause};
-use support::{App, Log, quietly, seen, shelf, taken};
 
 #[test]
 fn a_paused_one_keeps_its_result_until_it_is_unpaused() {
@@ -327,7 +325,7 @@ fn two_pauses_around_a_returned_deferred_are_each_ones_own() {
 #[test]
 fn a_pause_holds_errors_back_too() {
     let log = Log::new();
-    let _hook = support::unhandled_into(&log);
+    let _hook = crate::support::unhandled_into(&log);
     let (mut deferred, resolver) = Deferred::<u32>::new();
     let pause = deferred.pause();
     resolver.errback(App(1));

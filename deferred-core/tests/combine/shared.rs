@@ -95,7 +95,7 @@ fn the_source_is_cancelled_only_when_all_have_cancelled() {
     assert_eq!((taken(other).as_str(), cancelled.get()), ("Cancelled", 1));
     assert!(resolver.is_cancelled());
     let late = shared.observe();
-    assert_eq!(taken(late), "Cancelled(all who observed it have cancelled)");
+    assert_eq!(taken(late), "Cancelled(all observers have cancelled)");
 }
 
 #[test]

@@ -17,12 +17,12 @@ fn results_are_there_at_once_or_it_says_what_is() {
     assert_eq!(success_result_of(Deferred::succeed(1)), 1);
     assert_eq!(failure_result_of(Deferred::<u32>::fail(Failure::msg("no"))).to_string(), "no");
     let failed = panic_of(|| assert_eq!(success_result_of(Deferred::<u32>::fail(Failure::msg("no"))), 0));
-    assert!(failed.starts_with("a success was expected, and it has failed: no"), "{failed}");
+    assert!(failed.starts_with("expected a success, but the Deferred failed: no"), "{failed}");
     let succeeded = panic_of(|| drop(failure_result_of(Deferred::succeed(7))));
-    assert_eq!(succeeded, "a failure was expected, and it has succeeded: 7");
+    assert_eq!(succeeded, "expected a failure, but the Deferred succeeded: 7");
     let (pending, _resolver) = Deferred::<u32>::new();
     let pending = panic_of(|| assert_eq!(success_result_of(pending), 0));
-    assert!(pending.starts_with("a success was expected, and there is no result yet: Deferred {"), "{pending}");
+    assert!(pending.starts_with("expected a success, but the Deferred is not ready: Deferred {"), "{pending}");
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn no_result_is_seen_and_left() {
     let (mut deferred, resolver) = Deferred::<u32>::new();
     assert_no_result(&mut deferred);
     resolver.callback(1);
-    assert_eq!(panic_of(|| assert_no_result(&mut deferred)), "no result was expected, and there is one: Ok(1)");
+    assert_eq!(panic_of(|| assert_no_result(&mut deferred)), "expected no result, but the Deferred is ready: Ok(1)");
     assert_eq!(success_result_of(deferred), 1);
 }
 
@@ -46,7 +46,7 @@ fn a_timed_call_that_is_left_behind_is_named() {
 #[test]
 fn an_error_that_nobody_handled_is_told() {
     let told = panic_of(|| checked(|_| drop(Deferred::<u32>::fail(Failure::msg("nobody looked")))));
-    assert!(told.starts_with("errors that nobody handled:"), "{told}");
+    assert!(told.starts_with("unhandled errors:"), "{told}");
     assert!(told.contains("nobody looked"), "{told}");
 }
 

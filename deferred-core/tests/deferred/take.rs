@@ -1,9 +1,7 @@
 //! Looking at a result, and taking it, without waiting.
 
-mod support;
-
+use crate::support::{App, Log, quietly, seen, taken, told, unhandled_into};
 use deferred_core::{Cancelled, Deferred, Failure};
-use support::{App, Log, quietly, seen, taken, told, unhandled_into};
 
 #[test]
 fn a_result_can_be_looked_at_without_taking_it() {
@@ -53,7 +51,7 @@ fn looking_changes_nothing_that_follows() {
     let [unseen, seen] = after_a_look(|mut deferred| {
         let pause = deferred.pause();
         let mut deferred = deferred.map(|n| n * 10);
-        let held = support::seen(&mut deferred);
+        let held = crate::support::seen(&mut deferred);
         pause.unpause();
         vec![held, taken(deferred)]
     });

@@ -1,9 +1,7 @@
 //! Callbacks that return Deferreds, and chain_deferred.
 
-mod support;
-
+use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
 use deferred_core::{Deferred, Failure, Resolver};
-use support::{App, Log, quietly, seen, taken, unhandled_into};
 
 #[test]
 fn one_that_waits_is_pending_until_the_returned_one_has_its_result() {

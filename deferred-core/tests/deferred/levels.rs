@@ -2,19 +2,17 @@
 //! dropped fires, hooks are called, callbacks run in order. Where no callback can take a panic, the
 //! process ends with a message.
 
-mod support;
-
 use std::env;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::support::{App, Bomb, Log, quietly, taken};
 use deferred_core::{
     BuiltinError, Cancelled, Deferred, DeferredError, DeferredLock, Failure, Panicked, first_completion, gather,
     gather_cancelling, inline_callbacks, maybe_deferred, on_unhandled, race, set_unhandled_hook, take_unhandled_hook,
 };
-use support::{App, Bomb, Log, quietly, taken};
 
 /// Nothing is left of what ran before: a drop fires at once, and what a callback drops right after
 /// it.
@@ -277,7 +275,11 @@ fn where_no_callback_can_take_a_panic_the_process_ends_and_says_why() {
     }
     for (index, (name, _)) in PROGRAMS.iter().enumerate() {
         let output = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "where_no_callback_can_take_a_panic_the_process_ends_and_says_why", "--nocapture"])
+            .args([
+                "--exact",
+                "levels::where_no_callback_can_take_a_panic_the_process_ends_and_says_why",
+                "--nocapture",
+            ])
             .env(ENDS, index.to_string())
             .output()
             .unwrap();

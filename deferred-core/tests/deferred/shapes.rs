@@ -1,9 +1,7 @@
 //! Results and captures of every size and alignment arrive whole, wherever the engine puts them.
 
-mod support;
-
+use crate::support::{App, Log, quietly, shelf, taken};
 use deferred_core::Deferred;
-use support::{App, Log, quietly, shelf, taken};
 
 /// Values of every size and alignment, each of which says whether it is still itself.
 mod shapes {
