@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use deferred_smol::net::listen_on_tcp;
 use deferred_smol::{Failure, Reactor, ReactorHandle};
-use deferred_threadpool::{PoolStats, PoolStopped, ThreadPool, ThreadPoolBuilder, order_completions, park};
+use deferred_threadpool::testing::shuffle_completions;
+use deferred_threadpool::{PoolStats, PoolStopped, ThreadPool, ThreadPoolBuilder, park};
 use fastrand::Rng;
 
 use crate::actor::Actor;
@@ -87,7 +88,7 @@ fn a_loop(
         let _ = sender.send(reactor.handle());
         let ordered = random.u8(..6) == 0;
         if ordered {
-            order_completions(reactor, random.u64(..));
+            shuffle_completions(reactor, random.u64(..));
         }
         if random.u8(..3) == 0 {
             reactor.set_calls_per_turn(random.usize(1..8));

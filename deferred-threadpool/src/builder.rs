@@ -1,53 +1,15 @@
-//! The settings of a pool to be.
+//! `ThreadPoolBuilder`, and the constructors of `ThreadPool` that use it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::pool::ThreadPool;
-use crate::stuck::StuckPool;
+use crate::stats::StuckPool;
 
-/// What threads call when they start and end.
-pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
-
-/// What hears of a pool that is stuck.
-pub(crate) type StuckHook = Arc<dyn Fn(&StuckPool) + Send + Sync>;
-
-#[derive(Clone)]
-pub(crate) struct Config {
-    pub(crate) min_threads: usize,
-    pub(crate) max_threads: usize,
-    pub(crate) keep_alive: Duration,
-    pub(crate) name: String,
-    pub(crate) stack_size: Option<usize>,
-    pub(crate) queue_limit: usize,
-    pub(crate) linger: Option<Duration>,
-    pub(crate) on_thread_start: Option<Hook>,
-    pub(crate) on_thread_end: Option<Hook>,
-    /// What a thread closes before that.
-    pub(crate) at_thread_end: Option<fn()>,
-    pub(crate) stuck_after: Duration,
-    pub(crate) on_stuck: Option<StuckHook>,
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("min_threads", &self.min_threads)
-            .field("max_threads", &self.max_threads)
-            .field("keep_alive", &self.keep_alive)
-            .field("name", &self.name)
-            .field("stack_size", &self.stack_size)
-            .field("queue_limit", &self.queue_limit)
-            .field("linger", &self.linger)
-            .field("stuck_after", &self.stuck_after)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The settings of a [`ThreadPool`] to be: made by [`ThreadPool::builder`].
+/// A builder for a [`ThreadPool`]. [`ThreadPool::builder`] creates it.
 #[derive(Clone, Debug)]
-#[must_use = "call `build` to make the pool"]
+#[must_use = "call `build` to create the pool"]
 pub struct ThreadPoolBuilder {
     config: Config,
 }
@@ -62,18 +24,18 @@ impl ThreadPoolBuilder {
                 name: "deferred-pool".into(),
                 stack_size: None,
                 queue_limit: usize::MAX,
-                linger: None,
+                spin_before_sleep: None,
                 on_thread_start: None,
                 on_thread_end: None,
-                at_thread_end: None,
+                close_connection: None,
                 stuck_after: Duration::from_secs(10),
                 on_stuck: None,
             },
         }
     }
 
-    /// How many threads stay, once they were needed, however long there is no work: none unless
-    /// set, which is as good as one. More than the maximum count as that.
+    /// Sets the number of threads that stay once they were started, even without work. Defaults to
+    /// 0, which behaves like 1: the last thread always stays. Values above the maximum are clamped.
     ///
     /// [`ThreadPool::adjust_pool_size`] changes it later.
     pub fn min_threads(mut self, min_threads: usize) -> Self {
@@ -81,103 +43,104 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// How many threads there are at most: 10 unless set, as in Twisted's reactor. With 0 jobs wait
-    /// until [`ThreadPool::adjust_pool_size`] allows some.
+    /// Sets the maximum number of threads. Defaults to 10, as in Twisted's reactor. With 0, jobs
+    /// wait until [`ThreadPool::adjust_pool_size`] allows threads.
     ///
     /// # One thread
     ///
-    /// A pool of one thread is for a library that must always be called from the same one. The
-    /// thread stays until the pool is stopped, so what the library keeps for it, or what jobs keep
-    /// in a `thread_local!`, is there for the next job.
+    /// A pool of one thread is for a library that must always be called from the same thread. The
+    /// thread stays until the pool is stopped, so state that the library or a job keeps in a
+    /// `thread_local!` is available to the next job.
     pub fn max_threads(mut self, max_threads: usize) -> Self {
         self.config.max_threads = max_threads;
         self
     }
 
-    /// How long a thread without work waits for some before it ends, where there are more than the
-    /// minimum: 10 seconds unless set. They end one after the other. The last one stays until the
-    /// pool ends, and costs nothing but its memory.
+    /// Sets the time after which a thread without work ends, if there are more than the minimum.
+    /// Defaults to 10 seconds. Threads end one after the other. The last one stays until the pool
+    /// ends, and costs only its memory.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.config.keep_alive = keep_alive;
         self
     }
 
-    /// What the threads are called, with a number behind it: `deferred-pool` unless set.
+    /// Sets the name of the threads, to which a number is appended. Defaults to `deferred-pool`.
     ///
     /// # Panics
     ///
-    /// If the name has a NUL character, with which no thread could be started.
+    /// Panics if the name contains a NUL character, with which no thread can be started.
     #[track_caller]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
-        assert!(!self.config.name.contains('\0'), "the name of a pool has no NUL character");
+        assert!(!self.config.name.contains('\0'), "the name of a pool must not contain a NUL character");
         self
     }
 
-    /// The stack of each thread, in bytes: the standard library's default unless set.
+    /// Sets the stack size of each thread, in bytes. Defaults to the standard library's default.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
     }
 
-    /// How many jobs wait at most, beyond those for which there is a thread: any number unless set.
-    /// With 0 a job is taken only if a thread is free, or may be started, for it. One that comes
-    /// when so many wait is refused: its Deferred has failed with [`QueueFull`](crate::QueueFull).
-    /// Whoever would rather wait asks for [`ThreadPool::reserve`] first.
+    /// Sets the maximum number of jobs that wait for a thread. A job for which a thread is free, or
+    /// can be started, does not count. Defaults to no limit. A job that exceeds the limit is
+    /// refused: its Deferred fails with [`QueueFull`](crate::QueueFull). A caller that should wait
+    /// instead calls [`ThreadPool::reserve`] first.
     ///
-    /// A limit is what keeps a producer that is faster than the pool from filling the memory.
+    /// A limit keeps a producer that is faster than the pool from filling the memory.
     pub fn queue_limit(mut self, jobs: usize) -> Self {
         self.config.queue_limit = jobs;
         self
     }
 
-    /// Called by each thread when it starts, before its first job. A panic of it is printed and
-    /// changes nothing.
+    /// Sets a hook that each thread calls when it starts, before its first job. A panic of the hook
+    /// is printed and otherwise ignored.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_start = Some(Arc::new(hook));
         self
     }
 
-    /// Called by each thread when it ends, after its last job. A panic of it is printed and changes
-    /// nothing.
+    /// Sets a hook that each thread calls when it ends, after its last job. A panic of the hook is
+    /// printed and otherwise ignored.
     pub fn on_thread_end(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_end = Some(Arc::new(hook));
         self
     }
 
-    pub(crate) fn at_thread_end(mut self, close: fn()) -> Self {
-        self.config.at_thread_end = Some(close);
+    pub(crate) fn close_connection(mut self, close: fn()) -> Self {
+        self.config.close_connection = Some(close);
         self
     }
 
-    /// Lets a thread that has just run a job spin for so long before it sleeps: off unless set.
+    /// Lets a thread that has run a job spin for this time before it sleeps. Off by default.
     ///
-    /// It takes a job that comes meanwhile without having to be woken, and brings the result before
-    /// the loop sleeps: where the two run on two processors, a short job took a fiftieth of the
-    /// time (0.8 us in place of 46 us, on a virtual machine). It costs that much of a processor
-    /// after each job; and where thread and loop share one processor, a job takes half as long
-    /// again (6.5 us in place of 4.4 us), or more where the system moves them apart for it. The
-    /// loop itself never spins. Of some use are a few microseconds up to a hundred.
+    /// A job that is submitted meanwhile is taken without a wake-up, and its result comes before
+    /// the loop sleeps: on two processors, a short job took a fiftieth of the time (0.8 us instead
+    /// of 46 us, on a virtual machine). The cost is that much processor time after each job. If
+    /// thread and loop share one processor, a job takes half as long again (6.5 us instead of 4.4
+    /// us), or more if the system then moves them apart. The loop itself never spins. Useful values
+    /// are between a few microseconds and a hundred.
     pub fn spin_before_sleep(mut self, time: Duration) -> Self {
-        self.config.linger = Some(time);
+        self.config.spin_before_sleep = Some(time);
         self
     }
 
-    /// How long a job may wait while every thread is busy before the pool counts as stuck: 10
-    /// seconds unless set.
+    /// Sets the time that a job may wait while every thread is busy before the pool counts as
+    /// stuck. Defaults to 10 seconds.
     ///
-    /// Then [`on_stuck`](Self::on_stuck) hears of it, once, and again when it is so anew: when the
-    /// pool has kept up meanwhile, or all the jobs that waited then have begun.
+    /// Then the hook of [`on_stuck`](Self::on_stuck) is called, once. It is called again when the
+    /// pool gets stuck anew: after it has kept up meanwhile, or after all jobs that waited then
+    /// have begun.
     pub fn stuck_after(mut self, time: Duration) -> Self {
         self.config.stuck_after = time;
         self
     }
 
-    /// What hears that the pool is stuck, with what its threads run: a line on standard error
-    /// unless set.
+    /// Sets the hook to call when the pool is stuck, with the jobs that its threads run. By default
+    /// a report is printed to standard error.
     ///
-    /// It is called in a thread of its own, which is there only while every thread is busy. A panic
-    /// of it is printed and changes nothing.
+    /// The hook is called in a thread of its own, which exists only while every thread is busy. A
+    /// panic of the hook is printed and otherwise ignored.
     ///
     /// # Examples
     ///
@@ -186,7 +149,7 @@ impl ThreadPoolBuilder {
     /// use std::time::Duration;
     /// use deferred_threadpool::ThreadPool;
     ///
-    /// let (sender, told) = mpsc::channel();
+    /// let (sender, reports) = mpsc::channel();
     /// let pool = ThreadPool::builder()
     ///     .max_threads(1)
     ///     .stuck_after(Duration::from_millis(5))
@@ -195,7 +158,7 @@ impl ThreadPoolBuilder {
     /// let (release, released) = mpsc::channel();
     /// let hangs = pool.submit(move |_| Ok(released.recv()?));
     /// let waits = pool.submit(|_| Ok(()));
-    /// let stuck = told.recv().unwrap();
+    /// let stuck = reports.recv().unwrap();
     /// assert_eq!((stuck.queued, stuck.running.len()), (1, 1));
     /// release.send(()).unwrap();
     /// hangs.wait().and(waits.wait()).unwrap();
@@ -205,9 +168,38 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Makes the pool. No thread is started before the first job.
+    /// Creates the pool. No thread is started before the first job.
     pub fn build(mut self) -> ThreadPool {
         self.config.min_threads = self.config.min_threads.min(self.config.max_threads);
-        ThreadPool::with(self.config)
+        ThreadPool::with_config(self.config)
+    }
+}
+
+impl ThreadPool {
+    /// Creates a pool of at most `max_threads` threads. No thread is started yet.
+    pub fn new(max_threads: usize) -> Self {
+        Self::builder().max_threads(max_threads).build()
+    }
+
+    /// Returns a builder for a pool with other settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_threadpool::ThreadPool;
+    ///
+    /// let pool = ThreadPool::builder().max_threads(4).name("db").keep_alive(Duration::from_secs(60)).build();
+    /// # drop(pool);
+    /// ```
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
+    }
+}
+
+impl Default for ThreadPool {
+    /// Creates a pool of at most ten threads, like that of Twisted's reactor.
+    fn default() -> Self {
+        Self::builder().build()
     }
 }

@@ -1,4 +1,4 @@
-//! Why a job did not run.
+//! The errors of pools.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::stats::RunningJob;
 
-/// The system gives the pool no thread, and it has none: the job did not run.
+/// The error of a job that did not run because the pool has no thread and the system cannot start
+/// one.
 #[derive(Clone, Debug)]
 pub struct SpawnFailed {
     source: Arc<io::Error>,
@@ -31,7 +32,7 @@ impl Error for SpawnFailed {
     }
 }
 
-/// The pool was stopped and takes no more jobs: this one did not run.
+/// The error of a job that was submitted to a stopped pool. It did not run.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PoolStopped;
@@ -44,11 +45,11 @@ impl fmt::Display for PoolStopped {
 
 impl Error for PoolStopped {}
 
-/// As many jobs wait as may: this one did not run.
+/// The error of a job that was submitted to a pool whose queue is full. It did not run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QueueFull {
-    /// How many may wait.
+    /// The maximum number of queued jobs.
     pub limit: usize,
 }
 
@@ -56,7 +57,7 @@ impl fmt::Display for QueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} jobs wait for a thread of the pool, which is its limit: wait for `reserve()`, or give it more threads or a \
+            "the queue of the pool is full, with {} jobs: wait for `reserve()`, or give the pool more threads or a \
              higher limit",
             self.limit
         )
@@ -65,12 +66,12 @@ impl fmt::Display for QueueFull {
 
 impl Error for QueueFull {}
 
-/// Jobs still ran when the deadline of a stop had passed. They were told to stop and count as
-/// cancelled; their threads end when they do.
+/// The error of a stop whose deadline has passed while jobs were running. Their
+/// [`Job`](crate::Job)s are cancelled, and they count as cancelled. Each thread ends after its job.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StopTimedOut {
-    /// What each thread runs.
+    /// The jobs that the threads run.
     pub running: Vec<RunningJob>,
 }
 
@@ -78,15 +79,15 @@ impl fmt::Display for StopTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.running.is_empty() {
             return f.write_str(
-                "the pool was to stop, and a thread of it has not ended by the deadline, though it runs no job: what is \
-                 called at the end of a thread holds it up, a hook or the closing of a connection",
+                "the pool did not stop by the deadline: a thread that runs no job has not ended, because a hook or the \
+                 closing of a connection at its end takes too long",
             );
         }
-        write!(f, "the pool was to stop, and {} of its jobs run on past the deadline:", self.running.len())?;
+        write!(f, "the pool did not stop by the deadline: {} of its jobs still run:", self.running.len())?;
         for job in &self.running {
             write!(f, " the one of {job};")?;
         }
-        f.write_str(" let a long job look at `Job::is_cancelled`")
+        f.write_str(" let a long job check `Job::is_cancelled`")
     }
 }
 

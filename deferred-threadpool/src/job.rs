@@ -1,4 +1,4 @@
-//! A job: a closure, then its result, in one box that goes out and comes home whole.
+//! A job: a closure and later its result, in one box that travels to a thread and back.
 
 use std::any::Any;
 use std::mem;
@@ -9,138 +9,139 @@ use std::time::Instant;
 
 use deferred_core::{Failure, Panicked};
 
-/// The job that runs, for its own closure: whether somebody still wants its result.
+/// The running job, as an argument of its closure: shows whether its result is still wanted.
 ///
-/// [`ThreadPool::defer_to_thread_with`](crate::ThreadPool::defer_to_thread_with) gives it.
+/// [`ThreadPool::defer_to_thread_with`](crate::ThreadPool::defer_to_thread_with) passes it.
 #[derive(Debug)]
 pub struct Job<'a> {
-    told: &'a AtomicU64,
+    cancelled: &'a AtomicU64,
     number: u64,
 }
 
 impl<'a> Job<'a> {
-    pub(crate) fn new(told: &'a AtomicU64, number: u64) -> Job<'a> {
-        Job { told, number }
+    /// Creates the handle of the job `number`. It is cancelled once `cancelled` holds that number.
+    pub(crate) fn new(cancelled: &'a AtomicU64, number: u64) -> Job<'a> {
+        Job { cancelled, number }
     }
 
-    /// Whether nobody waits for the result any more: its Deferred was cancelled, its reactor has
-    /// ended, or the pool was stopped and its deadline has passed. Costs one load, so a loop may
-    /// look each time round.
+    /// Returns `true` if nothing waits for the result any more: the Deferred was cancelled, its
+    /// reactor was closed, or the pool was stopped and its deadline has passed. It costs one load,
+    /// so a loop can call it in each round.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        // ORDERING: a hint; nothing is published by it.
-        self.told.load(Ordering::Relaxed) == self.number
+        // ORDERING: a hint, which publishes nothing.
+        self.cancelled.load(Ordering::Relaxed) == self.number
     }
 }
 
-/// How a closure has ended.
+/// The outcome of a closure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum Outcome {
     Done,
     Failed,
     Panicked,
 }
 
-/// A job's box, whatever its types. A destructor in it may be foreign code: it is dropped where no
-/// lock is held.
-pub(crate) trait Task: Send {
-    /// Calls the closure, which is dropped in here, and keeps the result.
-    fn run(&mut self, job: &Job<'_>) -> Ending;
+/// A job without its types. Its destructor may run user code, so it is dropped without a lock.
+pub(crate) trait AnyJob: Send {
+    /// Calls the closure, drops it, and stores the result.
+    fn run(&mut self, job: &Job<'_>) -> Outcome;
 
-    /// Keeps this error for its result. The closure is dropped.
+    /// Drops the closure and stores `why` as the result.
     fn refuse(&mut self, why: Failure);
 
-    /// Puts the result into `slot`, an `Option<Result<T, Failure>>` of the right type.
-    fn give(self: Box<Self>, slot: &mut dyn Any);
+    /// Moves the result into `slot`, which is an `Option<Result<T, Failure>>` of the job's type.
+    fn take_result(self: Box<Self>, slot: &mut dyn Any);
 }
 
-/// By which an owner knows a job.
+/// The key of a job in the slabs of its reactor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) shelf: u32,
-    pub(crate) place: u32,
-    /// How often the place had been used before.
-    pub(crate) round: u32,
+pub(crate) struct JobKey {
+    pub(crate) slab: u32,
+    pub(crate) slot: u32,
+    /// The number of times that the slot was used before.
+    pub(crate) generation: u32,
 }
 
-/// Where jobs come from and their results go to: a reactor, or a RemoteFuture.
-pub(crate) trait Owner: Send + Sync {
-    /// The job has its result.
-    fn take_home(&self, key: Key, task: Box<dyn Task>);
+/// The destination of results: a reactor, or a `RemoteFuture`.
+pub(crate) trait CompletionSink: Send + Sync {
+    /// Receives a job with its result.
+    fn complete(&self, key: JobKey, job: Box<dyn AnyJob>);
 
-    /// The job runs on, and nobody shall wait for it any more.
-    fn give_up(&self, key: Key, why: Failure);
+    /// Receives the error of a job that still runs and whose result will be ignored.
+    fn abandon(&self, key: JobKey, why: Failure);
 }
 
-/// A job as the pool handles it.
-pub(crate) struct Entry {
-    /// Given by the pool: they go up.
+/// A job in the queue of a pool.
+pub(crate) struct QueuedJob {
+    /// The number of the job in its pool. Numbers ascend.
     pub(crate) number: u64,
-    pub(crate) task: Box<dyn Task>,
-    pub(crate) slip: Slip,
+    pub(crate) job: Box<dyn AnyJob>,
+    pub(crate) info: JobInfo,
 }
 
-/// What the pool knows of a job while its box is elsewhere.
-pub(crate) struct Slip {
-    /// Where it was given to the pool,
-    pub(crate) at: &'static Location<'static>,
-    /// and when.
-    pub(crate) since: Instant,
-    pub(crate) owner: Arc<dyn Owner>,
-    pub(crate) key: Key,
+/// The data that the pool keeps about a job while a thread has its box.
+pub(crate) struct JobInfo {
+    /// The place where the job was submitted.
+    pub(crate) submitted_on: &'static Location<'static>,
+    /// The time when the job was submitted.
+    pub(crate) submitted_at: Instant,
+    pub(crate) sink: Arc<dyn CompletionSink>,
+    pub(crate) key: JobKey,
 }
 
-impl Slip {
-    /// For a job that is given to the pool now.
-    pub(crate) fn new(at: &'static Location<'static>, owner: Arc<dyn Owner>, key: Key) -> Slip {
-        Slip { at, since: Instant::now(), owner, key }
+impl JobInfo {
+    /// Creates the data of a job that is submitted now.
+    pub(crate) fn new(place: &'static Location<'static>, sink: Arc<dyn CompletionSink>, key: JobKey) -> JobInfo {
+        JobInfo { submitted_on: place, submitted_at: Instant::now(), sink, key }
     }
 }
 
-impl Entry {
+impl QueuedJob {
+    /// Completes a job that will not run with the error `why`.
     pub(crate) fn refuse(self, why: Failure) {
-        let Entry { mut task, slip, .. } = self;
-        task.refuse(why);
-        slip.owner.take_home(slip.key, task);
+        let QueuedJob { mut job, info, .. } = self;
+        job.refuse(why);
+        info.sink.complete(info.key, job);
     }
 }
 
-/// The closure until it is called, then the result.
-pub(crate) enum Work<F, T> {
-    Call(F),
+/// The contents of a job's box: the closure until it is called, then the result.
+pub(crate) enum JobState<F, T> {
+    Closure(F),
     Result(Result<T, Failure>),
-    Gone,
+    Taken,
 }
 
-impl<F, T> Task for Work<F, T>
+impl<F, T> AnyJob for JobState<F, T>
 where
     F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
     T: Send + 'static,
 {
-    fn run(&mut self, job: &Job<'_>) -> Ending {
-        let Work::Call(call) = mem::replace(self, Work::Gone) else { unreachable!("a job runs once") };
-        let (result, ending) = match panic::catch_unwind(AssertUnwindSafe(|| call(job))) {
-            Ok(Ok(value)) => (Ok(value), Ending::Done),
-            Ok(Err(error)) => (Err(error), Ending::Failed),
-            Err(payload) => (Err(Panicked::new(payload).into()), Ending::Panicked),
+    fn run(&mut self, job: &Job<'_>) -> Outcome {
+        let JobState::Closure(closure) = mem::replace(self, JobState::Taken) else { unreachable!("a job runs once") };
+        let (result, outcome) = match panic::catch_unwind(AssertUnwindSafe(|| closure(job))) {
+            Ok(Ok(value)) => (Ok(value), Outcome::Done),
+            Ok(Err(error)) => (Err(error), Outcome::Failed),
+            Err(payload) => (Err(Panicked::new(payload).into()), Outcome::Panicked),
         };
-        *self = Work::Result(result);
-        ending
+        *self = JobState::Result(result);
+        outcome
     }
 
     fn refuse(&mut self, why: Failure) {
-        drop_guarded(mem::replace(self, Work::Result(Err(why))));
+        drop_ignoring_panic(mem::replace(self, JobState::Result(Err(why))));
     }
 
-    fn give(self: Box<Self>, slot: &mut dyn Any) {
+    fn take_result(self: Box<Self>, slot: &mut dyn Any) {
         let slot: &mut Option<Result<T, Failure>> = slot.downcast_mut().expect("the slot is of the job's type");
-        if let Work::Result(result) = *self {
+        if let JobState::Result(result) = *self {
             *slot = Some(result);
         }
     }
 }
 
-/// Drops the closure of a job that is refused. A panic of that is the error instead.
+/// Drops the closure of a refused job. Returns `why`, or the panic of a destructor.
 pub(crate) fn drop_refused<X>(closure: X, why: Failure) -> Failure {
     match panic::catch_unwind(AssertUnwindSafe(|| drop(closure))) {
         Ok(()) => why,
@@ -148,15 +149,15 @@ pub(crate) fn drop_refused<X>(closure: X, why: Failure) -> Failure {
     }
 }
 
-/// Drops what came from a user.
-pub(crate) fn drop_guarded<X>(value: X) {
-    guarded(|| drop(value));
+/// Drops a value of the user, and ignores a panic of its destructor.
+pub(crate) fn drop_ignoring_panic<X>(value: X) {
+    ignore_panic(|| drop(value));
 }
 
-/// Runs code of a user where its panic has nowhere to go and must not take a thread, or the end of
-/// a loop, with it; the panic's own message was printed.
-pub(crate) fn guarded(f: impl FnOnce()) {
+/// Calls user code, and ignores its panic, which must not end a thread or a loop. The panic hook
+/// has already printed its message.
+pub(crate) fn ignore_panic(f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
-        drop(Panicked::new(payload)); // whose payload may panic too
+        drop(Panicked::new(payload)); // catches a panic of the payload's destructor
     }
 }

@@ -1,4 +1,4 @@
-//! The pool as its users see it.
+//! `ThreadPool` and the functions that use the default pool.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,31 +6,30 @@ use std::time::Duration;
 
 use deferred_core::{BuiltinError, Deferred, DeferredError, Failure, NoReactor, Reactor, RemoteFuture};
 
-use crate::builder::{Config, ThreadPoolBuilder};
-use crate::delivery;
-use crate::elsewhere;
+use crate::completion;
+use crate::config::Config;
 use crate::job::{Job, drop_refused};
 use crate::stats::PoolStats;
-use crate::workers::{Told, Workers};
+use crate::worker::{Reservation, Workers};
 
-/// Threads that run what blocks.
+/// A pool of threads for blocking jobs.
 ///
-/// They are started when there is work for them, up to a maximum, and end when there has been none
-/// for a while; the last one stays. Jobs begin in the order they were given. Any thread and any
-/// number of reactors may share a pool; clones mean the same one. Several pools side by side keep
-/// slow work from standing in the way of quick work.
+/// Threads are started when there are jobs for them, up to a maximum, and end when they have had
+/// none for a while; the last one stays. Jobs begin in the order in which they were submitted. Any
+/// thread and any number of reactors can share a pool; clones refer to the same pool. Several pools
+/// keep slow jobs from delaying quick ones.
 ///
-/// # What becomes of a job
+/// # The outcome of a job
 ///
-/// It ends in one way: it is done, has failed, has panicked, is cancelled or was refused, and
+/// Each job has one outcome: it is done, has failed, has panicked, is cancelled or was refused.
 /// [`stats`](Self::stats) counts each. The callbacks of its Deferred run on the thread of its
-/// reactor, in a turn, whatever the timing. Its closure is dropped in the thread that ran it as
-/// soon as it has returned; a result that nobody waits for any more is dropped there too.
+/// reactor, in a turn, always. The closure is dropped in the thread that ran it, as soon as it has
+/// returned; a result that nothing waits for is dropped there too.
 ///
-/// Dropping the last clone of a pool ends it as [`stop`](Self::stop) does: the jobs that were given
-/// are run, and then the threads end. Nobody waits for them. Where a reactor ends first, its jobs
-/// that wait are taken out, those that run are told ([`Job::is_cancelled`]), and their Deferreds
-/// fire [`Abandoned`](deferred_core::Abandoned).
+/// Dropping the last clone of a pool stops it like [`stop`](Self::stop), without waiting: submitted
+/// jobs run, and then the threads end. If a reactor is closed first, its queued jobs are removed,
+/// its running ones are cancelled ([`Job::is_cancelled`]), and their Deferreds fire
+/// [`Abandoned`](deferred_core::Abandoned).
 ///
 /// # Examples
 ///
@@ -41,7 +40,7 @@ use crate::workers::{Told, Workers};
 /// let sizes = park::run_until(|_| {
 ///     uploads
 ///         .defer_to_thread(|| Ok(vec![1, 2, 3])) // in a thread of the pool
-///         .add_callback(|bytes| Ok(bytes.len())) // on this one
+///         .add_callback(|bytes| Ok(bytes.len())) // on this thread
 /// });
 /// assert_eq!(sizes.unwrap(), 3);
 /// ```
@@ -61,32 +60,13 @@ impl Drop for Owner {
 }
 
 impl ThreadPool {
-    /// A pool of at most `max_threads` threads. None is started yet.
-    pub fn new(max_threads: usize) -> Self {
-        Self::builder().max_threads(max_threads).build()
-    }
-
-    /// A pool with settings of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use deferred_threadpool::ThreadPool;
-    ///
-    /// let pool = ThreadPool::builder().max_threads(4).name("db").keep_alive(Duration::from_secs(60)).build();
-    /// # drop(pool);
-    /// ```
-    pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder::new()
-    }
-
-    pub(crate) fn with(config: Config) -> ThreadPool {
+    pub(crate) fn with_config(config: Config) -> ThreadPool {
         ThreadPool { owner: Arc::new(Owner { workers: Workers::new(config) }) }
     }
 
-    /// The default pool of this reactor, which [`defer_to_thread`] uses: ten threads at most, none
-    /// before there is work. It ends with its reactor, unless a clone of it is kept.
+    /// Returns the default pool of this reactor, which [`defer_to_thread`] uses: at most ten
+    /// threads, none of them before the first job. It is stopped with its reactor, unless a clone
+    /// of it exists.
     ///
     /// Twisted's `reactor.getThreadPool`.
     #[must_use]
@@ -94,29 +74,33 @@ impl ThreadPool {
         ThreadPool::clone(&reactor.extension(ThreadPool::default))
     }
 
-    /// Runs `f` in a thread of this pool. The Deferred is of the current reactor, on whose thread
-    /// this is called, and where its callbacks run.
+    /// Runs `f` in a thread of this pool. It must be called on the thread of the [current
+    /// reactor](Reactor::current), which also runs the callbacks of the returned Deferred.
     ///
-    /// `f` is dropped as soon as it has run, in that thread. If this is called where there is no
-    /// [current reactor](Reactor::current), `f` is dropped; [`submit`](Self::submit) serves there.
+    /// `f` is dropped in its thread as soon as it has returned. Without a current reactor `f` is
+    /// dropped and does not run; use [`submit`](Self::submit) there.
     ///
     /// Twisted's `deferToThreadPool`.
     ///
     /// # Errors
     ///
-    /// The Deferred fails with the error of `f`; with [`Panicked`] if `f` panics; with
-    /// [`Abandoned`] if the reactor is closed before `f` is done, or the deadline of a
-    /// [`stop_within`](Self::stop_within) passes; with [`PoolStopped`] if the pool was stopped
-    /// before; with [`QueueFull`] if too many jobs wait; with [`SpawnFailed`] if no thread can be
-    /// started and the pool has none; with [`NoReactor`] if there is no current reactor.
+    /// The returned Deferred fails with:
+    ///
+    /// - the error of `f`, or [`Panicked`] if `f` panics;
+    /// - [`Abandoned`] if the reactor is closed before `f` returns, or the deadline of a
+    ///   [`stop_within`](Self::stop_within) passes;
+    /// - [`PoolStopped`] if the pool was stopped before;
+    /// - [`QueueFull`] if too many jobs wait;
+    /// - [`SpawnFailed`] if the pool has no thread and none can be started;
+    /// - [`NoReactor`] if there is no current reactor.
     ///
     /// # Cancellation
     ///
-    /// While `f` waits for a thread: it never runs, and is dropped at once, which makes room for
-    /// another. Later: `f` runs to its end, unless it looks at [`Job::is_cancelled`], and what it
-    /// returns is dropped in its thread, or on the reactor's if it is on its way there. The
-    /// Deferred fires [`Cancelled`](deferred_core::Cancelled) at once in either case. A
-    /// [timeout](deferred_core::Deferred::add_timeout) is such a cancel.
+    /// The returned Deferred fires [`Cancelled`](deferred_core::Cancelled) at once. If `f` is
+    /// queued, it never runs and is dropped at once, which frees its place. If `f` runs, it runs to
+    /// its end, unless it checks [`Job::is_cancelled`]; its result is dropped in its thread, or on
+    /// the reactor's if it is already in transit. A [timeout](deferred_core::Deferred::add_timeout)
+    /// is such a cancel.
     ///
     /// [`Abandoned`]: deferred_core::Abandoned
     /// [`SpawnFailed`]: crate::SpawnFailed
@@ -134,7 +118,8 @@ impl ThreadPool {
         }
     }
 
-    /// [`defer_to_thread`](Self::defer_to_thread) with the reactor given.
+    /// Like [`defer_to_thread`](Self::defer_to_thread), but with this reactor instead of the
+    /// current one.
     ///
     /// # Examples
     ///
@@ -151,10 +136,11 @@ impl ThreadPool {
         reactor: &Reactor,
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
-        delivery::submit(&self.owner.workers, reactor, move |_: &Job<'_>| f())
+        completion::submit(&self.owner.workers, reactor, move |_: &Job<'_>| f())
     }
 
-    /// [`defer_to_thread`](Self::defer_to_thread) for a closure that can be told to stop.
+    /// Like [`defer_to_thread`](Self::defer_to_thread), but passes `f` a [`Job`], which shows a
+    /// cancel.
     ///
     /// # Examples
     ///
@@ -180,22 +166,23 @@ impl ThreadPool {
         f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match Reactor::current() {
-            Some(reactor) => delivery::submit(&self.owner.workers, &reactor, f),
+            Some(reactor) => completion::submit(&self.owner.workers, &reactor, f),
             None => without_reactor(f),
         }
     }
 
-    /// Runs `f` in a thread of this pool, for whoever has no reactor: the result is awaited on any
-    /// runtime, or waited for by a blocking [`wait`](RemoteFuture::wait), which would hold up a
-    /// loop if it were called on its thread.
+    /// Runs `f` in a thread of this pool, for callers without a reactor. The returned future can be
+    /// awaited on any runtime, or waited for by a blocking [`wait`](RemoteFuture::wait), which must
+    /// not be called on a loop's thread.
     ///
     /// # Errors
     ///
-    /// As [`defer_to_thread`](Self::defer_to_thread).
+    /// Like [`defer_to_thread`](Self::defer_to_thread).
     ///
     /// # Cancellation
     ///
-    /// Dropping the RemoteFuture cancels as there.
+    /// Dropping the future cancels the job, like cancelling the Deferred of
+    /// [`defer_to_thread`](Self::defer_to_thread).
     ///
     /// # Examples
     ///
@@ -210,33 +197,34 @@ impl ThreadPool {
         &self,
         f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> RemoteFuture<T> {
-        elsewhere::submit(&self.owner.workers, f)
+        completion::submit_remote(&self.owner.workers, f)
     }
 
-    /// Runs `f` in a thread of this pool, for whoever has no use for its result. An error of it is
-    /// reported as unhandled.
+    /// Runs `f` in a thread of this pool and ignores its value. An error is reported as unhandled.
+    /// Otherwise like [`defer_to_thread`](Self::defer_to_thread).
     ///
-    /// Twisted's `callInThread`. Otherwise as [`defer_to_thread`](Self::defer_to_thread).
+    /// Twisted's `callInThread`.
     #[track_caller]
     pub fn call_in_thread<T: Send + 'static>(&self, f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
-        nobody_waits(self.defer_to_thread(without_value(f)));
+        ignore_job(self.defer_to_thread(without_value(f)));
     }
 
-    /// A Deferred, of the current reactor, that fires when the queue has room for a job: see
-    /// [`queue_limit`](ThreadPoolBuilder::queue_limit). Those who wait are told in the order in
-    /// which they asked, one for each place.
+    /// Returns a Deferred of the current reactor that fires when the queue has a free place: see
+    /// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit). Callers that wait get their places
+    /// in FIFO order.
     ///
-    /// The place is kept for its callbacks, and a coroutine that awaits it, from others who ask,
-    /// and passed on if no job has come in their turn; it is not kept from jobs that are given
-    /// without asking.
+    /// The place is reserved for the callbacks of that Deferred, or the coroutine that awaits it.
+    /// If they submit no job in their turn, the next caller gets it. Jobs that are submitted
+    /// without a reservation can take it.
     ///
     /// # Errors
     ///
-    /// [`PoolStopped`](crate::PoolStopped); [`NoReactor`] if there is no current reactor.
+    /// The returned Deferred fails with [`PoolStopped`](crate::PoolStopped) if the pool is stopped,
+    /// or with [`NoReactor`] if there is no current reactor.
     ///
     /// # Cancellation
     ///
-    /// Gives up the place in line.
+    /// A cancel leaves the queue of callers.
     ///
     /// # Examples
     ///
@@ -259,51 +247,51 @@ impl ThreadPool {
     pub fn reserve(&self) -> Deferred<()> {
         match Reactor::current() {
             Some(reactor) => {
-                let (deferred, resolver) = reactor.remote::<Told>();
-                self.owner.workers.when_room(resolver);
+                let (deferred, resolver) = reactor.remote::<Reservation>();
+                self.owner.workers.reserve(resolver);
                 let handle = reactor.handle();
-                deferred.add_callback(move |told| {
-                    // When the callbacks behind this one have run: by then he has come, or does
-                    // not.
-                    let _ = handle.call_from_thread(move || drop(told));
+                deferred.add_callback(move |reservation| {
+                    // After the callbacks behind this one, which have submitted a job by then, or
+                    // will not do so.
+                    let _ = handle.call_from_thread(move || drop(reservation));
                 })
             }
             None => Deferred::fail(NoReactor::new()),
         }
     }
 
-    /// Other numbers of threads, from now on. Where more may be, they come for the jobs that wait;
-    /// where there are too many, those without a job end now, the others after the one that they
-    /// run. A minimum above the maximum counts as that.
+    /// Changes the limits of threads. If more threads are allowed, they are started for queued
+    /// jobs. If there are too many, threads without a job end now, the others after their job. A
+    /// minimum above the maximum is clamped.
     ///
     /// Twisted's `adjustPoolsize`.
     pub fn adjust_pool_size(&self, min_threads: usize, max_threads: usize) {
         self.owner.workers.adjust(min_threads, max_threads);
     }
 
-    /// What the pool does and has done, at this moment. It takes the pool's lock once.
+    /// Returns the statistics of the pool. This takes the pool's lock once.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         self.owner.workers.stats()
     }
 
-    /// Takes no more jobs: those that were given are run, and then the threads end. The Deferred,
-    /// of the current reactor, fires when the last one has, and the Deferreds of this reactor's
-    /// jobs have fired. The reactor's thread does not wait. The destructors of a thread's
-    /// `thread_local!`s run behind that.
+    /// Stops the pool: submitted jobs run, and then the threads end. The returned Deferred, of the
+    /// current reactor, fires after the last thread has ended and the Deferreds of this reactor's
+    /// jobs have fired. This thread does not block. The destructors of a thread's `thread_local!`s
+    /// may run later.
     ///
-    /// Jobs that are given later fail with [`PoolStopped`](crate::PoolStopped). Where no thread may
-    /// run, since the maximum is 0, those that wait are cancelled.
+    /// Jobs that are submitted later fail with [`PoolStopped`](crate::PoolStopped). If the maximum
+    /// of threads is 0, queued jobs are cancelled.
     ///
     /// # Errors
     ///
-    /// [`NoReactor`] if there is no current reactor; the pool is stopped all the same.
-    /// [`StopTimedOut`](crate::StopTimedOut) if somebody else has stopped it with a deadline, which
-    /// has passed.
+    /// The returned Deferred fails with [`NoReactor`] if there is no current reactor; the pool is
+    /// stopped nevertheless. It fails with [`StopTimedOut`](crate::StopTimedOut) if other code has
+    /// stopped the pool with a deadline, which has passed.
     ///
     /// # Cancellation
     ///
-    /// Ends the waiting; the pool stays stopped.
+    /// A cancel ends the wait; the pool stays stopped.
     ///
     /// # Examples
     ///
@@ -312,7 +300,7 @@ impl ThreadPool {
     ///
     /// let pool = ThreadPool::new(2);
     /// park::run_until(|_| {
-    ///     let job = pool.defer_to_thread(|| Ok(println!("runs before the pool has stopped")));
+    ///     let job = pool.defer_to_thread(|| Ok(println!("runs before the pool stops")));
     ///     pool.stop().add_callback(|()| job)
     /// })
     /// .unwrap();
@@ -322,14 +310,13 @@ impl ThreadPool {
         self.stop_with(Backlog::Run)
     }
 
-    /// [`stop`](Self::stop) with a choice for the jobs that wait; what is said there of errors and
-    /// cancels holds here.
+    /// Like [`stop`](Self::stop), but with a choice for queued jobs.
     #[track_caller]
     pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         let cancels = backlog == Backlog::Cancel;
         match Reactor::current() {
             Some(reactor) => {
-                let (deferred, ender) = delivery::ender(&reactor, &self.owner.workers);
+                let (deferred, ender) = completion::stop_waiter(&reactor, &self.owner.workers);
                 self.owner.workers.stop(cancels, Some(ender));
                 deferred
             }
@@ -340,18 +327,18 @@ impl ThreadPool {
         }
     }
 
-    /// [`stop_with`](Self::stop_with) with a deadline, of the current reactor's time. When that
-    /// passes, the jobs that still wait are cancelled, those that run are told and given up: their
-    /// Deferreds fire [`Abandoned`](deferred_core::Abandoned).
+    /// Like [`stop_with`](Self::stop_with), but with a deadline on the current reactor's clock.
+    /// When that passes, queued jobs are cancelled and running ones are given up: their Deferreds
+    /// fire [`Abandoned`](deferred_core::Abandoned).
     ///
     /// # Errors
     ///
-    /// [`StopTimedOut`](crate::StopTimedOut) if a thread has not ended by then. Otherwise as
-    /// [`stop`](Self::stop).
+    /// The returned Deferred fails with [`StopTimedOut`](crate::StopTimedOut) if a thread has not
+    /// ended by then. Otherwise like [`stop`](Self::stop).
     ///
     /// # Cancellation
     ///
-    /// Ends the waiting, and takes the deadline back; the pool stays stopped.
+    /// A cancel ends the wait and removes the deadline; the pool stays stopped.
     ///
     /// # Examples
     ///
@@ -374,29 +361,22 @@ impl ThreadPool {
         let stopped = self.stop_with(backlog);
         let Some(reactor) = Reactor::current() else { return stopped };
         let workers = self.owner.workers.clone();
-        let alarm = reactor.call_later(deadline, move || workers.stop_overdue());
+        let alarm = reactor.call_later(deadline, move || workers.stop_timed_out());
         stopped.add_both(move |stopped| {
-            let _ = alarm.cancel(); // it may be what has ended the wait
+            let _ = alarm.cancel(); // an error means that it has run
             stopped
         })
     }
 }
 
-/// What becomes of the jobs that wait for a thread when their pool is stopped.
+/// The treatment of queued jobs when their pool is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backlog {
-    /// They are run.
+    /// Queued jobs run.
     Run,
-    /// They are cancelled: their Deferreds fire [`Cancelled`](deferred_core::Cancelled) with that
-    /// reason.
+    /// Queued jobs are cancelled: their Deferreds fire [`Cancelled`](deferred_core::Cancelled),
+    /// with the stop as the reason.
     Cancel,
-}
-
-impl Default for ThreadPool {
-    /// Ten threads at most, which is also the figure of Twisted's reactor.
-    fn default() -> Self {
-        Self::builder().build()
-    }
 }
 
 impl fmt::Debug for ThreadPool {
@@ -408,10 +388,10 @@ impl fmt::Debug for ThreadPool {
     }
 }
 
-/// Runs `f` in the default pool of the current reactor, which has ten threads at most, starts them
-/// as they are needed, and ends with its reactor.
+/// Runs `f` in the default pool of the current reactor, which has at most ten threads, starts them
+/// on demand, and is stopped with its reactor.
 ///
-/// Otherwise as [`ThreadPool::defer_to_thread`].
+/// See [`ThreadPool::defer_to_thread`] for errors and cancels.
 ///
 /// # Examples
 ///
@@ -429,10 +409,10 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
     }
 }
 
-/// Runs `f` in the default pool of the current reactor, for whoever has no use for its result. An
-/// error of it is reported as unhandled.
+/// Runs `f` in the default pool of the current reactor and ignores its value. An error is reported
+/// as unhandled. Otherwise like [`defer_to_thread`].
 ///
-/// Twisted's `reactor.callInThread`. Otherwise as [`defer_to_thread`].
+/// Twisted's `reactor.callInThread`.
 ///
 /// # Examples
 ///
@@ -447,19 +427,19 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
 /// ```
 #[track_caller]
 pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
-    nobody_waits(defer_to_thread(without_value(f)));
+    ignore_job(defer_to_thread(without_value(f)));
 }
 
-/// The job, which drops its value in its thread.
+/// Returns a job that drops its value in its thread.
 fn without_value<T>(
     f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> impl FnOnce() -> Result<(), Failure> + Send + 'static {
     move || f().map(drop)
 }
 
-/// Lets a job be. What it fails with is reported, but not that nobody was to wait for it any more.
+/// Ignores a job. Its error is reported, unless the job was abandoned or cancelled.
 #[track_caller]
-fn nobody_waits(job: Deferred<()>) {
+fn ignore_job(job: Deferred<()>) {
     drop(job.add_errback(|failure| match failure.builtin() {
         Some(BuiltinError::Abandoned(_) | BuiltinError::Cancelled(_)) => Ok(()),
         _ => Err(failure),
@@ -471,10 +451,10 @@ fn without_reactor<T: 'static>(closure: impl Sized) -> Deferred<T> {
     Deferred::fail(drop_refused(closure, NoReactor::new().into()))
 }
 
-/// Runs these calls in one job of the default pool of the current reactor, one after the other. The
-/// first that fails ends it, and is reported as unhandled.
+/// Runs `calls` in one job of the default pool of the current reactor, one after the other. The
+/// first error ends the job and is reported as unhandled. Otherwise like [`call_in_thread`].
 ///
-/// Twisted's `callMultipleInThread`. Otherwise as [`call_in_thread`].
+/// Twisted's `callMultipleInThread`.
 #[track_caller]
 pub fn call_multiple_in_thread<F: FnOnce() -> Result<(), Failure> + Send + 'static>(
     calls: impl IntoIterator<Item = F>,
@@ -493,7 +473,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_give_up_waiting_leave_the_line() {
+    fn cancelled_waiters_are_removed() {
         let pool = ThreadPool::builder().min_threads(0).max_threads(1).queue_limit(0).build();
         let (ends, ended) = std::sync::mpsc::channel::<()>();
         let reactor = Reactor::new();
@@ -507,7 +487,7 @@ mod tests {
                 drop(waits.add_errback(|_| Ok(())));
             }
             assert!(!stays.is_ready());
-            pool.owner.workers.lines()
+            pool.owner.workers.waiting()
         };
         let (room, _) = lines(&|| pool.reserve());
         let (_, enders) = lines(&|| pool.stop());
@@ -517,25 +497,25 @@ mod tests {
     }
 
     #[test]
-    fn however_many_wait_for_the_end_of_a_pool_its_jobs_are_looked_for_once() {
+    fn any_number_of_stop_waiters_share_one_set_of_pending_jobs() {
         let (pool, reactor) = (ThreadPool::new(0), Reactor::new());
         let _entered = reactor.enter();
         let job = pool.defer_to_thread(|| Ok(()));
         let workers = &pool.owner.workers;
-        let (waiting, enders): (Vec<_>, Vec<_>) = (0..100).map(|_| delivery::ender(&reactor, workers)).unzip();
-        enders.into_iter().for_each(|ender| ender.tell(Ok(())));
+        let (waiting, enders): (Vec<_>, Vec<_>) = (0..100).map(|_| completion::stop_waiter(&reactor, workers)).unzip();
+        enders.into_iter().for_each(|ender| ender.complete(Ok(())));
         while reactor.turn(std::task::Waker::noop()) == Turn::Again {}
-        assert_eq!(delivery::ends(&reactor), 1);
+        assert_eq!(completion::ended_pools(&reactor), 1);
         assert!(waiting.iter().all(|deferred| !deferred.is_ready()));
         job.cancel();
         drop(job.add_errback(|_| Ok(())));
         while reactor.turn(std::task::Waker::noop()) == Turn::Again {}
         assert!(waiting.into_iter().all(|deferred| deferred.try_take().is_ok_and(|ended| ended.is_ok())));
-        assert_eq!(delivery::ends(&reactor), 0);
+        assert_eq!(completion::ended_pools(&reactor), 0);
     }
 
     #[test]
-    fn a_thread_takes_the_seat_of_one_that_has_ended() {
+    fn a_thread_reuses_the_slot_of_one_that_has_ended() {
         let pool = ThreadPool::builder().max_threads(2).keep_alive(Duration::ZERO).build();
         for _ in 0..5 {
             let both = Arc::new(Barrier::new(2));
@@ -545,6 +525,6 @@ mod tests {
                 thread::yield_now();
             }
         }
-        assert_eq!(pool.owner.workers.seats(), 2);
+        assert_eq!(pool.owner.workers.slots(), 2);
     }
 }

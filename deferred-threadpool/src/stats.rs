@@ -1,4 +1,4 @@
-//! What a pool has done, and does.
+//! The statistics and reports of a pool.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,45 +6,46 @@ use std::time::{Duration, Instant};
 
 use deferred_core::Histogram;
 
-use crate::job::Ending;
+use crate::job::Outcome;
 
-/// What a pool does and has done, at one moment: [`ThreadPool::stats`](crate::ThreadPool::stats)
-/// gives it.
+/// The statistics of a pool at one time. [`ThreadPool::stats`](crate::ThreadPool::stats) returns
+/// them.
 ///
-/// Every job that was ever given to the pool is counted in one place:
+/// Every submitted job is counted in exactly one field:
 /// `submitted == done + failed + panicked + cancelled + refused + queued + busy - abandoned`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Threads that live, or are being started.
+    /// The number of threads, including those that are being started.
     pub threads: usize,
-    /// Threads without a job.
+    /// The number of threads without a job.
     pub idle: usize,
-    /// Threads that run a job.
+    /// The number of threads that run a job.
     pub busy: usize,
-    /// Those of the busy ones whose job was cancelled while it ran: it counts as cancelled already.
+    /// The number of busy threads whose job was cancelled while it ran. Such a job already counts
+    /// as cancelled.
     pub abandoned: usize,
-    /// Jobs that wait for a thread.
+    /// The number of jobs that wait for a thread.
     pub queued: usize,
-    /// How long the first of them has waited.
+    /// The time for which the oldest queued job has waited.
     pub oldest_wait: Option<Duration>,
-    /// Jobs that were ever given to the pool.
+    /// The number of jobs that were ever submitted.
     pub submitted: u64,
-    /// Jobs that have returned a value.
+    /// The number of jobs that have returned a value.
     pub done: u64,
-    /// Jobs that have returned an error.
+    /// The number of jobs that have returned an error.
     pub failed: u64,
-    /// Jobs that have panicked.
+    /// The number of jobs that have panicked.
     pub panicked: u64,
-    /// Jobs that were cancelled, or whose reactor has ended, or that a stop has taken out or given
-    /// up: while they waited or while they ran.
+    /// The number of jobs that were cancelled, queued or running: by their Deferred, by the closing
+    /// of their reactor, or by a stop.
     pub cancelled: u64,
-    /// Jobs that were not taken: the pool was stopped, its queue was full, or it could not start a
-    /// thread.
+    /// The number of refused jobs: the pool was stopped, its queue was full, or it could not start
+    /// a thread.
     pub refused: u64,
-    /// How long jobs have waited for a thread, of those that have begun.
+    /// The times for which jobs waited for a thread, of jobs that have begun.
     pub waits: Histogram,
-    /// How long jobs have run, of those that have ended.
+    /// The run times of finished jobs.
     pub runs: Histogram,
 }
 
@@ -52,9 +53,9 @@ pub struct PoolStats {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RunningJob {
-    /// Where it was given to the pool.
+    /// The place where the job was submitted.
     pub at: &'static Location<'static>,
-    /// How long it has been running.
+    /// The time for which the job has been running.
     pub time: Duration,
 }
 
@@ -64,7 +65,39 @@ impl fmt::Display for RunningJob {
     }
 }
 
-/// What the pool counts, under its lock.
+/// The report of a pool whose threads are all busy while a job has waited for too long, for the
+/// hook of [`on_stuck`](crate::ThreadPoolBuilder::on_stuck).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StuckPool {
+    /// The name of the pool.
+    pub name: String,
+    /// The number of queued jobs.
+    pub queued: usize,
+    /// The time for which the oldest queued job has waited.
+    pub oldest_wait: Duration,
+    /// The place where the oldest queued job was submitted.
+    pub oldest_at: &'static Location<'static>,
+    /// The jobs that the threads run.
+    pub running: Vec<RunningJob>,
+}
+
+impl fmt::Display for StuckPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the pool {} is stuck: {} jobs wait, the first (of {}) for {:.1?}, and each of its {} threads is busy",
+            self.name,
+            self.queued,
+            self.oldest_at,
+            self.oldest_wait,
+            self.running.len()
+        )?;
+        self.running.iter().try_for_each(|job| write!(f, "\n    with the job of {job}"))
+    }
+}
+
+/// The counters of a pool, under its lock.
 pub(crate) struct Counts {
     pub(crate) submitted: u64,
     done: u64,
@@ -85,11 +118,11 @@ impl Counts {
     }
 
     #[inline]
-    pub(crate) fn ended(&mut self, ending: Ending) {
-        match ending {
-            Ending::Done => self.done += 1,
-            Ending::Failed => self.failed += 1,
-            Ending::Panicked => self.panicked += 1,
+    pub(crate) fn finished(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Panicked => self.panicked += 1,
         }
     }
 

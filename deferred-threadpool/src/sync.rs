@@ -1,5 +1,5 @@
-//! What the protocols lock and sleep with: parking_lot's and the standard library's, or loom's when
-//! `cfg(loom)` replays every interleaving.
+//! The locks and threads of the two protocols: parking_lot's and the standard library's, or loom's
+//! with `cfg(loom)`, and preemption points for tests.
 
 use std::ops::Deref;
 #[cfg(not(loom))]
@@ -24,16 +24,17 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect("no code of a user runs under this lock")
+        self.0.lock().expect("no user code runs under this lock")
     }
 }
 
-/// In cache lines of its own, since threads contend for it: what stands beside it is not for them.
+/// Aligns a value to a cache line, so that threads that contend for it do not slow down access to
+/// its neighbors.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Apart<X>(pub(crate) X);
+pub(crate) struct CachePadded<X>(pub(crate) X);
 
-impl<X> Deref for Apart<X> {
+impl<X> Deref for CachePadded<X> {
     type Target = X;
 
     fn deref(&self) -> &X {
@@ -41,10 +42,10 @@ impl<X> Deref for Apart<X> {
     }
 }
 
-/// A step at which another thread may come between. With `cfg(deferred_delays)`, for tests, it
-/// often does; otherwise this is nothing.
+/// A point at which another thread may preempt this one. With `cfg(deferred_delays)`, for tests, it
+/// often delays the thread; otherwise it is a no-op.
 #[inline(always)]
-pub(crate) fn step() {
+pub(crate) fn preemption_point() {
     #[cfg(deferred_delays)]
     delays::delay();
 }
@@ -57,7 +58,7 @@ mod delays {
     use std::thread;
     use std::time::Duration;
 
-    /// From the environment's `DEFERRED_SEED`, and which thread this is.
+    /// Returns a seed from the environment variable `DEFERRED_SEED` and the number of this thread.
     fn seed() -> u64 {
         static THREADS: AtomicU64 = AtomicU64::new(1);
         let given = std::env::var("DEFERRED_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1u64);

@@ -27,7 +27,7 @@ fn an_error_is_brought_with_the_place_of_errback() {
     completer.errback(Failure::msg("no luck"));
     let failure = remote.wait().unwrap_err();
     assert_eq!(failure.to_string(), "no luck");
-    assert!(format!("{failure:?}").contains("completer.rs"), "{failure:?}");
+    assert!(format!("{failure:?}").contains("future.rs"), "{failure:?}");
 }
 
 #[test]

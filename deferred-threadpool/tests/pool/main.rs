@@ -3,13 +3,13 @@
 mod cancel;
 mod end;
 mod queue;
-mod replay;
 mod results;
+mod shuffle;
 mod stop;
 mod stress;
-mod stuck;
 mod submit;
 mod threads;
+mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

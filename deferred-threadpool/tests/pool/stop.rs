@@ -351,6 +351,6 @@ fn a_thread_that_is_held_up_at_its_end_is_overdue_too_and_the_error_says_so() {
     })
     .unwrap_err();
     assert_eq!(failure.downcast_ref::<StopTimedOut>().unwrap().running.len(), 0);
-    assert!(failure.to_string().contains("a thread of it has not ended"), "{failure}");
+    assert!(failure.to_string().contains("has not ended"), "{failure}");
     drop(release);
 }

@@ -163,7 +163,7 @@ fn a_job_without_a_thread_to_run_it_fails() {
 }
 
 #[test]
-#[should_panic(expected = "the name of a pool has no NUL character")]
+#[should_panic(expected = "the name of a pool must not contain a NUL character")]
 fn a_name_with_which_no_thread_can_be_started_is_refused() {
     let _ = ThreadPool::builder().name("a\0b");
 }

@@ -1,4 +1,4 @@
-//! Every interleaving of adding a job, falling asleep and leaving. Run with
+//! Loom tests of every interleaving of adding a job, falling asleep and ending. Run them with
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p deferred-threadpool --lib loom`.
 
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 use loom::sync::Notify;
 use loom::thread;
 
-use super::{Crew, Sleeper, Summons};
+use super::{Sleeper, ThreadSet, WakeAction};
 use crate::sync::{Mutex, current};
 
-/// A pool whose jobs are a number.
+/// A pool whose jobs are only counted.
 struct Pool {
     state: Mutex<State>,
     ran: Notify,
 }
 
 struct State {
-    crew: Crew,
+    threads: ThreadSet,
     waiting: usize,
     ran: usize,
     stopped: bool,
@@ -24,7 +24,7 @@ struct State {
 
 impl Pool {
     fn new(max: usize) -> Arc<Pool> {
-        let state = State { crew: Crew::new(0, max), waiting: 0, ran: 0, stopped: false };
+        let state = State { threads: ThreadSet::new(0, max), waiting: 0, ran: 0, stopped: false };
         Arc::new(Pool { state: Mutex::new(state), ran: Notify::new() })
     }
 
@@ -32,16 +32,16 @@ impl Pool {
         let mut state = self.state.lock();
         state.waiting += 1;
         let waiting = state.waiting;
-        let summons = state.crew.summon(waiting);
+        let action = state.threads.wake_for(waiting);
         drop(state);
-        self.answer(summons);
+        self.run_action(action);
     }
 
-    fn answer(self: &Arc<Self>, summons: Option<Summons>) {
-        match summons {
+    fn run_action(self: &Arc<Self>, action: Option<WakeAction>) {
+        match action {
             None => {}
-            Some(Summons::Wake(sleeper)) => sleeper.unpark(),
-            Some(Summons::Start) => {
+            Some(WakeAction::Unpark(sleeper)) => sleeper.unpark(),
+            Some(WakeAction::Spawn) => {
                 let pool = self.clone();
                 thread::spawn(move || pool.work());
             }
@@ -52,28 +52,28 @@ impl Pool {
         let me = Sleeper::new(current());
         let mut state = self.state.lock();
         loop {
-            if state.crew.is_too_large() || (state.waiting == 0 && state.stopped) {
-                state.crew.leave();
+            if state.threads.is_too_large() || (state.waiting == 0 && state.stopped) {
+                state.threads.begin_exit();
                 drop(state);
                 state = self.state.lock();
                 let waiting = state.waiting;
-                let summons = state.crew.left(waiting);
+                let action = state.threads.exited(waiting);
                 drop(state);
-                return self.answer(summons);
+                return self.run_action(action);
             }
             if state.waiting > 0 {
                 state.waiting -= 1;
-                state.crew.begin_job();
+                state.threads.begin_job();
                 let waiting = state.waiting;
-                let summons = state.crew.summon(waiting);
+                let action = state.threads.wake_for(waiting);
                 drop(state);
-                self.answer(summons);
+                self.run_action(action);
                 state = self.state.lock();
                 state.ran += 1;
-                state.crew.end_job();
+                state.threads.end_job();
                 self.ran.notify();
             } else {
-                state.crew.fall_asleep(&me);
+                state.threads.fall_asleep(&me);
                 while me.is_asleep() {
                     drop(state);
                     thread::park();
@@ -83,15 +83,15 @@ impl Pool {
         }
     }
 
-    /// When so many jobs have run. If one is left behind, loom reports a deadlock; and if a thread
-    /// never ends.
+    /// Stops the pool after `jobs` jobs have run. If a job is left behind, or a thread never ends,
+    /// loom reports a deadlock.
     fn stop_after(&self, jobs: usize) {
         while self.state.lock().ran < jobs {
             self.ran.wait();
         }
         let mut state = self.state.lock();
         state.stopped = true;
-        let sleepers = state.crew.wake_all();
+        let sleepers = state.threads.wake_all();
         drop(state);
         sleepers.iter().for_each(|sleeper| sleeper.unpark());
     }
@@ -114,7 +114,7 @@ fn loom_a_job_that_comes_while_a_thread_falls_asleep_is_run() {
 }
 
 #[test]
-fn loom_two_threads_and_two_who_submit() {
+fn loom_two_threads_and_two_submitters() {
     check(2, || {
         let pool = Pool::new(2);
         let other = pool.clone();
@@ -126,13 +126,13 @@ fn loom_two_threads_and_two_who_submit() {
 }
 
 #[test]
-fn loom_a_thread_that_is_one_too_many_leaves_its_job_to_another() {
+fn loom_a_surplus_thread_leaves_its_job_to_another() {
     check(2, || {
         let pool = Pool::new(2);
         pool.submit();
         pool.submit();
-        let told = pool.state.lock().crew.adjust(0, 1);
-        told.iter().for_each(|sleeper| sleeper.unpark());
+        let unpark = pool.state.lock().threads.adjust(0, 1);
+        unpark.iter().for_each(|sleeper| sleeper.unpark());
         pool.submit();
         pool.stop_after(3);
     });

@@ -43,7 +43,7 @@ fn a_stuck_pool_says_what_its_threads_run_once() {
     let stuck = told.recv_timeout(LIMIT).unwrap();
     assert_eq!((stuck.name.as_str(), stuck.queued, stuck.running.len()), ("uploads", 1, 2));
     assert!(stuck.oldest_wait >= Duration::from_millis(5));
-    assert!(stuck.running.iter().all(|job| job.at.file().ends_with("stuck.rs")), "{stuck}");
+    assert!(stuck.running.iter().all(|job| job.at.file().ends_with("watch.rs")), "{stuck}");
     assert_ne!(stuck.running[0].at.line(), stuck.oldest_at.line());
     let text = stuck.to_string();
     assert!(text.starts_with("the pool uploads is stuck: 1 jobs wait") && text.lines().count() == 3, "{text}");

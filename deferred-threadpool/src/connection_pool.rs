@@ -1,5 +1,5 @@
-//! Connections to a database, one for each thread of a pool: Twisted's adbapi for anything that
-//! opens.
+//! `ConnectionPool`: database connections, one for each thread of a pool. Twisted's adbapi for any
+//! database library.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -13,14 +13,14 @@ use std::time::Duration;
 use deferred_core::{Cancelled, Deferred, Failure};
 
 use crate::builder::ThreadPoolBuilder;
-use crate::job::{Job, drop_guarded};
+use crate::job::{Job, drop_ignoring_panic};
 use crate::pool::{Backlog, ThreadPool};
 
-/// How connections of some kind are opened and used: what a [`ConnectionPool`] needs to know of a
+/// The operations on connections that a [`ConnectionPool`] needs: an adapter for one database
 /// library.
 ///
-/// It is implemented on a type of your own, which holds what opening needs: a path, an address, a
-/// password. All of it is called in threads of the pool.
+/// Implement it for a type of your own that holds the parameters of a connection: a path, an
+/// address, a password. All methods are called in threads of the pool.
 ///
 /// # Examples
 ///
@@ -69,81 +69,85 @@ use crate::pool::{Backlog, ThreadPool};
 /// # std::fs::remove_file(file).unwrap();
 /// ```
 pub trait ManageConnection: Send + Sync + 'static {
-    /// It never leaves the thread that has opened it, and so need not be [`Send`].
+    /// The type of a connection. A connection never leaves the thread that has opened it, so it
+    /// need not be [`Send`].
     type Connection: 'static;
 
-    /// Opens a connection: when a thread has its first job, and when the last one it had was
-    /// broken.
+    /// Opens a connection. A thread calls this before its first job, and after its previous
+    /// connection was closed.
     ///
     /// # Errors
     ///
-    /// It cannot be opened. The job fails with this; the thread tries again at its next one.
+    /// An error means that the connection cannot be opened. The job fails with it; the thread tries
+    /// again at its next job.
     fn open(&self) -> Result<Self::Connection, Failure>;
 
-    /// Looks whether a connection still works, before each job but the first. One that does not is
-    /// dropped, and another is opened for this job. Unless it is implemented every connection is
-    /// taken to work.
+    /// Checks that a connection still works. It is called before each job but the first of a
+    /// connection. A connection that fails the check is dropped, and another one is opened for the
+    /// job. By default every connection passes.
     ///
     /// # Errors
     ///
-    /// It does not work.
+    /// An error means that the connection does not work.
     fn check(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Ok(())
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction. By default transactions fail with [`NoTransactions`].
     ///
     /// # Errors
     ///
-    /// It cannot. The job fails with this, and the connection is closed. Unless it is implemented:
-    /// [`NoTransactions`].
+    /// An error means that the transaction cannot begin. The job fails with it, and the connection
+    /// is closed.
     fn begin(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
     }
 
-    /// Ends a transaction with what was done in it.
+    /// Commits a transaction.
     ///
     /// # Errors
     ///
-    /// It cannot: what was done is [rolled back](Self::rollback), and the job fails with this.
+    /// An error means that the commit has failed. The transaction is [rolled back](Self::rollback),
+    /// and the job fails with the error.
     fn commit(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
     }
 
-    /// Ends a transaction as if it had never begun.
+    /// Rolls a transaction back.
     ///
     /// # Errors
     ///
-    /// It cannot. The connection is dropped, which ends the transaction of most databases. The job
-    /// fails with the error that was first.
+    /// An error means that the rollback has failed. The connection is dropped, which ends the
+    /// transaction in most databases. The job fails with the first error.
     fn rollback(&self, connection: &mut Self::Connection) -> Result<(), Failure> {
         let _ = connection;
         Err(NoTransactions.into())
     }
 
-    /// Whether a transaction is open, if that is known. [`ConnectionPool::run_with_connection`]
-    /// asks when its closure has ended: one that is open is committed then, or rolled back.
+    /// Returns whether a transaction is open, if that is known.
+    /// [`ConnectionPool::run_with_connection`] calls this after its closure: an open transaction is
+    /// then committed or rolled back.
     ///
-    /// For a database that takes a `COMMIT` and a `ROLLBACK` outside of transactions, `Some(true)`
-    /// may stand for "perhaps". Unless this is implemented, it is not known: after an error the
-    /// connection is closed, and after success it is used again as it is.
+    /// If the database accepts `COMMIT` and `ROLLBACK` outside of transactions, `Some(true)` can
+    /// mean "perhaps". Defaults to `None`: after an error the connection is closed, and after
+    /// success it is used again as it is.
     fn in_transaction(&self, connection: &mut Self::Connection) -> Option<bool> {
         let _ = connection;
         None
     }
 
-    /// Hears that a rollback has failed, of which no Deferred tells. It is printed to standard
-    /// error unless this is implemented.
+    /// Reports the error of a failed rollback, which no Deferred receives. By default it is printed
+    /// to standard error.
     fn rollback_failed(&self, error: &Failure) {
         eprintln!("deferred: a transaction could not be rolled back, and its connection was closed: {error:#}");
     }
 }
 
-/// A transaction was asked of a [`ManageConnection`] that has none: it implements no `begin`,
-/// `commit` and `rollback`.
+/// The error of a transaction on a [`ManageConnection`] without transactions: it does not implement
+/// `begin`, `commit` and `rollback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTransactions;
 
@@ -155,10 +159,10 @@ impl fmt::Display for NoTransactions {
 
 impl Error for NoTransactions {}
 
-/// A pool of threads with a connection each, opened where it is used.
+/// A pool of threads that each have a database connection.
 ///
-/// A connection lives as long as its thread and serves its jobs one after the other. Clones mean
-/// the same pool.
+/// A connection is opened in its thread, exists as long as that, and serves its jobs one after the
+/// other. Clones refer to the same pool.
 ///
 /// Twisted's `adbapi.ConnectionPool`.
 ///
@@ -171,19 +175,19 @@ pub struct ConnectionPool<M: ManageConnection> {
 }
 
 thread_local! {
-    /// The connection of this thread. A thread is of one pool.
+    /// The connection of this thread, which belongs to one pool.
     static OPEN: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
 impl<M: ManageConnection> ConnectionPool<M> {
-    /// At most five connections, which is also the figure of Twisted's. A connection that has no
-    /// job for a minute is closed; the last one stays.
+    /// Creates a pool of at most five connections, like Twisted's. A connection that has no job for
+    /// a minute is closed; the last one stays.
     pub fn new(manager: M) -> Self {
         let threads = ThreadPool::builder().max_threads(5).name("deferred-db").keep_alive(Duration::from_secs(60));
         Self::with_threads(manager, threads)
     }
 
-    /// With a pool of threads that has these settings, one for each connection.
+    /// Creates a pool with these settings of its threads, one for each connection.
     ///
     /// # Examples
     ///
@@ -201,25 +205,25 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// let pool = ConnectionPool::with_threads(Database, ThreadPool::builder().max_threads(8).queue_limit(1000));
     /// ```
     pub fn with_threads(manager: M, threads: ThreadPoolBuilder) -> Self {
-        ConnectionPool { manager: Arc::new(manager), pool: threads.at_thread_end(close).build() }
+        ConnectionPool { manager: Arc::new(manager), pool: threads.close_connection(close).build() }
     }
 
-    /// Runs `f` with a connection, in its thread. A transaction that `f` has begun and left open is
-    /// committed if it returns a value, and rolled back if it returns an error, as far as
-    /// [`ManageConnection::in_transaction`] can tell.
+    /// Runs `f` with a connection, in a thread of the pool. If `f` leaves a transaction open, as
+    /// far as [`ManageConnection::in_transaction`] knows, it is committed if `f` returns a value,
+    /// and rolled back if it returns an error.
     ///
     /// Twisted's `runWithConnection`.
     ///
     /// # Errors
     ///
-    /// Those of `f`, of [`ManageConnection::open`] and of the commit, and otherwise as
-    /// [`ThreadPool::defer_to_thread`]. A connection whose state is not known then is closed: after
-    /// a panic, after an error where it is not known whether a transaction is open, and after a
-    /// rollback that has failed.
+    /// The returned Deferred fails with the error of `f`, of [`ManageConnection::open`] or of the
+    /// commit, and otherwise like [`ThreadPool::defer_to_thread`]. A connection whose state is
+    /// unknown is closed: after a panic, after an error if it is unknown whether a transaction is
+    /// open, and after a failed rollback.
     ///
     /// # Cancellation
     ///
-    /// As [`ThreadPool::defer_to_thread`].
+    /// Like [`ThreadPool::defer_to_thread`].
     #[track_caller]
     pub fn run_with_connection<T: Send + 'static>(
         &self,
@@ -229,20 +233,22 @@ impl<M: ManageConnection> ConnectionPool<M> {
         self.pool.defer_to_thread(move || lend(&*manager, |connection| plain(&*manager, connection, f)))
     }
 
-    /// Runs `f` in a transaction: committed if `f` returns a value, rolled back if it returns an
-    /// error, panics, or was cancelled meanwhile.
+    /// Runs `f` in a transaction, in a thread of the pool. The transaction is committed if `f`
+    /// returns a value, and rolled back if `f` returns an error, panics, or was cancelled
+    /// meanwhile.
     ///
     /// Twisted's `runInteraction`.
     ///
     /// # Errors
     ///
-    /// The first one: of opening, of beginning, of `f`, of the commit. An error of the rollback
-    /// behind it is told to [`ManageConnection::rollback_failed`]. Nothing is tried again.
+    /// The returned Deferred fails with the first error: of opening the connection, of beginning
+    /// the transaction, of `f`, or of the commit. A later error of the rollback is reported to
+    /// [`ManageConnection::rollback_failed`]. Nothing is tried again.
     ///
     /// # Cancellation
     ///
-    /// Before `f` begins, it never does. Before the commit begins, everything is rolled back. Later
-    /// it is too late: what was done stays done.
+    /// A cancel before `f` begins prevents it. A cancel before the commit begins rolls the
+    /// transaction back. A later cancel does not undo it.
     #[track_caller]
     pub fn run_interaction<T: Send + 'static>(
         &self,
@@ -254,57 +260,57 @@ impl<M: ManageConnection> ConnectionPool<M> {
         })
     }
 
-    /// The threads: for statistics, limits, and to wait for room.
+    /// Returns the pool of threads, for statistics, limits and reservations.
     #[must_use]
     pub fn threads(&self) -> &ThreadPool {
         &self.pool
     }
 
-    /// Ends the pool as [`ThreadPool::stop_with`] does. Each connection is closed in its thread,
+    /// Stops the pool like [`ThreadPool::stop_with`]. Each connection is closed in its thread,
     /// before the Deferred fires.
     #[track_caller]
     pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         self.pool.stop_with(backlog)
     }
 
-    /// Ends the pool with a deadline, as [`ThreadPool::stop_within`] does.
+    /// Stops the pool with a deadline, like [`ThreadPool::stop_within`].
     #[track_caller]
     pub fn stop_within(&self, backlog: Backlog, deadline: Duration) -> Deferred<()> {
         self.pool.stop_within(backlog, deadline)
     }
 }
 
-/// What a job has left.
+/// The outcome of a job.
 struct Used<T> {
-    /// Its panic is outside.
+    /// The result of the closure; the outer error is its panic.
     result: thread::Result<Result<T, Failure>>,
-    /// Whether the connection may serve the next one.
+    /// Whether the next job can use the connection.
     keep: bool,
 }
 
-/// A job with this thread's connection.
+/// Runs a job with the connection of this thread.
 fn lend<M: ManageConnection, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T>) -> Result<T, Failure> {
     let mut connection = take(manager)?;
-    // A panic of the manager's: the connection is gone then, whatever its destructor does.
+    // If the manager panics, the connection is dropped.
     let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut connection)));
     let Used { result, keep } = used.unwrap_or_else(|payload| Used { result: Err(payload), keep: false });
     if keep {
         OPEN.set(Some(connection));
     } else {
-        drop_guarded(connection);
+        drop_ignoring_panic(connection);
     }
     result.unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
-/// The connection of this thread if it works, or else a new one. While it is used it has no place:
-/// if the manager panics it is gone.
+/// Returns the connection of this thread if it works, or else a new one. The thread-local is empty
+/// meanwhile, so a panic of the manager drops the connection.
 fn take<M: ManageConnection>(manager: &M) -> Result<Box<M::Connection>, Failure> {
     if let Some(Ok(mut connection)) = OPEN.take().map(|open| open.downcast::<M::Connection>()) {
         let checked = panic::catch_unwind(AssertUnwindSafe(|| manager.check(&mut connection)));
         if let Ok(Ok(())) = checked {
             return Ok(connection);
         }
-        drop_guarded(connection);
+        drop_ignoring_panic(connection);
         if let Err(payload) = checked {
             panic::resume_unwind(payload);
         }
@@ -319,7 +325,7 @@ fn plain<M: ManageConnection, T>(
 ) -> Used<T> {
     let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
         Ok(result) => result,
-        // It leaves a connection in a state that nobody knows.
+        // A panic leaves the connection in an unknown state.
         panicked => return Used { result: panicked, keep: false },
     };
     match manager.in_transaction(connection) {
@@ -336,16 +342,16 @@ fn transact<M: ManageConnection, T>(
     f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
 ) -> Used<T> {
     if job.is_cancelled() {
-        drop_guarded(f);
+        drop_ignoring_panic(f);
         return Used { result: Ok(Err(Cancelled::new().into())), keep: true };
     }
     if let Err(error) = manager.begin(connection) {
-        // It may be broken, or in a transaction that something has left open.
+        // The connection may be broken, or in a transaction that was left open.
         return Used { result: Ok(Err(error)), keep: false };
     }
-    // To begin may have taken its time.
+    // Beginning may have taken a while.
     if job.is_cancelled() {
-        drop_guarded(f);
+        drop_ignoring_panic(f);
         return end(manager, connection, Ok(Err(Cancelled::new().into())));
     }
     let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
@@ -355,7 +361,7 @@ fn transact<M: ManageConnection, T>(
     end(manager, connection, result)
 }
 
-/// Commits a value, and rolls an error back.
+/// Ends a transaction: commits it if `result` is a value, and rolls it back otherwise.
 fn end<M: ManageConnection, T>(
     manager: &M,
     connection: &mut M::Connection,
@@ -375,10 +381,10 @@ fn end<M: ManageConnection, T>(
     Used { result: first, keep: rolled_back.is_ok() }
 }
 
-/// What a thread does when it ends.
+/// Closes the connection of a thread that ends.
 fn close() {
     if let Some(connection) = OPEN.take() {
-        drop_guarded(connection);
+        drop_ignoring_panic(connection);
     }
 }
 

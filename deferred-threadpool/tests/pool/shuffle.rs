@@ -9,7 +9,8 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{Abandoned, Cancelled, Deferred, Reactor, ThreadPool, gather, order_completions, park};
+use deferred_threadpool::testing::shuffle_completions;
+use deferred_threadpool::{Abandoned, Cancelled, Deferred, Reactor, ThreadPool, gather, park};
 
 use crate::hold;
 
@@ -28,7 +29,7 @@ fn family(pool: ThreadPool, log: Rc<RefCell<Vec<u32>>>, number: u32) -> Deferred
 fn arrivals(seed: u64, threads: usize) -> Vec<u32> {
     let (pool, log) = (ThreadPool::new(threads), Rc::new(RefCell::new(Vec::new())));
     park::run_until(|reactor| {
-        order_completions(reactor, seed);
+        shuffle_completions(reactor, seed);
         gather((1..=3).map(|number| family(pool.clone(), log.clone(), number)).collect::<Vec<_>>())
             .map_err(|first| first.error)
     })
@@ -54,7 +55,7 @@ fn all_come_also_when_some_are_cancelled() {
     let pool = ThreadPool::new(2);
     for seed in 0..100 {
         park::run_until(|reactor| {
-            order_completions(reactor, seed);
+            shuffle_completions(reactor, seed);
             let jobs: Vec<_> = (0..20).map(|number| pool.defer_to_thread(move || Ok(number))).collect();
             let mut left = Vec::new();
             for (number, job) in jobs.into_iter().enumerate() {
@@ -82,7 +83,7 @@ fn a_job_that_was_out_before_arrives_as_it_comes() {
     let pool = ThreadPool::new(1);
     let sum = park::run_until(|reactor: &Reactor| {
         let before = pool.defer_to_thread(|| Ok(1));
-        order_completions(reactor, 7);
+        shuffle_completions(reactor, 7);
         let after = pool.defer_to_thread(|| Ok(2));
         before.add_callback(|one| after.add_callback(move |two| Ok(one + two)))
     });
@@ -93,7 +94,7 @@ fn a_job_that_was_out_before_arrives_as_it_comes() {
 fn a_reactor_that_ends_while_results_wait_for_their_turn_abandons_them() {
     let pool = ThreadPool::new(2);
     park::run(|reactor| {
-        order_completions(reactor, 1);
+        shuffle_completions(reactor, 1);
         for _ in 0..10 {
             drop(pool.defer_to_thread(|| Ok(())));
         }
@@ -114,7 +115,7 @@ fn a_closure_whose_destructor_panics_when_it_is_cancelled_leaves_the_order_whole
     for seed in 0..20 {
         let (pool, others) = (ThreadPool::new(0), ThreadPool::new(1));
         park::run_until(|reactor| {
-            order_completions(reactor, seed);
+            shuffle_completions(reactor, seed);
             let panics = Panics;
             let waits = pool.defer_to_thread(move || {
                 let _panics = &panics;
@@ -138,7 +139,7 @@ fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
         let (pool, other) = (ThreadPool::new(4), ThreadPool::new(1));
         let log = Rc::new(RefCell::new(Vec::new()));
         park::run_until(|reactor| {
-            order_completions(reactor, seed);
+            shuffle_completions(reactor, seed);
             let (held, release) = hold(&other);
             for number in 0..5 {
                 let log = log.clone();
@@ -170,7 +171,7 @@ fn another_seed_in_the_middle_loses_no_result() {
     let pool = ThreadPool::new(4);
     let ended = Rc::new(RefCell::new(Vec::new()));
     park::run_until(|reactor| {
-        order_completions(reactor, 0);
+        shuffle_completions(reactor, 0);
         let (slow, release) = hold(&pool);
         for number in 0..3 {
             let ended = ended.clone();
@@ -178,7 +179,7 @@ fn another_seed_in_the_middle_loses_no_result() {
         }
         let again = reactor.clone();
         reactor.call_later(Duration::from_millis(20), move || {
-            order_completions(&again, 99);
+            shuffle_completions(&again, 99);
             release.send(()).unwrap();
         });
         drop(slow);
@@ -194,7 +195,7 @@ fn of_several_seeds_the_last_one_counts() {
     let order = |seeds: &[u64]| {
         let log = Rc::new(RefCell::new(Vec::new()));
         park::run_until(|reactor| {
-            seeds.iter().for_each(|seed| order_completions(reactor, *seed));
+            seeds.iter().for_each(|seed| shuffle_completions(reactor, *seed));
             let jobs = (0..10).map(|number| {
                 let log = log.clone();
                 pool.defer_to_thread(|| Ok(())).map(move |()| log.borrow_mut().push(number))
@@ -222,7 +223,7 @@ fn results_whose_destructors_panic_while_they_wait_for_their_turn_hold_up_nobody
     let drops = Arc::new(AtomicUsize::new(0));
     let reactor = Reactor::new();
     let entered = reactor.enter();
-    order_completions(&reactor, 0);
+    shuffle_completions(&reactor, 0);
     let (drawn, release) = hold(&other);
     let _ = reactor.turn(Waker::noop());
     for _ in 0..3 {
