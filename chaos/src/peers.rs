@@ -56,7 +56,7 @@ impl Peer {
         match self.random.u8(..48) {
             0 => return Err(Failure::msg("chaos")),
             1 => panics(),
-            2 => transport.abort(),
+            2 => transport.abort_connection(),
             3 | 4 => transport.lose_connection(),
             5 => (0..self.random.u32(..64)).for_each(|_| transport.write(&PIECE)),
             6 => {

@@ -1,4 +1,4 @@
-//! The driver: a future that turns the reactor, and sleeps on one timer of smol's.
+//! The driver: a future that turns the reactor, and sleeps on one timer of smol.
 
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -9,20 +9,20 @@ use deferred_core::driver::MainResult;
 use deferred_core::{Deferred, DeferredError, Failure, IntoDeferred, Reactor, ReactorOwner, Turn, driver};
 use smol::Timer;
 
-/// Turns in one poll, before the executor is given a look at I/O and other tasks.
+/// The maximum number of turns in one poll, after which the executor handles I/O and other tasks.
 const TURNS: usize = 4;
 
-/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
-/// stopped, and closes it. Returns what `main` returned: at once and without driving, if that is an
-/// error. So a program whose port is taken ends with that.
+/// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
+/// stopped, and closes it. Returns the value of `main`. If that is an error, returns it without
+/// driving: a program whose port is in use ends with that error.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as [`Reactor::stop_on_signals`] says: this is for
-/// whole programs. One that has an executor of its own has that poll [`drive`].
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop as described at [`Reactor::stop_on_signals`], since
+/// this is meant for whole programs. A program with an executor of its own polls [`drive`] there.
 ///
 /// # Panics
 ///
-/// If `main` does; the reactor is closed then. If a loop runs on this thread already, since its
-/// Deferreds cannot fire before this one has ended.
+/// Panics if `main` panics; the reactor is closed then. Panics if a loop already runs on this
+/// thread, since the outer loop's Deferreds could not fire before the inner one has ended.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ const TURNS: usize = 4;
 /// }
 ///
 /// let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-/// // On a free port it would serve until Ctrl-C.
+/// // With a free port it would serve until Ctrl-C.
 /// let refused = deferred_smol::run(|reactor| listen_tcp(reactor, taken.local_addr().unwrap(), |_| Echo));
 /// assert!(refused.is_err());
 /// ```
@@ -49,18 +49,19 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_here, main)
 }
 
-/// Makes a reactor, calls `main` with it, drives it and smol's I/O on this thread until the
+/// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until the
 /// Deferred that `main` returned has its result, closes it, and returns the result. Signals stop
-/// the loop, as with [`run`].
+/// the loop as with [`run`].
 ///
 /// # Errors
 ///
-/// The Deferred's. If the reactor is stopped first, [`Abandoned`](deferred_core::Abandoned) where
-/// the closing did not bring another.
+/// Returns the error of the Deferred. If the reactor is stopped first, that is
+/// [`Abandoned`](deferred_core::Abandoned), unless the closing of the reactor makes the Deferred
+/// fail with another error.
 ///
 /// # Panics
 ///
-/// As [`run`].
+/// Panics like [`run`].
 ///
 /// # Examples
 ///
@@ -78,7 +79,7 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
     driver::run_until(drive_here, main)
 }
 
-/// Runs a program on smol: [`deferred_core::park::react`] with this driver.
+/// Runs a program on smol. Like [`deferred_core::park::react`], but with this driver.
 ///
 /// # Examples
 ///
@@ -104,11 +105,12 @@ fn drive_here(reactor: ReactorOwner) {
     smol::block_on(drive(reactor));
 }
 
-/// A future that drives `reactor` until it is stopped, for a program that smol runs already: beside
-/// other tasks on a [`LocalExecutor`](smol::LocalExecutor), or in [`smol::block_on`]. Nothing of
-/// the reactor runs before it is polled.
+/// Returns a future that drives `reactor` until it is stopped, for a program that smol already
+/// runs: beside other tasks on a [`LocalExecutor`](smol::LocalExecutor), or in [`smol::block_on`].
+/// Nothing of the reactor runs before the future is polled.
 ///
-/// When it is done, or dropped, the reactor is closed, also if it was never polled.
+/// When the future is complete or dropped, the reactor is closed, also if the future was never
+/// polled.
 ///
 /// # Examples
 ///
@@ -129,13 +131,13 @@ pub fn drive(reactor: ReactorOwner) -> Drive {
     Drive { reactor, timer: Timer::never(), armed: None }
 }
 
-/// Drives a reactor: made by [`drive`].
+/// A future that drives a reactor. [`drive`] creates it.
 #[derive(Debug)]
 #[must_use = "the reactor runs only while this is polled, and is closed when it is dropped"]
 pub struct Drive {
     reactor: ReactorOwner,
     timer: Timer,
-    /// What the timer is set to; never later than the reactor's next deadline.
+    /// The time to which the timer is set. It is never later than the reactor's next deadline.
     armed: Option<Instant>,
 }
 
@@ -147,7 +149,7 @@ impl Future for Drive {
         for _ in 0..TURNS {
             match this.reactor.turn(context.waker()) {
                 Turn::Again => {}
-                Turn::Sleep(due) if this.rings(due, context) => {}
+                Turn::Sleep(due) if this.timer_expired(due, context) => {}
                 Turn::Sleep(_) => return Poll::Pending,
                 Turn::Stopped => {
                     this.reactor.close();
@@ -161,12 +163,12 @@ impl Future for Drive {
 }
 
 impl Drive {
-    /// Whether the timer has gone off; otherwise it wakes the task.
+    /// Returns `true` if the timer has expired. Otherwise the timer wakes the task.
     ///
-    /// Moving it costs more than an early wake-up, and the earliest timer is often a timeout that
-    /// is soon cancelled. So it is moved only to an earlier time. If it goes off too early, the
-    /// next turn finds nothing, and it is set anew.
-    fn rings(&mut self, due: Option<Instant>, context: &mut Context<'_>) -> bool {
+    /// Moving the timer costs more than an early wake-up, and the earliest deadline is often a
+    /// timeout that is soon cancelled. So the timer is moved only to an earlier time. If it expires
+    /// too early, the next turn finds nothing to do, and the timer is set again.
+    fn timer_expired(&mut self, due: Option<Instant>, context: &mut Context<'_>) -> bool {
         if let Some(due) = due {
             if self.armed.is_none_or(|armed| due < armed) {
                 self.timer.set_at(due);

@@ -1,16 +1,15 @@
-//! Deferreds on [smol]: its executor, timers and I/O, and a [`Reactor`] beside them on the same
-//! thread.
+//! Deferreds on [smol]: a [`Reactor`] beside smol's executor, timers and I/O, on the same thread.
 //!
-//! # Where to find what
+//! # Overview
 //!
-//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`] gives a future for a program
-//!   that smol runs already;
-//! - whatever smol has, sockets, files, processes and timers, is awaited in coroutines:
-//!   [`inline_callbacks`]. smol suspends nobody for whom there is something to do: one who reads
-//!   from a peer that sends without a pause lets the others have their turn by
-//!   `smol::future::yield_now().await`, now and then;
-//! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport;
-//! - [`spawn`] runs a future in the threads of smol's executor, and gives a Deferred for it.
+//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`] returns a future for a program
+//!   that smol already runs.
+//! - Coroutines ([`inline_callbacks`]) await smol's sockets, files, processes and timers. smol does
+//!   not suspend a task that always finds data: a coroutine that reads from a peer that sends
+//!   without a pause must call `smol::future::yield_now().await` from time to time.
+//! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport.
+//! - [`spawn`] runs a future in the threads of smol's executor, and returns a Deferred for its
+//!   result.
 //!
 //! # Examples
 //!
@@ -26,7 +25,13 @@
 //! });
 //! ```
 //!
-//! Everything of `deferred_core` is here too.
+//! All of `deferred_core` is re-exported.
+//!
+//! # Source
+//!
+//! - `drive`: the driver;
+//! - `spawn`: futures in smol's threads;
+//! - `net`: protocols and transports.
 #![forbid(unsafe_code)]
 
 mod drive;

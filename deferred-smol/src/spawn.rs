@@ -1,4 +1,4 @@
-//! Work for smol's executor, as a Deferred here.
+//! `spawn`: futures in the threads of smol's executor.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -7,31 +7,31 @@ use std::rc::Rc;
 use deferred_core::{Deferred, Failure, NoReactor, Panicked, Reactor};
 use smol::future::FutureExt;
 
-/// Runs `future` on smol's own executor, in the threads of that, and gives its result to a Deferred
-/// of the current reactor, whose callbacks run on this thread, in a turn.
+/// Runs `future` in the threads of smol's global executor. Returns a Deferred of the current
+/// reactor for its result, whose callbacks run on this thread, in a turn.
 ///
-/// For what is to use more cores than this one, or what another crate wants to have spawned. What
-/// belongs on this thread, such as a socket that a few callbacks share, is a coroutine:
+/// Use it for work that should use other cores, or for a future that needs `Send`. Code that
+/// belongs on this thread, such as a socket that several callbacks share, is better a coroutine:
 /// [`inline_callbacks`](deferred_core::inline_callbacks).
 ///
 /// # Errors
 ///
-/// The Deferred fails with the error of `future`; with [`Panicked`] if it panics; with
-/// [`Abandoned`](deferred_core::Abandoned) if the reactor is closed before; with [`NoReactor`]
-/// where there is no current one, and then nothing runs.
+/// The returned Deferred fails with the error of `future`, with [`Panicked`] if it panics, with
+/// [`Abandoned`](deferred_core::Abandoned) if the reactor is closed before, or with [`NoReactor`]
+/// if there is no current reactor; `future` does not run then.
 ///
 /// # Cancellation
 ///
-/// Fires [`Cancelled`](deferred_core::Cancelled) at once. `future` is dropped where it stands, soon
-/// after, in a thread of smol's; one that is being polled, when it suspends. The end of the reactor
-/// drops it too.
+/// The returned Deferred fires [`Cancelled`](deferred_core::Cancelled) at once. `future` is dropped
+/// soon after, in a thread of smol; if it is being polled, when that poll returns. Closing the
+/// reactor drops it too.
 ///
 /// # Examples
 ///
 /// ```
 /// let sum = deferred_smol::run_until(|_| {
-///     deferred_smol::spawn(async { Ok((1..=100).sum::<u32>()) }) // in a thread of smol's
-///         .add_callback(|sum| Ok(sum * 2)) // here
+///     deferred_smol::spawn(async { Ok((1..=100).sum::<u32>()) }) // in a thread of smol
+///         .add_callback(|sum| Ok(sum * 2)) // on this thread
 /// });
 /// assert_eq!(sum.unwrap(), 10_100);
 /// ```
@@ -48,8 +48,8 @@ fn spawn_on<T: Send + 'static>(
     reactor: &Reactor,
     future: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Deferred<T> {
-    // Held by the canceller: dropping a task of smol's cancels it, and so does whatever drops the
-    // Deferred's end.
+    // The canceller holds the task: dropping a task of smol cancels it, and so does a drop of the
+    // canceller.
     let task = Rc::new(Cell::new(None));
     let slot = task.clone();
     let (deferred, resolver) = reactor.remote_with_canceller(move || {

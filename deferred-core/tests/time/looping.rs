@@ -273,7 +273,7 @@ fn a_cancel_from_inside_the_call_reaches_the_deferred_that_it_returns() {
 }
 
 #[test]
-#[should_panic = "running already"]
+#[should_panic = "already running"]
 fn starting_one_that_runs_is_a_mistake() {
     let clock = Clock::new();
     let call = LoopingCall::new(&clock, || ());

@@ -1,13 +1,13 @@
-//! Memory that the connections of a reactor share, so that an idle one has none.
+//! Buffers that the connections of a reactor share, so that an idle connection has none.
 
 use std::cell::{Cell, RefCell};
 
-/// What one read takes at most.
-const READ: usize = 64 * 1024;
-/// So many empty buffers are kept for who writes next,
-const SPARES: usize = 64;
-/// none of them larger than this.
-const LARGEST: usize = 16 * 1024;
+/// The maximum size of one read.
+const READ_SIZE: usize = 64 * 1024;
+/// The maximum number of spare write buffers.
+const MAX_SPARES: usize = 64;
+/// The maximum capacity of a spare write buffer.
+const MAX_SPARE_CAPACITY: usize = 16 * 1024;
 
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -16,26 +16,27 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// To read into; to be given back.
+    /// Takes the read buffer. The caller returns it with
+    /// [`return_read_buffer`](Self::return_read_buffer).
     pub(super) fn for_reading(&self) -> Vec<u8> {
         let mut buffer = self.read.take();
-        // Empty the first time, and in a turn inside of a callback that reads.
-        buffer.resize(READ, 0);
+        // It is empty at first, and in a nested turn inside a callback that was called with it.
+        buffer.resize(READ_SIZE, 0);
         buffer
     }
 
-    pub(super) fn read(&self, buffer: Vec<u8>) {
+    pub(super) fn return_read_buffer(&self, buffer: Vec<u8>) {
         self.read.set(buffer);
     }
 
-    /// An empty one to write into.
+    /// Returns an empty write buffer.
     pub(super) fn spare(&self) -> Vec<u8> {
         self.spares.borrow_mut().pop().unwrap_or_default()
     }
 
     pub(super) fn give_back(&self, buffer: Vec<u8>) {
         let mut spares = self.spares.borrow_mut();
-        if buffer.capacity() <= LARGEST && spares.len() < SPARES {
+        if buffer.capacity() <= MAX_SPARE_CAPACITY && spares.len() < MAX_SPARES {
             spares.push(buffer);
         }
     }
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_small_buffers_are_kept_for_who_writes_next_and_no_large_one() {
+    fn a_limited_number_of_small_buffers_is_kept() {
         let buffers = Buffers::default();
         buffers.give_back(Vec::with_capacity(16_385));
         for _ in 0..100 {
@@ -62,7 +63,7 @@ mod tests {
         let mut first = buffers.for_reading();
         assert_eq!(first.len(), 65_536);
         first[0] = 7;
-        buffers.read(first);
+        buffers.return_read_buffer(first);
         assert_eq!(buffers.for_reading()[0], 7);
     }
 }

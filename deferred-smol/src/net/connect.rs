@@ -1,4 +1,4 @@
-//! Who makes connections.
+//! Functions that connect to a server, or take over a connected socket.
 
 use std::fmt;
 use std::io;
@@ -15,23 +15,25 @@ use smol::Async;
 use smol::net::{AsyncToSocketAddrs, resolve};
 
 use super::connection;
+use super::error::error_with_address;
 use super::socket::Socket;
-use super::{Protocol, Transport, naming};
+use super::{Protocol, Transport};
 
-/// Connects to a TCP address, for example `"example.org:80"`, whose name is looked up in a thread
-/// of smol's; several addresses are tried one after the other. When the connection is there,
-/// `protocol` hears of it, and the Deferred fires.
+/// Connects to a TCP address, for example `"example.org:80"`. A thread of smol looks up the name;
+/// several addresses are tried one after the other. When the connection is established,
+/// `protocol.connection_made` is called, and the returned Deferred fires.
 ///
-/// Twisted's `connectTCP`; what it does there in a factory is done by whoever has the Deferred.
+/// Twisted's `connectTCP`. The returned Deferred replaces the factory.
 ///
 /// # Errors
 ///
-/// [`TimedOut`](deferred_core::TimedOut), if there is no connection after `timeout`, of everything
-/// together. The error of the last address that was tried, with that address in its text.
+/// The returned Deferred fails with [`TimedOut`](deferred_core::TimedOut) if there is no connection
+/// after `timeout`, including the lookup and all attempts. It fails with the error of the last
+/// address that was tried, whose text includes that address.
 ///
 /// # Cancellation
 ///
-/// It is given up, and nobody hears of it but the Deferred.
+/// A cancel ends the attempt. `protocol` is dropped without a call.
 ///
 /// # Examples
 ///
@@ -68,15 +70,15 @@ pub fn connect_tcp<P: Protocol>(
     timeout: Duration,
     protocol: P,
 ) -> Deferred<Transport> {
-    let (at, kept) = (Location::caller(), reactor.clone());
+    let (at, owner) = (Location::caller(), reactor.clone());
     let connects = reactor.ensure_deferred_at(at, async move {
         let name = format!("{address:?}");
-        let resolved = resolve(address).await.map_err(|error| naming("look up", &name, error))?;
+        let resolved = resolve(address).await.map_err(|error| error_with_address("look up", &name, error))?;
         let mut failed = io::Error::new(io::ErrorKind::NotFound, format!("the name {name} has no address"));
         for address in resolved {
             match Async::<TcpStream>::connect(address).await {
-                Ok(socket) => return Ok(connection::start(&kept, Socket::Tcp(socket), protocol, at, |_| None)),
-                Err(error) => failed = naming("connect to", &address.to_string(), error),
+                Ok(socket) => return Ok(connection::start(&owner, Socket::Tcp(socket), protocol, at, |_| None)),
+                Err(error) => failed = error_with_address("connect to", &address.to_string(), error),
             }
         }
         Err(failed.into())
@@ -84,17 +86,17 @@ pub fn connect_tcp<P: Protocol>(
     connects.add_timeout(timeout, reactor)
 }
 
-/// Connects to the Unix socket at `path`; as [`connect_tcp`].
+/// Connects to the Unix socket at `path`. Otherwise like [`connect_tcp`].
 ///
 /// Twisted's `connectUNIX`.
 ///
 /// # Errors
 ///
-/// As [`connect_tcp`].
+/// Like [`connect_tcp`].
 ///
 /// # Cancellation
 ///
-/// As [`connect_tcp`].
+/// Like [`connect_tcp`].
 #[cfg(unix)]
 #[track_caller]
 #[must_use = "the error is in the Deferred"]
@@ -104,25 +106,26 @@ pub fn connect_unix<P: Protocol>(
     timeout: Duration,
     protocol: P,
 ) -> Deferred<Transport> {
-    let (at, kept) = (Location::caller(), reactor.clone());
+    let (at, owner) = (Location::caller(), reactor.clone());
     let connects = reactor.ensure_deferred_at(at, async move {
         let name = format!("{:?}", path.as_ref());
         let connected = Async::<UnixStream>::connect(path).await;
-        let socket = connected.map_err(|error| naming("connect to", &name, error))?;
-        Ok(connection::start(&kept, Socket::Unix(socket), protocol, at, |_| None))
+        let socket = connected.map_err(|error| error_with_address("connect to", &name, error))?;
+        Ok(connection::start(&owner, Socket::Unix(socket), protocol, at, |_| None))
     });
     connects.add_timeout(timeout, reactor)
 }
 
 impl Transport {
-    /// A connection on a TCP socket that was made elsewhere. `protocol` hears of it in here.
+    /// Creates a connection on a connected TCP socket. `protocol.connection_made` is called inside
+    /// this call.
     #[track_caller]
     pub fn over_tcp<P: Protocol>(reactor: &Reactor, socket: Async<TcpStream>, protocol: P) -> Transport {
         connection::start(reactor, Socket::Tcp(socket), protocol, Location::caller(), |_| None)
     }
 
-    /// A connection on a Unix socket that was made elsewhere, for example one of a pair. `protocol`
-    /// hears of it in here.
+    /// Creates a connection on a connected Unix socket, for example one of a pair.
+    /// `protocol.connection_made` is called inside this call.
     #[cfg(unix)]
     #[track_caller]
     pub fn over_unix<P: Protocol>(reactor: &Reactor, socket: Async<UnixStream>, protocol: P) -> Transport {

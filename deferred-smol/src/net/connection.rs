@@ -1,4 +1,4 @@
-//! What looks after a connection: reads, sends, and calls the protocol.
+//! `Connection`: the coroutine of a connection. It reads, sends, and calls the protocol.
 
 use std::any::type_name;
 use std::future::ready;
@@ -11,71 +11,75 @@ use std::time::Duration;
 
 use deferred_core::{Failure, Panicked, Reactor};
 
-use super::listen::Guest;
+use super::error::ignore_cancel;
+use super::port::PortEntry;
 use super::socket::Socket;
-use super::{ConnectionLost, Protocol, ProtocolFailed, Transport, tell_unless_ended};
+use super::{ConnectionLost, Protocol, ProtocolFailed, Transport};
 
-/// How often it reads or pulls at most before the others have their turn.
-const ROUNDS: usize = 2;
-/// How often it reads at most once nothing can be sent any more: as much as systems keep for one
-/// that does not read.
+/// The maximum number of reads in one poll, after which other tasks run.
+const MAX_ROUNDS: usize = 2;
+/// The maximum number of reads after a failed write. This covers the receive buffer of common
+/// systems.
 const LAST_READS: usize = 128;
-/// How long the peer has to end its side once ours has ended.
+/// The time that the peer has to end its side after this side has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A coroutine of the reactor, as long as the connection.
+/// The coroutine of a connection, which ends with it.
 pub(super) struct Connection<P: Protocol> {
     protocol: P,
     transport: Transport,
     begun: bool,
-    /// There may be something to read, so that asking the system for that can be saved.
+    /// Whether data may be available, so that a check by the system can be skipped.
     readable: bool,
-    /// The system has no room for what is to be sent.
+    /// Whether the send buffer of the system is full.
     blocked: bool,
-    /// Nothing here has woken it, and so perhaps the system. Where nobody but smol's own thread
-    /// looks after sockets, as with a `Clock`, smol may wake for one that it then calls not ready,
-    /// again and again: so it is tried once.
-    woken: bool,
-    /// The peer sends nothing more.
-    ended: bool,
-    over: bool,
-    /// Where the program listens, or has connected.
+    /// Whether the wake-up may come from the socket, because nothing else has may_be_ready the
+    /// coroutine.
+    ///
+    /// If only smol's own thread polls the sockets, as with a `Clock`, smol may repeatedly wake the
+    /// coroutine for a socket that it then reports as not ready. So the operation is tried once
+    /// without that check.
+    may_be_ready: bool,
+    /// Whether the peer has ended its side.
+    peer_ended: bool,
+    has_ended: bool,
+    /// The place where the program listens or has connected.
     at: &'static Location<'static>,
-    /// Its entry in the list of its port.
-    guest: Option<Guest>,
+    /// The entry in the list of the port.
+    entry: Option<PortEntry>,
 }
 
 impl<P: Protocol> Unpin for Connection<P> {}
 
-/// Starts one. Its protocol hears of it in here.
+/// Starts a connection. Its `connection_made` is called inside this call.
 pub(super) fn start<P: Protocol>(
     reactor: &Reactor,
     socket: Socket,
     protocol: P,
     at: &'static Location<'static>,
-    guest: impl FnOnce(&Transport) -> Option<Guest>,
+    entry: impl FnOnce(&Transport) -> Option<PortEntry>,
 ) -> Transport {
-    // Where that is not to be had, small messages are slower and nothing is wrong.
+    // Without it small messages are slower, which is no error.
     let _ = socket.set_nodelay(true);
     let transport = Transport::new(reactor, socket);
     let connection = Connection {
         protocol,
-        guest: guest(&transport),
+        entry: entry(&transport),
         transport: transport.clone(),
         begun: false,
         readable: false,
         blocked: false,
-        woken: false,
-        ended: false,
-        over: false,
+        may_be_ready: false,
+        peer_ended: false,
+        has_ended: false,
         at,
     };
-    // Its error is the end of the loop, of which the protocol has heard.
-    drop(reactor.ensure_deferred_at(at, connection).add_errback(tell_unless_ended));
+    // An error means that the loop has ended, which the protocol was notified of.
+    drop(reactor.ensure_deferred_at(at, connection).add_errback(ignore_cancel));
     transport
 }
 
-/// Calls a callback of the protocol, or of a producer.
+/// Calls a callback of the protocol or of a producer, and catches its panic.
 fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(())) => Ok(()),
@@ -89,11 +93,11 @@ impl<P: Protocol> Future for Connection<P> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.transport.inner.keep_waker(context.waker());
-        this.transport.inner.polling.set(true);
-        this.woken = this.begun && !this.transport.inner.dirty.get();
-        let why = this.look_after(context);
-        this.transport.inner.polling.set(false);
+        this.transport.state.set_waker(context.waker());
+        this.transport.state.polling.set(true);
+        this.may_be_ready = this.begun && !this.transport.state.dirty.get();
+        let why = this.run(context);
+        this.transport.state.polling.set(false);
         why.map(|why| {
             this.finish(why.unwrap_or_else(|why| why));
             Ok(())
@@ -102,17 +106,17 @@ impl<P: Protocol> Future for Connection<P> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Does what can be done now. Ready when the connection is over; the error is the reason too,
-    /// for `?`.
-    fn look_after(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
+    /// Reads and sends without waiting. Returns `Ready` when the connection has ended; the reason
+    /// is also an error, so that `?` can be used.
+    fn run(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
         if !self.begun {
             self.begun = true;
             guarded(|| self.protocol.connection_made(&self.transport))?;
         }
-        let inner = &*self.transport.inner.clone();
-        for _ in 0..ROUNDS {
-            inner.dirty.set(false);
-            if let Some(why) = inner.take_end() {
+        let state = &*self.transport.state.clone();
+        for _ in 0..MAX_ROUNDS {
+            state.dirty.set(false);
+            if let Some(why) = state.take_end() {
                 return Poll::Ready(Ok(why));
             }
             match self.send(context) {
@@ -120,27 +124,27 @@ impl<P: Protocol> Connection<P> {
                 Err(why @ ConnectionLost::Io(_)) => return Poll::Ready(self.read_the_rest(why, context)),
                 Err(why) => return Poll::Ready(Err(why)),
             }
-            if inner.is_to_finish() {
-                // It may be what a callback in there has asked for. From here on it is to be woken
-                // for what comes.
-                inner.dirty.set(false);
-                if let Some(why) = inner.take_end() {
+            if state.can_finish() {
+                // A callback above may have requested the end. From here on new events must wake
+                // the coroutine.
+                state.dirty.set(false);
+                if let Some(why) = state.take_end() {
                     return Poll::Ready(Ok(why));
                 }
                 return self.end(context).map(Ok);
             }
             if self.transport.is_closing() {
-                if !inner.has_alarm() {
-                    let timeout = inner.close_timeout.get();
-                    self.transport.inner.set_alarm(timeout, move || ConnectionLost::CloseTimedOut(timeout));
+                if !state.has_close_timer() {
+                    let timeout = state.close_timeout.get();
+                    self.transport.state.set_close_timer(timeout, move || ConnectionLost::CloseTimedOut(timeout));
                 }
-            } else if inner.resumed.take() {
-                inner.dirty.set(true); // to be looked at again
+            } else if state.resumed.take() {
+                state.dirty.set(true); // another round is needed
                 guarded(|| self.protocol.reading_resumed(&self.transport))?;
-            } else if !self.ended && !inner.paused.get() {
+            } else if !self.peer_ended && !state.paused.get() {
                 self.receive(context)?;
             }
-            if !inner.dirty.get() {
+            if !state.dirty.get() {
                 return Poll::Pending;
             }
         }
@@ -148,15 +152,15 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
-    /// Sends what waits, as far as the system takes it.
+    /// Sends buffered data until the system's buffer is full.
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
-        let inner = &*self.transport.inner;
-        let mut tries = self.woken;
+        let state = &*self.transport.state;
+        let mut tries = self.may_be_ready;
         loop {
             {
-                let socket = inner.socket.borrow();
+                let socket = state.socket.borrow();
                 let Some(socket) = &*socket else { return Ok(()) };
-                let mut outgoing = inner.outgoing.borrow_mut();
+                let mut outgoing = state.outgoing.borrow_mut();
                 if !outgoing.is_empty() {
                     if self.blocked
                         && socket.poll_writable(context).map_err(ConnectionLost::Io)?.is_pending()
@@ -167,16 +171,16 @@ impl<P: Protocol> Connection<P> {
                     match outgoing.send(|data| socket.write(data)) {
                         Ok(memory) => {
                             self.blocked = false;
-                            memory.into_iter().for_each(|memory| inner.buffers().give_back(memory));
+                            memory.into_iter().for_each(|memory| state.buffers().give_back(memory));
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
                         Err(error) => return Err(ConnectionLost::Io(error)),
                     }
                 }
             }
-            // Producers, which are the program's.
+            // Producers are user code.
             guarded(|| {
-                inner.relieve();
+                state.notify_drained();
                 Ok(())
             })?;
             if !self.blocked {
@@ -185,90 +189,90 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Reads once, if there is anything, and gives that to the protocol.
+    /// Reads once, if data is available, and passes it to the protocol.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
-        let inner = &*self.transport.inner;
+        let state = &*self.transport.state;
         let mut buffer;
         let read = {
-            let socket = inner.socket.borrow();
+            let socket = state.socket.borrow();
             let Some(socket) = &*socket else { return Ok(()) };
-            let tries = mem::take(&mut self.woken);
+            let tries = mem::take(&mut self.may_be_ready);
             if !self.readable && socket.poll_readable(context).map_err(ConnectionLost::Io)?.is_pending() && !tries {
                 return Ok(());
             }
-            buffer = inner.buffers().for_reading();
+            buffer = state.buffers().for_reading();
             socket.read(&mut buffer)
         };
-        // A short read has emptied it, as far as anybody knows: asking costs less than a read that
-        // finds nothing.
+        // A short read has probably emptied the socket. A check costs less than a read that finds
+        // no data.
         self.readable = matches!(read, Ok(length) if length == buffer.len());
         let result = match read {
             Ok(0) => {
-                self.ended = true;
+                self.peer_ended = true;
                 guarded(|| self.protocol.read_connection_lost(&self.transport))
             }
             Ok(length) => {
-                inner.heard();
+                state.note_received();
                 guarded(|| self.protocol.data_received(&self.transport, &buffer[..length]))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(ConnectionLost::Io(error)),
         };
-        inner.buffers().read(buffer);
-        // To be looked at again: there may be something to send, and to ask for.
-        inner.dirty.set(true);
+        state.buffers().return_read_buffer(buffer);
+        // Another round is needed: the callback may have written, or requested something.
+        state.dirty.set(true);
         result
     }
 
-    /// Nothing more can be sent, for the reason `why`. Delivers what the peer sent before it
-    /// closed, which may be its answer: a server that refuses a large request does so. Returns the
-    /// reason for which the connection is over.
+    /// Reads the remaining data after a failed write, whose error is `why`. It may be the peer's
+    /// answer: a server that refuses a large request sends one. Returns the reason for the end of
+    /// the connection.
     fn read_the_rest(
         &mut self,
         why: ConnectionLost,
         context: &mut Context<'_>,
     ) -> Result<ConnectionLost, ConnectionLost> {
-        let inner = self.transport.inner.clone();
-        self.readable = true; // perhaps
+        let state = self.transport.state.clone();
+        self.readable = true; // not known
         for _ in 0..LAST_READS {
-            if !self.readable || self.ended || inner.paused.get() || self.transport.is_closing() {
+            if !self.readable || self.peer_ended || state.paused.get() || self.transport.is_closing() {
                 break;
             }
             self.receive(context)?;
-            if let Some(end) = inner.take_end() {
+            if let Some(end) = state.take_end() {
                 return Ok(end);
             }
         }
         Ok(why)
     }
 
-    /// Everything is sent: tells the peer, and waits a little for its end.
+    /// Ends this side after all data is sent, and waits a short time for the peer to end its own.
     fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
-        let inner = &self.transport.inner;
-        if !inner.set_finished() {
-            let told = match &*inner.socket.borrow() {
+        let state = &self.transport.state;
+        if !state.set_finished() {
+            let finished = match &*state.socket.borrow() {
                 Some(socket) => socket.finish().map_err(|error| socket.reason(error)),
                 None => Ok(()),
             };
-            if let Err(error) = told {
+            if let Err(error) = finished {
                 return Poll::Ready(ConnectionLost::Io(error));
             }
-            if self.ended {
+            if self.peer_ended {
                 return Poll::Ready(ConnectionLost::Done);
             }
-            inner.set_alarm(LINGER, || ConnectionLost::Done);
+            state.set_close_timer(LINGER, || ConnectionLost::Done);
         }
-        let socket = inner.socket.borrow();
+        let socket = state.socket.borrow();
         let Some(socket) = &*socket else { return Poll::Ready(ConnectionLost::Done) };
-        for _ in 0..ROUNDS {
-            if socket.poll_readable(context).is_pending() && !mem::take(&mut self.woken) {
+        for _ in 0..MAX_ROUNDS {
+            if socket.poll_readable(context).is_pending() && !mem::take(&mut self.may_be_ready) {
                 return Poll::Pending;
             }
-            let mut buffer = inner.buffers().for_reading();
+            let mut buffer = state.buffers().for_reading();
             let read = socket.read(&mut buffer);
-            inner.buffers().read(buffer);
+            state.buffers().return_read_buffer(buffer);
             match read {
-                Ok(length) if length > 0 => {} // nobody wants it
+                Ok(length) if length > 0 => {} // ignored
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return Poll::Ready(ConnectionLost::Done),
             }
@@ -277,22 +281,22 @@ impl<P: Protocol> Connection<P> {
         Poll::Pending
     }
 
-    /// It is over: everyone is told. The errors of callbacks are reported, since nobody can handle
-    /// them.
+    /// Ends the connection: notifies the producer, the protocol and the waiting Deferreds. Errors
+    /// of callbacks are reported as unhandled.
     fn finish(&mut self, why: ConnectionLost) {
-        self.over = true;
-        let mut over = self.transport.inner.close();
-        let told = guarded(|| {
-            over.stop_producing();
+        self.has_ended = true;
+        let mut closed = self.transport.state.close();
+        let stopped = guarded(|| {
+            closed.stop_producing();
             Ok(())
         });
         let lost = guarded(|| {
             self.protocol.connection_lost(&why);
             Ok(())
         });
-        drop(self.guest.take());
-        over.tell();
-        for result in [Err(why), told, lost] {
+        drop(self.entry.take());
+        closed.notify();
+        for result in [Err(why), stopped, lost] {
             if let Err(ConnectionLost::Failed(failure)) = result {
                 self.report(failure);
             }
@@ -301,15 +305,15 @@ impl<P: Protocol> Connection<P> {
 
     fn report(&self, failure: Failure) {
         let failed = ProtocolFailed { protocol: type_name::<P>(), failure };
-        // A coroutine that has failed is reported with the place where the program has made it, and
-        // no other one.
+        // The error of a coroutine is reported with only the place where the program has created
+        // the connection.
         drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed.into()))));
     }
 }
 
 impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.has_ended {
             // The reactor was closed.
             self.finish(ConnectionLost::LoopEnded);
         }

@@ -1,60 +1,60 @@
-//! Lines of text.
+//! `Lines`: splits incoming data into lines.
 
 use deferred_core::Failure;
 
 use super::{ConnectionLost, Protocol, Transport};
 
-/// Unless told otherwise, as in Twisted.
+/// The default maximum length, as in Twisted.
 const MAX_LENGTH: usize = 16 * 1024;
 
-/// What a program does with a connection on which lines arrive: a [`Protocol`] of lines. [`Lines`]
-/// makes it one.
+/// The callbacks of a connection on which lines arrive. [`Lines`] converts it into a [`Protocol`].
 ///
 /// Twisted's `LineReceiver`.
 pub trait LineProtocol: 'static {
-    /// See [`Protocol::connection_made`].
+    /// Called when the connection is established: see [`Protocol::connection_made`].
     ///
     /// # Errors
     ///
-    /// Loses the connection.
+    /// An error loses the connection.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// A line has arrived, here without its end.
+    /// Called for each line, without its end.
     ///
-    /// While reading is [paused](Transport::pause_producing), none comes; behind a
-    /// [`lose_connection`](Transport::lose_connection) none at all, also if it has arrived.
+    /// It is not called while reading is [paused](Transport::pause_producing), nor after
+    /// [`lose_connection`](Transport::lose_connection), even if lines have arrived.
     ///
     /// # Errors
     ///
-    /// Loses the connection.
+    /// An error loses the connection.
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure>;
 
-    /// A line is longer than it may be, at least so many bytes: loses the connection unless told
-    /// otherwise. If it does not, what has arrived of it is dropped, and what still arrives up to
-    /// the next end of a line is the next one.
+    /// Called for a line of at least `length` bytes, which exceeds the maximum. By default it loses
+    /// the connection. Otherwise the received part of the line is dropped, and the rest of it is
+    /// treated as the next line.
     ///
     /// # Errors
     ///
-    /// Loses the connection.
+    /// An error loses the connection.
     fn line_length_exceeded(&mut self, transport: &Transport, length: usize) -> Result<(), Failure> {
         let _ = length;
         transport.lose_connection();
         Ok(())
     }
 
-    /// See [`Protocol::connection_lost`]. A last line without an end was not delivered.
+    /// Called when the connection has ended: see [`Protocol::connection_lost`]. A last line without
+    /// an end is not delivered.
     fn connection_lost(&mut self, reason: &ConnectionLost) {
         let _ = reason;
     }
 }
 
-/// Finds the lines in what arrives, for a [`LineProtocol`].
+/// A [`Protocol`] that splits incoming data into lines for a [`LineProtocol`].
 ///
-/// A line ends with `\n`, and a `\r` before that belongs to its end. Memory: what has arrived of a
-/// line whose end has not, or, while reading is paused, what had arrived.
+/// A line ends with `\n`; a `\r` before that belongs to the end. Only an incomplete line is
+/// buffered, or data that arrived before reading was paused.
 ///
 /// # Examples
 ///
@@ -80,28 +80,28 @@ pub trait LineProtocol: 'static {
 pub struct Lines<L> {
     protocol: L,
     max_length: usize,
-    /// What has arrived and was not delivered, behind so much that was.
-    kept: Vec<u8>,
+    /// The received data that was not delivered, after `delivered` bytes that were.
+    buffer: Vec<u8>,
     delivered: usize,
-    /// So much of what was not delivered has no end of a line in it.
+    /// The number of undelivered bytes that are known to contain no line end.
     searched: usize,
 }
 
 impl<L: LineProtocol> Lines<L> {
-    /// Lines of up to 16 KiB.
+    /// Creates a protocol for lines of up to 16 KiB.
     pub fn new(protocol: L) -> Lines<L> {
-        Lines { protocol, max_length: MAX_LENGTH, kept: Vec::new(), delivered: 0, searched: 0 }
+        Lines { protocol, max_length: MAX_LENGTH, buffer: Vec::new(), delivered: 0, searched: 0 }
     }
 
-    /// Lines of up to so many bytes, without their ends.
+    /// Sets the maximum length of a line in bytes, without its end.
     #[must_use]
     pub fn max_length(mut self, bytes: usize) -> Lines<L> {
         self.max_length = bytes;
         self
     }
 
-    /// Delivers the lines at the start of `data`, and gives what is left; the first `searched`
-    /// bytes are known to have no end in them.
+    /// Delivers the lines at the start of `data`, and returns the rest. The first `searched` bytes
+    /// contain no line end.
     fn deliver<'a>(
         &mut self,
         transport: &Transport,
@@ -109,14 +109,14 @@ impl<L: LineProtocol> Lines<L> {
         mut searched: usize,
     ) -> Result<&'a [u8], Failure> {
         while !transport.is_closing() {
-            if transport.inner.paused.get() {
+            if transport.state.paused.get() {
                 return Ok(data);
             }
             let end = data[searched..].iter().position(|&byte| byte == b'\n').map(|end| searched + end);
             searched = 0;
             let (line, rest) = match end {
                 Some(end) => (&data[..end], &data[end + 1..]),
-                None if data.len() <= self.max_length.saturating_add(1) => return Ok(data), // with the \r that is to come off
+                None if data.len() <= self.max_length.saturating_add(1) => return Ok(data), // one more for a `\r`
                 None => (data, &data[data.len()..]),
             };
             data = rest;
@@ -130,29 +130,29 @@ impl<L: LineProtocol> Lines<L> {
         Ok(&[])
     }
 
-    /// Delivers what was kept.
-    fn go_on(&mut self, transport: &Transport) -> Result<(), Failure> {
-        let mut kept = std::mem::take(&mut self.kept);
+    /// Delivers lines from the buffer.
+    fn deliver_buffered(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let mut buffer = std::mem::take(&mut self.buffer);
         let searched = std::mem::take(&mut self.searched);
         let before = std::mem::take(&mut self.delivered);
-        let left = self.deliver(transport, &kept[before..], searched)?.len();
-        let delivered = kept.len() - left;
+        let left = self.deliver(transport, &buffer[before..], searched)?.len();
+        let delivered = buffer.len() - left;
         if left == 0 {
-            // A capacity that one long line has left is not kept for ever.
-            kept = Vec::new();
+            // Frees the memory of a long line.
+            buffer = Vec::new();
         } else if delivered > left {
-            // Not at each line, of which there may be many, with a pause behind each.
-            kept.drain(..delivered);
+            // Not after each line, since there may be many with a pause after each.
+            buffer.drain(..delivered);
         } else {
             self.delivered = delivered;
         }
-        self.kept = kept;
+        self.buffer = buffer;
         self.note_searched(transport);
         Ok(())
     }
 
     fn note_searched(&mut self, transport: &Transport) {
-        self.searched = if transport.inner.paused.get() { 0 } else { self.kept.len() - self.delivered };
+        self.searched = if transport.state.paused.get() { 0 } else { self.buffer.len() - self.delivered };
     }
 }
 
@@ -162,18 +162,18 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if self.kept.is_empty() {
+        if self.buffer.is_empty() {
             let left = self.deliver(transport, data, 0)?;
-            self.kept.extend_from_slice(left);
+            self.buffer.extend_from_slice(left);
             self.note_searched(transport);
             return Ok(());
         }
-        self.kept.extend_from_slice(data);
-        self.go_on(transport)
+        self.buffer.extend_from_slice(data);
+        self.deliver_buffered(transport)
     }
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        if self.kept.is_empty() { Ok(()) } else { self.go_on(transport) }
+        if self.buffer.is_empty() { Ok(()) } else { self.deliver_buffered(transport) }
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_with_a_pause_behind_each_are_rarely_moved() {
+    fn lines_with_a_pause_after_each_are_rarely_moved() {
         struct Pauses;
         impl LineProtocol for Pauses {
             fn line_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
@@ -213,31 +213,31 @@ mod tests {
         let mut lines = Lines::new(Pauses);
         lines.data_received(&transport, &b"x\n".repeat(1000)).unwrap();
         let mut moves = 0;
-        while !lines.kept.is_empty() {
-            let before = lines.kept.len();
+        while !lines.buffer.is_empty() {
+            let before = lines.buffer.len();
             transport.resume_producing();
             lines.reading_resumed(&transport).unwrap();
-            moves += u32::from(lines.kept.len() != before);
+            moves += u32::from(lines.buffer.len() != before);
         }
-        assert!(moves <= 10, "{moves} times for a thousand lines: a half is moved each time");
+        assert!(moves <= 10, "{moves} moves for a thousand lines; each should move a half");
     }
 
     #[test]
-    fn what_has_no_end_of_a_line_in_it_is_searched_once() {
+    fn data_without_a_line_end_is_searched_once() {
         let reactor = Reactor::new();
         let (_theirs, ours) = UnixStream::pair().unwrap();
         let transport = Transport::over_unix(&reactor, Async::new(ours).unwrap(), Lines::new(Ignores));
         let mut lines = Lines::new(Ignores);
-        for (data, kept, searched) in [("ab", 2, 2), ("cd", 4, 4), ("\nef", 2, 2), ("\n", 0, 0)] {
+        for (data, buffer, searched) in [("ab", 2, 2), ("cd", 4, 4), ("\nef", 2, 2), ("\n", 0, 0)] {
             lines.data_received(&transport, data.as_bytes()).unwrap();
-            assert_eq!((lines.kept.len(), lines.searched), (kept, searched), "{data:?}");
+            assert_eq!((lines.buffer.len(), lines.searched), (buffer, searched), "{data:?}");
         }
-        // Where nothing was delivered nothing was searched.
+        // No byte is searched while reading is paused.
         transport.pause_producing();
         lines.data_received(&transport, b"gh\nij").unwrap();
-        assert_eq!((lines.kept.len(), lines.searched), (5, 0));
+        assert_eq!((lines.buffer.len(), lines.searched), (5, 0));
         transport.resume_producing();
         lines.reading_resumed(&transport).unwrap();
-        assert_eq!((lines.kept.len(), lines.searched), (2, 2));
+        assert_eq!((lines.buffer.len(), lines.searched), (2, 2));
     }
 }

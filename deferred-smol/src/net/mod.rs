@@ -1,18 +1,18 @@
-//! Network code in callbacks: what Twisted's `Protocol` and `transport` are, on smol's sockets.
+//! Network code in callbacks: Twisted's `Protocol` and transport, on smol's sockets.
 //!
-//! A [`Protocol`] says what happens when a connection is made, when data arrives and when it is
-//! lost; a [`Transport`] writes to it and ends it; [`listen_tcp`] and [`connect_tcp`] make
-//! connections, [`Lines`] makes lines of what arrives. All of it runs on the loop's thread. A
-//! coroutine that awaits smol's own sockets does the same in another style, and the two go
-//! together: a transport can be kept by whoever likes, [`drained`](Transport::drained) and
-//! [`closed`](Transport::closed) are Deferreds.
+//! A [`Protocol`] has the callbacks of one connection: when it is made, when data arrives, and when
+//! it is lost. A [`Transport`] writes to the connection and ends it. [`listen_tcp`] and
+//! [`connect_tcp`] create connections, and [`Lines`] splits incoming data into lines. All of this
+//! runs on the loop's thread. A coroutine that awaits smol's own sockets is the alternative. The
+//! two work together: any code can hold a transport, and [`drained`](Transport::drained) and
+//! [`closed`](Transport::closed) return Deferreds.
 //!
 //! # Memory and slow peers
 //!
-//! Nobody waits for a slow peer: what it does not take is kept for it, and the others are served.
-//! There is no thread and no buffer for a connection that is idle. One whose peer does not read
-//! costs what was written to it, up to [`set_write_limit`](Transport::set_write_limit); who
-//! produces much is told to pause by [`register_producer`](Transport::register_producer), and a
+//! A slow peer does not hold up others: data that it does not read is buffered for it. An idle
+//! connection has no thread and no buffer. A connection whose peer does not read costs the data
+//! that was written to it, up to [`set_write_limit`](Transport::set_write_limit).
+//! [`register_producer`](Transport::register_producer) pauses code that writes much, and a
 //! coroutine awaits [`drained`](Transport::drained).
 //!
 //! # Examples
@@ -59,54 +59,40 @@
 //! assert_eq!(answer.unwrap(), "HELLO");
 //! ```
 //!
-//! # In here
+//! # Source
 //!
-//! `connection` is a coroutine for each connection, which reads from the `socket`, calls the
-//! `protocol`, and sends what the `transport` was given to write (`outgoing`); `buffers` is the
-//! memory that idle connections do not have.
+//! - `protocol`: the callbacks of a connection; `lines`: a protocol for lines;
+//! - `transport`: the operations on a connection; `transport_state`: its state; `outgoing`: the
+//!   data to send; `producer`: code that is paused and resumed;
+//! - `connection`: the coroutine of each connection, which reads from its `socket`, calls its
+//!   protocol, and sends its data;
+//! - `connect` and `listen`: create connections; `port`: a listening socket and its connections;
+//! - `buffers`: the memory that connections share;
+//! - `error`: the errors.
 
 mod buffers;
 mod connect;
 mod connection;
+mod error;
 mod lines;
 mod listen;
 mod outgoing;
+mod port;
 mod producer;
 mod protocol;
 mod socket;
 mod transport;
+mod transport_state;
 
 pub use connect::connect_tcp;
 #[cfg(unix)]
 pub use connect::connect_unix;
+pub use error::{ConnectionLost, NotConnected, ProtocolFailed};
 pub use lines::{LineProtocol, Lines};
 #[cfg(unix)]
 pub use listen::listen_unix;
-pub use listen::{Port, listen_on_tcp, listen_tcp};
+pub use listen::{listen_on_tcp, listen_tcp};
+pub use port::Port;
 pub use producer::Producer;
-pub use protocol::{ConnectionLost, Protocol, ProtocolFailed};
-pub use transport::{NotConnected, Transport};
-
-use std::fmt;
-use std::io;
-
-use deferred_core::{BuiltinError, DeferredError, Failure};
-
-/// Does something with an address or a path, whose error names that.
-fn named<T>(what: &str, place: &impl fmt::Debug, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    f().map_err(|error| naming(what, &format!("{place:?}"), error))
-}
-
-/// The system's error, with what it is about. The kind stays.
-fn naming(what: &str, place: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what} {place}: {error}"))
-}
-
-/// Lets an error go on to be told, unless it is that of a coroutine of ours that was cancelled or
-/// whose loop has ended.
-fn tell_unless_ended(failure: Failure) -> Result<(), Failure> {
-    match failure.builtin() {
-        Some(BuiltinError::Cancelled(_) | BuiltinError::Abandoned(_)) => Ok(()),
-        _ => Err(failure),
-    }
-}
+pub use protocol::Protocol;
+pub use transport::Transport;

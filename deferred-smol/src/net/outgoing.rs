@@ -1,12 +1,12 @@
-//! Bytes that wait to be sent.
+//! `Outgoing`: data that waits to be sent.
 
 use std::io;
 
-/// What was written and not sent yet. Empty, it has no memory.
+/// Written data that was not sent yet. When empty it has no memory.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     bytes: Vec<u8>,
-    /// So many of them are sent.
+    /// The number of bytes at the start that were sent.
     sent: usize,
 }
 
@@ -19,13 +19,13 @@ impl Outgoing {
         self.len() == 0
     }
 
-    /// `spare` gives memory where there is none.
+    /// Appends data. `spare` returns a buffer if there is none.
     pub(super) fn push(&mut self, data: &[u8], spare: impl FnOnce() -> Vec<u8>) {
         if self.bytes.capacity() == 0 {
             self.bytes = spare();
         }
-        // What is sent is moved out of the way when it is half of it, so that each byte is moved
-        // once on average.
+        // Sent bytes are removed when they are at least half of the buffer, so that each byte is
+        // moved once on average.
         if self.bytes.len() + data.len() > self.bytes.capacity() && self.sent >= self.len() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -33,8 +33,8 @@ impl Outgoing {
         self.bytes.extend_from_slice(data);
     }
 
-    /// Gives what waits to `write`, until there is nothing left or that fails; `WouldBlock` is such
-    /// a failure. What is empty behind that gives its memory back.
+    /// Passes the data to `write` until all is sent or `write` fails; `WouldBlock` is such a
+    /// failure. Returns the buffer if all is sent.
     pub(super) fn send(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
         while !self.is_empty() {
             match write(&self.bytes[self.sent..])? {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pushed_is_sent_in_order_whatever_each_write_takes() {
+    fn data_is_sent_in_order_with_any_size_of_writes() {
         let mut random = 1_u64;
         let mut next = move |below: usize| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    /// Sends so many bytes, and finds no room for more.
+    /// Sends `room` bytes; a further write would block.
     fn send(outgoing: &mut Outgoing, mut room: usize) -> io::Result<Option<Vec<u8>>> {
         outgoing.send(|data| {
             let some = data.len().min(room);
@@ -89,13 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn empty_it_has_no_memory_and_a_slow_peer_costs_little_more_than_what_waits() {
+    fn an_empty_buffer_has_no_memory_and_a_slow_peer_costs_little_more_than_its_data() {
         let mut outgoing = Outgoing::default();
         outgoing.push(&[7; 50], Vec::new);
         let mut most = 0;
         for _ in 0..10_000 {
             outgoing.push(&[7; 100], Vec::new);
-            // The peer reads as fast, but there is always something left.
+            // The peer reads as fast as data is written, but some always remains.
             assert!(send(&mut outgoing, 100).is_err());
             assert_eq!(outgoing.len(), 50);
             most = most.max(outgoing.bytes.capacity());
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_is_moved_out_of_the_way_where_there_is_no_room_and_it_is_half_of_it() {
+    fn sent_bytes_are_removed_if_there_is_no_room_and_they_are_at_least_half() {
         let mut outgoing = Outgoing::default();
         outgoing.push(&[7; 16], || Vec::with_capacity(16));
         assert!(send(&mut outgoing, 7).is_err());
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(outgoing.sent, 7, "nine bytes would be moved for seven");
         assert!(send(&mut outgoing, 3).is_err());
         outgoing.push(&[7], Vec::new);
-        assert_eq!(outgoing.sent, 10, "there is room");
+        assert_eq!(outgoing.sent, 10, "there was room");
         let room = outgoing.bytes.capacity() - outgoing.bytes.len();
         outgoing.push(&vec![7; room], Vec::new);
         assert_eq!(outgoing.sent, 10, "just enough");

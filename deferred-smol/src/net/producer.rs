@@ -1,33 +1,34 @@
-//! Who writes much, and is told when to stop.
+//! `Producer`: code that writes much data, and that can be paused.
 
 use std::cell::Cell;
 
 #[cfg(doc)]
 use super::Transport;
 
-/// Whoever writes to a [`Transport`] and can be told to wait:
-/// [`register_producer`](Transport::register_producer).
+/// Code that writes to a [`Transport`] and can be paused.
+/// [`register_producer`](Transport::register_producer) registers it.
 ///
-/// The methods are called on the loop's thread, `pause_producing` also inside of the `write` that
-/// was too much; so they take `&self`, and what they change is in a `Cell`.
+/// The methods are called on the loop's thread, `pause_producing` also inside the `write` that
+/// exceeds the limit. So they take `&self`, and change state in a `Cell`.
 ///
 /// Twisted's `IPushProducer` and `IPullProducer`.
 pub trait Producer {
-    /// Write no more, for now.
+    /// Stop writing until `resume_producing`.
     fn pause_producing(&self);
 
-    /// Write again. For a pull producer: write one piece.
+    /// Write again. A pull producer writes one piece.
     fn resume_producing(&self);
 
-    /// Nobody wants it any more: the connection is over.
+    /// Stop writing: the connection has ended.
     fn stop_producing(&self) {}
 }
 
-/// A producer, and what it was told last.
+/// A registered producer, and its state.
 pub(super) struct Registered {
     producer: Box<dyn Producer>,
     pulls: bool,
-    /// It was told to pause; or to write a piece, and has not done so yet.
+    /// A push producer: whether it is paused. A pull producer: whether it was resumed and has not
+    /// written yet.
     waits: Cell<bool>,
 }
 
@@ -40,7 +41,7 @@ impl Registered {
         Registered { producer: Box::new(producer), pulls: true, waits: Cell::new(false) }
     }
 
-    /// Something was written, and perhaps enough.
+    /// Handles a write. `enough` is `true` if the buffered data exceeds the high-water mark.
     pub(super) fn wrote(&self, enough: bool) {
         if self.pulls {
             self.waits.set(false);
@@ -49,7 +50,7 @@ impl Registered {
         }
     }
 
-    /// There is little left to send; or even nothing.
+    /// Handles sent data, after which little is buffered, or nothing if `nothing_left`.
     pub(super) fn resume(&self, nothing_left: bool) {
         let resumes = if self.pulls { nothing_left && !self.waits.replace(true) } else { self.waits.replace(false) };
         if resumes {

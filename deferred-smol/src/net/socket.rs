@@ -1,4 +1,4 @@
-//! The two kinds of sockets, as one.
+//! `Socket`: a TCP or a Unix socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use smol::Async;
 
-/// A stream socket that smol watches.
+/// A stream socket that is registered with smol.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(Async<TcpStream>),
@@ -16,7 +16,7 @@ pub(super) enum Socket {
     Unix(Async<UnixStream>),
 }
 
-/// Does the same with either.
+/// Evaluates an expression for either kind.
 macro_rules! each {
     ($socket:expr, $inner:ident => $result:expr) => {
         match $socket {
@@ -28,7 +28,7 @@ macro_rules! each {
 }
 
 impl Socket {
-    /// Whether there is something to read: not tried, but asked of the system.
+    /// Checks whether data can be read, without reading.
     pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, socket => socket.poll_readable(context))
     }
@@ -37,23 +37,23 @@ impl Socket {
         each!(self, socket => socket.poll_writable(context))
     }
 
-    /// Never waits.
+    /// Reads without blocking.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, socket => uninterrupted(|| socket.get_ref().read(buffer)))
     }
 
-    /// Never waits.
+    /// Writes without blocking.
     pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
         each!(self, socket => uninterrupted(|| socket.get_ref().write(data)))
     }
 
-    /// Tells the peer that nothing more comes.
+    /// Ends this side of the connection.
     pub(super) fn finish(&self) -> io::Result<()> {
         each!(self, socket => socket.get_ref().shutdown(Shutdown::Write))
     }
 
-    /// What an error of a connected socket means. The system says "not connected" of one that the
-    /// peer has reset.
+    /// Replaces the system's "not connected", which it reports for a connection that the peer has
+    /// reset, by the stored error.
     pub(super) fn reason(&self, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::NotConnected {
             return error;
@@ -78,7 +78,7 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => Ok(socket.get_ref()),
             #[cfg(unix)]
-            Socket::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no such thing")),
+            Socket::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "not supported by a Unix socket")),
         }
     }
 }

@@ -49,7 +49,7 @@ fn a_producer_is_paused_when_much_waits_resumed_when_little_does_and_stopped_at_
                 drained.add_callback(move |()| {
                     noted.note("drained");
                     transport.reactor().sleep(5 * MS).add_callback(move |()| {
-                        transport.abort();
+                        transport.abort_connection();
                         transport.closed().map(move |()| transport.register_producer(Told(noted)))
                     })
                 })
@@ -100,7 +100,7 @@ fn whoever_waits_for_the_drain_of_a_connection_that_ends_is_told() {
         connect_tcp(reactor, address, LONG, Echo).add_callback(|transport| {
             transport.write(&pattern(15_000_000));
             let drained = transport.drained();
-            transport.abort();
+            transport.abort_connection();
             drained.add_both(move |result| {
                 let again = transport.drained().try_take().unwrap();
                 Ok::<_, Failure>((result, again))
@@ -253,7 +253,7 @@ fn when_one_side_of_a_proxy_is_over_the_other_one_is_lost() {
         front.add_callback(|front| {
             behind.add_callback(move |behind| {
                 behind.register_producer(front.clone());
-                behind.abort();
+                behind.abort_connection();
                 assert!(!front.is_closing());
                 behind.closed().add_callback(move |()| {
                     assert!(front.is_closing());
@@ -437,7 +437,7 @@ fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
         let ends = |transport: &Transport, _: &[u8]| {
-            transport.abort();
+            transport.abort_connection();
             Ok(())
         };
         let protocol = says(&Log::default(), |_| Ok(()), ends);
@@ -499,7 +499,7 @@ impl Protocol for Resumes {
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.0.note("resumed");
-        transport.abort();
+        transport.abort_connection();
         Ok(())
     }
 }
@@ -537,7 +537,7 @@ fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
                 assert!(more.unsent() <= 10_000);
                 more.write(&[0; 39_000]);
                 seen.borrow_mut().push(more.drained().is_ready());
-                more.abort();
+                more.abort_connection();
                 Ok(())
             })
         })

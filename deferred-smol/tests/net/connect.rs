@@ -67,8 +67,8 @@ fn by_name_and_through_several_addresses() {
         deferred_smol::gather_tuple((by_name, several)).map_err(deferred_smol::Failure::from).add_callback(
             move |(first, second)| {
                 assert_eq!(second.peer_addr().unwrap(), address);
-                first.abort();
-                second.abort();
+                first.abort_connection();
+                second.abort_connection();
                 port.closed()
             },
         )

@@ -131,7 +131,7 @@ fn a_peer_that_does_not_read_the_rest_is_given_up() {
             drop(stream);
         },
     );
-    assert_eq!(log, ["made", "lost: the connection was to be closed, and the peer has not read the rest within 30ms"]);
+    assert_eq!(log, ["made", "lost: the peer has not read the remaining data within 30ms, the close timeout"]);
 }
 
 #[cfg(unix)]
@@ -156,7 +156,7 @@ fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
         })
     })
     .unwrap();
-    assert_eq!(log.take()[1], "lost: the connection was to be closed, and the peer has not read the rest within 60ms");
+    assert_eq!(log.take()[1], "lost: the peer has not read the remaining data within 60ms, the close timeout");
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn abort_ends_it_at_once_and_drops_the_rest() {
             let later = transport.clone();
             reactor.call_later(5 * MS, move || {
                 later.write(&pattern(12_000_000));
-                later.abort();
-                later.abort();
+                later.abort_connection();
+                later.abort_connection();
             });
         },
         |mut stream| {
@@ -184,7 +184,7 @@ fn abort_ends_it_at_once_and_drops_the_rest() {
 fn abort_inside_a_callback_is_the_last_thing_but_the_loss() {
     let (log, _) = one(
         |transport, _| {
-            transport.abort();
+            transport.abort_connection();
             transport.lose_connection();
             transport.write(b"not sent");
         },
@@ -305,7 +305,7 @@ fn a_timeout_is_put_off_by_the_protocol_and_by_no_byte_of_the_peer() {
             assert!(begun.elapsed() >= 90 * MS, "it was put off once");
         },
     );
-    assert_eq!(log.last().unwrap(), "lost: the timeout of 60ms is over");
+    assert_eq!(log.last().unwrap(), "lost: the timeout of 60ms has elapsed");
     assert!(log.iter().filter(|line| line.starts_with("data")).count() > 1, "{log:?}");
 }
 
@@ -344,7 +344,7 @@ fn a_timeout_that_is_set_anew_or_whose_connection_is_over_leaves_no_timer_behind
                 transport.set_timeout(Some(LONG));
             }
             count();
-            transport.abort();
+            transport.abort_connection();
             transport.closed().map(move |()| count())
         })
     })
@@ -385,7 +385,7 @@ fn a_connection_that_is_lost_in_its_own_drained_callback_ends_though_the_peer_ke
                     ends.lose_connection();
                     if aborts {
                         let later = ends.clone();
-                        ends.reactor().call_later(20 * MS, move || later.abort());
+                        ends.reactor().call_later(20 * MS, move || later.abort_connection());
                     }
                 }));
             },
@@ -501,7 +501,7 @@ impl Protocol for Aborts {
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         self.0.note(format!("{} bytes", data.len()));
-        transport.abort();
+        transport.abort_connection();
         Ok(())
     }
 

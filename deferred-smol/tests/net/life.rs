@@ -211,7 +211,7 @@ struct Rude;
 
 impl Protocol for Rude {
     fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
-        transport.abort();
+        transport.abort_connection();
         Ok(())
     }
 
@@ -243,7 +243,7 @@ struct Cursed;
 
 impl Protocol for Cursed {
     fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
-        transport.abort();
+        transport.abort_connection();
         Ok(())
     }
 }
@@ -361,7 +361,7 @@ fn a_peer_that_sends_just_what_one_read_takes_is_heard_further() {
             Ok(theirs)
         })
         .add_callback(move |theirs| {
-            transport.abort();
+            transport.abort_connection();
             transport.closed().map(|()| drop(theirs))
         })
     })
@@ -524,7 +524,7 @@ fn the_addresses_of_both_ends_are_known_until_it_is_over() {
             assert_eq!(transport.peer_addr().unwrap(), address);
             assert_ne!(transport.local_addr().unwrap(), address);
             transport.set_nodelay(false).unwrap();
-            transport.abort();
+            transport.abort_connection();
             transport.closed().map(move |()| {
                 drop(port);
                 assert!(transport.peer_addr().is_err());

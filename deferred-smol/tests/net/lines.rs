@@ -224,7 +224,7 @@ fn it_hears_of_the_beginning_and_the_end_too() {
             Ok(())
         }
         fn line_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
-            transport.abort();
+            transport.abort_connection();
             Ok(())
         }
         fn connection_lost(&mut self, reason: &ConnectionLost) {

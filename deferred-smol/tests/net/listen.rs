@@ -234,7 +234,7 @@ fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
                         down.map(move |_| port.len()).chain_deferred(resolver);
                     } else {
                         port.stop_listening();
-                        transport.abort();
+                        transport.abort_connection();
                         transport.closed().map(move |()| port.len()).chain_deferred(resolver);
                     }
                     Ok(())

@@ -1,0 +1,138 @@
+//! The errors of connections.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use deferred_core::{BuiltinError, DeferredError, Failure};
+
+/// The reason for the end of a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectionLost {
+    /// One side has closed the connection, and all written data was passed to the system. Twisted's
+    /// `ConnectionDone`.
+    Done,
+    /// [`Transport::abort_connection`](super::Transport::abort_connection) was called. Twisted's
+    /// `ConnectionAborted`.
+    Aborted,
+    /// The peer reads too slowly: more data is buffered than
+    /// [`set_write_limit`](super::Transport::set_write_limit) allows.
+    TooSlow {
+        /// The number of buffered bytes.
+        unsent: usize,
+    },
+    /// [`Transport::lose_connection`](super::Transport::lose_connection) was called, and the peer
+    /// has not read the remaining data within the [close
+    /// timeout](super::Transport::set_close_timeout).
+    CloseTimedOut(Duration),
+    /// Nothing has arrived during the [idle timeout](super::Transport::set_idle_timeout).
+    Idle(Duration),
+    /// The timeout of [`set_timeout`](super::Transport::set_timeout) has elapsed.
+    TimedOut(Duration),
+    /// The system reports an error, for example that the peer has reset the connection. Twisted's
+    /// `ConnectionLost`.
+    Io(io::Error),
+    /// A callback of the protocol has failed or panicked.
+    Failed(Failure),
+    /// The reactor was closed.
+    LoopEnded,
+}
+
+impl fmt::Display for ConnectionLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectionLost::Done => f.write_str("the connection was closed"),
+            ConnectionLost::Aborted => f.write_str("the connection was aborted"),
+            ConnectionLost::TooSlow { unsent } => write!(
+                f,
+                "the peer reads too slowly: {unsent} bytes wait to be sent; write less, or pause the writer with \
+                 `Transport::register_producer`"
+            ),
+            ConnectionLost::CloseTimedOut(timeout) => {
+                write!(f, "the peer has not read the remaining data within {timeout:?}, the close timeout")
+            }
+            ConnectionLost::Idle(timeout) => write!(f, "nothing has arrived for {timeout:?}"),
+            ConnectionLost::TimedOut(timeout) => write!(f, "the timeout of {timeout:?} has elapsed"),
+            ConnectionLost::Io(error) => write!(f, "the connection is broken: {error}"),
+            ConnectionLost::Failed(failure) => write!(f, "a callback has failed: {failure}"),
+            ConnectionLost::LoopEnded => f.write_str("the loop has ended"),
+        }
+    }
+}
+
+impl Error for ConnectionLost {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ConnectionLost::Io(error) => error.source(),
+            ConnectionLost::Failed(failure) => failure.source(),
+            _ => None,
+        }
+    }
+}
+
+/// The error of a callback of a [`Protocol`](super::Protocol), or of a producer of its connection,
+/// that has failed or panicked. The connection is lost, and this error is reported as unhandled.
+#[derive(Debug)]
+pub struct ProtocolFailed {
+    pub(super) protocol: &'static str,
+    pub(super) failure: Failure,
+}
+
+impl ProtocolFailed {
+    /// Returns the name of the protocol's type.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        self.protocol
+    }
+
+    /// Returns the error of the callback.
+    #[must_use]
+    pub fn failure(&self) -> &Failure {
+        &self.failure
+    }
+}
+
+impl fmt::Display for ProtocolFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a callback of the protocol {} failed: {}", self.protocol, self.failure)
+    }
+}
+
+impl Error for ProtocolFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failure.source()
+    }
+}
+
+/// The error of an operation on a connection that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotConnected(pub(super) ());
+
+impl fmt::Display for NotConnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection has ended, and nothing can be sent on it")
+    }
+}
+
+impl Error for NotConnected {}
+
+/// Calls `f` and adds the address or path to its error.
+pub(super) fn with_address<T>(what: &str, place: &impl fmt::Debug, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    f().map_err(|error| error_with_address(what, &format!("{place:?}"), error))
+}
+
+/// Adds the operation and the address to an error of the system, and keeps its kind.
+pub(super) fn error_with_address(what: &str, place: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {place}: {error}"))
+}
+
+/// Handles the error of an internal coroutine that was cancelled or whose loop has ended. Passes
+/// other errors on.
+pub(super) fn ignore_cancel(failure: Failure) -> Result<(), Failure> {
+    match failure.builtin() {
+        Some(BuiltinError::Cancelled(_) | BuiltinError::Abandoned(_)) => Ok(()),
+        _ => Err(failure),
+    }
+}

@@ -1,0 +1,257 @@
+//! `TransportState`: the state that a connection and its transports share.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::io;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use deferred_core::{DelayedCall, Reactor, Resolver};
+
+use super::buffers::Buffers;
+use super::error::{ConnectionLost, NotConnected};
+use super::outgoing::Outgoing;
+use super::producer::Registered;
+use super::socket::Socket;
+
+/// The default of [`set_high_water`](super::Transport::set_high_water), as in Twisted.
+const HIGH_WATER: usize = 64 * 1024;
+/// The default of [`set_write_limit`](super::Transport::set_write_limit).
+const WRITE_LIMIT: usize = 16 * 1024 * 1024;
+/// The default of [`set_close_timeout`](super::Transport::set_close_timeout).
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The state of a connection.
+pub(super) struct TransportState {
+    pub(super) reactor: Reactor,
+    pub(super) buffers: Rc<Buffers>,
+    /// `None` once the connection has ended.
+    pub(super) socket: RefCell<Option<Socket>>,
+    pub(super) outgoing: RefCell<Outgoing>,
+    pub(super) stage: Cell<Stage>,
+    /// Whether reading is paused.
+    pub(super) paused: Cell<bool>,
+    /// Whether reading was resumed and `reading_resumed` was not called yet.
+    pub(super) resumed: Cell<bool>,
+    /// Whether the connection must be polled, because something has changed.
+    pub(super) dirty: Cell<bool>,
+    /// Whether more than `high` bytes were buffered, and since then never less than a quarter of
+    /// that.
+    pub(super) full: Cell<bool>,
+    /// Whether the connection is being polled.
+    pub(super) polling: Cell<bool>,
+    /// The high-water mark, above which a producer is paused.
+    pub(super) high: Cell<usize>,
+    pub(super) limit: Cell<usize>,
+    pub(super) close_timeout: Cell<Duration>,
+    pub(super) waker: RefCell<Option<Waker>>,
+    pub(super) cold: RefCell<Option<Box<Cold>>>,
+}
+
+/// The stages of a connection, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) enum Stage {
+    Open,
+    /// The connection ends when all data is sent.
+    Closing,
+    /// This side has ended.
+    Finished,
+    Over,
+}
+
+/// State that few connections need.
+#[derive(Default)]
+pub(super) struct Cold {
+    pub(super) producer: Option<Rc<Registered>>,
+    pub(super) drained: Vec<Resolver<()>>,
+    pub(super) closed: Vec<Resolver<()>>,
+    /// The reason for which the connection must end now.
+    pub(super) end: Option<ConnectionLost>,
+    pub(super) close_timer: Option<DelayedCall>,
+    pub(super) idle: Option<Idle>,
+    pub(super) timeout: Option<(Duration, DelayedCall)>,
+}
+
+/// The idle timeout.
+pub(super) struct Idle {
+    pub(super) timeout: Duration,
+    pub(super) received_at: Instant,
+    pub(super) timer: DelayedCall,
+}
+
+impl TransportState {
+    pub(super) fn new(reactor: &Reactor, socket: Socket) -> TransportState {
+        TransportState {
+            reactor: reactor.clone(),
+            buffers: reactor.extension(Buffers::default),
+            socket: RefCell::new(Some(socket)),
+            outgoing: RefCell::default(),
+            stage: Cell::new(Stage::Open),
+            paused: Cell::new(false),
+            resumed: Cell::new(false),
+            dirty: Cell::new(false),
+            full: Cell::new(false),
+            polling: Cell::new(false),
+            high: Cell::new(HIGH_WATER),
+            limit: Cell::new(WRITE_LIMIT),
+            close_timeout: Cell::new(CLOSE_TIMEOUT),
+            waker: RefCell::new(None),
+            cold: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn cold(&self) -> RefMut<'_, Cold> {
+        RefMut::map(self.cold.borrow_mut(), |cold| &mut **cold.get_or_insert_default())
+    }
+
+    pub(super) fn with_socket<R>(&self, ask: impl FnOnce(&Socket) -> io::Result<R>) -> io::Result<R> {
+        match &*self.socket.borrow() {
+            Some(socket) => ask(socket),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Polls the connection soon.
+    pub(super) fn touch(&self) {
+        if !self.dirty.replace(true) && !self.polling.get() {
+            // Without a waker it was not polled yet, and soon will be.
+            let waker = self.waker.borrow().clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Ends the connection. Only the first reason counts.
+    pub(super) fn end(&self, why: ConnectionLost) {
+        if self.stage.get() < Stage::Over {
+            self.cold().end.get_or_insert(why);
+            self.touch();
+        }
+    }
+
+    pub(super) fn take_end(&self) -> Option<ConnectionLost> {
+        self.cold.borrow_mut().as_mut()?.end.take()
+    }
+
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        let mut stored = self.waker.borrow_mut();
+        if !stored.as_ref().is_some_and(|stored| stored.will_wake(waker)) {
+            *stored = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn low(&self) -> usize {
+        self.high.get() / 4
+    }
+
+    pub(super) fn registered(&self) -> Option<Rc<Registered>> {
+        self.cold.borrow().as_ref()?.producer.clone()
+    }
+
+    /// Returns `true` if the connection must end, all data is sent, and no producer is registered.
+    pub(super) fn can_finish(&self) -> bool {
+        self.stage.get() >= Stage::Closing && self.outgoing.borrow().is_empty() && self.registered().is_none()
+    }
+
+    /// Enters the stage `Finished`. Returns `true` if it was entered before.
+    pub(super) fn set_finished(&self) -> bool {
+        self.stage.replace(Stage::Finished) == Stage::Finished
+    }
+
+    /// Starts a timer that ends the connection after `timeout` for the reason of `why`.
+    pub(super) fn set_close_timer(self: &Rc<Self>, timeout: Duration, why: impl FnOnce() -> ConnectionLost + 'static) {
+        let state = self.clone();
+        let timer = self.reactor.call_later(timeout, move || state.end(why()));
+        if let Some(before) = self.cold().close_timer.replace(timer) {
+            let _ = before.cancel();
+        }
+    }
+
+    pub(super) fn has_close_timer(&self) -> bool {
+        self.cold.borrow().as_ref().is_some_and(|cold| cold.close_timer.is_some())
+    }
+
+    pub(super) fn start_idle_timer(self: &Rc<Self>, after: Duration) -> DelayedCall {
+        let state = self.clone();
+        self.reactor.call_later(after, move || {
+            let now = state.reactor.now();
+            let Some(mut idle) = state.cold().idle.take() else { return };
+            // Time without reading does not count. An ending connection has a timeout of its own.
+            if state.paused.get() || state.stage.get() > Stage::Open {
+                idle.received_at = now;
+            }
+            let left = idle.timeout.saturating_sub(now.saturating_duration_since(idle.received_at));
+            if left.is_zero() {
+                return state.end(ConnectionLost::Idle(idle.timeout));
+            }
+            idle.timer = state.start_idle_timer(left);
+            state.cold().idle = Some(idle);
+        })
+    }
+
+    /// Restarts the idle timeout, because data has arrived.
+    pub(super) fn note_received(&self) {
+        if let Some(Cold { idle: Some(idle), .. }) = self.cold.borrow_mut().as_deref_mut() {
+            idle.received_at = self.reactor.now();
+        }
+    }
+
+    /// Fires the Deferreds of `drained` and resumes the producer, if enough data was sent.
+    pub(super) fn notify_drained(&self) {
+        if self.cold.borrow().is_none() && !self.full.get() {
+            return;
+        }
+        let unsent = self.outgoing.borrow().len();
+        if unsent > self.low() {
+            return;
+        }
+        self.full.set(false);
+        let drained = std::mem::take(&mut self.cold().drained);
+        drained.into_iter().for_each(|resolver| resolver.callback(()));
+        // Callbacks of those Deferreds may have written.
+        let unsent = self.outgoing.borrow().len();
+        if let Some(registered) = self.registered().filter(|_| unsent <= self.low()) {
+            registered.resume(unsent == 0);
+        }
+    }
+
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Enters the stage `Over`. Returns the waiters that must be notified.
+    pub(super) fn close(&self) -> Closed {
+        self.stage.set(Stage::Over);
+        let cold = self.cold.take();
+        let outgoing = self.outgoing.take();
+        let waker = self.waker.take();
+        let socket = self.socket.take();
+        drop((outgoing, waker, socket)); // after the borrows
+        Closed(cold)
+    }
+}
+
+/// The producer, timers and Deferreds of a connection that has ended.
+pub(super) struct Closed(Option<Box<Cold>>);
+
+impl Closed {
+    /// Cancels the timers and stops the producer, before `connection_lost` is called.
+    pub(super) fn stop_producing(&mut self) {
+        let Some(cold) = &mut self.0 else { return };
+        let (idle, timeout) = (cold.idle.take().map(|idle| idle.timer), cold.timeout.take().map(|(_, timer)| timer));
+        for timer in cold.close_timer.take().into_iter().chain(idle).chain(timeout) {
+            let _ = timer.cancel(); // an error means that it has run
+        }
+        if let Some(registered) = cold.producer.take() {
+            registered.stop();
+        }
+    }
+
+    /// Fires the Deferreds, after `connection_lost` was called.
+    pub(super) fn notify(self) {
+        let Some(cold) = self.0 else { return };
+        cold.drained.into_iter().for_each(|resolver| resolver.errback(NotConnected(())));
+        cold.closed.into_iter().for_each(|resolver| resolver.callback(()));
+    }
+}
