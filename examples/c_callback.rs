@@ -1,11 +1,11 @@
-//! A C library that calls back with a `void *`, on threads of its own, brought into the loop:
+//! A C library that calls back with a `void *` on its own threads, connected to the loop:
 //!
-//! - an answer that comes once is a Deferred, and the context is its `RemoteResolver`;
-//! - readings that come many times are a queue, and the context is its `RemoteSender`.
+//! - a single answer is a Deferred, and the context is its `RemoteResolver`;
+//! - repeated readings are a queue, and the context is its `RemoteSender`.
 //!
-//! The library is `c_library/library.c`. Whoever owns the context frees it: we do where the library
-//! refuses, and the last call of the library does otherwise. Nothing of the loop is touched on the
-//! library's threads.
+//! The library is `c_library/library.c`. The owner of the context frees it: this program if the
+//! library refuses the call, otherwise the library's last callback. The library's threads touch
+//! nothing of the loop.
 //!
 //! ```text
 //! cargo run --example c_callback
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use deferred_core::{Deferred, DeferredQueue, Failure, Reactor, RemoteResolver, RemoteSender, inline_callbacks, park};
 
-/// The header of the library, as a tool such as bindgen writes it.
+/// The library's header, as a tool such as bindgen would generate it.
 #[allow(unsafe_code, reason = "C is called")]
 mod library {
     use std::ffi::{c_int, c_void};
@@ -42,29 +42,31 @@ mod library {
     }
 }
 
-/// Asks, and gives the answer when the library has called back.
+/// Asks the library. The Deferred fires when the library calls back.
 #[allow(unsafe_code, reason = "C is called")]
 fn ask(reactor: &Reactor, number: c_int) -> Deferred<c_int> {
     let (answer, resolver) = reactor.remote();
     let context = Box::into_raw(Box::new(resolver));
-    // SAFETY: `on_answer` takes this context, which is the library's until it calls that.
+    // SAFETY: `on_answer` expects this context, which belongs to the library until it calls
+    // `on_answer`.
     if unsafe { library::library_ask(number, on_answer, context.cast()) } != 0 {
-        // SAFETY: the library has refused, so it does not call back, and the context is ours again.
+        // SAFETY: the library refused and does not call back, so the context belongs to this
+        // function again.
         let resolver = unsafe { Box::from_raw(context) };
-        resolver.errback(Failure::msg(format!("the library does not take the question {number}")));
+        resolver.errback(Failure::msg(format!("the library refused the question {number}")));
     }
     answer
 }
 
-/// Called once for each question that was taken, on a thread of the library.
+/// Called once for each accepted question, on a thread of the library.
 extern "C" fn on_answer(context: *mut c_void, answer: c_int) {
-    // SAFETY: it is what `ask` has given away, and comes back once.
+    // SAFETY: the context is the box that `ask` passed to the library, which passes it back once.
     #[allow(unsafe_code, reason = "a context of C")]
     let resolver = unsafe { Box::from_raw(context.cast::<RemoteResolver<c_int>>()) };
     resolver.callback(answer);
 }
 
-/// Readings as they come, until this is dropped.
+/// A subscription to the readings, which ends when it is dropped.
 struct Readings {
     queue: DeferredQueue<c_int>,
     subscription: *mut library::Subscription,
@@ -73,17 +75,18 @@ struct Readings {
 impl Readings {
     #[allow(unsafe_code, reason = "C is called")]
     fn subscribe(reactor: &Reactor) -> Result<Readings, Failure> {
-        // A loop that does not keep up loses the newest ones, and its memory does not grow.
+        // If the loop does not keep up, the newest readings are dropped, so that memory does not
+        // grow.
         let (queue, sender) = reactor.remote_queue(Some(100));
         let context = Box::into_raw(Box::new(sender));
-        // SAFETY: `on_reading` and `on_end` take this context, which is the library's until it
-        // calls the latter.
+        // SAFETY: `on_reading` and `on_end` expect this context, which belongs to the library until
+        // it calls `on_end`.
         let subscription = unsafe { library::library_subscribe(on_reading, on_end, context.cast()) };
         if subscription.is_null() {
-            // SAFETY: the library has refused, so it does not call back, and the context is ours
-            // again.
+            // SAFETY: the library refused and does not call back, so the context belongs to this
+            // function again.
             drop(unsafe { Box::from_raw(context) });
-            return Err(Failure::msg("the library takes no subscription"));
+            return Err(Failure::msg("the library refused the subscription"));
         }
         Ok(Readings { queue, subscription })
     }
@@ -91,9 +94,8 @@ impl Readings {
 
 impl Drop for Readings {
     fn drop(&mut self) {
-        // SAFETY: it is a subscription that has not been ended, since only this ends it. The
-        // context stays the library's until it calls `on_end`; what it sends until then is dropped
-        // with the queue.
+        // SAFETY: the subscription has not been ended, since only this ends it. The context belongs
+        // to the library until it calls `on_end`; readings until then are dropped with the queue.
         #[allow(unsafe_code, reason = "C is called")]
         unsafe {
             library::library_unsubscribe(self.subscription);
@@ -101,19 +103,21 @@ impl Drop for Readings {
     }
 }
 
-/// Called again and again, on a thread of the library.
+/// Called for each reading, on a thread of the library.
 extern "C" fn on_reading(context: *mut c_void, reading: c_int) {
-    // SAFETY: it is what `subscribe` has given away, and nobody takes it before `on_end`.
+    // SAFETY: the context is the box that `subscribe` passed to the library, and only `on_end`
+    // takes it back.
     #[allow(unsafe_code, reason = "a context of C")]
     let sender = unsafe { &*context.cast::<RemoteSender<c_int>>() };
-    // Refused where there is no room, and behind the end of the loop: nobody is there to be told.
+    // Sending fails if the queue is full or the loop has ended. The library has no use for the
+    // error.
     let _ = sender.send(reading);
 }
 
-/// Called last, on a thread of the library.
+/// Called once, after the last reading, on a thread of the library.
 extern "C" fn on_end(context: *mut c_void) {
-    // SAFETY: it is what `subscribe` has given away, and comes back once. With it the last sender
-    // ends, and the queue.
+    // SAFETY: the context is the box that `subscribe` passed to the library, which passes it back
+    // once. Dropping the only sender closes the queue.
     #[allow(unsafe_code, reason = "a context of C")]
     drop(unsafe { Box::from_raw(context.cast::<RemoteSender<c_int>>()) });
 }
@@ -132,9 +136,9 @@ fn main() -> ExitCode {
             }
             let queue = readings.queue.clone();
             drop(readings);
-            // The library may have sent some more, and then it ends the queue.
+            // The library may send more readings before it ends the queue.
             while queue.get().await.is_ok() {}
-            println!("the library has let go of the context");
+            println!("the library has released the context");
             Ok(())
         })
     })

@@ -1,16 +1,17 @@
-//! A loop that is there already, such as a GUI's, with the reactor inside.
+//! The reactor inside an existing event loop, such as that of a GUI toolkit.
 //!
 //! ```text
 //! cargo run --example foreign_loop
 //! ```
 //!
-//! The toolkit of this example has what they all have: a queue of events that it waits on, and a
-//! function that any thread may call to put one there. The reactor needs no more. Its waker posts
-//! an event; when that comes, the program turns the reactor; and what the turn says is how long the
-//! toolkit may wait for its next event.
+//! The toolkit of this example has what all toolkits have: an event queue, and a function that any
+//! thread may call to post an event. The reactor needs no more: its waker posts an event, the
+//! program runs a turn of the reactor after each event, and the turn returns how long the toolkit
+//! may wait for its next event.
 //!
-//! It shows a timer of the loop between clicks, a result from a thread of the pool that a click has
-//! asked for, and a modal dialog: a loop inside a callback, which goes on turning the reactor.
+//! The example shows a timer of the reactor between clicks, a result from a thread of the pool that
+//! a click requested, and a modal dialog: a nested event loop inside a callback, which keeps
+//! running the reactor.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,15 +24,15 @@ use std::time::{Duration, Instant};
 use deferred_examples::Story;
 use deferred_threadpool::{LoopingCall, Reactor, ReactorOwner, Turn, defer_to_thread};
 
-/// What the toolkit's queue has.
+/// An event of the toolkit.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Click(&'static str),
-    /// Somebody wants the reactor to be turned.
+    /// The reactor's waker was called.
     Wake,
 }
 
-/// The toolkit: events, one after the other.
+/// The toolkit: handles events one by one.
 struct Toolkit {
     events: Receiver<Event>,
     reactor: ReactorOwner,
@@ -40,21 +41,22 @@ struct Toolkit {
     story: Story,
 }
 
-/// Posts an event, from whichever thread.
-struct Post(SyncSender<Event>);
+/// A waker that posts an event, from any thread.
+struct PostWake(SyncSender<Event>);
 
-impl Wake for Post {
+impl Wake for PostWake {
     fn wake(self: Arc<Self>) {
-        // A full queue has an event that does as well: every event is followed by a turn.
+        // In a full queue any other event serves as well, because each event is followed by a turn.
         let _ = self.0.try_send(Event::Wake);
     }
 }
 
 impl Toolkit {
-    /// Handles events until `done`; also inside a callback, for a modal dialog.
+    /// Handles events until `done` returns `true`. May be called inside a callback, for a modal
+    /// dialog.
     fn run(self: &Rc<Self>, done: impl Fn() -> bool) {
         while !done() {
-            // After each event, since its handler may have used the reactor.
+            // Runs after each event, because its handler may have used the reactor.
             let wait = match self.reactor.turn(&self.waker) {
                 Turn::Again => Some(Instant::now()),
                 Turn::Sleep(until) => until,
@@ -74,18 +76,18 @@ impl Toolkit {
 
     fn clicked(self: &Rc<Self>, button: &'static str) {
         self.story.say(format_args!("click: {button}"));
-        let _entered = self.reactor.enter(); // for `defer_to_thread`
+        let _entered = self.reactor.enter(); // `defer_to_thread` uses the current reactor
         match button {
             "load" => {
                 let story = self.story;
                 let load = defer_to_thread(|| {
-                    thread::sleep(Duration::from_millis(250)); // a file, say
+                    thread::sleep(Duration::from_millis(250)); // e.g. reads a file
                     Ok("a document")
                 });
                 drop(load.add_callback(move |document| story.say(format_args!("loaded: {document}"))));
             }
             "ask" => {
-                // The dialog closes by itself; while it is open, timers of the reactor run and
+                // The dialog closes by itself. While it is open, timers of the reactor run and
                 // clicks are handled.
                 let open = Rc::new(Cell::new(true));
                 let closes = open.clone();
@@ -99,7 +101,7 @@ impl Toolkit {
     }
 }
 
-/// The user.
+/// The user: clicks from another thread.
 fn click(events: &SyncSender<Event>) {
     for (millis, button) in [(150, "load"), (400, "ask"), (100, "load"), (600, "quit")] {
         thread::sleep(Duration::from_millis(millis));
@@ -112,7 +114,7 @@ fn click(events: &SyncSender<Event>) {
 fn main() {
     let story = Story::begin();
     let (sender, events) = mpsc::sync_channel(64);
-    let waker = Waker::from(Arc::new(Post(sender.clone())));
+    let waker = Waker::from(Arc::new(PostWake(sender.clone())));
     let toolkit = Rc::new(Toolkit { events, reactor: Reactor::new(), waker, quit: Cell::new(false), story });
     thread::spawn(move || click(&sender));
 

@@ -1,8 +1,8 @@
-//! Many reactors, one for each thread, which post work to each other.
+//! Several reactors, one for each thread, that post calls to each other.
 //!
-//! Each counts the words of the lines that it is given, on its own loop and with a tally that no
-//! other thread sees. A reader hands the lines out in turn. At the end each is asked for its tally,
-//! which comes back as a Deferred of the one who asked.
+//! Each counter counts the words of its lines, on its own loop and in a table that no other thread
+//! accesses. The main reactor distributes the lines among them. At the end it asks each counter for
+//! its table, which arrives as a Deferred.
 //!
 //! ```text
 //! cargo run --example many_reactors
@@ -24,19 +24,19 @@ the first of the many is the last";
 type Tally = BTreeMap<String, u32>;
 
 thread_local! {
-    /// That of the counter on this thread. Calls that are posted to it find it here, since what is
-    /// not `Send` does not travel.
+    /// The table of this thread's counter. It is not `Send`, so calls from other threads find it
+    /// here instead of capturing it.
     static TALLY: Rc<RefCell<Tally>> = Rc::default();
 }
 
-/// Starts a thread with a reactor of its own, and gives what reaches it.
+/// Starts a thread with its own reactor, and returns the handle of that reactor.
 fn start_counter() -> ReactorHandle {
     let (handle, started) = mpsc::channel();
     thread::spawn(move || park::run(|reactor| handle.send(reactor.handle())));
-    started.recv().expect("the thread sends it first of all")
+    started.recv().expect("the thread sends its handle before it does anything else")
 }
 
-/// Runs on a counter's thread.
+/// Counts the words of a line; runs on a counter's thread.
 fn count(line: &str) {
     let tally = TALLY.with(Rc::clone);
     for word in line.split_whitespace() {
@@ -44,12 +44,12 @@ fn count(line: &str) {
     }
 }
 
-/// What a counter has counted; `reactor` is the one who asks.
+/// Asks a counter for its table. `reactor` is the caller's.
 fn ask(reactor: &Reactor, counter: &ReactorHandle) -> Deferred<Tally> {
     let (tally, resolver) = reactor.remote();
     let answer = move || resolver.callback(TALLY.with(|tally| tally.take()));
-    // Posted behind the lines, so it runs behind them. Had the counter ended, the resolver would be
-    // dropped here, and the Deferred fail.
+    // The call runs after the lines that were posted before it. If the counter had ended, the
+    // resolver would be dropped here, and the Deferred would fail.
     let _ = counter.call_from_thread(answer);
     tally
 }
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
             let counters: Vec<_> = (0..3).map(|_| start_counter()).collect();
             for (line, counter) in TEXT.lines().zip(counters.iter().cycle()) {
                 let posted = counter.call_from_thread(|| count(line));
-                posted.map_err(|_| Failure::msg("a counter has ended"))?;
+                posted.map_err(|_| Failure::msg("a counter ended early"))?;
             }
             let asked: Vec<_> = counters.iter().map(|counter| ask(&reactor, counter)).collect();
             let mut total = Tally::new();

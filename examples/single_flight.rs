@@ -1,5 +1,5 @@
-//! Single flight: of many who ask for the same at once, only the first makes the call, and all get
-//! its answer. For a while that is kept, for those who come later; an error is not.
+//! Single flight: of several concurrent requests for the same key, only the first makes the call,
+//! and all of them receive its answer. The answer is cached for a while; an error is not.
 //!
 //! ```text
 //! cargo run --release --example single_flight
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use deferred_core::{Deferred, Failure, Reactor, Shared, gather, park};
 
-/// Makes at most one call for each key at a time, and keeps its answer for so long.
+/// Makes at most one call for each key at a time, and caches its answer for `keep`.
 #[derive(Clone)]
 struct Cache {
     reactor: Reactor,
@@ -25,26 +25,26 @@ impl Cache {
         Cache { reactor: reactor.clone(), keep, answers: Rc::default() }
     }
 
-    /// The answer that is there, or on its way; else that of `call`.
+    /// Returns the answer that is cached or pending, or else makes `call`.
     fn get(&self, key: &'static str, call: impl FnOnce() -> Deferred<String>) -> Deferred<String> {
         if let Some(shared) = self.answers.borrow().get(key) {
             return shared.observe();
         }
         let failed = Rc::new(Cell::new(false));
-        let (landed, fails) = (self.clone(), failed.clone());
+        let (cache, set_failed) = (self.clone(), failed.clone());
         let answer = call().add_both(move |result| {
-            let answers = landed.answers;
+            let answers = cache.answers;
             let forget = move || drop(answers.borrow_mut().remove(key));
             if result.is_ok() {
-                landed.reactor.call_later(landed.keep, forget);
+                cache.reactor.call_later(cache.keep, forget);
             } else {
-                fails.set(true);
+                set_failed.set(true);
                 forget();
             }
             result
         });
         let shared = answer.share();
-        // A call that has failed at once was not there to be forgotten.
+        // A call that failed at once ran `forget` before this insertion.
         if !failed.get() {
             self.answers.borrow_mut().insert(key, shared.clone());
         }
@@ -52,7 +52,7 @@ impl Cache {
     }
 }
 
-/// A slow service, which fails the first time that it is asked for "three".
+/// A slow service, which fails the first request for "three".
 #[derive(Clone)]
 struct Service {
     reactor: Reactor,
@@ -70,7 +70,7 @@ impl Service {
 }
 
 fn main() {
-    let asked = park::run_until(|reactor| {
+    let result = park::run_until(|reactor| {
         let cache = Cache::new(reactor, Duration::from_millis(100));
         let service = Service { reactor: reactor.clone(), failed: Rc::default() };
         let get = move |key: &'static str| {
@@ -78,22 +78,22 @@ fn main() {
             let answer = cache.get(key, move || service.look_up(key));
             answer.add_errback(move |failure| Ok(format!("no answer to {key}: {failure}")))
         };
-        let (soon, late, sleeps) = (get.clone(), get.clone(), reactor.clone());
+        let (get_again, get_later, reactor) = (get.clone(), get.clone(), reactor.clone());
         gather(["one", "two", "one", "one", "three"].map(get))
             .map_err(Failure::from)
             .add_callback(move |answers| {
                 answers.iter().for_each(|answer| println!("{answer}"));
-                // "one" is kept, and "three" has failed, which is not.
-                gather(["one", "three"].map(soon)).map_err(Failure::from)
+                // "one" is cached; "three" failed and is not.
+                gather(["one", "three"].map(get_again)).map_err(Failure::from)
             })
             .add_callback(move |answers| {
                 answers.iter().for_each(|answer| println!("again: {answer}"));
-                sleeps.sleep(Duration::from_millis(200)) // in which both are forgotten
+                reactor.sleep(Duration::from_millis(200)) // longer than answers are cached
             })
-            .add_callback(move |()| late("one"))
+            .add_callback(move |()| get_later("one"))
             .map(|answer| println!("later: {answer}"))
     });
-    if let Err(failure) = asked {
+    if let Err(failure) = result {
         eprintln!("{failure:#}");
     }
 }

@@ -1,5 +1,5 @@
-//! The reactor on tokio's current-thread runtime: a whole driver, and tokio's sockets and timers in
-//! a coroutine.
+//! The reactor on tokio's current-thread runtime: a complete driver, and tokio's sockets and timers
+//! in a coroutine.
 //!
 //! ```text
 //! cargo run --example tokio
@@ -17,14 +17,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Drives `reactor` until it is stopped, beside whatever else the runtime does on this thread.
+/// Drives `reactor` until it stops, concurrently with the runtime's other tasks on this thread.
 async fn drive(reactor: ReactorOwner) {
     let mut alarm = pin!(sleep_until(Instant::now()));
     poll_fn(move |context: &mut Context<'_>| {
         loop {
             match reactor.turn(context.waker()) {
                 Turn::Again => {
-                    // The runtime looks after its I/O first.
+                    // Yields, so that the runtime can poll its I/O first.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -46,8 +46,8 @@ async fn drive(reactor: ReactorOwner) {
 #[track_caller]
 fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     let runtime =
-        runtime::Builder::new_current_thread().enable_all().build().expect("the system has a runtime to give");
-    let _entered = runtime.enter(); // for what `main` makes before the loop runs
+        runtime::Builder::new_current_thread().enable_all().build().expect("the system can create an I/O driver");
+    let _entered = runtime.enter(); // `main` may create sockets and timers before the loop runs
     driver::react(|reactor| runtime.block_on(drive(reactor)), main)
 }
 

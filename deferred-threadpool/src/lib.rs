@@ -40,7 +40,7 @@
 //! - `pool`, `builder`, `connection_pool`, `stats`, `error`, `testing`: the public interface;
 //!   `config`: the settings;
 //! - `job`: the box that holds the closure and then the result;
-//! - `worker`: the queue and the threads, behind one lock;
+//! - `worker`: the queue and the threads, protected by one lock;
 //! - `completion`: the way of results back to a reactor or a `RemoteFuture`;
 //! - `sync`: the locks, which loom can replace.
 //!

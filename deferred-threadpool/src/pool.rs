@@ -251,7 +251,7 @@ impl ThreadPool {
                 self.owner.workers.reserve(resolver);
                 let handle = reactor.handle();
                 deferred.add_callback(move |reservation| {
-                    // After the callbacks behind this one, which have submitted a job by then, or
+                    // After the callbacks that follow this one, which have submitted a job by then, or
                     // will not do so.
                     let _ = handle.call_from_thread(move || drop(reservation));
                 })

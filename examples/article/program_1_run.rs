@@ -1,4 +1,4 @@
-//! The article's first program: the loop alone. It waits, and uses no CPU while it does.
+//! The article's first program: the loop alone. It waits without using the CPU.
 //!
 //! ```text
 //! cargo run --release --example article_1_run
@@ -6,10 +6,10 @@
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
-//! | Ctrl-C | `run` and `react` listen by themselves; a loop inside a program of your own asks by `reactor.stop_on_signals()` |
+//! | `reactor.run()` | `run(\|reactor\| ..)`, here inside `run_for`, which stops it |
+//! | Ctrl-C | handled by `run` and `react`; a program that drives the loop itself calls `reactor.stop_on_signals()` |
 //!
-//! It ends by itself after two seconds, with `--forever` at Ctrl-C.
+//! It stops after two seconds, or with `--forever` at Ctrl-C.
 
 use std::time::Duration;
 

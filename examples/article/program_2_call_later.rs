@@ -1,4 +1,4 @@
-//! The article's second program: a call when the loop runs, and one three seconds later.
+//! The article's second program: a call when the loop starts, and one three seconds later.
 //!
 //! ```text
 //! cargo run --release --example article_2_call_later
@@ -8,9 +8,9 @@
 //! | --- | --- |
 //! | `reactor.callWhenRunning(hello)` | `reactor.call_when_running(hello)` |
 //! | `reactor.callLater(3, hello)` | `reactor.call_later(Duration::from_secs(3), hello)` |
-//! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
+//! | `reactor.run()` | `run(\|reactor\| ..)`, here inside `run_for`, which stops it |
 //!
-//! It ends by itself after four seconds, with `--forever` at Ctrl-C.
+//! It stops after four seconds, or with `--forever` at Ctrl-C.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The article's third program: a call every ten seconds, which does not drift.
+//! The article's third program: a call every ten seconds that does not drift.
 //!
 //! ```text
 //! cargo run --release --example article_3_looping_call
@@ -7,12 +7,12 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `LoopingCall(hello, 'ding')` | `LoopingCall::new(reactor, move \|\| hello("ding"))` |
-//! | `task.start(10)` | `task.start(Duration::from_secs(10))`: the first call is inside `start` |
+//! | `task.start(10)` | `task.start(Duration::from_secs(10))`; `start` makes the first call before it returns |
 //! | `reactor.callWhenRunning(hello, 'yudahai')` | `reactor.call_when_running(move \|\| hello("yudahai"))` |
 //! | `reactor.callLater(3, hello, 'yuyue')` | `reactor.call_later(Duration::from_secs(3), move \|\| hello("yuyue"))` |
-//! | `reactor.run()` | `run(\|reactor\| ..)`, here through `run_for`, which ends it |
+//! | `reactor.run()` | `run(\|reactor\| ..)`, here inside `run_for`, which stops it |
 //!
-//! It ends by itself after twelve seconds, with `--forever` at Ctrl-C.
+//! It stops after twelve seconds, or with `--forever` at Ctrl-C.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ fn main() {
     let story = Story::begin();
     let hello = move |name: &str| story.say(format_args!("Hello world! {name}"));
     run_for(Duration::from_secs(12), |reactor| {
-        // What `start` returns fires when it is stopped or fails. Here nothing waits for that.
+        // The Deferred that `start` returns fires when the calls stop or fail. Nothing waits for it
+        // here.
         LoopingCall::new(reactor, move || hello("ding")).start(Duration::from_secs(10));
         reactor.call_when_running(move || hello("yudahai"));
         reactor.call_later(Duration::from_secs(3), move || hello("yuyue"));

@@ -1,13 +1,13 @@
-//! The article's fourth program, which shows the mistake: a call of the loop that blocks.
+//! The article's fourth program shows the mistake: a call on the loop that blocks.
 //!
 //! ```text
 //! cargo run --release --example article_4_blocked
 //! ```
 //!
-//! The request begins at one second and waits for a host that never answers. The whole loop waits
-//! with it, so the hello that is due at three seconds comes when the client gives up, at six (in
-//! the article, after 130 seconds). The error is nobody's: it is reported as unhandled, with the
-//! place of the `call_later`, and the loop goes on.
+//! The request begins at one second, to a host that never answers. The whole loop waits with it:
+//! the call that is due at three seconds runs when the client times out, at six (in the article,
+//! after 130 seconds). No errback handles the error, so it is reported as unhandled, with the
+//! location of the `call_later`, and the loop continues.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -17,8 +17,7 @@
 //! | `reactor.callLater(3, hello, 'yuyue')` | `reactor.call_later(Duration::from_secs(3), move \|\| hello("yuyue"))` |
 //! | "Unhandled Error" in the log | the report on standard error |
 //!
-//! Program 6 does it right. This one ends by itself after eight seconds, with `--forever` at
-//! Ctrl-C.
+//! Program 6 avoids the mistake. This one stops after eight seconds, or with `--forever` at Ctrl-C.
 
 use std::error::Error;
 use std::time::Duration;
@@ -37,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     run_for(Duration::from_secs(8), |reactor| {
         reactor.call_when_running(move || hello("yudahai"));
         reactor.call_later(Duration::from_secs(1), request);
-        reactor.call_later(Duration::from_secs(3), move || hello("yuyue, who was due at 3"));
+        reactor.call_later(Duration::from_secs(3), move || hello("yuyue (due at 3 s)"));
     });
     Ok(())
 }

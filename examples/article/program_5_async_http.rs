@@ -1,17 +1,16 @@
-//! The article's fifth program, the right way: an HTTP client that waits without holding up the
-//! loop.
+//! The article's fifth program, the right way: an HTTP client that does not block the loop.
 //!
 //! ```text
 //! cargo run --release --example article_5_async_http
 //! ```
 //!
-//! The request goes to a host that cannot be reached. The loop says hello at zero and three
-//! seconds, as it should; the request fails later, by itself, and is caught where it was made. Then
-//! the same client gets a page from a host that answers.
+//! The request goes to a host that cannot be reached. The calls at zero and three seconds run on
+//! time; the request fails later and is handled where it was made. Then the same client fetches a
+//! page from a host that answers.
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | `agent = Agent(reactor, connectTimeout=5)` | `get`: hyper over a socket of smol's, with `add_timeout` |
+//! | `agent = Agent(reactor, connectTimeout=5)` | `get`: hyper over one of smol's sockets, with `add_timeout` |
 //! | `@inlineCallbacks def request_google():` | `inline_callbacks(async move { .. })` |
 //! | `response = yield agent.request('GET', url, headers)` | `get(address, reactor).await` |
 //! | `try: .. except Exception as e:` | the `Err` of a `Result` |
@@ -19,7 +18,7 @@
 //! | `reactor.callLater(1, request_google)` | `reactor.call_later(Duration::from_secs(1), request)` |
 //! | `reactor.callLater(3, hello, 'yuyue')` | `reactor.call_later(Duration::from_secs(3), move \|\| hello("yuyue"))` |
 //!
-//! It ends by itself after eight seconds, with `--forever` at Ctrl-C.
+//! It stops after eight seconds, or with `--forever` at Ctrl-C.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -35,13 +34,13 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, USER_AGENT};
 use smol_hyper::rt::FuturesIo;
 
-/// Gets the page of this host. Nothing in here knows of the loop: these are futures, and the
-/// coroutine awaits them.
+/// Fetches the page of `host`. hyper and smol's sockets know nothing of the loop: they return
+/// futures, and the coroutine awaits them.
 fn get(host: SocketAddr, reactor: &Reactor) -> Deferred<Bytes> {
     let page = inline_callbacks(async move {
         let stream = TcpStream::connect(host).await?;
         let (mut sender, connection) = http1::handshake(FuturesIo::new(stream)).await?;
-        // What moves the bytes is a coroutine beside this one. It ends when `sender` is dropped.
+        // A second coroutine transfers the bytes. It ends when `sender` is dropped.
         drop(inline_callbacks(async move { Ok(connection.await?) }));
         let request = Request::get("/").header(HOST, host.to_string()).header(USER_AGENT, "deferred");
         let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
@@ -64,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 for host in hosts {
                     match get(host, &loops).await {
                         Ok(page) => story.say(format_args!("{} bytes: {}", page.len(), String::from_utf8_lossy(&page))),
-                        Err(failure) => story.say(format_args!("the request has failed: {failure}")),
+                        Err(failure) => story.say(format_args!("the request failed: {failure}")),
                     }
                 }
                 Ok(())

@@ -1,5 +1,5 @@
-//! The article's sixth program: the blocking client of program 4 again, in a thread, where it stops
-//! nobody.
+//! The article's sixth program: the blocking client of program 4 in a thread, where it blocks
+//! nothing else.
 //!
 //! ```text
 //! cargo run --release --example article_6_in_thread
@@ -13,7 +13,7 @@
 //! | `reactor.callWhenRunning(hello, 'yudahai')` | `reactor.call_when_running(move \|\| hello("yudahai"))` |
 //! | `reactor.callLater(3, hello, 'yuyue')` | `reactor.call_later(Duration::from_secs(3), move \|\| hello("yuyue"))` |
 //!
-//! It ends by itself after twelve seconds, with `--forever` at Ctrl-C.
+//! It stops after twelve seconds, or with `--forever` at Ctrl-C.
 
 use std::error::Error;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         story.say("the request begins, in a thread");
         match fetch(&url, Duration::from_secs(10)) {
             Ok(page) => story.say(format_args!("a page of {} bytes", page.len())),
-            Err(failure) => story.say(format_args!("the request has failed: {failure}")),
+            Err(failure) => story.say(format_args!("the request failed: {failure}")),
         }
         Ok(())
     };

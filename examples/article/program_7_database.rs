@@ -1,24 +1,24 @@
-//! The article's seventh: a database, which blocks, through a pool of connections, one for each of
-//! its threads.
+//! The article's seventh program: a blocking database, through a pool with one connection for each
+//! of its threads.
 //!
 //! ```text
 //! cargo run --release --example article_7_database
 //! ```
 //!
-//! A table of real measurements, the temperature of the globe in each month since 1850
-//! (`data/README.md` has its source), goes into SQLite: each year of each source is a transaction,
-//! several are under way at once, and the loop goes on ticking and asking how far it is. Then a
-//! year is given twice, which fails and leaves nothing behind; and the warmest and coldest years
-//! are asked for.
+//! The program imports a table of real measurements into SQLite: the temperature of the globe in
+//! each month since 1850 (`data/README.md` names the source). Each year of each source is a
+//! transaction, several run at once, and the loop keeps ticking and queries the progress. Then it
+//! inserts one year again, which fails and changes nothing, and queries the warmest and the coldest
+//! year.
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | `pool = adbapi.ConnectionPool('sqlite3', path)` | `ConnectionPool::new(Sqlite(path))`, a `ManageConnection` that says how |
+//! | `pool = adbapi.ConnectionPool('sqlite3', path)` | `ConnectionPool::new(Sqlite(path))`, an implementation of `ManageConnection` |
 //! | `pool.runInteraction(insert, year)` | `pool.run_interaction(move \|connection\| insert(connection, &year))` |
 //! | `pool.runQuery('SELECT ..')` | `pool.run_with_connection(\|connection\| ..)` |
 //! | `yield task.coiterate(..)`, `DeferredSemaphore(4)` | `concurrent(4).map(years, ..)` |
 //!
-//! It ends when it is done, after a second or two.
+//! It stops when it is done, after a second or two.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -32,7 +32,7 @@ use deferred_smol::{Deferred, Failure, LoopingCall, Reactor, concurrent, inline_
 use deferred_threadpool::{ConnectionPool, ManageConnection, defer_to_thread};
 use rusqlite::Connection;
 
-/// How a connection is opened, and what a transaction is.
+/// Opens connections and runs transactions on them.
 struct Sqlite(PathBuf);
 
 impl ManageConnection for Sqlite {
@@ -66,7 +66,7 @@ struct Year {
     months: Vec<(String, f64)>,
 }
 
-/// Reads the table: that blocks too, and is done in a thread.
+/// Reads the table. Reading a file blocks too, so this runs in a thread.
 fn read(path: &Path) -> Result<Vec<Year>, Failure> {
     let mut years = BTreeMap::<(String, String), Year>::new();
     for row in csv::Reader::from_path(path)?.into_deserialize() {
@@ -77,7 +77,8 @@ fn read(path: &Path) -> Result<Vec<Year>, Failure> {
     Ok(years.into_values().collect())
 }
 
-/// Runs inside a transaction: if a month is there already, nothing of the year is kept.
+/// Inserts one year, inside a transaction. If one of its months exists already, the transaction is
+/// rolled back.
 fn insert(connection: &mut Connection, year: &Year) -> Result<usize, Failure> {
     let mut statement = connection.prepare_cached("INSERT INTO temperature VALUES (?, ?, ?)")?;
     for (month, mean) in &year.months {
@@ -88,7 +89,8 @@ fn insert(connection: &mut Connection, year: &Year) -> Result<usize, Failure> {
 
 fn create(database: &Database) -> Deferred<()> {
     database.run_with_connection(move |connection| {
-        // Kept in the file: readers and a writer do not wait for each other.
+        // With the write-ahead log, a setting kept in the file, readers and a writer do not wait
+        // for each other.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         let table = "CREATE TABLE temperature (source TEXT, month TEXT, mean REAL, PRIMARY KEY (source, month))";
         Ok(connection.execute_batch(table)?)
@@ -101,7 +103,7 @@ fn count(database: &Database) -> Deferred<u32> {
     })
 }
 
-/// The year whose mean is the first in this order.
+/// Returns the first year in `order` of the mean, and its mean.
 fn first(database: &Database, order: &'static str) -> Deferred<(String, f64)> {
     database.run_with_connection(move |connection| {
         let query = format!(
@@ -112,9 +114,9 @@ fn first(database: &Database, order: &'static str) -> Deferred<(String, f64)> {
     })
 }
 
-/// The loop goes on, and the database answers others meanwhile: how many rows there are, the next
-/// time when that is told.
-fn ticking(reactor: &Reactor, database: Database, story: Story) -> LoopingCall {
+/// Queries and prints the number of rows every 20 ms, or when the previous query has finished. This
+/// shows that the loop runs and that the database serves other queries meanwhile.
+fn print_progress(reactor: &Reactor, database: Database, story: Story) -> LoopingCall {
     let ticking = LoopingCall::new(reactor, move || {
         count(&database).add_callback(move |rows| story.say(format_args!("tick: {rows} rows")))
     });
@@ -128,7 +130,7 @@ fn import(reactor: &Reactor, database: Database) -> Deferred<()> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/global_temperature.csv");
         let years = defer_to_thread(move || read(&path)).await?;
         create(&database).await?;
-        let ticking = ticking(&reactor, database.clone(), story);
+        let ticking = print_progress(&reactor, database.clone(), story);
         let again = years[0].clone();
         let inserts = database.clone();
         let inserted = concurrent(4)
@@ -138,10 +140,10 @@ fn import(reactor: &Reactor, database: Database) -> Deferred<()> {
 
         let before = count(&database).await?;
         match database.run_interaction(move |connection| insert(connection, &again)).await {
-            Ok(_) => story.say("a year was there twice"),
-            Err(failure) => story.say(format_args!("the same year again is refused: {failure}")),
+            Ok(_) => story.say("unexpected: a year was inserted twice"),
+            Err(failure) => story.say(format_args!("inserting the same year again failed: {failure}")),
         }
-        story.say(format_args!("and leaves nothing behind: {}", count(&database).await? == before));
+        story.say(format_args!("and changed nothing: {}", count(&database).await? == before));
 
         let (coldest, degrees) = first(&database, "ASC").await?;
         story.say(format_args!("the coldest year was {coldest}, {degrees:+.2} degrees from the mean"));
@@ -156,7 +158,7 @@ fn main() -> ExitCode {
     let path = env::temp_dir().join(format!("deferred-example-{}.db", process::id()));
     let file = path.clone();
     let code = react(move |reactor| import(reactor, ConnectionPool::new(Sqlite(file))));
-    // With the log that SQLite keeps beside it.
+    // SQLite keeps the write-ahead log and its index in files beside the database.
     for ending in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{ending}", path.display()));
     }

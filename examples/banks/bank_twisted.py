@@ -1,4 +1,4 @@
-"""The bank with a robot, in Twisted. Prints its port, and ends with its standard input."""
+"""The bank with a robot, in Twisted. Prints its port, and ends when its standard input is closed."""
 
 import sys
 

@@ -1,4 +1,4 @@
-//! The customers.
+//! The customers of a bank.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -8,17 +8,18 @@ use std::time::Duration;
 use deferred_smol::net::{ConnectionLost, Protocol, Transport, connect_tcp};
 use deferred_smol::{Failure, Reactor, inline_callbacks, run_until};
 
-use crate::{COUNTS, LOOKS_UP, SPEAKS, WARM_UP};
+use crate::{LOOKS_UP, MEASURED, SPEAKS, WARM_UP};
 
-/// So many are in the bank, or in front of it, at any time.
-pub(crate) const AT_ONCE: usize = 500;
+/// The number of customers that are connected, or connecting, at any time.
+pub(crate) const CUSTOMERS: usize = 500;
 const WISH: &[u8] = b"ten in small notes\n";
-/// Nobody waits longer than that, and then somebody else comes.
+/// The time after which a customer gives up and another one replaces it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The time before a failed connection is replaced by another customer.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// One after the other: when he is served, the next one comes.
+/// A customer; when it has been served, the next one connects.
 struct Customer {
     served: Rc<Cell<usize>>,
     bank: SocketAddr,
@@ -29,8 +30,8 @@ impl Protocol for Customer {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let (first, rest) = WISH.split_at(4);
         transport.write(first);
-        let speaks = transport.clone();
-        transport.reactor().call_later(SPEAKS, move || speaks.write(rest));
+        let speaker = transport.clone();
+        transport.reactor().call_later(SPEAKS, move || speaker.write(rest));
         Ok(())
     }
 
@@ -38,7 +39,7 @@ impl Protocol for Customer {
         self.answer += data.len();
         if self.answer == WISH.len() {
             self.served.set(self.served.get() + 1);
-            come(transport.reactor(), self.bank, self.served.clone());
+            connect(transport.reactor(), self.bank, self.served.clone());
             transport.lose_connection();
         }
         Ok(())
@@ -47,34 +48,34 @@ impl Protocol for Customer {
     fn connection_lost(&mut self, _: &ConnectionLost) {}
 }
 
-/// A customer comes.
-fn come(reactor: &Reactor, bank: SocketAddr, served: Rc<Cell<usize>>) {
+/// Connects a customer.
+fn connect(reactor: &Reactor, bank: SocketAddr, served: Rc<Cell<usize>>) {
     let customer = Customer { served: served.clone(), bank, answer: 0 };
     let connects = connect_tcp(reactor, bank, PATIENCE, customer);
-    let (again, loops) = (served, reactor.clone());
+    let reactor = reactor.clone();
     drop(connects.map(drop).add_errback(move |_| {
-        // Another one comes a little later.
-        loops.clone().call_later(PAUSE, move || come(&loops, bank, again));
+        // Another customer connects a little later.
+        reactor.clone().call_later(PAUSE, move || connect(&reactor, bank, served));
         Ok(())
     }));
 }
 
-/// How many were served in the time that counts, and what is seen of the bank when that begins and
-/// when it ends.
+/// Runs the customers. Returns the number served while the bank was measured, and the results of
+/// `look` before and after.
 pub(crate) fn visit<T: 'static>(bank: SocketAddr, look: impl Fn() -> T + 'static) -> Result<(usize, [T; 2]), Failure> {
     run_until(|reactor| {
         let served = Rc::new(Cell::new(0));
-        for n in 0..AT_ONCE {
-            // Not in step, or they would be counted in waves.
+        for n in 0..CUSTOMERS {
+            // The customers start at different times; otherwise they would be served in waves.
             let (loops, served) = (reactor.clone(), served.clone());
-            let delay = (SPEAKS + LOOKS_UP).mul_f64(n as f64 / AT_ONCE as f64);
-            reactor.call_later(delay, move || come(&loops, bank, served));
+            let delay = (SPEAKS + LOOKS_UP).mul_f64(n as f64 / CUSTOMERS as f64);
+            reactor.call_later(delay, move || connect(&loops, bank, served));
         }
         let reactor = reactor.clone();
         inline_callbacks(async move {
             reactor.sleep(WARM_UP).await?;
             let (before, seen) = (served.get(), look());
-            reactor.sleep(COUNTS).await?;
+            reactor.sleep(MEASURED).await?;
             Ok((served.get() - before, [seen, look()]))
         })
     })

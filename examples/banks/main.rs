@@ -1,25 +1,25 @@
-//! The four banks: the article's picture of what an event loop is, measured.
+//! The article's four banks, its picture of an event loop, measured.
 //!
 //! ```text
 //! cargo run --release --example banks
 //! ```
 //!
-//! A bank with one window and a queue in front of it; one that opens a window, a process, for each
-//! customer; one with ten clerks, threads, who serve a customer each; and one with a robot in the
-//! middle of a circle of customers, which serves whoever is ready and sets aside whoever waits: the
-//! loop. All do the same work, for the same customers, who are slow: each takes a moment to say
-//! what he wants, and the bank takes a moment to look that up. Where there is Python, the loop is
-//! there in asyncio too, and in Twisted if that is installed.
+//! One bank has one window and a queue in front of it. One opens a window, a process, for each
+//! customer. One has ten clerks, threads, each of whom serves a customer. One has a robot in the
+//! middle of a circle of customers, which serves those that are ready and sets aside those that are
+//! not: the loop. All banks do the same work for the same customers, who are slow: each takes a
+//! moment to state its wish, and the bank takes a moment to look that up. If Python is installed,
+//! the loop is also measured in asyncio, and in Twisted if that is installed.
 //!
-//! Each bank is a process of its own (`services.rs`; it is this program again). The customers
-//! (`clients.rs`) are five hundred at any time, on a loop of their own. The table says how many
-//! were served per second, and what the bank needed for that.
+//! Each bank is a separate process (`services.rs`, in this program's own binary). The customers
+//! (`clients.rs`), five hundred at any time, are a loop in this process. The output is a table of
+//! the customers served per second, and the memory, threads and CPU time of each bank.
 //!
-//! It takes about two seconds for each bank. With `--csv` it prints numbers, for a chart.
+//! Each bank takes about two seconds. With `--csv` the output is a CSV file, for a chart.
 
 mod clients;
-mod needs;
 mod services;
+mod usage;
 
 use std::env;
 use std::error::Error;
@@ -29,14 +29,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use needs::Needs;
+use usage::Usage;
 
-/// What a customer takes to say what he wants, and what the bank takes to look it up.
+/// The time a customer takes to state its wish, and the time the bank takes to look it up.
 const SPEAKS: Duration = Duration::from_millis(50);
 const LOOKS_UP: Duration = Duration::from_millis(50);
-/// Whoever looks at a bank waits so long until it has found its pace, and then counts for so long.
+/// The time before a bank is measured, and the time for which it is measured.
 const WARM_UP: Duration = Duration::from_millis(500);
-const COUNTS: Duration = Duration::from_millis(1500);
+const MEASURED: Duration = Duration::from_millis(1500);
 
 const BANKS: [(&str, &str); 4] = [
     ("queue", "one window and a queue"),
@@ -47,7 +47,7 @@ const BANKS: [(&str, &str); 4] = [
 const IN_PYTHON: [(&str, &str, &str); 2] =
     [("twisted", "the loop in Twisted", "bank_twisted.py"), ("asyncio", "the loop in asyncio", "bank_asyncio.py")];
 
-/// A bank that is open.
+/// The process of a bank that accepts customers.
 struct Bank {
     process: Child,
     address: SocketAddr,
@@ -57,8 +57,8 @@ impl Bank {
     fn open(command: &mut Command) -> Result<Bank, Box<dyn Error>> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
-        let port: u16 = line.trim().parse().map_err(|_| "the bank did not tell its port")?;
+        BufReader::new(process.stdout.as_mut().ok_or("the standard output is a pipe")?).read_line(&mut line)?;
+        let port: u16 = line.trim().parse().map_err(|_| "the bank did not print its port")?;
         Ok(Bank { process, address: ([127, 0, 0, 1], port).into() })
     }
 }
@@ -70,25 +70,26 @@ impl Drop for Bank {
     }
 }
 
-/// What a bank did, and what it needed for that, where the system tells.
-struct Seen {
-    /// Customers a second.
+/// The throughput of a bank and the resources it used, if the system provides them.
+struct Measurement {
+    /// Customers per second.
     served: f64,
-    /// In megabytes, and in microseconds of the processor for each customer.
+    /// In megabytes.
     memory: Option<f64>,
     threads: Option<u64>,
+    /// In microseconds per customer.
     cpu: Option<f64>,
 }
 
-fn look_at(command: &mut Command) -> Result<Seen, Box<dyn Error>> {
+fn measure(command: &mut Command) -> Result<Measurement, Box<dyn Error>> {
     let bank = Bank::open(command)?;
     let pid = bank.process.id();
-    let (served, [before, after]) = clients::visit(bank.address, move || Needs::of(pid))?;
+    let (served, [before, after]) = clients::visit(bank.address, move || Usage::of(pid))?;
     let cpu = before.zip(after.as_ref()).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
-    Ok(Seen {
-        served: served as f64 / COUNTS.as_secs_f64(),
-        memory: after.as_ref().map(|needs| needs.bytes as f64 / 1e6),
-        threads: after.as_ref().map(|needs| needs.threads),
+    Ok(Measurement {
+        served: served as f64 / MEASURED.as_secs_f64(),
+        memory: after.as_ref().map(|usage| usage.bytes as f64 / 1e6),
+        threads: after.as_ref().map(|usage| usage.threads),
         cpu: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / served.max(1) as f64),
     })
 }
@@ -111,26 +112,26 @@ fn run(csv: bool) -> Result<(), Box<dyn Error>> {
             command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("banks").join(script));
             commands.push((what, command));
         } else {
-            eprintln!("without {module}: {python} does not have it");
+            eprintln!("skipped {module}: {python} cannot import it");
         }
     }
     if csv {
-        println!("bank,customers a second,memory MB,threads,CPU us a customer");
+        println!("bank,customers per second,memory MB,threads,CPU us per customer");
     } else {
         println!(
-            "{} customers at any time, each of whom takes {SPEAKS:?} and is told after {LOOKS_UP:?}",
-            clients::AT_ONCE
+            "{} customers at any time; each takes {SPEAKS:?} to ask and is answered after {LOOKS_UP:?}",
+            clients::CUSTOMERS
         );
         println!(
             "{:<28} {:>18} {:>10} {:>8} {:>15}",
-            "bank", "customers a second", "memory MB", "threads", "CPU us of each"
+            "bank", "customers per second", "memory MB", "threads", "CPU us/customer"
         );
     }
     for (what, mut command) in commands {
-        let seen = look_at(&mut command)?;
+        let measured = measure(&mut command)?;
         let number = |number: Option<f64>| number.map_or_else(|| "?".to_owned(), |number| format!("{number:.1}"));
-        let (served, memory, cpu) = (seen.served, number(seen.memory), number(seen.cpu));
-        let threads = seen.threads.map_or_else(|| "?".to_owned(), |threads| threads.to_string());
+        let (served, memory, cpu) = (measured.served, number(measured.memory), number(measured.cpu));
+        let threads = measured.threads.map_or_else(|| "?".to_owned(), |threads| threads.to_string());
         match csv {
             true => println!("{what},{served:.0},{memory},{threads},{cpu}"),
             false => println!("{what:<28} {served:>18.0} {memory:>10} {threads:>8} {cpu:>15}"),

@@ -1,4 +1,4 @@
-//! The banks: a line from the customer, a moment, and the same line back.
+//! The banks: each reads a line from the customer, waits a moment, and sends the line back.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use crate::LOOKS_UP;
 
 const CLERKS: usize = 10;
 
-/// Opens the bank with this name until the process ends, which it does with its standard input.
+/// Runs the bank with this name until standard input is closed, which ends the process.
 pub(crate) fn open(name: &str) -> Result<(), Box<dyn Error>> {
     thread::spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
@@ -26,12 +26,12 @@ pub(crate) fn open(name: &str) -> Result<(), Box<dyn Error>> {
         "processes" => processes(&listener)?,
         "threads" => threads(&listener)?,
         "loop" => on_the_loop(listener)?,
-        _ => return Err("there is no such bank".into()),
+        _ => return Err("unknown bank".into()),
     }
     Ok(())
 }
 
-/// Serves one customer, whoever does it, and waits where there is nothing to do.
+/// Serves one customer, and blocks the thread while it waits.
 fn serve(mut customer: TcpStream) -> io::Result<()> {
     let mut wish = String::new();
     BufReader::new(&customer).read_line(&mut wish)?;
@@ -39,14 +39,14 @@ fn serve(mut customer: TcpStream) -> io::Result<()> {
     customer.write_all(wish.as_bytes())
 }
 
-/// One window: whoever is in front holds up all others.
+/// One window: a customer delays all customers after it.
 fn queue(listener: &TcpListener) {
     for customer in listener.incoming().flatten() {
-        let _ = serve(customer); // one who goes away is his own affair
+        let _ = serve(customer); // a customer that disconnects needs no handling
     }
 }
 
-/// A process for each customer, who is its standard input.
+/// One process for each customer, whose socket is the standard input of the process.
 #[cfg(unix)]
 fn processes(listener: &TcpListener) -> Result<(), Box<dyn Error>> {
     use std::os::fd::OwnedFd;
@@ -61,7 +61,7 @@ fn processes(listener: &TcpListener) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The process for one customer.
+/// Serves the customer on standard input, in the process of one customer.
 pub(crate) fn teller() -> Result<(), Box<dyn Error>> {
     #[cfg(unix)]
     {
@@ -71,7 +71,7 @@ pub(crate) fn teller() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ten clerks, who call the next customer when they are done with one.
+/// Ten clerks: each accepts the next customer when it has served one.
 fn threads(listener: &TcpListener) -> Result<(), Box<dyn Error>> {
     let clerks = (1..CLERKS).map(|_| listener.try_clone()).collect::<Result<Vec<_>, _>>()?;
     for clerk in clerks {
@@ -81,7 +81,7 @@ fn threads(listener: &TcpListener) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The robot: sets aside whoever waits.
+/// The robot: a timer answers each customer, so that the loop can serve others meanwhile.
 struct Robot;
 
 impl LineProtocol for Robot {

@@ -1,4 +1,4 @@
-/* A small library as there are many in C: it works on threads of its own, and calls back with a void pointer. */
+/* A small library in the style of many C libraries: it works on its own threads, and calls back with a void pointer. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,7 +19,7 @@ static int start(void *(*work)(void *), void *task) {
     return 0;
 }
 
-/* Once. */
+/* A single answer. */
 
 struct question {
     int number;
@@ -35,7 +35,8 @@ static void *answer(void *task) {
     return NULL;
 }
 
-/* Calls on_answer once, on a thread of its own. Or gives -1 at once, and never calls it: negative numbers are refused. */
+/* Calls on_answer once, on a thread of the library, and returns 0; or returns -1 and does not call it. Negative numbers
+   are refused. */
 int library_ask(int number, void (*on_answer)(void *context, int answer), void *context) {
     struct question *question = number < 0 ? NULL : malloc(sizeof *question);
     if (question == NULL) {
@@ -49,7 +50,7 @@ int library_ask(int number, void (*on_answer)(void *context, int answer), void *
     return 0;
 }
 
-/* Many times. */
+/* Repeated readings. */
 
 struct subscription {
     atomic_bool ends;
@@ -58,7 +59,7 @@ struct subscription {
     void *context;
 };
 
-static void *read_on(void *task) {
+static void *run_subscription(void *task) {
     struct subscription *subscription = task;
     for (int reading = 1; !atomic_load(&subscription->ends); reading++) {
         subscription->on_reading(subscription->context, reading);
@@ -69,8 +70,8 @@ static void *read_on(void *task) {
     return NULL;
 }
 
-/* Calls on_reading again and again, on a thread of its own, and on_end last: after that it has forgotten the context.
-   Or gives NULL, and never calls either. */
+/* Calls on_reading repeatedly on a thread of the library, and on_end last, after which it does not use the context.
+   Or returns NULL and calls neither. */
 struct subscription *library_subscribe(void (*on_reading)(void *context, int reading), void (*on_end)(void *context),
                                        void *context) {
     struct subscription *subscription = malloc(sizeof *subscription);
@@ -81,14 +82,14 @@ struct subscription *library_subscribe(void (*on_reading)(void *context, int rea
     subscription->on_reading = on_reading;
     subscription->on_end = on_end;
     subscription->context = context;
-    if (start(read_on, subscription) != 0) {
+    if (start(run_subscription, subscription) != 0) {
         free(subscription);
         return NULL;
     }
     return subscription;
 }
 
-/* Returns at once; a reading or two may still come before on_end. To be called once. */
+/* Returns at once; on_reading may be called a few more times before on_end. Must be called once. */
 void library_unsubscribe(struct subscription *subscription) {
     atomic_store(&subscription->ends, 1);
 }

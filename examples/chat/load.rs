@@ -1,4 +1,4 @@
-//! A thousand clients, and three more.
+//! The chat's test clients: a thousand in ten rooms, and three in a room of their own.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -14,26 +14,28 @@ use deferred_smol::{
 
 const ROOMS: usize = 10;
 const IN_A_ROOM: usize = 100;
-const EACH_SAYS: usize = 5;
-/// What each hears: from the others.
-const EACH_HEARS: usize = (IN_A_ROOM - 1) * EACH_SAYS;
-/// What the talkative one says to the room with somebody who never reads, in lines of this length.
+const LINES_EACH: usize = 5;
+/// The number of lines that each client receives from the others in its room.
+const LINES_RECEIVED: usize = (IN_A_ROOM - 1) * LINES_EACH;
+/// The number of lines that the speaker sends to the room in which one client never reads, and
+/// their length.
 const SPEECH: usize = 300;
 const LINE: usize = 60_000;
-/// So many lines the listener may be behind; the one who does not read is behind by all.
-const BEHIND: usize = 10;
+/// The speaker pauses when the listener has received more than this many lines fewer than it sent.
+/// The client that never reads falls behind by all of them.
+const MAX_LAG: usize = 10;
 const CORNER: &str = "corner";
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What all clients know together.
+/// Counters that all clients share.
 #[derive(Default)]
 struct Counts {
-    /// Lines that somebody has said,
-    heard: Cell<usize>,
-    /// and of those the ones in the corner.
+    /// Lines received in the ten rooms.
+    received: Cell<usize>,
+    /// Lines received in the corner.
     speech: Cell<usize>,
-    told: Cell<usize>,
-    left_out: Cell<usize>,
+    notified: Cell<usize>,
+    removed: Cell<usize>,
 }
 
 struct Client {
@@ -41,9 +43,9 @@ struct Client {
     room: String,
     counts: Rc<Counts>,
     joined: Option<Resolver<()>>,
-    /// Fires when it has heard so many lines.
-    hears: Option<(usize, Resolver<()>)>,
-    heard: usize,
+    /// The resolver to fire when the client has received that number of lines.
+    received_all: Option<(usize, Resolver<()>)>,
+    received: usize,
 }
 
 impl LineProtocol for Client {
@@ -54,10 +56,10 @@ impl LineProtocol for Client {
 
     fn line_received(&mut self, _: &Transport, line: &[u8]) -> Result<(), Failure> {
         let Some(notice) = line.strip_prefix(b"* ") else {
-            self.heard += 1;
-            let heard = if self.room == CORNER { &self.counts.speech } else { &self.counts.heard };
-            heard.set(heard.get() + 1);
-            if let Some((_, resolver)) = self.hears.take_if(|(lines, _)| *lines == self.heard) {
+            self.received += 1;
+            let received = if self.room == CORNER { &self.counts.speech } else { &self.counts.received };
+            received.set(received.get() + 1);
+            if let Some((_, resolver)) = self.received_all.take_if(|(lines, _)| *lines == self.received) {
                 resolver.callback(());
             }
             return Ok(());
@@ -66,16 +68,16 @@ impl LineProtocol for Client {
         if notice.starts_with(&format!("you are in {}", self.room)) {
             self.joined.take().into_iter().for_each(|resolver| resolver.callback(()));
         } else if notice == "the chat closes, goodbye" {
-            self.counts.told.set(self.counts.told.get() + 1);
+            self.counts.notified.set(self.counts.notified.get() + 1);
         } else if notice.ends_with("does not read") {
-            self.counts.left_out.set(self.counts.left_out.get() + 1);
+            self.counts.removed.set(self.counts.removed.get() + 1);
         }
         Ok(())
     }
 }
 
-/// One client, whose transport comes when it is in its room, and what fires when it has heard so
-/// many lines.
+/// Connects one client. The first Deferred returns its transport when the client is in its room;
+/// the second fires when the client has received `lines` lines.
 fn join(
     reactor: &Reactor,
     server: SocketAddr,
@@ -84,19 +86,26 @@ fn join(
     lines: usize,
 ) -> (Deferred<Transport>, Deferred<()>) {
     let (joined, resolver) = Deferred::new();
-    let (hears, heard) = Deferred::new();
-    let client =
-        Client { name, room, counts: counts.clone(), joined: Some(resolver), hears: Some((lines, heard)), heard: 0 };
+    let (received_all, resolve_received) = Deferred::new();
+    let client = Client {
+        name,
+        room,
+        counts: counts.clone(),
+        joined: Some(resolver),
+        received_all: Some((lines, resolve_received)),
+        received: 0,
+    };
     let connects = connect_tcp(reactor, server, TIMEOUT, Lines::new(client).max_length(2 * LINE));
-    (connects.add_callback(move |transport| joined.map(move |()| transport)), hears)
+    (connects.add_callback(move |transport| joined.map(move |()| transport)), received_all)
 }
 
-/// Plays the clients, says when they are done, and returns when the server has let them go.
+/// Runs the clients, fires `done` when they have finished, and returns when the server has closed
+/// all connections.
 pub(crate) fn run(server: SocketAddr, done: RemoteResolver<()>, story: Story) -> Result<(), Failure> {
     let counts = Rc::new(Counts::default());
     let seen = counts.clone();
     run_until(move |reactor| play(reactor.clone(), server, seen, done, story))?;
-    story.say(format_args!("told of the end: {} clients", counts.told.get()));
+    story.say(format_args!("clients that received the goodbye: {}", counts.notified.get()));
     Ok(())
 }
 
@@ -108,56 +117,63 @@ fn play(
     story: Story,
 ) -> Deferred<()> {
     inline_callbacks(async move {
-        // A thousand come in, fifty at a time.
+        // A thousand clients connect, fifty at a time.
         let (joins, loops) = (counts.clone(), reactor.clone());
         let clients = concurrent(50).map(0..ROOMS * IN_A_ROOM, move |n| {
             let names = (format!("client-{n}"), format!("room-{}", n % ROOMS));
-            let (joined, hears) = join(&loops, server, &joins, names, EACH_HEARS);
-            joined.map(move |transport| (transport, hears))
+            let (joined, received) = join(&loops, server, &joins, names, LINES_RECEIVED);
+            joined.map(move |transport| (transport, received))
         });
-        let (transports, hears): (Vec<_>, Vec<_>) = clients.await?.into_iter().unzip();
+        let (transports, received_all): (Vec<_>, Vec<_>) = clients.await?.into_iter().unzip();
         story.say(format_args!("{} clients are in {ROOMS} rooms", transports.len()));
 
-        // One who never reads, one who listens and one who talks much, in a room of their own.
+        // In a room of their own: a client that never reads, one that listens, and one that sends a
+        // lot.
         let mut never_reads = TcpStream::connect(server)?;
         never_reads.write_all(b"statue\n/join corner\n")?;
         let listener = ("listener".to_owned(), CORNER.to_owned());
-        let (listener, listens) = join(&reactor, server, &counts, listener, SPEECH);
-        let (speaker, hears_nothing) = join(&reactor, server, &counts, ("speaker".to_owned(), CORNER.to_owned()), 0);
+        let (listener, heard_speech) = join(&reactor, server, &counts, listener, SPEECH);
+        let (speaker, unused) = join(&reactor, server, &counts, ("speaker".to_owned(), CORNER.to_owned()), 0);
         let (listener, speaker) = (listener.await?, speaker.await?);
-        drop(hears_nothing.add_errback(|_| Ok(())));
+        drop(unused.add_errback(|_| Ok(())));
 
-        // All talk at once.
-        let begun = Instant::now();
+        // All clients send at once.
+        let started_at = Instant::now();
         for transport in &transports {
-            for n in 1..=EACH_SAYS {
+            for n in 1..=LINES_EACH {
                 transport.write(format!("this is the line number {n}\n").as_bytes());
             }
         }
         let (loops, seen, speech) = (reactor.clone(), counts.clone(), speaker.clone());
-        let speaks = inline_callbacks(async move {
+        let speaking = inline_callbacks(async move {
             let line = [&[b'a'; LINE][..], b"\n"].concat();
-            for said in 1..=SPEECH {
+            for sent in 1..=SPEECH {
                 speech.write(&line);
-                while said - seen.speech.get() > BEHIND {
+                while sent - seen.speech.get() > MAX_LAG {
                     loops.sleep(Duration::from_millis(1)).await?;
                 }
             }
             Ok(())
         });
-        gather(hears).map_err(Failure::from).add_timeout(TIMEOUT, &reactor).await?;
-        let took = begun.elapsed();
-        speaks.add_timeout(TIMEOUT, &reactor).await?;
-        listens.add_timeout(TIMEOUT, &reactor).await?;
-        let heard = counts.heard.get();
-        story.say(format_args!("each has heard what the {} others in the room said: {heard} lines", IN_A_ROOM - 1));
-        story.say(format_args!("{:.0} lines per second", heard as f64 / took.as_secs_f64()));
-        story.say(format_args!("the listener has heard the whole speech of {SPEECH} lines"));
-        story.say(format_args!("one who does not read had to leave, as {} were told", counts.left_out.get()));
+        gather(received_all).map_err(Failure::from).add_timeout(TIMEOUT, &reactor).await?;
+        let took = started_at.elapsed();
+        speaking.add_timeout(TIMEOUT, &reactor).await?;
+        heard_speech.add_timeout(TIMEOUT, &reactor).await?;
+        let received = counts.received.get();
+        story.say(format_args!(
+            "each client received the lines of the {} others in its room: {received} lines",
+            IN_A_ROOM - 1
+        ));
+        story.say(format_args!("{:.0} lines per second", received as f64 / took.as_secs_f64()));
+        story.say(format_args!("the listener received all {SPEECH} lines of the speech"));
+        story.say(format_args!(
+            "a client that does not read was disconnected; {} clients were notified",
+            counts.removed.get()
+        ));
 
         done.callback(());
-        let everyone = transports.iter().chain([&listener, &speaker]).map(Transport::closed);
-        gather(everyone.collect::<Vec<_>>()).map_err(Failure::from).add_timeout(TIMEOUT, &reactor).await?;
+        let closed = transports.iter().chain([&listener, &speaker]).map(Transport::closed);
+        gather(closed.collect::<Vec<_>>()).map_err(Failure::from).add_timeout(TIMEOUT, &reactor).await?;
         drop(never_reads);
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! The chat.
+//! The chat server: rooms, and the protocol of a client.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,19 +7,19 @@ use std::rc::Rc;
 use deferred_smol::Failure;
 use deferred_smol::net::{ConnectionLost, LineProtocol, Lines, Transport};
 
-/// So much of what others said may wait for somebody who does not read.
-const PATIENCE: usize = 1024 * 1024;
+/// The number of bytes that are buffered for a client that does not read.
+const WRITE_LIMIT: usize = 1024 * 1024;
 const LONGEST_NAME: usize = 20;
 const LONGEST_LINE: usize = 64 * 1024;
 const LOBBY: &str = "lobby";
 
-/// Who is there, for all protocols.
+/// The clients that have a name, shared by all protocols.
 #[derive(Clone, Default)]
 pub(crate) struct Chat {
-    people: Rc<RefCell<BTreeMap<String, Person>>>,
+    members: Rc<RefCell<BTreeMap<String, Member>>>,
 }
 
-struct Person {
+struct Member {
     room: String,
     transport: Transport,
 }
@@ -29,103 +29,103 @@ impl Chat {
         Chat::default()
     }
 
-    /// Somebody who has not said his name yet.
-    pub(crate) fn guest(&self) -> Lines<Guest> {
-        Lines::new(Guest { chat: self.clone(), name: None }).max_length(LONGEST_LINE)
+    /// Creates the protocol of a new client, which has no name yet.
+    pub(crate) fn protocol(&self) -> Lines<Client> {
+        Lines::new(Client { chat: self.clone(), name: None }).max_length(LONGEST_LINE)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.people.borrow().len()
+        self.members.borrow().len()
     }
 
-    pub(crate) fn tell_everyone(&self, text: &str) {
-        for person in self.people.borrow().values() {
-            person.transport.write(format!("* {text}\n").as_bytes());
+    pub(crate) fn announce(&self, text: &str) {
+        for member in self.members.borrow().values() {
+            member.transport.write(format!("* {text}\n").as_bytes());
         }
     }
 
-    /// Says a line to all in this room but one.
-    fn say(&self, room: &str, but: &str, line: &str) {
+    /// Sends a line to all members of `room` except `but`.
+    fn say(&self, room: &str, except: &str, line: &str) {
         let line = format!("{line}\n");
-        for (name, person) in &*self.people.borrow() {
-            if person.room == room && name != but {
-                // If too much waits there, the connection ends, and the notice of that comes later:
-                // nothing here changes while this goes through the people.
-                person.transport.write(line.as_bytes());
+        for (name, member) in &*self.members.borrow() {
+            if member.room == room && name != except {
+                // If the buffer exceeds its limit, the connection is lost, but `connection_lost` is
+                // called later, so the map does not change during this loop.
+                member.transport.write(line.as_bytes());
             }
         }
     }
 
-    /// Lets somebody into a room; says who is there.
+    /// Moves a client into `room`, and notifies both rooms and the client.
     fn enter(&self, name: &str, room: &str, transport: &Transport) {
-        let person = Person { room: room.to_owned(), transport: transport.clone() };
-        let before = self.people.borrow_mut().insert(name.to_owned(), person);
-        if let Some(before) = before {
-            self.say(&before.room, name, &format!("* {name} goes to {room}"));
+        let member = Member { room: room.to_owned(), transport: transport.clone() };
+        let previous = self.members.borrow_mut().insert(name.to_owned(), member);
+        if let Some(previous) = previous {
+            self.say(&previous.room, name, &format!("* {name} goes to {room}"));
         }
         self.say(room, name, &format!("* {name} is here"));
-        let others = self.people.borrow().values().filter(|person| person.room == room).count() - 1;
+        let others = self.members.borrow().values().filter(|member| member.room == room).count() - 1;
         transport.write(format!("* you are in {room}, with {others} others\n").as_bytes());
     }
 
     fn leave(&self, name: &str, why: &str) {
-        let left = self.people.borrow_mut().remove(name);
-        if let Some(person) = left {
-            self.say(&person.room, name, &format!("* {name} has left: {why}"));
+        let left = self.members.borrow_mut().remove(name);
+        if let Some(member) = left {
+            self.say(&member.room, name, &format!("* {name} has left: {why}"));
         }
     }
 
     fn room_of(&self, name: &str) -> String {
-        self.people.borrow().get(name).map_or_else(String::new, |person| person.room.clone())
+        self.members.borrow().get(name).map_or_else(String::new, |member| member.room.clone())
     }
 
-    fn who(&self, room: &str) -> String {
-        let people = self.people.borrow();
-        let names: Vec<_> = people.iter().filter(|(_, person)| person.room == room).map(|(name, _)| &**name).collect();
+    fn names_in(&self, room: &str) -> String {
+        let members = self.members.borrow();
+        let names: Vec<_> = members.iter().filter(|(_, member)| member.room == room).map(|(name, _)| &**name).collect();
         names.join(", ")
     }
 }
 
-/// One client.
-pub(crate) struct Guest {
+/// The protocol of one client.
+pub(crate) struct Client {
     chat: Chat,
-    /// Once it is told.
+    /// The client's name, once it has sent a valid one.
     name: Option<String>,
 }
 
-impl Guest {
-    fn introduce(&mut self, transport: &Transport, name: &str) {
+impl Client {
+    fn set_name(&mut self, transport: &Transport, name: &str) {
         let fits = (1..=LONGEST_NAME).contains(&name.len())
             && name.chars().all(|letter| letter.is_alphanumeric() || letter == '-');
         if !fits {
-            transport.write(b"* a name has up to 20 letters and digits; yours?\n");
-        } else if self.chat.people.borrow().contains_key(name) {
-            transport.write(b"* somebody has that name; yours?\n");
+            transport.write(b"* a name has up to 20 letters, digits and hyphens; your name?\n");
+        } else if self.chat.members.borrow().contains_key(name) {
+            transport.write(b"* that name is taken; your name?\n");
         } else {
             self.name = Some(name.to_owned());
             self.chat.enter(name, LOBBY, transport);
         }
     }
 
-    fn obey(&self, name: &str, command: &str, transport: &Transport) {
+    fn run_command(&self, name: &str, command: &str, transport: &Transport) {
         match command.split_once(' ').unwrap_or((command, "")) {
             ("join", room) if !room.is_empty() => self.chat.enter(name, room, transport),
             ("who", _) => {
-                let names = self.chat.who(&self.chat.room_of(name));
+                let names = self.chat.names_in(&self.chat.room_of(name));
                 transport.write(format!("* {names}\n").as_bytes());
             }
             ("quit", _) => {
                 transport.write(b"* goodbye\n");
                 transport.lose_connection();
             }
-            _ => transport.write(b"* there is /join ROOM, /who and /quit\n"),
+            _ => transport.write(b"* unknown command; use /join ROOM, /who or /quit\n"),
         }
     }
 }
 
-impl LineProtocol for Guest {
+impl LineProtocol for Client {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        transport.set_write_limit(PATIENCE);
+        transport.set_write_limit(WRITE_LIMIT);
         transport.write(b"* welcome; your name?\n");
         Ok(())
     }
@@ -133,9 +133,9 @@ impl LineProtocol for Guest {
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
         let line = String::from_utf8_lossy(line);
         match &self.name {
-            None => self.introduce(transport, line.trim()),
+            None => self.set_name(transport, line.trim()),
             Some(name) => match line.strip_prefix('/') {
-                Some(command) => self.obey(name, command.trim(), transport),
+                Some(command) => self.run_command(name, command.trim(), transport),
                 None => self.chat.say(&self.chat.room_of(name), name, &format!("{name}: {line}")),
             },
         }

@@ -1,4 +1,5 @@
-//! Who receives: each message is a chain of callbacks, and is acknowledged when that has succeeded.
+//! The consumer: each message is handled by a chain of callbacks, and acknowledged when that
+//! succeeds.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,39 +13,39 @@ use lapin::{Acker, Channel};
 
 use crate::{Shared, WORK, reopen};
 
-/// So many are under way at once, and no more are sent.
-const AT_ONCE: u16 = 100;
+/// The maximum number of unacknowledged messages that the server sends.
+const PREFETCH: u16 = 100;
 
-/// Consumes until it is cancelled, through however many connections that takes.
+/// Consumes messages until it is cancelled, and reconnects when the connection breaks.
 pub(crate) fn consume(shared: Rc<Shared>) -> Deferred<()> {
     inline_callbacks(async move {
         loop {
             let (_connection, channel) = reopen(&shared).await?;
             if let Err(failure) = consume_some(&shared, channel).await {
-                shared.story.say(format_args!("the consumer is cut off: {failure}"));
+                shared.story.say(format_args!("the consumer lost its connection: {failure}"));
             }
             shared.reconnected.set(shared.reconnected.get() + 1);
         }
     })
 }
 
-/// Consumes until the connection breaks.
+/// Consumes messages until the connection breaks.
 async fn consume_some(shared: &Rc<Shared>, channel: Channel) -> Result<(), Failure> {
-    channel.basic_qos(AT_ONCE, BasicQosOptions::default()).await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
     let mut consumer = channel.basic_consume(WORK.into(), "deferred".into(), options, arguments).await?;
     while let Some(delivery) = consumer.next().await {
-        drop(settle(shared, delivery?)); // many go on at once
+        drop(settle(shared, delivery?)); // up to `PREFETCH` messages are handled concurrently
     }
     Ok(())
 }
 
-/// Handles one message, and tells the server what came of it.
+/// Handles one message, then acknowledges or rejects it.
 fn settle(shared: &Rc<Shared>, Delivery { data, acker, .. }: Delivery) -> Deferred<()> {
     let number = std::str::from_utf8(&data).ok().and_then(|text| text.parse().ok());
     let Some(number) = number else { return Deferred::from_coroutine(reject(acker)) };
-    let (done, rejected, rejects) = (shared.clone(), shared.clone(), acker.clone());
-    let told = handle(shared, number).add_callbacks(
+    let (done, rejected, rejecting_acker) = (shared.clone(), shared.clone(), acker.clone());
+    let settled = handle(shared, number).add_callbacks(
         move |()| {
             inline_callbacks(async move {
                 acknowledge(acker).await?;
@@ -55,30 +56,30 @@ fn settle(shared: &Rc<Shared>, Delivery { data, acker, .. }: Delivery) -> Deferr
         },
         move |_| {
             inline_callbacks(async move {
-                reject(rejects).await?;
+                reject(rejecting_acker).await?;
                 rejected.rejected.borrow_mut().insert(number);
                 Ok(())
             })
         },
     );
-    // The server has gone before it heard, and will send the message again.
-    told.add_errback(|_| Ok(()))
+    // If the connection broke before the acknowledgment, the server sends the message again.
+    settled.add_errback(|_| Ok(()))
 }
 
-/// What is done with a message: it takes a moment, and fails for some.
+/// Simulates work that takes up to 9 ms and fails for every hundredth message.
 fn handle(shared: &Shared, number: u32) -> Deferred<()> {
-    let checks = shared.reactor.sleep(Duration::from_millis(u64::from(number % 10)));
-    checks.add_callback(move |()| if number % 100 == 99 { Err(Failure::msg("nobody wants this one")) } else { Ok(()) })
+    let work = shared.reactor.sleep(Duration::from_millis(u64::from(number % 10)));
+    work.add_callback(move |()| if number % 100 == 99 { Err(Failure::msg("invalid message")) } else { Ok(()) })
 }
 
 async fn acknowledge(acker: Acker) -> Result<(), Failure> {
-    still_there(acker.ack(BasicAckOptions::default()).await?)
+    check_sent(acker.ack(BasicAckOptions::default()).await?)
 }
 
 async fn reject(acker: Acker) -> Result<(), Failure> {
-    still_there(acker.reject(BasicRejectOptions { requeue: false }).await?)
+    check_sent(acker.reject(BasicRejectOptions { requeue: false }).await?)
 }
 
-fn still_there(told: bool) -> Result<(), Failure> {
-    if told { Ok(()) } else { Err(Failure::msg("the connection of the message is gone")) }
+fn check_sent(sent: bool) -> Result<(), Failure> {
+    if sent { Ok(()) } else { Err(Failure::msg("the connection of the message is closed")) }
 }

@@ -1,4 +1,4 @@
-//! RabbitMQ: its consumer is a circle too, and here it is part of the loop's.
+//! RabbitMQ with a consumer on the loop.
 //!
 //! ```text
 //! apt-get install rabbitmq-server
@@ -6,22 +6,22 @@
 //! cargo run --release --example rabbitmq
 //! ```
 //!
-//! Four thousand messages go from a publisher to a consumer, through a server that is restarted in
-//! the middle, and none is lost: the publisher counts a message as sent when the server has
-//! confirmed it, and the consumer acknowledges it when the chain of callbacks for it has succeeded.
-//! When the chain fails, the message is rejected, and the server keeps it aside, in a queue of its
-//! own. What either of the two has under way when the server goes is done again; so a message may
-//! come twice, and here that is counted.
+//! Four thousand messages go from a publisher to a consumer through a server that is restarted
+//! halfway, and none is lost. The publisher sends a message again until the server has confirmed
+//! it. The consumer acknowledges a message when its chain of callbacks has succeeded; if the chain
+//! fails, it rejects the message, and the server moves it to a dead-letter queue. Messages that
+//! either side was handling when the server stopped are sent again, so a message may arrive twice;
+//! the example counts these.
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | `pika`'s consumer, which blocks, in a thread | `lapin` on smol: its consumer is a stream, awaited in a coroutine |
+//! | `pika`'s blocking consumer, in a thread | `lapin` on smol: its consumer is a stream, awaited in a coroutine |
 //! | `d = handle(body); d.addCallback(ack)` | `handle(message).add_callback(ack).add_errback(reject)` |
 //! | a `ReconnectingClientFactory` | `reactor.retry(Backoff::new(..), ..)` |
 //!
-//! The server is the one at `AMQP_ADDR`, or at `amqp://127.0.0.1:5672`. It is restarted by
-//! `rabbitmqctl`, as root or as the server's own user; where that cannot be, it is not. The example
-//! ends by itself, after some eight seconds.
+//! The server's address is `AMQP_ADDR`, by default `amqp://127.0.0.1:5672`. `rabbitmqctl` restarts
+//! the server, which requires root or the server's own user; without it the example runs without a
+//! restart. It stops by itself after about eight seconds.
 
 mod consumer;
 mod publisher;
@@ -42,19 +42,22 @@ use lapin::{Channel, Connection, ConnectionProperties};
 
 const MESSAGES: u32 = 4000;
 const WORK: &str = "deferred-example";
-/// Where the server keeps what was rejected.
+/// The queue to which the server moves rejected messages.
 const REJECTED: &str = "deferred-example-rejected";
 const TIMEOUT: Duration = Duration::from_secs(18);
 
-/// What all parts of the example know.
+/// State that all parts of the example share.
 struct Shared {
     reactor: Reactor,
     story: Story,
     server: String,
-    /// The messages that were acknowledged, and those that were rejected.
+    /// The numbers of the messages that were acknowledged.
     done: RefCell<BTreeSet<u32>>,
+    /// The numbers of the messages that were rejected.
     rejected: RefCell<BTreeSet<u32>>,
+    /// The number of messages that were delivered and acknowledged again.
     twice: Cell<u32>,
+    /// The number of messages that the server has confirmed.
     confirmed: Cell<u32>,
     reconnected: Cell<u32>,
 }
@@ -65,57 +68,57 @@ impl Shared {
     }
 }
 
-/// A channel on a connection of its own, with both queues there.
+/// Opens a connection and a channel, and declares both queues.
 fn open(server: String) -> Deferred<(Connection, Channel)> {
     inline_callbacks(async move {
         let connection = Connection::connect(&server, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
-        let (durable, mut aside) = (QueueDeclareOptions::durable(), FieldTable::default());
+        let (durable, mut dead_letter) = (QueueDeclareOptions::durable(), FieldTable::default());
         channel.queue_declare(REJECTED.into(), durable, FieldTable::default()).await?;
-        aside.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
-        aside.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(REJECTED.into()));
-        channel.queue_declare(WORK.into(), durable, aside).await?;
+        dead_letter.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+        dead_letter.insert("x-dead-letter-routing-key".into(), AMQPValue::LongString(REJECTED.into()));
+        channel.queue_declare(WORK.into(), durable, dead_letter).await?;
         Ok((connection, channel))
     })
 }
 
-/// [`open`], again and again until the server is there.
+/// Like [`open`], but tries until the server accepts the connection.
 fn reopen(shared: &Rc<Shared>) -> Deferred<(Connection, Channel)> {
     let (server, backoff) = (shared.server.clone(), Backoff::new(Duration::from_millis(100)));
     shared.reactor.retry(backoff.max_delay(Duration::from_secs(1)), move |_| open(server.clone()))
 }
 
-/// Restarts the server when a quarter of the messages is through.
+/// Restarts the server when a quarter of the messages has been settled.
 fn restart(shared: Rc<Shared>) -> Deferred<()> {
     inline_callbacks(async move {
         while shared.settled() < MESSAGES / 4 {
             shared.reactor.sleep(Duration::from_millis(5)).await?;
         }
-        for (command, told) in [("stop_app", "the server stops"), ("start_app", "the server is back")] {
+        for (command, event) in [("stop_app", "the server stops"), ("start_app", "the server is back")] {
             match Command::new("rabbitmqctl").arg(command).output().await {
                 Ok(output) if output.status.success() => {
-                    shared.story.say(format_args!("{told}, with {} of {MESSAGES} settled", shared.settled()));
+                    shared.story.say(format_args!("{event}, with {} of {MESSAGES} settled", shared.settled()));
                 }
                 Ok(output) => {
-                    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-                    let why = told.trim().lines().next().unwrap_or("it does not say why");
-                    shared
-                        .story
-                        .say(format_args!("rabbitmqctl {command} has failed, and so it is not restarted: {why}"));
+                    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+                    let why = output.trim().lines().next().unwrap_or("no reason was printed");
+                    shared.story.say(format_args!("the server was not restarted: rabbitmqctl {command} failed: {why}"));
                 }
-                Err(error) => shared.story.say(format_args!("without rabbitmqctl it is not restarted: {error}")),
+                Err(error) => {
+                    shared.story.say(format_args!("the server was not restarted: rabbitmqctl cannot be run: {error}"))
+                }
             }
         }
         Ok(())
     })
 }
 
-/// Nothing waits to be sent or confirmed: that the other side may be quicker is no error.
+/// Closes a connection. An error is ignored, because everything has been sent and confirmed.
 async fn close(connection: Connection) {
     let _ = connection.close(200, "OK".into()).await;
 }
 
-/// Removes the queues.
+/// Deletes the queues. Returns the number of messages in the dead-letter queue.
 async fn clean_up(channel: &Channel) -> Result<u32, Failure> {
     channel.queue_delete(WORK.into(), QueueDeleteOptions::default()).await?;
     Ok(channel.queue_delete(REJECTED.into(), QueueDeleteOptions::default()).await?)
@@ -126,35 +129,37 @@ fn program(shared: Rc<Shared>) -> Deferred<()> {
         let story = shared.story;
         let (connection, channel) = open(shared.server.clone()).await.map_err(|failure| {
             Failure::msg(format!(
-                "no RabbitMQ at {}: {failure}; start one by `rabbitmq-server -detached && rabbitmqctl await_startup`, \
-                 which Debian has in the package rabbitmq-server, or name one by AMQP_ADDR",
+                "no RabbitMQ at {}: {failure}; start one with `rabbitmq-server -detached && rabbitmqctl await_startup`, \
+                 from Debian's package rabbitmq-server, or set AMQP_ADDR",
                 shared.server
             ))
         })?;
-        // Of a run that was interrupted.
+        // An earlier run may have been interrupted.
         clean_up(&channel).await?;
         close(connection).await;
 
         story.say("connected");
-        let mut consumes = consumer::consume(shared.clone());
-        let stops = consumes.cancel_handle();
-        drop(consumes.add_errback(|_| Ok(()))); // it ends by that cancel
-        let restarts = restart(shared.clone());
+        let mut consuming = consumer::consume(shared.clone());
+        let stop_consuming = consuming.cancel_handle();
+        drop(consuming.add_errback(|_| Ok(()))); // ends when it is cancelled
+        let restarting = restart(shared.clone());
         publisher::publish(shared.clone()).await?;
-        story.say(format_args!("the server has confirmed all {} messages", shared.confirmed.get()));
-        restarts.await?;
+        story.say(format_args!("the server confirmed all {} messages", shared.confirmed.get()));
+        restarting.await?;
         while shared.settled() < MESSAGES {
             shared.reactor.sleep(Duration::from_millis(5)).await?;
         }
-        stops.cancel();
+        stop_consuming.cancel();
 
         let (connection, channel) = reopen(&shared).await?;
-        let aside = clean_up(&channel).await?;
+        let dead_letters = clean_up(&channel).await?;
         close(connection).await;
         let (done, rejected) = (shared.done.borrow().len(), shared.rejected.borrow().len());
-        story.say(format_args!("acknowledged {done}, rejected {rejected}; the server has kept aside {aside} of those"));
+        story.say(format_args!(
+            "acknowledged {done}, rejected {rejected}; the dead-letter queue has {dead_letters} of these"
+        ));
         story.say(format_args!("lost: {}", MESSAGES as usize - done - rejected));
-        story.say(format_args!("came twice: {}; connected anew: {}", shared.twice.get(), shared.reconnected.get()));
+        story.say(format_args!("delivered twice: {}; reconnects: {}", shared.twice.get(), shared.reconnected.get()));
         Ok(())
     })
 }

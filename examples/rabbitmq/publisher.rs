@@ -1,4 +1,4 @@
-//! Who sends, and sends again what was not confirmed.
+//! The publisher, which sends a message again until the server has confirmed it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,19 +11,19 @@ use lapin::{BasicProperties, Channel};
 
 use crate::{MESSAGES, Shared, WORK, close, reopen};
 
-/// So many are under way at once.
-const AT_ONCE: usize = 50;
-/// Is written to disk before it is confirmed.
+/// The number of messages that await confirmation at once.
+const MAX_UNCONFIRMED: usize = 50;
+/// The delivery mode of messages that the server writes to disk before it confirms them.
 const PERSISTENT: u8 = 2;
 
-/// Sends all messages. Fires when the server has confirmed each.
+/// Sends all messages. The Deferred fires when the server has confirmed each of them.
 pub(crate) fn publish(shared: Rc<Shared>) -> Deferred<()> {
     inline_callbacks(async move {
-        let left = Rc::new(RefCell::new((0..MESSAGES).collect::<BTreeSet<u32>>()));
-        while !left.borrow().is_empty() {
+        let unconfirmed = Rc::new(RefCell::new((0..MESSAGES).collect::<BTreeSet<u32>>()));
+        while !unconfirmed.borrow().is_empty() {
             let (connection, channel) = reopen(&shared).await?;
-            if let Err(failure) = publish_some(&shared, channel, &left).await {
-                shared.story.say(format_args!("the publisher is cut off: {failure}"));
+            if let Err(failure) = publish_some(&shared, channel, &unconfirmed).await {
+                shared.story.say(format_args!("the publisher lost its connection: {failure}"));
                 shared.reconnected.set(shared.reconnected.get() + 1);
                 continue;
             }
@@ -33,14 +33,18 @@ pub(crate) fn publish(shared: Rc<Shared>) -> Deferred<()> {
     })
 }
 
-/// Sends what is left, until the connection breaks.
-async fn publish_some(shared: &Rc<Shared>, channel: Channel, left: &Rc<RefCell<BTreeSet<u32>>>) -> Result<(), Failure> {
+/// Sends the unconfirmed messages until the connection breaks.
+async fn publish_some(
+    shared: &Rc<Shared>,
+    channel: Channel,
+    unconfirmed: &Rc<RefCell<BTreeSet<u32>>>,
+) -> Result<(), Failure> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let (messages, shared, left) = (left.borrow().clone(), shared.clone(), left.clone());
-    let all = concurrent(AT_ONCE).map(messages, move |message| {
-        let (shared, left, channel) = (shared.clone(), left.clone(), channel.clone());
+    let (messages, shared, unconfirmed) = (unconfirmed.borrow().clone(), shared.clone(), unconfirmed.clone());
+    let all = concurrent(MAX_UNCONFIRMED).map(messages, move |message| {
+        let (shared, unconfirmed, channel) = (shared.clone(), unconfirmed.clone(), channel.clone());
         inline_callbacks(async move {
-            shared.reactor.sleep(Duration::from_millis(50)).await?; // or it would be over before the restart
+            shared.reactor.sleep(Duration::from_millis(50)).await?; // slow enough to be interrupted by the restart
             let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
             let text = message.to_string();
             let options = BasicPublishOptions::default();
@@ -48,7 +52,7 @@ async fn publish_some(shared: &Rc<Shared>, channel: Channel, left: &Rc<RefCell<B
             if !sent.await?.is_ack() {
                 return Err(Failure::msg("the server did not take a message"));
             }
-            left.borrow_mut().remove(&message);
+            unconfirmed.borrow_mut().remove(&message);
             shared.confirmed.set(shared.confirmed.get() + 1);
             Ok(())
         })

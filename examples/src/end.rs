@@ -1,17 +1,17 @@
-//! How an example ends.
+//! Running an example for a limited time, or until Ctrl-C.
 
 use std::time::Duration;
 
 use deferred_smol::{Reactor, run};
 
-/// Whether the program was called with `--forever`: then it runs until Ctrl-C.
+/// Returns `true` if the program was started with `--forever`, which makes it run until Ctrl-C.
 #[must_use]
 pub fn forever() -> bool {
     std::env::args().any(|argument| argument == "--forever")
 }
 
-/// Runs `main` on a loop that ends by itself after that time, or with `--forever` at Ctrl-C; that
-/// ends it in any case.
+/// Runs `main` on a loop that stops after `time`, or only at Ctrl-C with `--forever`. Ctrl-C stops
+/// it in both cases.
 pub fn run_for(time: Duration, main: impl FnOnce(&Reactor)) {
     run(|reactor| {
         if !forever() {

@@ -1,5 +1,4 @@
-//! Hosts on loopback, since an example cannot count on the internet, and a blocking client for
-//! them.
+//! HTTP hosts on loopback, so that the examples need no internet, and a blocking client for them.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,40 +7,39 @@ use std::time::Duration;
 
 use deferred_smol::Failure;
 
-/// A host that takes connections and never answers.
+/// A host that accepts connections and never answers.
 ///
-/// Nobody accepts here. The system completes the connections by itself, and a client waits for the
-/// answer.
+/// Nothing calls `accept`: the operating system completes the connections by itself, and the client
+/// waits for an answer.
 #[derive(Debug)]
 pub struct SilentHost {
     listener: TcpListener,
 }
 
 impl SilentHost {
-    /// Begins to be silent, on a free port.
+    /// Binds a free port.
     ///
     /// # Errors
     ///
-    /// If loopback gives no port.
+    /// Returns the error of the operating system if no port can be bound on loopback.
     pub fn start() -> io::Result<SilentHost> {
         Ok(SilentHost { listener: TcpListener::bind("127.0.0.1:0")? })
     }
 
-    /// What a client asks for.
+    /// Returns the URL to request.
     ///
     /// # Errors
     ///
-    /// If the system does not tell the port.
+    /// Returns the error of the operating system if it does not return the socket's address.
     pub fn url(&self) -> io::Result<String> {
         Ok(url(self.listener.local_addr()?))
     }
 }
 
-/// A host that cannot be reached: whoever connects waits for an answer that does not come.
+/// A host that cannot be reached: a connection attempt waits until the client times out.
 ///
-/// It is a listener on loopback that accepts nobody, and whose queue is full. Linux leaves those
-/// who come then without an answer, as a host does that is switched off; other systems may refuse
-/// them.
+/// It is a listener on loopback that never accepts and whose backlog is full. Linux then ignores
+/// further connection attempts, as if the host were switched off; other systems may refuse them.
 #[derive(Debug)]
 pub struct UnreachableHost {
     address: SocketAddr,
@@ -50,11 +48,11 @@ pub struct UnreachableHost {
 }
 
 impl UnreachableHost {
-    /// Fills the queue.
+    /// Binds a free port and fills its backlog.
     ///
     /// # Errors
     ///
-    /// If loopback gives no port.
+    /// Returns the error of the operating system if no port can be bound on loopback.
     pub fn start() -> io::Result<UnreachableHost> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -68,45 +66,44 @@ impl UnreachableHost {
         Ok(UnreachableHost { address, _listener: listener, _queue: queue })
     }
 
-    /// Where it would be.
+    /// Returns the address that does not answer.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A host that answers each request with one page, from a thread of its own that ends with the
-/// process.
+/// A host that answers every request with the same page, on a thread that ends with the process.
 #[derive(Debug)]
 pub struct AnsweringHost {
     address: SocketAddr,
 }
 
 impl AnsweringHost {
-    /// Begins to answer, on a free port.
+    /// Binds a free port and starts the thread.
     ///
     /// # Errors
     ///
-    /// If loopback gives no port.
+    /// Returns the error of the operating system if no port can be bound on loopback.
     pub fn start(page: String) -> io::Result<AnsweringHost> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that goes away in the middle is its own affair.
+                // A client that disconnects early needs no handling.
                 let _ = answer(stream, &page);
             }
         });
         Ok(AnsweringHost { address })
     }
 
-    /// Where it is.
+    /// Returns the address of the host.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a client asks for.
+    /// Returns the URL to request.
     #[must_use]
     pub fn url(&self) -> String {
         url(self.address)
@@ -128,11 +125,11 @@ fn answer(mut stream: TcpStream, page: &str) -> io::Result<()> {
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}")
 }
 
-/// Gets a page with a client that blocks its thread until it has it, and at most for `timeout`.
+/// Fetches a page with a client that blocks the calling thread, for at most `timeout`.
 ///
 /// # Errors
 ///
-/// If there is no page in that time.
+/// Returns the client's error if no page arrives within `timeout`.
 pub fn fetch(url: &str, timeout: Duration) -> Result<String, Failure> {
     let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().timeout_global(Some(timeout)).build());
     Ok(agent.get(url).call()?.body_mut().read_to_string()?)

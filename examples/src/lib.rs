@@ -1,5 +1,5 @@
-//! What the examples share: a story with the time of each line, hosts on loopback, a blocking HTTP
-//! client, and an end.
+//! Code that the examples share: output with the time of each line, hosts on loopback, a blocking
+//! HTTP client, and a limit on the running time.
 #![forbid(unsafe_code)]
 
 mod end;
@@ -10,15 +10,15 @@ pub use end::{forever, run_for};
 pub use hosts::{AnsweringHost, SilentHost, UnreachableHost, fetch};
 pub use story::Story;
 
-/// The programs in the README are tests too.
+/// Runs the programs in the README as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// What must not be done from a thread, and does not compile: `article/program_8_from_threads.rs`
-/// has what may.
+/// Calls from another thread that must not compile. `article/program_8_from_threads.rs` shows the
+/// calls that do.
 ///
-/// A timer of the loop, made in a thread:
+/// Starting a timer of the loop in another thread:
 ///
 /// ```compile_fail,E0277
 /// use std::{thread, time::Duration};
@@ -29,21 +29,22 @@ struct Readme;
 /// });
 /// ```
 ///
-/// A Deferred, fired in a thread by the resolver that must not travel:
+/// Firing a Deferred in another thread by its `Resolver`, which is not `Send`:
 ///
 /// ```compile_fail,E0277
 /// let (deferred, resolver) = deferred_smol::Deferred::<u32>::new();
 /// std::thread::spawn(move || resolver.callback(1));
 /// ```
 ///
-/// A callback, added in a thread:
+/// Adding a callback in another thread:
 ///
 /// ```compile_fail,E0277
 /// let (deferred, resolver) = deferred_smol::Deferred::<u32>::new();
 /// std::thread::spawn(move || drop(deferred.add_callback(|value| println!("{value}"))));
 /// ```
 ///
-/// A connection, written to in a thread, which is how the article's receiver lost its messages:
+/// Writing to a connection in another thread, which is how the article's receiver lost its
+/// messages:
 ///
 /// ```compile_fail,E0277
 /// fn receive(transport: deferred_smol::net::Transport) {
@@ -53,7 +54,7 @@ struct Readme;
 #[cfg(doctest)]
 struct FromThreads;
 
-/// Everything of both adapters, taken at once, is not ambiguous:
+/// Importing everything from both adapter crates is not ambiguous:
 ///
 /// ```
 /// use deferred_smol::*;

@@ -1,23 +1,23 @@
-//! Lines that say when.
+//! Output lines with timestamps.
 
 use std::fmt::Display;
 use std::time::Instant;
 
-/// Prints lines, each with the seconds since the story began as its first word.
+/// Prints lines that begin with the seconds since the program started.
 #[derive(Clone, Copy, Debug)]
 pub struct Story {
-    begun: Instant,
+    started_at: Instant,
 }
 
 impl Story {
-    /// Begins now.
+    /// Creates a `Story` whose time begins now.
     #[must_use]
     pub fn begin() -> Story {
-        Story { begun: Instant::now() }
+        Story { started_at: Instant::now() }
     }
 
-    /// Prints one line.
+    /// Prints `line` after the time.
     pub fn say(&self, line: impl Display) {
-        println!("{:.3} {line}", self.begun.elapsed().as_secs_f64());
+        println!("{:.3} {line}", self.started_at.elapsed().as_secs_f64());
     }
 }

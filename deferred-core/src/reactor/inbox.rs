@@ -2,7 +2,7 @@
 //!
 //! # The protocol
 //!
-//! An inbox is a queue of calls and the state of the driver, both behind one lock:
+//! An inbox is a queue of calls and the state of the driver, both protected by one lock:
 //!
 //! - `Awake`: the driver is in a turn, or begins one without being woken;
 //! - `Asleep(waker)`: the last turn found nothing to do and told its driver so, which waits for a

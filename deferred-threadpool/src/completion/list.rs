@@ -3,7 +3,7 @@
 //!
 //! # The protocol
 //!
-//! A list is behind a lock, with two flags: `posted`, whether a delivery was posted to the reactor
+//! A list is protected by a lock, and has two flags: `posted`, whether a delivery was posted to the reactor
 //! and has not begun, and `closed`.
 //!
 //! A thread that **pushes** an entry puts it into the list. If nothing is posted, it sets `posted`

@@ -1,4 +1,4 @@
-//! The threads of a pool and the jobs that wait for them, behind one lock.
+//! The threads of a pool and the jobs that wait for them, protected by one lock.
 //!
 //! - this file: `Workers`, the pool's core, and its operations;
 //! - `state`: the data under the lock;
@@ -36,7 +36,7 @@ use threads::WakeAction;
 pub(crate) use state::Reservation;
 pub(crate) use waiters::{StopWaiter, Waiter};
 
-/// The core of a pool: its settings, and its state behind the lock.
+/// The core of a pool: its settings, and its state under the lock.
 pub(crate) struct Workers {
     pub(crate) config: Config,
     state: Mutex<State>,
