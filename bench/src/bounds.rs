@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_has_a_name_of_its_own() {
+    fn row_names_are_unique() {
         let mut rows: Vec<_> = plan::all().iter().flat_map(plan::Entry::rows).collect();
         rows.sort();
         let all = rows.len();
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_of_no_row_is_told() {
+    fn a_bound_without_a_row_is_reported() {
         let told = Bounds::read().unwrap().must_be_of(&["a/row".to_owned()]).unwrap_err().to_string();
         assert!(told.contains("there is no row"), "{told}");
     }
 
     #[test]
-    fn a_row_keeps_what_it_just_reaches_and_slack_widens_that() {
+    fn a_row_passes_at_its_bound_and_slack_widens_the_bound() {
         let record = record(6.0, 10.0);
         for (limit, less) in [
             (Limit::Ratio(0.6), Limit::Ratio(0.59)),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_on_what_was_not_measured_is_not_kept() {
+    fn a_bound_on_a_value_that_was_not_measured_fails() {
         let record = Record::once("a/row", "ns", Value::new("ours", 1.0), None);
         assert!(!Limit::Ratio(9.0).keeps(&record, 1.0));
         assert!(!Limit::Slope(9.0).keeps(&record, 1.0));

@@ -60,7 +60,7 @@ b.jsonl: 1 passed, 0 failed
 }
 
 #[test]
-fn a_file_that_is_not_there_exits_2_and_the_others_are_replayed() {
+fn a_missing_file_exits_2_and_the_others_are_replayed() {
     let (code, out, err) = run("not_there", &[("a.jsonl", FAILS)], &["none.jsonl", "a.jsonl"]);
     assert_eq!(code, 2);
     assert!(out.ends_with("a.jsonl: 0 passed, 1 failed\n"), "{out}");
@@ -68,14 +68,14 @@ fn a_file_that_is_not_there_exits_2_and_the_others_are_replayed() {
 }
 
 #[test]
-fn a_line_that_is_no_json_exits_2() {
+fn a_line_that_is_not_json_exits_2() {
     let (code, out, err) = run("no_json", &[("a.jsonl", &format!("{PASSES}\n{{\"id\":"))], &["a.jsonl"]);
     assert_eq!((code, &*out), (2, ""));
     assert!(err.starts_with("a.jsonl:2: not JSON: "), "{err}");
 }
 
 #[test]
-fn a_command_without_sense_exits_2_with_the_usage() {
+fn an_invalid_command_exits_2_with_the_usage() {
     for arguments in [&[][..], &["--handle", "a.jsonl"]] {
         let (code, out, err) = run("usage", &[("a.jsonl", PASSES)], arguments);
         assert_eq!((code, &*out), (2, ""));

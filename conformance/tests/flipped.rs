@@ -39,7 +39,7 @@ fn trace(scenario: &mut Json) -> &mut Vec<Json> {
 }
 
 #[test]
-fn a_callback_that_got_something_else_is_found() {
+fn a_callback_with_another_argument_is_found() {
     assert_flips_are_found(|index, scenario| {
         let rows = trace(scenario);
         let row = rows.iter().rposition(|row| row[0] == "cb").filter(|_| index % 3 == 0)?;

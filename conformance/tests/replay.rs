@@ -89,7 +89,7 @@ fn every_step_of_the_format_is_read() {
 }
 
 #[test]
-fn what_is_not_of_the_format_is_refused_with_its_line() {
+fn invalid_input_is_refused_with_its_line() {
     let with_steps = |steps: &str| format!(r#"{{"id":"x","end":"results","steps":[{steps}],"trace":[],"final":{{}}}}"#);
     for (steps, why) in [
         (r#"["jump","d1"]"#, r#"expected a step, found ["jump","d1"]"#),

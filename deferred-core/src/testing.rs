@@ -114,7 +114,7 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
     let clock = Clock::new();
     let value = test(&clock);
     let left: Vec<_> = clock.delayed_calls().iter().map(|call| call.registered_at().to_string()).collect();
-    assert!(left.is_empty(), "timed calls were left behind, registered at {}", left.join(", "));
+    assert!(left.is_empty(), "timed calls are still pending, registered at {}", left.join(", "));
     drop(clock);
     errors.assert_none();
     value

@@ -1,5 +1,5 @@
-//! How often the engine allocates. Small here: captures of at most one word, results of at most
-//! two.
+//! The number of allocations of the engine. In this file, small captures have at most one word, and
+//! small results at most two.
 
 #[path = "support/count.rs"]
 mod count;
@@ -17,12 +17,12 @@ use deferred_core::{
     BuiltinError, CancelHandle, Clock, Cooperator, Deferred, DeferredError, DeferredLock, DeferredQueue, Failure, Gate,
     Pause, Resolver, inline_callbacks, maybe_deferred,
 };
-use support::{App, quietly};
+use support::{App, ignore_unhandled};
 
-/// How many blocks' memory a thread keeps for others.
+/// The number of blocks whose memory a thread keeps for reuse.
 const KEPT: usize = 256;
 
-/// Leaves nothing of the memory that earlier blocks of this thread have left.
+/// Uses up the free list of this thread.
 fn use_up() {
     drop(Deferred::<u64>::new());
     for _ in 0..=KEPT {
@@ -30,13 +30,13 @@ fn use_up() {
     }
 }
 
-/// What `work` gives, and how often it allocates where there is no memory of earlier blocks.
+/// Runs `work` with an empty free list, and returns its result and the number of allocations.
 fn allocations<R>(work: impl FnOnce() -> R) -> (R, u64) {
     use_up();
     count::allocations(work)
 }
 
-/// An error that needs no memory.
+/// An error that needs no allocation.
 #[derive(Debug, PartialEq)]
 enum Plain {
     Interrupted,
@@ -52,7 +52,7 @@ impl From<BuiltinError> for Plain {
 impl DeferredError for Plain {}
 
 #[test]
-fn a_chain_on_a_ready_one_allocates_nothing() {
+fn a_chain_on_a_ready_deferred_allocates_nothing() {
     let one = black_box(1_u64);
     let (result, count) = allocations(|| {
         Deferred::<u64>::succeed(one)
@@ -91,7 +91,7 @@ fn a_chain_on_a_ready_error_allocates_nothing_but_its_trail() {
     assert!(result.check::<App>());
     assert!(count <= 1, "{count}");
 
-    // A typed error has no trail.
+    // An error type without a trail.
     let (result, count) = allocations(|| {
         Deferred::<u64, Plain>::from(Err(Plain::Number(1)))
             .add_callback(|value| Ok(value + 1))
@@ -107,7 +107,7 @@ fn a_chain_on_a_ready_error_allocates_nothing_but_its_trail() {
 }
 
 #[test]
-fn from_and_maybe_deferred_and_looking_allocate_nothing() {
+fn from_maybe_deferred_and_peeking_allocate_nothing() {
     let (_, count) = allocations(|| {
         let mut deferred = Deferred::from(Ok::<u64, Failure>(1));
         assert!(deferred.is_ready());
@@ -121,7 +121,7 @@ fn from_and_maybe_deferred_and_looking_allocate_nothing() {
 }
 
 #[test]
-fn a_ready_one_that_returns_a_pending_one_takes_one_for_the_wait() {
+fn a_ready_deferred_that_returns_a_pending_one_allocates_once() {
     let (inner, resolver) = Deferred::<u64>::new();
     let (result, count) = allocations(|| {
         let outer = Deferred::succeed(()).add_callback(|()| inner).map(|value| value + 1);
@@ -132,7 +132,7 @@ fn a_ready_one_that_returns_a_pending_one_takes_one_for_the_wait() {
 }
 
 #[test]
-fn three_small_callbacks_on_a_pending_one_take_one_allocation() {
+fn three_small_callbacks_on_a_pending_deferred_take_one_allocation() {
     let (one, two, three) = (black_box(1_u64), black_box(2_u64), black_box(3_u64));
     let (result, count) = allocations(|| {
         let (deferred, resolver) = Deferred::<u64>::new();
@@ -239,7 +239,7 @@ fn the_trail_of_an_error_takes_at_most_one_allocation() {
 }
 
 #[test]
-fn one_that_waits_for_another_allocates_for_neither() {
+fn a_wait_for_another_deferred_allocates_nothing() {
     let (inner, inner_resolver) = Deferred::<u64>::new();
     let (outer, resolver) = Deferred::<u64>::new();
     let outer = outer.add_callback(move |_| inner);
@@ -252,8 +252,8 @@ fn one_that_waits_for_another_allocates_for_neither() {
 }
 
 #[test]
-fn handles_pauses_cancels_and_chaining_allocate_nothing_on_a_pending_one() {
-    let _quiet = quietly();
+fn handles_pauses_cancels_and_chaining_of_a_pending_deferred_allocate_nothing() {
+    let _quiet = ignore_unhandled();
     let (mut deferred, resolver) = Deferred::<u64, Plain>::typed();
     let (target, target_resolver) = Deferred::<u64, Plain>::typed();
     let ((), count) = allocations(|| {
@@ -271,8 +271,8 @@ fn handles_pauses_cancels_and_chaining_allocate_nothing_on_a_pending_one() {
 }
 
 #[test]
-fn all_memory_is_given_back() {
-    let _quiet = quietly();
+fn all_memory_is_freed() {
+    let _quiet = ignore_unhandled();
     let round = |end: u32| {
         let (mut deferred, resolver) = Deferred::<[u64; 20]>::new();
         let handle = deferred.cancel_handle();
@@ -294,14 +294,14 @@ fn all_memory_is_given_back() {
         drop(inner_resolver);
         drop(deferred);
     };
-    (0..4).for_each(round); // whatever this thread sets up once
+    (0..4).for_each(round); // initializes this thread
     let before = live_bytes();
     (0..4).for_each(round);
     assert_eq!(live_bytes() - before, 0);
 }
 
 #[test]
-fn what_is_held_is_as_small_as_it_can_be() {
+fn handles_are_as_small_as_they_can_be() {
     const WORD: usize = size_of::<usize>();
     assert_eq!(size_of::<Failure>(), WORD);
     assert_eq!(size_of::<Option<Failure>>(), WORD);
@@ -315,11 +315,11 @@ fn what_is_held_is_as_small_as_it_can_be() {
     crosses_threads::<Failure>();
 }
 
-/// A pending Deferred with one small callback, and with three: one allocation of 184 bytes, which
-/// the usual allocators serve with 192.
+/// A pending Deferred with one or three small callbacks is one allocation of 184 bytes, for which
+/// common allocators use 192.
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn a_pending_one_with_up_to_three_small_callbacks_is_184_bytes() {
+fn a_pending_deferred_with_up_to_three_small_callbacks_is_184_bytes() {
     for callbacks in 0..=3 {
         let one = black_box(1_u64);
         use_up();
@@ -336,7 +336,7 @@ fn a_pending_one_with_up_to_three_small_callbacks_is_184_bytes() {
 }
 
 #[test]
-fn a_released_ones_memory_is_used_again() {
+fn the_block_of_a_dropped_deferred_is_reused() {
     let fires = |more: u64| {
         let (deferred, resolver) = Deferred::<u64>::new();
         let deferred = deferred.add_callback(move |value| Ok(value + more));
@@ -348,8 +348,8 @@ fn a_released_ones_memory_is_used_again() {
     assert_eq!((sum, count), (5050, 0));
 }
 
-/// Also of those whose words had left the block, that were handed over to others, or that ended
-/// without a consumer.
+/// Blocks are also kept if their result was moved out, if they were left out of a tail call, or if
+/// they ended without a consumer.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_thread_keeps_256_blocks_and_no_more() {
@@ -369,7 +369,7 @@ fn a_thread_keeps_256_blocks_and_no_more() {
 }
 
 #[test]
-fn awaiting_a_ready_one_allocates_nothing() {
+fn awaiting_a_ready_deferred_allocates_nothing() {
     let mut future = std::pin::pin!(async {
         let mut sum = 0_u64;
         for _ in 0..100 {
@@ -384,8 +384,8 @@ fn awaiting_a_ready_one_allocates_nothing() {
 }
 
 #[test]
-fn a_coroutine_that_suspends_is_two_allocations_beside_what_it_awaits() {
-    // The spare waker of this thread is made once.
+fn a_coroutine_that_suspends_is_two_allocations_besides_the_awaited_deferred() {
+    // The cached waker of this thread is created once.
     assert!(inline_callbacks(async { Deferred::<u64>::succeed(1).await }).is_ready());
     let (first, resolver) = Deferred::<u64>::new();
     let (second, second_resolver) = Deferred::<u64>::new();
@@ -425,12 +425,12 @@ fn an_await_that_suspends_allocates_nothing_beyond_the_deferred() {
         }
     });
     assert_eq!(deferred.try_take().unwrap().unwrap(), 100);
-    // The first was made before, and is released when the second is there already.
+    // The first Deferred was created before, and is released after the second was created.
     assert_eq!(count, 1, "each Deferred takes the memory of the one before the last");
 }
 
 #[test]
-fn a_coroutine_that_has_waited_for_something_foreign_leaves_nothing_behind() {
+fn a_coroutine_that_waited_for_a_foreign_future_leaks_nothing() {
     let clock = Clock::new();
     let round = || {
         let (senders, received): (Vec<_>, Vec<_>) = (0..1000).map(|_| futures::channel::oneshot::channel()).unzip();
@@ -447,12 +447,12 @@ fn a_coroutine_that_has_waited_for_something_foreign_leaves_nothing_behind() {
     assert!(more < 5000, "{more} bytes are left of 5000 that have ended");
 }
 
-/// Makes a Deferred that waits for something that stays.
+/// Creates a Deferred that waits for a Deferred that is kept.
 type Waits = Box<dyn Fn() -> Deferred<()>>;
 
 #[test]
-fn those_that_were_cancelled_leave_nothing_behind() {
-    let _quiet = quietly();
+fn cancelled_coroutines_leak_nothing() {
+    let _quiet = ignore_unhandled();
     let clock = Clock::new();
     let gate = Gate::new();
     let _pass = gate.enter().unwrap();

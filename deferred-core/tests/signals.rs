@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin, each in a process of its own: this test binary, called again.
+//! Ctrl-C and similar signals. Each test starts this test binary again as another process.
 #![cfg(all(unix, feature = "signals"))]
 
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +10,7 @@ use std::{env, process, thread};
 
 use deferred_core::{BuiltinError, Cancelled, Deferred, Failure, Phase, Reactor, SystemEvent, park};
 
-/// A program, which is run where this variable names it.
+/// The environment variable that names the program to run.
 const PROGRAM: &str = "DEFERRED_TEST_PROGRAM";
 
 struct Program {
@@ -23,7 +23,7 @@ impl Program {
         Program::start_by("exec \"$@\"", name)
     }
 
-    /// By a line of a shell, which is given the program.
+    /// Starts the program by a line of shell, which receives it as an argument.
     fn start_by(line: &str, name: &str) -> Program {
         let mut child = Command::new("sh")
             .args(["-c", line, "sh"])
@@ -39,8 +39,8 @@ impl Program {
         Program { child, lines }
     }
 
-    /// Reads on until this line.
-    fn says(&mut self, line: &str) {
+    /// Reads the output until this line.
+    fn wait_for_line(&mut self, line: &str) {
         let mut read = String::new();
         while !read.lines().any(|read| read == line) {
             assert_ne!(self.lines.read_line(&mut read).unwrap(), 0, "it never said {line:?}, but {read}");
@@ -52,7 +52,7 @@ impl Program {
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
-    /// How it ended, and what it said on standard error.
+    /// Returns the exit status and the standard error.
     fn end(mut self) -> (ExitStatus, String) {
         let mut errors = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
@@ -60,22 +60,22 @@ impl Program {
     }
 }
 
-/// Whoever starts this in the background of a script has it ignore Ctrl-C, and the programs that it
-/// starts too.
+/// Returns `true` if Ctrl-C is ignored. A process that a script starts in the background ignores
+/// it, and so do its children.
 fn ctrl_c_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
     u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 << (2 - 1) != 0)
 }
 
-/// A Deferred that waits for ever.
+/// Returns a Deferred that never fires.
 fn never() -> Deferred<()> {
     let (deferred, resolver) = Deferred::new();
     std::mem::forget(resolver);
     deferred
 }
 
-/// Not a test of its own: the programs of the tests below.
+/// The programs of the tests below; not a test by itself.
 #[test]
 fn the_programs() {
     let Ok(name) = env::var(PROGRAM) else { return };
@@ -144,7 +144,7 @@ fn the_programs() {
         "done" => park::react(|reactor| reactor.sleep(Duration::ZERO)),
         _ => panic!("no such program: {name}"),
     };
-    // The code is opaque, and the harness would give another one.
+    // `ExitCode` is opaque, and the test harness would return another one.
     process::exit(if code == process::ExitCode::SUCCESS { 0 } else { 1 })
 }
 
@@ -155,9 +155,9 @@ fn react_stops_through_the_shutdown() {
             continue;
         }
         let mut program = Program::start("react");
-        program.says("running");
+        program.wait_for_line("running");
         program.signal(signal);
-        program.says("shutdown");
+        program.wait_for_line("shutdown");
         let (status, errors) = program.end();
         assert_eq!(status.code(), Some(0), "{errors}");
     }
@@ -167,14 +167,14 @@ fn react_stops_through_the_shutdown() {
 fn run_and_run_until_stop_through_the_shutdown_too_and_a_loop_that_is_driven_does_not() {
     for name in ["run", "run_until"] {
         let mut program = Program::start(name);
-        program.says("running");
+        program.wait_for_line("running");
         program.signal("-TERM");
-        program.says("shutdown");
-        program.says("over");
+        program.wait_for_line("shutdown");
+        program.wait_for_line("over");
         assert_eq!(program.end().0.code(), Some(0), "{name}");
     }
     let mut program = Program::start("driven");
-    program.says("running");
+    program.wait_for_line("running");
     program.signal("-TERM");
     assert_eq!(program.end().0.signal(), Some(15));
 }
@@ -182,9 +182,9 @@ fn run_and_run_until_stop_through_the_shutdown_too_and_a_loop_that_is_driven_doe
 #[test]
 fn each_loop_of_a_process_is_stopped() {
     let mut program = Program::start("two");
-    program.says("running");
+    program.wait_for_line("running");
     program.signal("-TERM");
-    program.says("it is over");
+    program.wait_for_line("it is over");
     assert_eq!(program.end().0.code(), Some(0));
 }
 
@@ -192,25 +192,25 @@ fn each_loop_of_a_process_is_stopped() {
 #[cfg(target_os = "linux")]
 fn a_signal_that_was_ignored_when_the_process_began_stays_ignored() {
     let mut program = Program::start_by("trap '' INT; exec \"$@\"", "react");
-    program.says("running");
+    program.wait_for_line("running");
     for _ in 0..3 {
         program.signal("-INT");
         thread::sleep(Duration::from_millis(30));
     }
     assert!(program.child.try_wait().unwrap().is_none(), "it goes on");
     program.signal("-TERM");
-    program.says("shutdown");
+    program.wait_for_line("shutdown");
     assert_eq!(program.end().0.code(), Some(0));
 }
 
 #[test]
 fn a_second_signal_ends_the_wait_of_the_shutdown() {
     let mut program = Program::start("stubborn");
-    program.says("running");
+    program.wait_for_line("running");
     program.signal("-TERM");
-    program.says("waiting");
+    program.wait_for_line("waiting");
     program.signal("-TERM");
-    program.says("shutdown");
+    program.wait_for_line("shutdown");
     let (status, errors) = program.end();
     assert_eq!(status.code(), Some(0), "{errors}");
     assert!(
@@ -222,8 +222,8 @@ fn a_second_signal_ends_the_wait_of_the_shutdown() {
 #[test]
 fn a_third_signal_ends_a_process_whose_loop_is_blocked() {
     let mut program = Program::start("blocked");
-    program.says("running");
-    // The handler runs once for signals that come close together.
+    program.wait_for_line("running");
+    // The handler may run once for signals that arrive close together.
     while program.child.try_wait().unwrap().is_none() {
         program.signal("-TERM");
         thread::sleep(Duration::from_millis(5));
@@ -232,17 +232,17 @@ fn a_third_signal_ends_a_process_whose_loop_is_blocked() {
 }
 
 #[test]
-fn one_that_comes_when_no_reactor_listens_ends_the_process() {
+fn a_signal_without_a_listening_reactor_ends_the_process() {
     let mut program = Program::start("embedded");
-    program.says("running");
+    program.wait_for_line("running");
     program.signal("-TERM");
-    program.says("stopped");
+    program.wait_for_line("stopped");
     program.signal("-TERM");
     assert_eq!(program.end().0.signal(), Some(15));
 }
 
 #[test]
-fn a_main_that_was_cancelled_says_so_and_gives_one() {
+fn a_cancelled_main_reports_it_and_exits_with_1() {
     let (status, errors) = Program::start("cancelled").end();
     assert_eq!(status.code(), Some(1));
     assert!(errors.contains("an error was never handled: cancelled"), "{errors}");
@@ -251,7 +251,7 @@ fn a_main_that_was_cancelled_says_so_and_gives_one() {
 
 #[test]
 fn a_failure_is_an_error_of_the_program() {
-    // `react` itself, in this process: a handler is set, and does no harm.
+    // Calls `react` in this process: installing the handler does no harm.
     let code = park::react(|_| Deferred::<()>::fail(Failure::msg("on purpose")));
     assert_eq!(code, process::ExitCode::FAILURE);
 }

@@ -1,6 +1,6 @@
-//! The end of a thread whose locals hold Deferreds, in each order of destruction: locals that are
-//! older than the library's are destroyed after them, younger ones before. What is dropped then
-//! fires, is reported, and returns.
+//! The end of a thread whose thread-locals hold Deferreds, in each order of destruction: locals
+//! that are older than the library's are destroyed after them, younger ones before. Values that are
+//! dropped then fire, are reported, and return.
 
 mod support;
 
@@ -19,18 +19,18 @@ use deferred_core::{
     LoopingCall, Reactor, Resolver, concurrent, gather, inline_callbacks, on_unhandled, race, scope,
     set_unhandled_hook,
 };
-use support::{App, quietly, told};
+use support::{App, describe, ignore_unhandled};
 
 thread_local! {
     static HELD: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Uses what the library keeps for a thread.
+/// Initializes the thread-locals of the library.
 fn use_the_library() {
     let (deferred, resolver) = Deferred::<()>::new();
     drop(Deferred::succeed(()).map(move |()| drop(resolver)));
     drop(deferred.add_errback(|_| Ok(())));
-    let _hook = quietly();
+    let _hook = ignore_unhandled();
     let owner = Reactor::new();
     let _entered = owner.enter();
     drop(inline_callbacks(async {
@@ -45,9 +45,10 @@ fn use_the_library() {
     }));
 }
 
-/// Runs it in a thread whose local it fills, and returns what was said until the thread has ended.
-fn said(older: bool, fill: impl FnOnce(Sender<String>) -> Vec<Box<dyn Any>> + Send + 'static) -> Vec<String> {
-    let (says, said) = mpsc::channel();
+/// Runs `fill` on a thread, stores its result in a thread-local there, and returns the messages
+/// that were sent until the thread ended.
+fn messages_of(older: bool, fill: impl FnOnce(Sender<String>) -> Vec<Box<dyn Any>> + Send + 'static) -> Vec<String> {
+    let (sender, said) = mpsc::channel();
     let thread = thread::Builder::new().stack_size(2 << 20).spawn(move || {
         if older {
             HELD.with(|_| ());
@@ -56,18 +57,20 @@ fn said(older: bool, fill: impl FnOnce(Sender<String>) -> Vec<Box<dyn Any>> + Se
             use_the_library();
             HELD.with(|_| ());
         }
-        let held = fill(says);
+        let held = fill(sender);
         HELD.with(|local| local.replace(held));
     });
     thread.unwrap().join().unwrap();
     said.try_iter().collect()
 }
 
-/// Says what comes of it.
-fn tell<T: std::fmt::Debug + 'static>(says: &Sender<String>, name: &'static str, deferred: Deferred<T>) {
-    let says = says.clone();
+/// Sends the result of `deferred`.
+fn report<T: std::fmt::Debug + 'static>(sender: &Sender<String>, name: &'static str, deferred: Deferred<T>) {
+    let sender = sender.clone();
     drop(
-        deferred.add_both(move |result| says.send(format!("{name} {}", told(result.as_ref()))).map_err(Failure::from)),
+        deferred.add_both(move |result| {
+            sender.send(format!("{name} {}", describe(result.as_ref()))).map_err(Failure::from)
+        }),
     );
 }
 
@@ -88,7 +91,7 @@ fn on_drop(f: impl FnOnce() + 'static) -> Vec<Box<dyn Any>> {
     held(OnDrop(Some(f)))
 }
 
-/// One that never fires by itself.
+/// Returns a Deferred that fires only when it is cancelled.
 fn pending() -> Deferred<u32> {
     let (deferred, resolver) = Deferred::new();
     std::mem::forget(resolver);
@@ -98,9 +101,9 @@ fn pending() -> Deferred<u32> {
 #[test]
 fn a_resolver_fires() {
     for older in [false, true] {
-        let lines = said(older, |says| {
+        let lines = messages_of(older, |sender| {
             let (deferred, resolver) = Deferred::<u32>::new();
-            tell(&says, "it is", deferred);
+            report(&sender, "it is", deferred);
             held(resolver)
         });
         assert_eq!(lines, ["it is Abandoned"], "older: {older}");
@@ -108,7 +111,7 @@ fn a_resolver_fires() {
 }
 
 #[test]
-fn what_combines_deferreds_is_cancelled() {
+fn combinators_are_cancelled() {
     type Combines = fn() -> Deferred<()>;
     let combines: [(&str, Combines); 7] = [
         ("gather", || gather([pending(), pending()]).map_err(Into::into).map(drop)),
@@ -132,12 +135,12 @@ fn what_combines_deferreds_is_cancelled() {
     ];
     for older in [false, true] {
         for (name, combines) in combines {
-            let lines = said(older, move |says| {
+            let lines = messages_of(older, move |sender| {
                 let mut combined = combines();
                 let handle: CancelHandle = combined.cancel_handle();
                 drop(combined.add_errback(move |failure| {
                     let cancelled = matches!(failure.builtin(), Some(BuiltinError::Cancelled(_)));
-                    Ok(says.send(format!("{name} was cancelled: {cancelled}"))?)
+                    Ok(sender.send(format!("{name} was cancelled: {cancelled}"))?)
                 }));
                 on_drop(move || handle.cancel())
             });
@@ -149,15 +152,15 @@ fn what_combines_deferreds_is_cancelled() {
 #[test]
 fn a_race_is_won() {
     for older in [false, true] {
-        let lines = said(older, |says| {
+        let lines = messages_of(older, |sender| {
             let (wins, resolver) = Deferred::<u32>::new();
-            let told = says.clone();
+            let events = sender.clone();
             let (loses, never) = Deferred::with_canceller(move || {
-                told.send("cancels the other".into()).unwrap();
+                events.send("cancels the other".into()).unwrap();
                 None
             });
             std::mem::forget(never);
-            tell(&says, "race", race([loses, wins]).map_err(Into::into));
+            report(&sender, "race", race([loses, wins]).map_err(Into::into));
             on_drop(move || resolver.callback(7))
         });
         assert_eq!(lines, ["cancels the other", "race (1, 7)"], "older: {older}");
@@ -165,15 +168,15 @@ fn a_race_is_won() {
 }
 
 #[test]
-fn permits_passes_and_values_are_handed_on() {
+fn permits_guards_and_values_are_handed_on() {
     for older in [false, true] {
-        let lines = said(older, |says| {
+        let lines = messages_of(older, |sender| {
             let lock = DeferredLock::new();
             let permit = lock.try_acquire().unwrap();
-            tell(&says, "permit", lock.acquire().map(drop));
+            report(&sender, "permit", lock.acquire().map(drop));
             let gate = Gate::new();
             let pass = gate.enter().unwrap();
-            tell(&says, "gate", gate.close());
+            report(&sender, "gate", gate.close());
             let queue = DeferredQueue::<u32>::new();
             let mut stream = queue.stream();
             {
@@ -181,7 +184,7 @@ fn permits_passes_and_values_are_handed_on() {
                 assert!(next.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_pending());
             }
             queue.put(3).unwrap();
-            tell(&says, "value", queue.get());
+            report(&sender, "value", queue.get());
             vec![Box::new(permit), Box::new(pass), Box::new(stream)]
         });
         assert_eq!(lines, ["permit ()", "gate ()", "value 3"], "older: {older}");
@@ -191,7 +194,7 @@ fn permits_passes_and_values_are_handed_on() {
 #[test]
 fn resolvers_inside_each_other_need_no_stack() {
     for older in [false, true] {
-        let lines = said(older, |says| {
+        let lines = messages_of(older, |sender| {
             let (mut deferred, outermost) = Deferred::<u32>::new();
             let mut resolver: Resolver<u32>;
             for _ in 0..100_000 {
@@ -203,35 +206,35 @@ fn resolvers_inside_each_other_need_no_stack() {
                 }));
                 deferred = next;
             }
-            tell(&says, "the last is", deferred);
-            vec![Box::new(quietly()), Box::new(outermost)]
+            report(&sender, "the last is", deferred);
+            vec![Box::new(ignore_unhandled()), Box::new(outermost)]
         });
         assert_eq!(lines, ["the last is Abandoned"], "older: {older}");
     }
 }
 
 #[test]
-fn a_reactor_closes_and_what_waits_for_it_ends() {
+fn a_reactor_closes_and_its_waiters_end() {
     for older in [false, true] {
-        let lines = said(older, |says| {
+        let lines = messages_of(older, |sender| {
             let owner = Reactor::new();
             let entered = owner.enter();
             let (remote, resolver) = owner.remote::<u32>();
             std::mem::forget(resolver);
-            tell(&says, "remote", remote);
+            report(&sender, "remote", remote);
             let kept = RefCell::new(None);
-            tell(&says, "a coroutine with a waker", {
+            report(&sender, "a coroutine with a waker", {
                 inline_callbacks(poll_fn(move |context| {
                     kept.replace(Some(context.waker().clone()));
                     Poll::<Result<(), Failure>>::Pending
                 }))
             });
             let inner = owner.sleep(Duration::from_secs(60));
-            tell(&says, "a coroutine that sleeps", inline_callbacks(async move { inner.await }));
+            report(&sender, "a coroutine that sleeps", inline_callbacks(async move { inner.await }));
             let looping = LoopingCall::new(&owner, || ());
-            tell(&says, "looping", looping.start_later(Duration::from_secs(60)).map(drop));
+            report(&sender, "looping", looping.start_later(Duration::from_secs(60)).map(drop));
             let cooperator = Cooperator::new(&owner);
-            tell(&says, "cooperator", cooperator.coiterate(std::iter::repeat_with(|| Ok(()))));
+            report(&sender, "cooperator", cooperator.coiterate(std::iter::repeat_with(|| Ok(()))));
             drop(entered);
             held(owner)
         });
@@ -254,16 +257,16 @@ fn a_reactor_closes_and_what_waits_for_it_ends() {
 #[test]
 fn a_clock_does_the_same() {
     for older in [false, true] {
-        let lines = said(older, |says| {
+        let lines = messages_of(older, |sender| {
             let clock = Clock::new();
-            tell(&says, "sleep", clock.sleep(Duration::from_secs(1)));
+            report(&sender, "sleep", clock.sleep(Duration::from_secs(1)));
             held(clock)
         });
         assert_eq!(lines, ["sleep Abandoned"], "older: {older}");
     }
 }
 
-/// Waits for a Deferred, and for a waker that is kept where the test finds it.
+/// Waits for a Deferred, and for a waker that is sent to the test.
 async fn waits_for_both(deferred: Deferred<u32>, kept: Sender<Waker>) -> Result<u32, Failure> {
     let mut wait = pin!(deferred.into_future());
     let mut woken = false;
@@ -284,9 +287,9 @@ async fn waits_for_both(deferred: Deferred<u32>, kept: Sender<Waker>) -> Result<
 fn a_coroutine_without_a_reactor_that_a_waker_may_wake_ends() {
     for older in [false, true] {
         for wakes in [false, true] {
-            let lines = said(older, move |says| {
+            let lines = messages_of(older, move |sender| {
                 let (keeps, kept) = mpsc::channel();
-                tell(&says, "it is", inline_callbacks(waits_for_both(pending(), keeps)));
+                report(&sender, "it is", inline_callbacks(waits_for_both(pending(), keeps)));
                 let waker = kept.recv().unwrap();
                 on_drop(move || {
                     if wakes {
@@ -294,7 +297,8 @@ fn a_coroutine_without_a_reactor_that_a_waker_may_wake_ends() {
                     }
                 })
             });
-            // Where the thread's coroutines are gone before it is woken, that has ended it.
+            // If the thread's coroutines were destroyed before the wake-up, that ended the
+            // coroutine.
             assert!(lines == ["it is 1"] || lines == ["it is Abandoned"], "older: {older}, {lines:?}");
             assert!(wakes || lines == ["it is Abandoned"]);
         }
@@ -310,13 +314,13 @@ fn an_error_that_is_not_handled_is_reported_to_the_hook_of_the_thread_or_of_the_
         }
     });
     for older in [false, true] {
-        let lines = said(older, |says| {
-            let hook = on_unhandled(move |_| says.send("the hook of the thread".into()).unwrap());
+        let lines = messages_of(older, |sender| {
+            let hook = on_unhandled(move |_| sender.send("the hook of the thread".into()).unwrap());
             let (deferred, resolver) = Deferred::<u32>::new();
             drop(deferred.add_errback(|_| Err(App(77).into())));
             vec![Box::new(resolver), Box::new(hook)]
         });
-        // Where the hooks of the thread are destroyed first, the one of the process is called.
+        // If the thread's hooks were destroyed first, the global hook is called.
         assert_eq!((lines.len(), REPORTED.load(Ordering::SeqCst)), if older { (0, 1) } else { (1, 0) });
     }
 }

@@ -1,4 +1,5 @@
-//! Errors that nobody handled: who is told, with what, and which errors count as handled.
+//! Unhandled errors: the hook that is called, the contents of the report, and which errors count as
+//! handled.
 
 mod support;
 
@@ -11,12 +12,12 @@ use deferred_core::{
     BuiltinError, Cancelled, Deferred, DeferredError, Failure, Reactor, on_unhandled, set_unhandled_hook,
     take_unhandled_hook,
 };
-use support::{App, Log, quietly, taken, unhandled_into};
+use support::{App, Log, ignore_unhandled, take_text, unhandled_into};
 
 const NONE: [&str; 0] = [];
 
 #[test]
-fn an_error_is_told_when_its_deferred_is_dropped() {
+fn an_error_is_reported_when_its_deferred_is_dropped() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -35,7 +36,7 @@ fn an_error_is_told_when_its_deferred_is_dropped() {
 }
 
 #[test]
-fn an_error_of_one_that_was_dropped_before_is_told_when_its_chain_ends() {
+fn an_error_of_a_dropped_deferred_is_reported_when_its_chain_ends() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -50,7 +51,7 @@ fn an_error_of_one_that_was_dropped_before_is_told_when_its_chain_ends() {
 }
 
 #[test]
-fn each_error_is_told_once() {
+fn each_error_is_reported_once() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (inner, inner_resolver) = Deferred::<u32>::new();
@@ -65,7 +66,7 @@ fn each_error_is_told_once() {
 }
 
 #[test]
-fn an_error_that_is_handled_is_not_told() {
+fn a_handled_error_is_not_reported() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     drop(Deferred::<u32>::fail(App(1)).add_errback(|_| Ok(0)));
@@ -73,18 +74,18 @@ fn an_error_that_is_handled_is_not_told() {
     drop(deferred.add_errback(|_| Ok(0)));
     resolver.errback(App(1));
 
-    // Taken.
-    assert_eq!(taken(Deferred::<u32>::fail(App(1))), "App(1)");
+    // The result is taken.
+    assert_eq!(take_text(Deferred::<u32>::fail(App(1))), "App(1)");
     let (deferred, resolver) = Deferred::<u32>::new();
     resolver.errback(App(1));
-    assert_eq!(taken(deferred), "App(1)");
+    assert_eq!(take_text(deferred), "App(1)");
 
-    // Returned, and handled there.
+    // The Deferred is returned from a callback and handled by the outer Deferred.
     let (inner, resolver) = Deferred::<u32>::new();
     drop(Deferred::succeed(()).add_callback(|()| inner).add_errback(|_| Ok(0)));
     resolver.errback(App(1));
 
-    // Never an error in the first place.
+    // The result is a value.
     drop(Deferred::succeed(1));
     let (deferred, resolver) = Deferred::<u32>::new();
     drop(deferred);
@@ -93,7 +94,7 @@ fn an_error_that_is_handled_is_not_told() {
 }
 
 #[test]
-fn a_handle_or_a_pause_of_a_ready_one_tells_nothing() {
+fn a_handle_or_a_pause_of_a_ready_deferred_reports_nothing() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let mut deferred = Deferred::<u32>::succeed(1);
@@ -130,14 +131,14 @@ fn an_error_replaced_by_another_counts_as_handled() {
 }
 
 #[test]
-fn the_places_are_told() {
+fn the_locations_are_reported() {
     type Places = Rc<RefCell<Vec<(u32, u32)>>>;
     let places = Places::default();
-    let told = places.clone();
+    let sink = places.clone();
     let _hook = on_unhandled(move |unhandled| {
         assert_eq!(unhandled.made_at().file(), file!());
         assert_eq!(unhandled.last_added_at().file(), file!());
-        told.borrow_mut().push((unhandled.made_at().line(), unhandled.last_added_at().line()));
+        sink.borrow_mut().push((unhandled.made_at().line(), unhandled.last_added_at().line()));
     });
 
     let made = line!() + 1;
@@ -150,14 +151,14 @@ fn the_places_are_told() {
     drop(deferred);
     assert_eq!(places.take(), [(made, last)]);
 
-    // With nothing added, both are the place where it was made.
+    // Without stages, both are the location where the Deferred was created.
     let made = line!() + 1;
     let (deferred, resolver) = Deferred::<u32>::new();
     drop(deferred);
     resolver.errback(App(1));
     assert_eq!(places.take(), [(made, made)]);
 
-    // What was added after it had its result counts too.
+    // Stages that are added to a fired Deferred count too.
     let made = line!() + 1;
     let (deferred, resolver) = Deferred::<u32>::new();
     resolver.errback(App(1));
@@ -167,18 +168,19 @@ fn the_places_are_told() {
 }
 
 #[test]
-fn the_place_of_a_ready_one_is_told() {
+fn the_location_of_a_ready_deferred_is_reported() {
     let places = Rc::new(RefCell::new(Vec::new()));
-    let told = places.clone();
+    let sink = places.clone();
     let _hook = on_unhandled(move |unhandled| {
-        told.borrow_mut().push((unhandled.made_at().line(), unhandled.last_added_at().line()));
+        sink.borrow_mut().push((unhandled.made_at().line(), unhandled.last_added_at().line()));
     });
     let made = line!() + 1;
     let deferred = Deferred::<u32>::fail(App(1));
     drop(deferred);
     assert_eq!(places.take(), [(made, made)]);
 
-    // A ready one carries one place only: where it was made, or where its last callback was added.
+    // A ready Deferred has only one location: where it was created, or where its last callback was
+    // added.
     let made = line!() + 1;
     let deferred = Deferred::<u32>::fail(App(1));
     let last = line!() + 1;
@@ -192,13 +194,13 @@ fn the_place_of_a_ready_one_is_told() {
 #[test]
 fn the_trail_and_the_error_are_in_the_report() {
     let reports = Rc::new(RefCell::new(Vec::new()));
-    let told = reports.clone();
+    let sink = reports.clone();
     let _hook = on_unhandled(move |unhandled| {
         assert_eq!(unhandled.downcast_ref::<App>(), Some(&App(4)));
         assert!(unhandled.downcast_ref::<Cancelled>().is_none());
         assert!(unhandled.builtin().is_none());
         assert!(format!("{:?}", unhandled.error()).contains("application error 4"));
-        told.borrow_mut().push(unhandled.to_string());
+        sink.borrow_mut().push(unhandled.to_string());
     });
     for ready in [false, true] {
         let (pending, resolver) = Deferred::<u32>::new();
@@ -224,10 +226,10 @@ fn the_trail_and_the_error_are_in_the_report() {
 }
 
 #[test]
-fn a_report_says_no_more_than_is_known() {
+fn a_report_contains_only_known_locations() {
     let reports = Rc::new(RefCell::new(Vec::new()));
-    let told = reports.clone();
-    let _hook = on_unhandled(move |unhandled| told.borrow_mut().push(unhandled.to_string()));
+    let sink = reports.clone();
+    let _hook = on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
     let place = |line| format!("{}:{line}", file!());
     let lines = || reports.take().remove(0).lines().map(str::to_owned).collect::<Vec<_>>();
     let error = "deferred: an error was never handled: application error 1";
@@ -265,7 +267,7 @@ fn a_hook_of_this_thread_nests_and_is_restored() {
     {
         let _inner = unhandled_into(&inside);
         fail();
-        let _quiet = quietly();
+        let _quiet = ignore_unhandled();
         fail();
     }
     assert_eq!((outside.take().len(), inside.take().len()), (0, 1));
@@ -276,12 +278,12 @@ fn a_hook_of_this_thread_nests_and_is_restored() {
 #[test]
 fn a_hook_may_use_deferreds_and_set_hooks_itself() {
     let log = Log::new();
-    let told = log.clone();
+    let sink = log.clone();
     let _hook = on_unhandled(move |_| {
-        let _quiet = quietly();
+        let _quiet = ignore_unhandled();
         drop(Deferred::<u32>::fail(App(2)));
         let (deferred, resolver) = Deferred::<u32>::new();
-        let deferred = told.watch("inside the hook", deferred);
+        let deferred = sink.watch("inside the hook", deferred);
         resolver.callback(1);
         drop(deferred);
     });
@@ -290,11 +292,11 @@ fn a_hook_may_use_deferreds_and_set_hooks_itself() {
 }
 
 #[test]
-fn the_hook_hears_of_interrupts_too() {
+fn the_hook_is_called_for_builtin_errors_too() {
     let log = Log::new();
-    let told = log.clone();
+    let sink = log.clone();
     let _hook = on_unhandled(move |unhandled| {
-        told.add(match unhandled.builtin() {
+        sink.add(match unhandled.builtin() {
             Some(BuiltinError::Cancelled(_)) => "cancelled",
             Some(BuiltinError::Abandoned(_)) => "abandoned",
             Some(BuiltinError::Panicked(_)) => "panicked",
@@ -315,7 +317,7 @@ fn the_hook_hears_of_interrupts_too() {
 }
 
 #[test]
-fn typed_errors_are_told_as_what_they_are() {
+fn typed_errors_are_reported_with_their_type() {
     #[derive(Debug, PartialEq)]
     struct Typed(Option<u32>);
     impl From<BuiltinError> for Typed {
@@ -326,10 +328,10 @@ fn typed_errors_are_told_as_what_they_are() {
     impl DeferredError for Typed {}
 
     let log = Log::new();
-    let told = log.clone();
+    let sink = log.clone();
     let _hook = on_unhandled(move |unhandled| {
         assert_eq!(unhandled.downcast_ref::<Typed>(), Some(&Typed(Some(6))));
-        told.add(format!("{:?}", unhandled.error()));
+        sink.add(format!("{:?}", unhandled.error()));
     });
     let (deferred, resolver) = Deferred::<u32, Typed>::typed();
     resolver.errback(Typed(Some(6)));
@@ -340,7 +342,7 @@ fn typed_errors_are_told_as_what_they_are() {
 }
 
 #[test]
-fn errors_of_stages_dropped_inside_a_callback_are_told() {
+fn errors_of_stages_dropped_inside_a_callback_are_reported() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -349,8 +351,8 @@ fn errors_of_stages_dropped_inside_a_callback_are_told() {
     assert_eq!(log.take(), ["unhandled App(1)"]);
 }
 
-/// Runs the test `name` of this file again, in a process of its own where `DEFERRED_TEST_CHILD` is
-/// set, and returns what it wrote to standard error.
+/// Runs the test `name` of this file in another process, in which `DEFERRED_TEST_CHILD` is set, and
+/// returns its standard error.
 fn standard_error_of(name: &str) -> String {
     let output = Command::new(env::current_exe().expect("tests have a path"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -366,30 +368,30 @@ fn is_child() -> bool {
 }
 
 #[test]
-fn by_default_standard_error_is_told() {
+fn by_default_errors_are_printed_on_standard_error() {
     if is_child() {
         drop(Deferred::<u32>::fail(App(1234)).map(|value| value));
         return;
     }
-    let told = standard_error_of("by_default_standard_error_is_told");
-    assert!(told.contains("application error 1234"), "{told}");
-    assert!(told.contains(file!()), "{told}");
+    let output = standard_error_of("by_default_errors_are_printed_on_standard_error");
+    assert!(output.contains("application error 1234"), "{output}");
+    assert!(output.contains(file!()), "{output}");
 }
 
 #[test]
-fn of_a_hook_that_panics_standard_error_is_told_with_the_error() {
+fn a_panic_of_the_hook_is_printed_on_standard_error_with_the_error() {
     if is_child() {
         let _hook = on_unhandled(|_| panic!("in the hook"));
         drop(Deferred::<u32>::fail(App(1234)));
         return;
     }
-    let told = standard_error_of("of_a_hook_that_panics_standard_error_is_told_with_the_error");
-    assert!(told.contains("deferred: the hook for unhandled errors, or the printing of one, panicked: in the hook"));
-    assert!(told.contains("an error was never handled: application error 1234"), "{told}");
+    let output = standard_error_of("a_panic_of_the_hook_is_printed_on_standard_error_with_the_error");
+    assert!(output.contains("deferred: the hook for unhandled errors, or the printing of one, panicked: in the hook"));
+    assert!(output.contains("an error was never handled: application error 1234"), "{output}");
 }
 
 #[test]
-fn by_default_nothing_is_said_about_cancelled() {
+fn by_default_cancelled_is_not_printed() {
     if is_child() {
         let (deferred, _resolver) = Deferred::<u32>::new();
         deferred.cancel();
@@ -397,12 +399,12 @@ fn by_default_nothing_is_said_about_cancelled() {
         drop(Deferred::<u32>::fail(Cancelled::new()));
         return;
     }
-    let told = standard_error_of("by_default_nothing_is_said_about_cancelled");
-    assert!(told.trim().is_empty(), "{told}");
+    let output = standard_error_of("by_default_cancelled_is_not_printed");
+    assert!(output.trim().is_empty(), "{output}");
 }
 
 #[test]
-fn by_default_what_the_end_of_a_reactor_abandons_is_one_line_and_other_errors_are_told_in_full() {
+fn by_default_abandoned_deferreds_are_one_line_and_other_errors_are_printed_in_full() {
     if is_child() {
         let reactor = Reactor::new();
         let resolvers: Vec<_> = (0..3).map(|_| reactor.remote::<u32>().1).collect();
@@ -412,15 +414,15 @@ fn by_default_what_the_end_of_a_reactor_abandons_is_one_line_and_other_errors_ar
         drop((resolvers, resolver));
         return;
     }
-    let name = "by_default_what_the_end_of_a_reactor_abandons_is_one_line_and_other_errors_are_told_in_full";
-    let told = standard_error_of(name);
-    assert!(told.contains("application error 1234"), "{told}");
-    let lines: Vec<&str> = told.lines().filter(|line| line.contains("abandoned")).collect();
-    assert!(matches!(lines.as_slice(), [line] if line.ends_with("that it abandoned: 3")), "{told}");
+    let name = "by_default_abandoned_deferreds_are_one_line_and_other_errors_are_printed_in_full";
+    let output = standard_error_of(name);
+    assert!(output.contains("application error 1234"), "{output}");
+    let lines: Vec<&str> = output.lines().filter(|line| line.contains("abandoned")).collect();
+    assert!(matches!(lines.as_slice(), [line] if line.ends_with("that it abandoned: 3")), "{output}");
 }
 
 #[test]
-fn hooks_are_told_of_each_that_the_end_of_a_reactor_abandons() {
+fn hooks_are_called_for_each_deferred_that_the_end_of_a_reactor_abandons() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let reactor = Reactor::new();
@@ -431,7 +433,7 @@ fn hooks_are_told_of_each_that_the_end_of_a_reactor_abandons() {
 }
 
 #[test]
-fn the_hook_of_the_process_is_told_where_the_thread_has_none() {
+fn the_global_hook_is_called_if_the_thread_has_none() {
     if is_child() {
         set_unhandled_hook(|unhandled| eprintln!("process hook: {:?}", unhandled.downcast_ref::<App>()));
         drop(Deferred::<u32>::fail(App(1)));
@@ -443,13 +445,13 @@ fn the_hook_of_the_process_is_told_where_the_thread_has_none() {
         drop(here);
         drop(Deferred::<u32>::fail(App(4)));
         let hook = take_unhandled_hook().expect("it was set");
-        drop(Deferred::<u32>::fail(Cancelled::new())); // which is told to nobody then
+        drop(Deferred::<u32>::fail(Cancelled::new())); // not reported by default
         set_unhandled_hook(move |unhandled| hook(unhandled));
         drop(Deferred::<u32>::fail(App(5)));
         return;
     }
-    let told = standard_error_of("the_hook_of_the_process_is_told_where_the_thread_has_none");
-    let lines: Vec<&str> = told.lines().collect();
+    let output = standard_error_of("the_global_hook_is_called_if_the_thread_has_none");
+    let lines: Vec<&str> = output.lines().collect();
     let expected = [1, 2, 4, 5].map(|number| format!("process hook: Some(App({number}))"));
     assert_eq!(lines, expected);
 }

@@ -1,5 +1,5 @@
-//! What blocks a loop is reported while it does. No test looks at the clock: what blocks, blocks
-//! until it is reported.
+//! `Watchdog`: a call that blocks the loop is reported while it blocks. No test measures time: the
+//! calls block until they are reported.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,18 +16,19 @@ use deferred_core::{
 const THRESHOLD: Duration = Duration::from_millis(5);
 
 fn dog() -> (Watchdog, Receiver<Blocked>) {
-    let (sender, told) = mpsc::channel();
-    (Watchdog::new().threshold(THRESHOLD).max_reports_per_minute(1000).hook(sends(sender)), told)
+    let (sender, reports) = mpsc::channel();
+    (Watchdog::new().threshold(THRESHOLD).max_reports_per_minute(1000).hook(sends(sender)), reports)
 }
 
 fn sends(sender: Sender<Blocked>) -> impl Fn(&Blocked) + Send + Sync + 'static {
     move |blocked| sender.send(blocked.clone()).unwrap()
 }
 
-/// Blocks until that is reported, which it gives. The end of another one may be told before.
-fn block(told: &Receiver<Blocked>) -> Blocked {
+/// Blocks until the watchdog reports this call, and returns the report. The end of an earlier call
+/// may be reported before.
+fn block(reports: &Receiver<Blocked>) -> Blocked {
     loop {
-        let report = told.recv_timeout(Duration::from_secs(60)).expect("it is reported while it blocks");
+        let report = reports.recv_timeout(Duration::from_secs(60)).expect("it is reported while it blocks");
         if !report.has_ended() {
             return report;
         }
@@ -36,11 +37,11 @@ fn block(told: &Receiver<Blocked>) -> Blocked {
 
 #[test]
 fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_ended() {
-    let (dog, told) = dog();
-    let told = Rc::new(told);
-    let seen = told.clone();
-    let reports = Rc::new(Cell::new(Vec::new()));
-    let all = reports.clone();
+    let (dog, reports) = dog();
+    let reports = Rc::new(reports);
+    let received = reports.clone();
+    let noted = Rc::new(Cell::new(Vec::new()));
+    let all = noted.clone();
     let (sender, jobs) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
     let line = Rc::new(Cell::new((0, 0, 0)));
     let lines = line.clone();
@@ -48,7 +49,7 @@ fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_end
     let times = park::run(move |reactor| {
         let times = dog.start(reactor).unwrap();
         let note = move |name: &'static str| {
-            let (while_it_blocks, mut so_far) = (block(&told), all.take());
+            let (while_it_blocks, mut so_far) = (block(&reports), all.take());
             so_far.push((name, while_it_blocks));
             all.set(so_far);
         };
@@ -83,9 +84,9 @@ fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_end
     })
     .unwrap();
     let (trigger_line, timer_line, woken_line) = line.get();
-    let reports = reports.take();
+    let noted = noted.take();
     let kind_and_line = |name: &str| {
-        let (_, report) = reports.iter().find(|(other, _)| *other == name).unwrap();
+        let (_, report) = noted.iter().find(|(other, _)| *other == name).unwrap();
         assert!(report.time() >= THRESHOLD);
         (report.kind(), report.registered_at().unwrap().line())
     };
@@ -93,20 +94,20 @@ fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_end
     assert_eq!(kind_and_line("timer"), (CallKind::Timer, timer_line));
     assert_eq!(kind_and_line("posted").0, CallKind::Posted);
     assert_eq!(kind_and_line("coroutine"), (CallKind::Coroutine, woken_line));
-    // The thread tells of the last one's end when the reactor is closed, and ends.
+    // When the reactor is closed, the watchdog's thread reports the end of the last call, and ends.
     let mut ended = 0;
-    while let Ok(report) = seen.recv_timeout(Duration::from_secs(60)) {
+    while let Ok(report) = received.recv_timeout(Duration::from_secs(60)) {
         assert!(report.has_ended() && report.time() >= THRESHOLD);
         ended += 1;
     }
-    // Those of the others came before the next `block` was reported.
+    // The ends of the other calls were reported before the next `block` was.
     assert_eq!(ended, 1);
     assert!(times.blocked() >= 4 && times.turns().count() > 0 && times.lateness().count() == 1);
 }
 
 #[test]
 fn reports_are_limited_and_the_others_are_counted() {
-    let (sender, told) = mpsc::channel();
+    let (sender, reports) = mpsc::channel();
     let dog = Watchdog::new().threshold(THRESHOLD).max_reports_per_minute(1).hook(sends(sender));
     let times = park::run(|reactor| {
         let times = dog.start(reactor).unwrap();
@@ -123,14 +124,14 @@ fn reports_are_limited_and_the_others_are_counted() {
         Ok::<_, std::convert::Infallible>(times)
     })
     .unwrap();
-    let reports: Vec<_> = told.iter().collect();
+    let reports: Vec<_> = reports.iter().collect();
     assert_eq!(reports.iter().map(Blocked::has_ended).collect::<Vec<_>>(), [false, true]);
     assert!(times.blocked() >= 3);
 }
 
 #[test]
-fn a_nested_turn_gives_the_outer_call_back() {
-    let (dog, told) = dog();
+fn after_a_nested_turn_the_outer_call_is_watched_again() {
+    let (dog, reports) = dog();
     let owner = Reactor::new();
     let reactor = owner.clone();
     dog.start(&reactor).unwrap();
@@ -139,7 +140,7 @@ fn a_nested_turn_gives_the_outer_call_back() {
     reactor.call_later(Duration::ZERO, move || {
         inner.call_later(Duration::ZERO, || ());
         let _ = inner.turn(Waker::noop());
-        let report = block(&told);
+        let report = block(&reports);
         assert_eq!((report.kind(), report.registered_at().unwrap().line()), (CallKind::Timer, line));
     });
     assert!(matches!(reactor.turn(Waker::noop()), Turn::Again | Turn::Sleep(_)));
@@ -147,9 +148,10 @@ fn a_nested_turn_gives_the_outer_call_back() {
 
 #[test]
 fn quick_calls_and_a_loop_that_sleeps_are_not_reported() {
-    // A threshold that no busy machine exceeds, and a sleep and a run of calls that are longer.
+    // A threshold that even a busy machine does not exceed, and a sleep and a series of calls that
+    // are longer.
     const LONG: Duration = Duration::from_millis(500);
-    let (dog, told) = dog();
+    let (dog, reports) = dog();
     let (sender, ends) = mpsc::channel();
     let loop_thread = thread::spawn(move || {
         park::run(|reactor| {
@@ -167,20 +169,20 @@ fn quick_calls_and_a_loop_that_sleeps_are_not_reported() {
     }
     handle.stop();
     loop_thread.join().unwrap();
-    assert!(told.recv().is_err(), "the watchdog has ended without a word");
+    assert!(reports.recv().is_err(), "the watchdog ended without a report");
 }
 
 #[test]
 fn a_watchdog_that_sleeps_is_woken_by_the_next_turn() {
-    // With a threshold of a millisecond it sleeps after ten milliseconds of idleness.
-    let (sender, told) = mpsc::channel();
-    let told = Rc::new(told);
+    // With a threshold of a millisecond, the watchdog sleeps after ten milliseconds without a turn.
+    let (sender, reports) = mpsc::channel();
+    let reports = Rc::new(reports);
     park::run(|reactor| {
         Watchdog::new().threshold(Duration::from_millis(1)).hook(sends(sender)).start(reactor).unwrap();
         let stopper = reactor.clone();
-        let seen = told.clone();
+        let received = reports.clone();
         reactor.call_later(Duration::from_millis(300), move || {
-            block(&seen);
+            block(&received);
             stopper.stop();
         });
     });
@@ -201,39 +203,39 @@ fn one_reactor_has_one_watchdog_and_a_closed_one_has_none() {
 }
 
 #[test]
-fn hooks_of_the_process_are_told_and_one_that_panics_is_no_harm() {
+fn global_hooks_are_called_and_a_panic_of_one_is_ignored() {
     assert!(take_blocked_hook().is_none());
-    let (sender, told) = mpsc::channel();
+    let (sender, reports) = mpsc::channel();
     set_blocked_hook(move |blocked| {
         sender.send(blocked.to_string()).unwrap();
         panic!("the hook's own");
     });
-    let told = Rc::new(told);
+    let reports = Rc::new(reports);
     park::run(|reactor| {
         Watchdog::new().threshold(THRESHOLD).start(reactor).unwrap();
         let stopper = reactor.clone();
-        let seen = told.clone();
+        let received = reports.clone();
         reactor.call_later(Duration::ZERO, move || {
-            let report = seen.recv_timeout(Duration::from_secs(60)).unwrap();
+            let report = received.recv_timeout(Duration::from_secs(60)).unwrap();
             assert!(report.contains("a timer registered at ") && report.contains("and still does"), "{report}");
             stopper.stop();
         });
     });
-    let ended = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    let ended = reports.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(ended.contains("has ended; it blocked the loop for"), "{ended}");
     assert!(take_blocked_hook().is_some());
 }
 
 #[test]
-fn what_a_deferred_resumes_counts_as_the_call_that_fires_it() {
-    let (dog, told) = dog();
+fn a_resumed_coroutine_counts_as_the_call_that_fires() {
+    let (dog, reports) = dog();
     park::run(|reactor| {
         dog.start(reactor).unwrap();
         let (deferred, resolver) = Deferred::<()>::new();
         let stopper = reactor.clone();
         drop(inline_callbacks(async move {
             deferred.await?;
-            assert_eq!(block(&told).kind(), CallKind::Timer);
+            assert_eq!(block(&reports).kind(), CallKind::Timer);
             stopper.stop();
             Ok(())
         }));
@@ -256,7 +258,7 @@ fn it_knows_how_late_each_timer_was() {
 
 #[test]
 fn a_clock_may_have_one_too() {
-    // Nothing of it is watched, since it has no turns.
+    // A clock has no turns, so nothing is watched.
     let clock = Clock::new();
     let times = Watchdog::new().start(&clock).unwrap();
     clock.call_later(Duration::from_secs(1), || ());

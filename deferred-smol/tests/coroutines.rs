@@ -1,4 +1,4 @@
-//! What smol has, awaited in coroutines: timers, sockets, files, processes, signals, threads.
+//! Coroutines that await smol's timers, sockets, files, processes, signals and threads.
 
 use std::cell::Cell;
 use std::future::IntoFuture;
@@ -32,7 +32,7 @@ fn a_timer_of_smol_and_one_of_the_reactor_in_one_coroutine() {
 }
 
 #[test]
-fn ticks_go_on_while_a_coroutine_waits_for_a_timer_of_smol() {
+fn ticks_continue_while_a_coroutine_waits_for_a_smol_timer() {
     let ticks = Rc::new(Cell::new(0));
     let count = ticks.clone();
     run_until(|reactor| {
@@ -55,7 +55,7 @@ fn a_server_and_many_clients_on_one_thread() {
             let serves = inline_callbacks(async move {
                 for _ in 0..20 {
                     let (mut stream, _) = listener.accept().await?;
-                    // One coroutine a connection; nobody waits for it.
+                    // Each connection has a coroutine that nothing waits for.
                     drop(inline_callbacks(async move {
                         let mut line = String::new();
                         BufReader::new(stream.clone()).read_line(&mut line).await?;
@@ -102,7 +102,7 @@ fn cancelling_a_coroutine_that_waits_for_a_socket_drops_it() {
 }
 
 #[test]
-fn whichever_comes_first_of_a_deferred_and_a_timer() {
+fn a_select_of_a_deferred_and_a_smol_timer() {
     for deferred_first in [false, true] {
         let first = run_until(|reactor| {
             let (deferred, resolver) = Deferred::<&str>::new();
@@ -271,7 +271,7 @@ fn two_loops_on_one_thread_beside_each_other() {
     let (first, second) = (deferred_smol::Reactor::new(), deferred_smol::Reactor::new());
     let (one, two) = (Deferred::<u32>::new(), Deferred::<u32>::new());
     let ends = [first.clone(), second.clone()];
-    // Each is fired by a timer of its own loop, and asks the other.
+    // Each Deferred is fired by a timer of its own loop, and queries the other.
     let (resolver, other) = (one.1, two.0);
     first.call_later(5 * MS, move || resolver.callback(1));
     let asks = first.ensure_deferred(async move { Ok(other.await? + 10) });

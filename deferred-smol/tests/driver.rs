@@ -1,5 +1,4 @@
-//! The smol driver: both ways in, and that it neither misses a wake-up nor keeps smol from its own
-//! work.
+//! The smol driver: `run` and `drive`. It misses no wake-up and does not starve smol's tasks.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -61,7 +60,7 @@ fn a_timer_never_runs_before_it_is_due() {
 
 #[test]
 fn an_earlier_timer_ends_the_sleep_for_a_later_one() {
-    // Made in the turn, by a post, and from outside of any turn.
+    // The timer is created in the turn, by a post, and outside of turns.
     let executor = LocalExecutor::new();
     let owner = Reactor::new();
     let reactor = owner.clone();
@@ -123,7 +122,7 @@ fn one_post_at_a_time_is_never_missed() {
 fn a_flood_of_posts_keeps_smol_from_nothing() {
     fn again(handle: ReactorHandle) {
         let next = handle.clone();
-        // Refused when the loop is over, which ends it.
+        // The post fails when the loop has ended, which ends the recursion.
         let _ = handle.call_from_thread(move || again(next));
     }
     let executor = LocalExecutor::new();
@@ -161,7 +160,7 @@ fn a_driver_that_is_done_has_closed_its_reactor() {
     reactor.stop();
     let mut driver = std::pin::pin!(drive(owner));
     smol::block_on(driver.as_mut());
-    // Although the future itself still lives.
+    // The future itself has not been dropped.
     assert!(!held.active());
     assert!(reactor.handle().call_from_thread(|| ()).is_err());
 }

@@ -1,5 +1,5 @@
-//! A loop with nothing to do sleeps, and so does its watchdog: counted in how often the system puts
-//! each thread to sleep.
+//! An idle loop sleeps, and so does its watchdog, measured by the number of context switches of
+//! each thread.
 #![cfg(target_os = "linux")]
 
 use std::convert::Infallible;
@@ -11,23 +11,23 @@ use std::time::Duration;
 
 use deferred_smol::{LoopTimes, Reactor, ReactorHandle, Watchdog, park};
 
-/// How the system calls the threads of watchdogs: it keeps fifteen letters.
+/// The name of the watchdog's threads, of which Linux keeps fifteen characters.
 const DOG: &str = "deferred-watchd";
 
-/// How often this thread went to sleep by itself.
+/// Returns the number of voluntary context switches of a thread.
 fn sleeps(thread: &Path) -> u64 {
     let status = fs::read_to_string(thread.join("status")).expect("the thread lives");
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).expect("Linux counts them");
     line.split_whitespace().last().and_then(|count| count.parse().ok()).expect("it is a number")
 }
 
-/// All threads of this process whose name begins so.
+/// Returns all threads of this process whose name begins with `name`.
 fn named(name: &str) -> Vec<PathBuf> {
     let threads = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
     threads.filter(|thread| fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.starts_with(name))).collect()
 }
 
-/// Whether there comes a time in which none of them wakes.
+/// Returns `true` once no thread wakes for a while.
 fn come_to_rest(threads: &[PathBuf]) -> bool {
     let count = || threads.iter().map(|thread| sleeps(thread)).collect::<Vec<_>>();
     (0..20).any(|_| {
@@ -37,7 +37,7 @@ fn come_to_rest(threads: &[PathBuf]) -> bool {
     })
 }
 
-/// With one timer, an hour away.
+/// Sets up a reactor with one timer in an hour.
 fn set_up(reactor: &Reactor, ready: &Sender<(PathBuf, ReactorHandle)>) -> LoopTimes {
     reactor.call_later(Duration::from_secs(3600), || ());
     let times = Watchdog::new().start(reactor).unwrap();
@@ -47,7 +47,7 @@ fn set_up(reactor: &Reactor, ready: &Sender<(PathBuf, ReactorHandle)>) -> LoopTi
 }
 
 #[test]
-fn nobody_wakes_while_there_is_nothing_to_do() {
+fn no_thread_wakes_while_idle() {
     let (ready, loops) = mpsc::channel();
     let (first, second) = (ready.clone(), ready);
     let threads = [
@@ -55,11 +55,11 @@ fn nobody_wakes_while_there_is_nothing_to_do() {
         thread::spawn(move || drop(deferred_smol::run(|reactor| Ok::<_, Infallible>(set_up(reactor, &second))))),
     ];
     let (mut watched, handles): (Vec<_>, Vec<_>) = loops.iter().take(2).unzip();
-    // In each of them something runs first.
+    // Each loop runs some calls first.
     for handle in &handles {
         handle.call_from_thread(|| ()).unwrap();
     }
-    // A thread takes its name when it begins.
+    // A thread gets its name when it starts.
     while named(DOG).len() < 2 {
         thread::yield_now();
     }

@@ -1,4 +1,4 @@
-//! Futures on smol's own executor.
+//! `spawn`: futures on smol's own executor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use smol::future::pending;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Waits for ever, and says that it was dropped, also where it was never polled.
-fn for_ever(dropped: Arc<AtomicBool>) -> impl Future<Output = Result<(), Failure>> + Send {
+/// Returns a future that is never ready and sets `dropped` when it is dropped, even unpolled.
+fn never_ready(dropped: Arc<AtomicBool>) -> impl Future<Output = Result<(), Failure>> + Send {
     struct Note(Arc<AtomicBool>);
     impl Drop for Note {
         fn drop(&mut self) {
@@ -29,7 +29,7 @@ fn for_ever(dropped: Arc<AtomicBool>) -> impl Future<Output = Result<(), Failure
 }
 
 #[test]
-fn it_runs_in_a_thread_of_smols_and_its_callbacks_run_here() {
+fn the_future_runs_on_a_smol_thread_and_callbacks_on_the_loops() {
     let here = thread::current().id();
     let (there, back) = run_until(|_| {
         spawn(async { Ok(thread::current().id()) }).add_callback(|there| Ok((there, thread::current().id())))
@@ -40,7 +40,7 @@ fn it_runs_in_a_thread_of_smols_and_its_callbacks_run_here() {
 }
 
 #[test]
-fn its_error_and_its_panic_arrive() {
+fn an_error_and_a_panic_of_the_future_arrive() {
     let failed = run_until(|_| spawn(async { Err::<(), _>(Failure::msg("no such row")) }));
     assert_eq!(failed.unwrap_err().to_string(), "no such row");
     fn ouch() -> Result<(), Failure> {
@@ -51,11 +51,11 @@ fn its_error_and_its_panic_arrive() {
 }
 
 #[test]
-fn a_cancel_drops_it() {
+fn a_cancel_drops_the_future() {
     let dropped = Arc::new(AtomicBool::new(false));
     let seen = dropped.clone();
     let result = run_until(|reactor| {
-        let mut deferred = spawn(for_ever(seen));
+        let mut deferred = spawn(never_ready(seen));
         let handle = deferred.cancel_handle();
         reactor.call_later(5 * MS, move || handle.cancel());
         deferred
@@ -67,10 +67,10 @@ fn a_cancel_drops_it() {
 }
 
 #[test]
-fn the_end_of_the_reactor_drops_it_and_abandons_who_waits() {
+fn the_end_of_the_reactor_drops_the_future_and_abandons_its_deferred() {
     let dropped = Arc::new(AtomicBool::new(false));
     let waits = run(|reactor| {
-        let waits = spawn(for_ever(dropped.clone()));
+        let waits = spawn(never_ready(dropped.clone()));
         let stopper = reactor.clone();
         reactor.call_later(5 * MS, move || stopper.stop());
         Ok::<_, Failure>(waits)

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_programs_do_the_same_on_both_engines_and_drop_everything_once() {
+    fn random_programs_behave_alike_on_both_engines_and_drop_all_once() {
         on_a_large_stack(|| {
             let seed = fastrand::u64(..1 << 32);
             for number in 0..3000 {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_program_is_shrunk_to_what_fails() {
+    fn a_failing_program_is_shrunk() {
         let panics = |op: &Op| matches!(op, Op::Add(_, stage) if matches!(stage.end, End::Panic));
         let fails = |program: &[Op]| program.iter().any(panics);
         let mut rng = Rng::with_seed(1);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_that_tells_of_a_second_drop_or_a_broken_value_fails_even_if_both_do() {
+    fn a_trace_with_a_double_drop_or_a_corrupt_value_fails_even_if_both_agree() {
         for what in [What::DroppedTwice, What::Corrupt] {
             let trace = vec![Event { what, a: 1, b: 0 }];
             assert!(differ(&(trace.clone(), trace)));

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_between_the_marks_is_replaced_and_the_rest_stays() {
+    fn text_between_the_markers_is_replaced_and_the_rest_stays() {
         let text = "before\n<!-- rows part/ -->\nold\n<!-- end -->\nbehind\n";
         let filled = fill(text, &report()).unwrap();
         assert!(filled.starts_with("before\n<!-- rows part/ -->\n| "), "{filled}");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn each_row_stands_in_a_table_of_the_documentation() {
+    fn each_row_is_in_a_table_of_the_documentation() {
         let text = include_str!("../../../docs/performance.md");
         let tables: Vec<_> = text.lines().filter(|line| *line != END).filter_map(mark).collect();
         for row in plan::all().iter().flat_map(plan::Entry::rows) {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_nothing_an_unknown_kind_and_a_missing_end_are_told() {
+    fn an_empty_table_an_unknown_kind_and_a_missing_end_are_reported() {
         for (text, part) in [
             ("<!-- rows other/ -->\n<!-- end -->\n", "no row"),
             ("<!-- something part/ -->\n<!-- end -->\n", "no kind"),

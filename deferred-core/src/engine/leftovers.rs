@@ -69,7 +69,7 @@ fn a_canceller_that_was_not_called_is_dropped_once() {
 
 /// The waiting block has a `Weak` too, so its memory is not reused.
 #[test]
-fn a_wait_that_never_ends_is_dropped_with_what_was_waited_for() {
+fn a_wait_that_never_ends_is_dropped_with_the_inner_deferred() {
     let drops = Rc::new(Cell::new(0));
     let (outer, fires) = pair::<()>();
     let (mut inner, source) = pair::<Counted>();

@@ -341,7 +341,7 @@ impl fmt::Display for Abandoned {
         }
         f.write_str(
             "abandoned: the resolver of this Deferred was dropped without firing it, or its reactor has ended; \
-             fire it on every path, with an error where there is no value",
+             fire it on every path, with an error if there is no value",
         )
     }
 }

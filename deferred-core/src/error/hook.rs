@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_whose_debug_panics_does_no_harm() {
+    fn an_error_whose_debug_panics_is_reported_without_it() {
         struct Hostile;
         impl fmt::Debug for Hostile {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_is_made_later_is_not_of_this_turn_though_it_is_due() {
+    fn a_timer_created_during_a_turn_does_not_run_in_it_though_it_is_due() {
         let now = 0;
         let timers = Timers::new(Instant::now());
         add(&timers, now);

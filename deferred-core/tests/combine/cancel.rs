@@ -1,4 +1,4 @@
-//! Cancelling many at once.
+//! Cancellation of combinators.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,17 +9,17 @@ use deferred_core::{
     first_completion, first_success, gather, gather_cancelling, race,
 };
 
-use crate::support::{App, Log, cancellable, quietly, seen, taken, told, unhandled_into};
+use crate::support::{App, Log, cancellable, describe, ignore_unhandled, peek_text, take_text, unhandled_into};
 
 #[test]
-fn a_cancel_reaches_all_that_have_no_result_in_order() {
+fn a_cancel_reaches_all_pending_members_in_order() {
     let log = Log::new();
     let members = || [cancellable(&log, "a", None), Deferred::succeed(2), cancellable(&log, "c", None)];
-    let all =
-        deferred_list(members()).map(|results| results.iter().map(|result| told(result.as_ref())).collect::<Vec<_>>());
+    let all = deferred_list(members())
+        .map(|results| results.iter().map(|result| describe(result.as_ref())).collect::<Vec<_>>());
     all.cancel();
     assert_eq!(log.take(), ["cancels a", "cancels c"]);
-    assert_eq!(taken(all), r#"["Cancelled", "2", "Cancelled"]"#);
+    assert_eq!(take_text(all), r#"["Cancelled", "2", "Cancelled"]"#);
 
     let all = gather(members());
     all.cancel();
@@ -48,11 +48,11 @@ fn the_reason_of_a_cancel_reaches_the_members() {
 }
 
 #[test]
-fn a_cancel_that_a_member_answers_with_a_value_lets_the_gather_succeed() {
+fn a_gather_succeeds_if_the_cancelled_members_fire_values() {
     let log = Log::new();
     let all = gather([cancellable(&log, "a", Some(1)), Deferred::succeed(2)]).map_err(Failure::from);
     all.cancel();
-    assert_eq!(taken(all), "[1, 2]");
+    assert_eq!(take_text(all), "[1, 2]");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn each_cancel_is_passed_on_again() {
 }
 
 #[test]
-fn members_behind_one_that_has_failed_already_are_cancelled_too() {
+fn members_after_one_that_has_failed_are_cancelled_too() {
     let log = Log::new();
     let all = gather_cancelling([cancellable(&log, "a", None), Deferred::fail(App(1)), cancellable(&log, "c", None)]);
     assert_eq!(log.take(), ["cancels a", "cancels c"]);
@@ -83,7 +83,7 @@ fn a_race_cancels_the_losers_before_it_fires() {
     let mut first = log.watch("race", first);
     resolver.callback(2);
     assert_eq!(log.take(), ["cancels a", "cancels c", "race (1, 2)"]);
-    assert_eq!(seen(&mut first), "(1, 2)");
+    assert_eq!(peek_text(&mut first), "(1, 2)");
     drop(first);
     assert!(log.take().is_empty());
 }
@@ -98,11 +98,11 @@ fn a_ready_winner_cancels_inside_the_call_that_joins() {
         first
     });
     assert_eq!(log.take(), ["cancels a", "joined"]);
-    assert_eq!(taken(done), "(1, 2)");
+    assert_eq!(take_text(done), "(1, 2)");
 }
 
 #[test]
-fn a_race_that_is_cancelled_takes_what_a_canceller_decides_or_fires_the_errors_or_cancelled() {
+fn a_cancelled_race_fires_a_cancellers_value_or_the_errors_or_cancelled() {
     let log = Log::new();
     let decided = race([cancellable(&log, "a", None), cancellable(&log, "b", Some(2))]);
     decided.cancel();
@@ -123,7 +123,7 @@ fn a_race_that_is_cancelled_takes_what_a_canceller_decides_or_fires_the_errors_o
 }
 
 #[test]
-fn a_loser_whose_callback_cancels_the_race_wins_over_the_winner() {
+fn a_race_cancelled_by_a_losers_callback_is_cancelled() {
     // As in Twisted: the race has not fired while it cancels the losers.
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
     let cancels = handle.clone();
@@ -149,15 +149,15 @@ fn gather_cancelling_cancels_the_siblings_of_a_failure_before_it_fires() {
         .map_err(Failure::from);
     let all = log.watch("gather", all);
     resolver.errback(App(1));
-    let told = log.take();
-    assert_eq!(told[..2], ["cancels a", "cancels c"]);
-    assert!(told[2].contains("Deferred 1 failed: application error 1"), "{told:?}");
+    let events = log.take();
+    assert_eq!(events[..2], ["cancels a", "cancels c"]);
+    assert!(events[2].contains("Deferred 1 failed: application error 1"), "{events:?}");
     drop(all.add_errback(|_| Ok(Vec::new())));
     assert!(log.take().is_empty());
 }
 
 #[test]
-fn a_member_whose_callback_cancels_the_gather_again_is_passed_over() {
+fn a_member_whose_callback_cancels_the_gather_again_is_skipped() {
     let log = Log::new();
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
     let cancels = handle.clone();
@@ -173,8 +173,8 @@ fn a_member_whose_callback_cancels_the_gather_again_is_passed_over() {
 }
 
 #[test]
-fn a_timeout_around_many_becomes_timed_out() {
-    let _quiet = quietly();
+fn a_timeout_of_a_group_becomes_timed_out() {
+    let _quiet = ignore_unhandled();
     let clock = Clock::new();
     let never = || {
         let (deferred, resolver) = Deferred::<u32>::new();
@@ -192,13 +192,13 @@ fn a_timeout_around_many_becomes_timed_out() {
 }
 
 #[test]
-fn a_cancelled_deferred_that_waits_for_a_gather_passes_the_cancel_on() {
+fn a_deferred_that_waits_for_a_gather_forwards_its_cancel() {
     let log = Log::new();
     let all = deferred_list([cancellable(&log, "a", None)]);
     let outer = Deferred::succeed(()).add_callback(move |()| all).map(|results| results.len());
     outer.cancel();
     assert_eq!(log.take(), ["cancels a"]);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! A million at once, and many inside each other.
+//! A million members, and combinators nested a million times.
 
 use deferred_core::{
     BuiltinError, Cancelled, Deferred, DeferredError as _, Failure, FailureGroup, concurrent, deferred_list, gather,
     on_unhandled, race,
 };
 
-use crate::support::{Log, MANY, on_a_small_stack, taken};
+use crate::support::{Log, MANY, on_a_small_stack, take_text};
 
 #[test]
 fn a_gather_of_a_million_fires_and_is_cancelled() {
@@ -13,18 +13,18 @@ fn a_gather_of_a_million_fires_and_is_cancelled() {
         let (deferreds, resolvers): (Vec<_>, Vec<_>) = (0..MANY).map(|_| Deferred::<u64>::new()).unzip();
         let all = gather(deferreds).map(|values| values.into_iter().sum::<u64>()).map_err(Failure::from);
         resolvers.into_iter().zip(0..).for_each(|(resolver, n)| resolver.callback(n));
-        assert_eq!(taken(all), (MANY * (MANY - 1) / 2).to_string());
+        assert_eq!(take_text(all), (MANY * (MANY - 1) / 2).to_string());
 
         let (deferreds, resolvers): (Vec<_>, Vec<_>) = (0..MANY).map(|_| Deferred::<u64>::new()).unzip();
         let all = deferred_list(deferreds).map(|results| results.iter().filter(|result| result.is_err()).count());
         all.cancel();
-        assert_eq!(taken(all), MANY.to_string());
+        assert_eq!(take_text(all), MANY.to_string());
         assert!(resolvers.iter().all(deferred_core::Resolver::is_cancelled));
     });
 }
 
 #[test]
-fn a_million_gathers_and_races_inside_each_other_fire_and_are_cancelled() {
+fn a_million_nested_gathers_and_races_fire_and_are_cancelled() {
     on_a_small_stack(|| {
         for cancels in [false, true] {
             for races in [false, true] {
@@ -40,22 +40,22 @@ fn a_million_gathers_and_races_inside_each_other_fire_and_are_cancelled() {
                 }
                 if cancels {
                     deferred.cancel();
-                    assert_eq!(taken(deferred), "Cancelled");
+                    assert_eq!(take_text(deferred), "Cancelled");
                     drop(resolver);
                 } else {
                     resolver.callback(0);
-                    assert_eq!(taken(deferred), MANY.to_string());
+                    assert_eq!(take_text(deferred), MANY.to_string());
                 }
             }
         }
     });
 }
 
-/// Wraps an error once more.
+/// Wraps the error of a Deferred in another error.
 type Wraps = fn(Deferred<u64>) -> Deferred<u64>;
 
 #[derive(Debug)]
-struct Wrapped(#[expect(dead_code, reason = "it is only held")] Failure);
+struct Wrapped(#[expect(dead_code, reason = "only its destructor matters")] Failure);
 
 impl std::fmt::Display for Wrapped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -73,7 +73,7 @@ const WRAPS: [(&str, Wraps); 10] = [
         let shared = deferred.share();
         let (one, other) = (shared.observe(), shared.observe());
         one.map_err(move |failure| {
-            // Held by the other one too, so that the box holds what is shared.
+            // The other Deferred holds it too, so the box contains a shared error.
             let boxed = Failure::from_boxed(failure.into());
             drop(other.add_errback(|_| Ok(0)));
             boxed
@@ -97,9 +97,9 @@ const WRAPS: [(&str, Wraps); 10] = [
 ];
 
 #[test]
-fn a_million_errors_inside_each_other_are_looked_at_told_and_dropped() {
+fn a_million_nested_errors_are_inspected_reported_and_dropped() {
     for (name, wraps) in WRAPS {
-        println!("{name}"); // an overflow says no more
+        println!("{name}"); // a stack overflow prints nothing else
         on_a_small_stack(move || {
             let log = Log::new();
             let lines = log.clone();
@@ -129,7 +129,7 @@ fn a_million_errors_inside_each_other_are_looked_at_told_and_dropped() {
 }
 
 #[test]
-fn an_error_of_many_members_inside_each_other_is_told_in_a_bounded_text() {
+fn the_text_of_nested_errors_with_many_members_is_bounded() {
     let mut failure = Failure::from(Cancelled::new());
     for _ in 0..30 {
         let members =
@@ -142,9 +142,9 @@ fn an_error_of_many_members_inside_each_other_is_told_in_a_bounded_text() {
 }
 
 #[test]
-fn an_error_that_stands_in_a_group_twice_is_looked_at_once() {
+fn an_error_that_is_in_a_group_twice_is_visited_once() {
     let mut error = Failure::from(Cancelled::new());
-    // Twice as many paths with each.
+    // Each level doubles the number of paths.
     for _ in 0..64 {
         let shared = Deferred::<u32>::fail(error).share();
         let twice = [shared.observe(), shared.observe()].map(|one| one.try_take().unwrap().unwrap_err());

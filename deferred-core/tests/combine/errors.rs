@@ -1,4 +1,4 @@
-//! What many fail with, as an error.
+//! The error types of combinators.
 
 use std::error::Error;
 
@@ -7,21 +7,21 @@ use deferred_core::{
     race,
 };
 
-use crate::support::{App, Log, told_failure};
+use crate::support::{App, Log, describe_failure};
 
 fn first_error() -> FirstError {
     gather([Deferred::succeed(1), Deferred::fail(App(1))]).try_take().unwrap().unwrap_err()
 }
 
 #[test]
-fn a_first_error_says_which_and_what() {
+fn a_first_error_has_the_index_and_the_error() {
     let first = first_error();
     assert_eq!(first.to_string(), "Deferred 1 failed: application error 1");
     assert_eq!(FirstError::<Failure>::from(BuiltinError::from(Cancelled::new())).to_string(), "cancelled");
 }
 
 #[test]
-fn what_many_fail_with_keeps_the_trail_of_the_first_or_one_of_its_own() {
+fn the_error_of_a_group_keeps_the_trail_of_the_first_error_or_has_its_own() {
     fn total(error: &impl DeferredError) -> Option<usize> {
         error.trail().map(Trail::total)
     }
@@ -34,7 +34,7 @@ fn what_many_fail_with_keeps_the_trail_of_the_first_or_one_of_its_own() {
 }
 
 #[test]
-fn a_first_error_has_the_cause_of_what_it_holds() {
+fn a_first_error_has_the_cause_of_its_inner_error() {
     let caused = Deferred::<u32>::fail(Cancelled::because(App(1)));
     let first = gather([caused]).try_take().unwrap().unwrap_err();
     assert!(first.source().unwrap().is::<App>());
@@ -42,14 +42,14 @@ fn a_first_error_has_the_cause_of_what_it_holds() {
 }
 
 #[test]
-fn of_errors_inside_each_other_eight_are_told_and_the_others_counted() {
-    for (depth, told) in [(1, 1), (8, 8), (9, 8), (12, 8)] {
+fn of_nested_errors_eight_are_printed_and_the_others_counted() {
+    for (depth, printed) in [(1, 1), (8, 8), (9, 8), (12, 8)] {
         let mut deferred = Deferred::<u32>::fail(App(1));
         for _ in 0..depth {
             deferred = gather([deferred]).map(|values| values[0]).map_err(Failure::from);
         }
-        let more = if depth > told { format!("({} more nested errors): ", depth - told) } else { String::new() };
-        let expected = format!("{}{more}application error 1", "Deferred 0 failed: ".repeat(told));
+        let more = if depth > printed { format!("({} more nested errors): ", depth - printed) } else { String::new() };
+        let expected = format!("{}{more}application error 1", "Deferred 0 failed: ".repeat(printed));
         assert_eq!(deferred.try_take().unwrap().unwrap_err().to_string(), expected);
     }
     let alone = race([Deferred::<u32>::fail(App(1))]).try_take().unwrap().unwrap_err();
@@ -60,11 +60,11 @@ fn of_errors_inside_each_other_eight_are_told_and_the_others_counted() {
 fn a_failure_of_a_first_error_keeps_it_and_can_be_trapped() {
     let failure = Failure::from(first_error());
     let trapped = failure.trap::<FirstError>().unwrap();
-    assert_eq!((trapped.index, told_failure(&trapped.error)), (Some(1), "App(1)".into()));
+    assert_eq!((trapped.index, describe_failure(&trapped.error)), (Some(1), "App(1)".into()));
 }
 
 #[test]
-fn the_error_of_the_whole_becomes_that_failure() {
+fn the_error_of_a_group_converts_into_a_failure() {
     let whole = FirstError::<Failure>::from(BuiltinError::from(Cancelled::new()));
     assert!(Failure::from(whole).check::<Cancelled>());
     let whole = FailureGroup::<Failure>::from(BuiltinError::from(Cancelled::new()));
@@ -72,7 +72,7 @@ fn the_error_of_the_whole_becomes_that_failure() {
 }
 
 #[test]
-fn a_failure_looks_through_for_the_interrupt() {
+fn a_failure_finds_a_nested_builtin_error() {
     let cancelled = || Deferred::<u32>::fail(Cancelled::new());
     let first = Failure::from(gather([cancelled()]).try_take().unwrap().unwrap_err());
     assert!(matches!(first.builtin(), Some(BuiltinError::Cancelled(_))));
@@ -85,7 +85,7 @@ fn a_failure_looks_through_for_the_interrupt() {
 }
 
 #[test]
-fn errors_of_an_own_type_nest() {
+fn errors_of_a_user_type_nest() {
     let first: FirstError<BuiltinError> =
         gather([Deferred::<u32, BuiltinError>::from(Err(Cancelled::new().into()))]).try_take().unwrap().unwrap_err();
     assert_eq!(first.to_string(), "Deferred 0 failed: Cancelled");
@@ -94,7 +94,7 @@ fn errors_of_an_own_type_nest() {
 }
 
 #[test]
-fn a_report_of_one_that_nobody_handled_names_the_index_and_the_message() {
+fn the_report_of_an_unhandled_group_error_has_the_index_and_the_message() {
     let log = Log::new();
     let lines = log.clone();
     let _hook = on_unhandled(move |error| lines.add(error.to_string().lines().next().unwrap_or_default()));

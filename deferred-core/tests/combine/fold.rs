@@ -1,20 +1,20 @@
-//! One after the other.
+//! `fold`, which makes one call after the other.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use deferred_core::{Deferred, Failure, Resolver, fold, repeat_times};
 
-use crate::support::{App, seen, taken};
+use crate::support::{App, peek_text, take_text};
 
 #[test]
-fn it_gives_what_the_last_call_gave() {
-    assert_eq!(taken(fold(1..=4, 0, |sum, n| Ok(sum + n))), "10");
-    assert_eq!(taken(fold(Vec::<u32>::new(), 7, |sum, n| Ok(sum + n))), "7");
+fn returns_the_result_of_the_last_call() {
+    assert_eq!(take_text(fold(1..=4, 0, |sum, n| Ok(sum + n))), "10");
+    assert_eq!(take_text(fold(Vec::<u32>::new(), 7, |sum, n| Ok(sum + n))), "7");
 }
 
 #[test]
-fn each_call_waits_for_the_one_before() {
+fn each_call_waits_for_the_previous_one() {
     let waiting = Rc::new(Cell::new(None::<Resolver<u32>>));
     let slot = waiting.clone();
     let mut all = fold(1..=3, 0, move |sum, n| {
@@ -23,51 +23,51 @@ fn each_call_waits_for_the_one_before() {
         deferred.map(move |more: u32| sum * 10 + n + more)
     });
     for more in [0, 1, 0] {
-        assert_eq!(seen(&mut all), "pending");
+        assert_eq!(peek_text(&mut all), "pending");
         waiting.take().expect("it waits").callback(more);
     }
-    assert_eq!(taken(all), "133");
+    assert_eq!(take_text(all), "133");
 }
 
 #[test]
-fn an_error_or_a_panic_ends_it() {
+fn an_error_or_a_panic_ends_the_fold() {
     let calls = Rc::new(Cell::new(0));
     let count = calls.clone();
     let failed = fold(0..10, (), move |(), n| {
         count.set(count.get() + 1);
         if n == 2 { Err(Failure::from(App(n))) } else { Ok(()) }
     });
-    assert_eq!((taken(failed).as_str(), calls.get()), ("App(2)", 3));
+    assert_eq!((take_text(failed).as_str(), calls.get()), ("App(2)", 3));
     let panics = repeat_times(2, |n| -> Result<(), Failure> { panic!("in call {n}") });
-    assert_eq!(taken(panics), "Panicked(in call 0)");
+    assert_eq!(take_text(panics), "Panicked(in call 0)");
     let items = std::iter::from_fn(|| -> Option<u32> { panic!("in the iterator") });
-    assert_eq!(taken(fold(items, (), |(), _| Ok(()))), "Panicked(in the iterator)");
+    assert_eq!(take_text(fold(items, (), |(), _| Ok(()))), "Panicked(in the iterator)");
 }
 
 #[test]
-fn a_cancel_goes_to_what_it_waits_for() {
+fn a_cancel_goes_to_the_awaited_deferred() {
     let (inner, resolver) = Deferred::<u32>::new();
     let inner = Cell::new(Some(inner));
     let all = fold(0..2, 0, move |_, _| inner.take().expect("called once"));
     all.cancel();
-    assert_eq!(taken(all), "Cancelled");
+    assert_eq!(take_text(all), "Cancelled");
     assert!(resolver.is_cancelled());
 }
 
 #[test]
 fn a_million_calls_need_no_stack_whether_they_wait_or_not() {
     let many = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-    assert_eq!(taken(repeat_times(many, |_| Ok(()))), "()");
+    assert_eq!(take_text(repeat_times(many, |_| Ok(()))), "()");
     let done = fold(0..many, 0_u64, |sum, n| {
         let (deferred, resolver) = Deferred::<u64>::new();
         resolver.callback(sum + n);
         deferred
     });
-    assert_eq!(taken(done), (many * (many - 1) / 2).to_string());
+    assert_eq!(take_text(done), (many * (many - 1) / 2).to_string());
     let waits = fold(0..many, 0_u64, |sum, n| {
         let (deferred, resolver) = Deferred::<u64>::new();
         drop(resolver); // fires after this call
         deferred.add_errback(move |_| Ok(sum + n))
     });
-    assert_eq!(taken(waits), (many * (many - 1) / 2).to_string());
+    assert_eq!(take_text(waits), (many * (many - 1) / 2).to_string());
 }

@@ -1,4 +1,4 @@
-//! A call for each of many items.
+//! `concurrent(n).map`, which makes one call for each item.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -7,9 +7,9 @@ use std::rc::Rc;
 use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, concurrent};
 use futures::StreamExt;
 
-use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 
-/// Calls that wait until they are fired here.
+/// Calls whose Deferreds the test fires.
 #[derive(Clone, Default)]
 struct Calls(Rc<RefCell<VecDeque<Resolver<u32>>>>);
 
@@ -39,7 +39,7 @@ fn error(deferred: Deferred<Vec<u32>, FirstError>) -> FirstError {
 }
 
 #[test]
-fn so_many_run_at_a_time_and_items_are_taken_when_they_can_begin() {
+fn at_most_the_limit_runs_and_items_are_taken_as_calls_begin() {
     let (calls, taken) = (Calls::default(), Rc::new(Cell::new(0)));
     let (inner, count) = (calls.clone(), taken.clone());
     let items = (0..5).inspect(move |_| count.set(count.get() + 1));
@@ -56,7 +56,7 @@ fn so_many_run_at_a_time_and_items_are_taken_when_they_can_begin() {
 }
 
 #[test]
-fn unordered_gives_the_values_as_they_come() {
+fn unordered_yields_values_as_they_arrive() {
     let calls = Calls::default();
     let inner = calls.clone();
     let all = concurrent(3).unordered().map(0..3, move |_| inner.call());
@@ -67,7 +67,7 @@ fn unordered_gives_the_values_as_they_come() {
 }
 
 #[test]
-fn what_is_ready_at_once_needs_no_waiting_and_no_stack() {
+fn ready_results_need_no_waiting_and_no_stack() {
     let many = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let all = concurrent(1).map(0..many, Ok);
     assert_eq!(values(all).len(), many as usize);
@@ -75,7 +75,7 @@ fn what_is_ready_at_once_needs_no_waiting_and_no_stack() {
 }
 
 #[test]
-fn the_first_error_begins_no_further_call_and_cancels_those_that_run_before_it_fires() {
+fn after_the_first_error_no_call_begins_and_running_ones_are_cancelled_before_it_fires() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (begun, fails) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
@@ -116,7 +116,7 @@ fn a_panic_of_a_call_has_its_index_and_one_of_the_items_has_none() {
 }
 
 #[test]
-fn a_cancel_reaches_all_that_run_in_order_and_what_they_bring_decides() {
+fn a_cancel_reaches_all_running_calls_in_order_and_their_results_decide() {
     let log = Log::new();
     for answers in [false, true] {
         let cancels = log.clone();
@@ -143,7 +143,7 @@ fn a_cancel_reaches_all_that_run_in_order_and_what_they_bring_decides() {
 }
 
 #[test]
-fn a_stream_is_asked_for_an_item_only_when_its_call_can_begin() {
+fn a_stream_is_polled_only_when_the_next_call_can_begin() {
     let (calls, queue) = (Calls::default(), DeferredQueue::<u32>::new());
     let inner = calls.clone();
     let mut all = concurrent(2).map_stream(queue.stream(), move |_| inner.call()).map_err(Failure::from);
@@ -155,15 +155,15 @@ fn a_stream_is_asked_for_an_item_only_when_its_call_can_begin() {
     assert_eq!((calls.running(), queue.len()), (2, 0));
     calls.fire(0, 11);
     calls.fire(0, 12);
-    assert_eq!(seen(&mut all), "pending");
+    assert_eq!(peek_text(&mut all), "pending");
     queue.put(3).unwrap();
     queue.close();
     calls.fire(0, 13);
-    assert_eq!(seen(&mut all), "[10, 11, 12, 13]");
+    assert_eq!(peek_text(&mut all), "[10, 11, 12, 13]");
 }
 
 #[test]
-fn an_item_that_comes_while_a_call_runs_and_is_ready_at_once_cancels_nothing() {
+fn an_item_that_is_ready_while_a_call_runs_cancels_nothing() {
     let (first, resolver) = Deferred::<u32>::new();
     let (first, queue) = (Cell::new(Some(first)), DeferredQueue::<u32>::new());
     let all = concurrent(3).map_stream(queue.stream(), move |n| first.take().unwrap_or_else(|| Deferred::succeed(n)));
@@ -177,8 +177,8 @@ fn an_item_that_comes_while_a_call_runs_and_is_ready_at_once_cancels_nothing() {
 }
 
 #[test]
-fn a_cancel_while_it_only_waits_for_the_stream_drops_that() {
-    let _quiet = quietly();
+fn a_cancel_while_waiting_for_the_stream_drops_the_stream() {
+    let _quiet = ignore_unhandled();
     let reactor = Reactor::new();
     let _entered = reactor.enter();
     let all = concurrent(2).map_stream(futures::stream::pending::<u32>(), Ok);
@@ -188,13 +188,13 @@ fn a_cancel_while_it_only_waits_for_the_stream_drops_that() {
 }
 
 #[test]
-fn those_that_run_hear_why_they_are_cancelled() {
+fn running_calls_get_the_reason_of_the_cancel() {
     for closes in [false, true] {
         let reactor = Reactor::new();
         let _entered = reactor.enter();
         let (log, queue) = (Log::new(), DeferredQueue::<u32>::new());
         let lines = log.clone();
-        // Behind those of the queue it waits for something foreign.
+        // After the items of the queue, the stream waits for a foreign future.
         let (_sender, foreign) = futures::channel::mpsc::unbounded();
         let items = queue.stream().chain(foreign);
         let all = concurrent(3).map_stream(items, move |n| {
@@ -225,7 +225,7 @@ fn a_limit_of_zero_is_refused() {
 }
 
 #[test]
-fn those_that_run_are_cancelled_when_the_items_panic_and_before_one_that_fails_at_once_is_seen() {
+fn running_calls_are_cancelled_if_the_items_panic_or_a_call_fails_at_once() {
     type Starts = fn(Rc<RefCell<Vec<Resolver<u32>>>>) -> Deferred<()>;
     let starts: [(&str, Starts); 2] = [
         ("the items panic", |calls| {
@@ -260,7 +260,7 @@ fn those_that_run_are_cancelled_when_the_items_panic_and_before_one_that_fails_a
             };
             if inside {
                 let looked = Deferred::succeed(()).map(move |()| look(start(given)));
-                assert_eq!(taken(looked), "()");
+                assert_eq!(take_text(looked), "()");
             } else {
                 look(start(given));
             }

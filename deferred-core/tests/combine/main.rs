@@ -1,4 +1,4 @@
-//! Many Deferreds at once.
+//! Tests of the combinators.
 
 #[path = "../support/mod.rs"]
 mod support;

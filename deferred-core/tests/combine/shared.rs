@@ -1,4 +1,4 @@
-//! One result for many, and a Deferred past which no cancel goes.
+//! `share` and `shield`.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use deferred_core::{BuiltinError, Cancelled, Deferred, Failure};
 
-use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 
 #[test]
-fn observers_are_fired_in_the_order_in_which_they_came_and_later_ones_have_it_at_once() {
+fn observers_fire_in_order_and_later_ones_at_once() {
     for fails in [false, true] {
         let log = Log::new();
         let (deferred, resolver) = Deferred::<u32>::new();
@@ -24,19 +24,19 @@ fn observers_are_fired_in_the_order_in_which_they_came_and_later_ones_have_it_at
         let outcome = if fails { "App(1)" } else { "1" };
         assert_eq!(log.take(), ["a", "b", "c"].map(|name| format!("{name} {outcome}")));
         assert!(shared.is_ready());
-        assert_eq!(taken(shared.observe()), outcome);
-        assert!(waiting.map(taken).iter().all(|result| result == outcome));
+        assert_eq!(take_text(shared.observe()), outcome);
+        assert!(waiting.map(take_text).iter().all(|result| result == outcome));
     }
 }
 
 #[test]
-fn one_that_is_ready_is_shared_as_well() {
-    assert_eq!(taken(Deferred::succeed(1).share().observe()), "1");
-    assert_eq!(taken(Deferred::<u32>::fail(App(1)).share().observe()), "App(1)");
+fn a_ready_deferred_can_be_shared() {
+    assert_eq!(take_text(Deferred::succeed(1).share().observe()), "1");
+    assert_eq!(take_text(Deferred::<u32>::fail(App(1)).share().observe()), "App(1)");
 }
 
 #[test]
-fn each_observer_of_an_error_has_the_original_and_a_trail_of_its_own() {
+fn each_observer_of_an_error_has_the_original_and_its_own_trail() {
     let shared = Deferred::<u32>::fail(App(1)).share();
     let (one, other) = (shared.observe(), shared.observe());
     let before = one.try_take().unwrap().unwrap_err();
@@ -62,7 +62,7 @@ fn an_error_that_is_shared_again_keeps_the_original() {
 }
 
 #[test]
-fn an_error_that_is_shared_has_the_cause_that_it_had() {
+fn a_shared_error_keeps_its_cause() {
     for reason in [None, Some(App(1))] {
         let cancelled = reason.map_or_else(Cancelled::new, Cancelled::because);
         let shared = Deferred::<u32>::fail(cancelled).share();
@@ -72,7 +72,7 @@ fn an_error_that_is_shared_has_the_cause_that_it_had() {
 }
 
 #[test]
-fn a_shared_interrupt_is_still_one() {
+fn a_shared_builtin_error_is_still_a_builtin_error() {
     let shared = Deferred::<u32>::fail(Cancelled::new()).share();
     let failure = shared.observe().try_take().unwrap().unwrap_err();
     assert!(failure.check::<Cancelled>());
@@ -90,16 +90,16 @@ fn the_source_is_cancelled_only_when_all_have_cancelled() {
     let shared = deferred.share();
     let (one, other) = (shared.observe(), shared.observe());
     one.cancel();
-    assert_eq!((taken(one).as_str(), cancelled.get()), ("Cancelled", 0));
+    assert_eq!((take_text(one).as_str(), cancelled.get()), ("Cancelled", 0));
     other.cancel();
-    assert_eq!((taken(other).as_str(), cancelled.get()), ("Cancelled", 1));
+    assert_eq!((take_text(other).as_str(), cancelled.get()), ("Cancelled", 1));
     assert!(resolver.is_cancelled());
     let late = shared.observe();
-    assert_eq!(taken(late), "Cancelled(all observers have cancelled)");
+    assert_eq!(take_text(late), "Cancelled(all observers have cancelled)");
 }
 
 #[test]
-fn one_who_comes_before_the_last_has_cancelled_keeps_it_running() {
+fn an_observer_added_before_the_last_cancel_keeps_the_source_running() {
     let (deferred, resolver) = Deferred::<u32>::new();
     let shared = deferred.share();
     let one = shared.observe();
@@ -107,11 +107,11 @@ fn one_who_comes_before_the_last_has_cancelled_keeps_it_running() {
     one.cancel();
     drop(one);
     resolver.callback(1);
-    assert_eq!(taken(other), "1");
+    assert_eq!(take_text(other), "1");
 }
 
 #[test]
-fn an_error_that_nobody_observed_is_reported() {
+fn an_unobserved_error_is_reported() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -129,38 +129,38 @@ fn an_error_that_nobody_observed_is_reported() {
 }
 
 #[test]
-fn an_error_that_an_observer_has_waited_for_is_his() {
+fn an_observed_error_is_the_observers_to_handle() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();
     let shared = deferred.share();
     let observer = shared.observe();
     resolver.errback(App(1));
-    assert_eq!(taken(observer), "App(1)");
+    assert_eq!(take_text(observer), "App(1)");
     drop(shared);
     assert!(log.take().is_empty());
 }
 
 #[test]
-fn a_clone_that_panics_is_the_observers_error_alone() {
+fn a_panic_of_clone_is_the_error_of_that_observer_only() {
     #[derive(Debug)]
-    struct Sour(bool);
-    impl Clone for Sour {
+    struct PanicOnClone(bool);
+    impl Clone for PanicOnClone {
         fn clone(&self) -> Self {
             assert!(!self.0, "not to be cloned");
-            Sour(self.0)
+            PanicOnClone(self.0)
         }
     }
     let (deferred, resolver) = Deferred::new();
     let shared = deferred.share();
     let one = shared.observe();
-    resolver.callback(Sour(true));
-    assert_eq!(taken(one), "Panicked(not to be cloned)");
-    assert_eq!(taken(shared.observe()), "Panicked(not to be cloned)");
+    resolver.callback(PanicOnClone(true));
+    assert_eq!(take_text(one), "Panicked(not to be cloned)");
+    assert_eq!(take_text(shared.observe()), "Panicked(not to be cloned)");
 }
 
 #[test]
-fn a_million_shared_ones_that_share_each_other_need_no_stack() {
+fn a_million_nested_shared_deferreds_need_no_stack() {
     let many = if cfg!(debug_assertions) { 50_000 } else { 500_000 };
     let (mut deferred, resolver) = Deferred::<u32>::new();
     for _ in 0..many {
@@ -169,18 +169,18 @@ fn a_million_shared_ones_that_share_each_other_need_no_stack() {
         deferred = shared.observe();
     }
     resolver.callback(1);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn a_cancel_does_not_go_past_a_shield_and_what_comes_then_counts_as_handled() {
+fn a_shield_stops_a_cancel_and_the_later_result_counts_as_handled() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     for fails in [false, true] {
         let (deferred, resolver) = Deferred::<u32>::new();
         let shielded = log.watch("inside", deferred).shield();
         shielded.cancel();
-        assert_eq!(taken(shielded), "Cancelled");
+        assert_eq!(take_text(shielded), "Cancelled");
         assert!(!resolver.is_cancelled());
         if fails {
             resolver.errback(App(1))
@@ -191,24 +191,24 @@ fn a_cancel_does_not_go_past_a_shield_and_what_comes_then_counts_as_handled() {
     }
     let (deferred, resolver) = Deferred::<u32>::new();
     let mut shielded = deferred.shield();
-    assert_eq!(seen(&mut shielded), "pending");
+    assert_eq!(peek_text(&mut shielded), "pending");
     resolver.callback(1);
-    assert_eq!(taken(shielded), "1");
-    assert_eq!(taken(Deferred::succeed(2).shield()), "2");
+    assert_eq!(take_text(shielded), "1");
+    assert_eq!(take_text(Deferred::succeed(2).shield()), "2");
 }
 
 #[test]
 fn cancelling_all_observers_of_a_source_that_ignores_it_leaves_it_running() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let (deferred, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
     let shared = deferred.share();
     shared.observe().cancel();
     resolver.callback(1);
-    assert_eq!(taken(shared.observe()), "1");
+    assert_eq!(take_text(shared.observe()), "1");
 }
 
 #[test]
-fn an_error_that_comes_when_all_have_cancelled_is_reported_unless_it_is_their_cancel() {
+fn an_error_after_all_have_cancelled_is_reported_unless_it_is_their_cancel() {
     for (decides, expected) in [(true, vec!["unhandled App(1)"]), (false, vec![])] {
         let log = Log::new();
         let _hook = unhandled_into(&log);
@@ -216,7 +216,7 @@ fn an_error_that_comes_when_all_have_cancelled_is_reported_unless_it_is_their_ca
         let shared = source.share();
         let observer = shared.observe();
         observer.cancel();
-        assert_eq!(taken(observer), "Cancelled");
+        assert_eq!(take_text(observer), "Cancelled");
         assert!(shared.is_ready());
         drop(shared);
         assert_eq!(log.take(), expected);

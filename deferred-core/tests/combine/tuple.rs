@@ -1,18 +1,18 @@
-//! Several of different types.
+//! `gather_tuple`, for members of different types.
 
 use std::rc::Rc;
 
 use deferred_core::{Cancelled, Deferred, DeferredLock, Failure, gather_tuple};
 
-use crate::support::{App, seen};
+use crate::support::{App, peek_text};
 
 #[test]
-fn it_gives_all_values() {
+fn returns_all_values() {
     let (late, resolver) = Deferred::<String>::new();
     let mut all = gather_tuple((Deferred::succeed(1), late, Deferred::succeed(Some('c')))).map_err(Failure::from);
-    assert_eq!(seen(&mut all), "pending");
+    assert_eq!(peek_text(&mut all), "pending");
     resolver.callback("b".into());
-    assert_eq!(seen(&mut all), "(1, \"b\", Some('c'))");
+    assert_eq!(peek_text(&mut all), "(1, \"b\", Some('c'))");
     let six = gather_tuple((
         Deferred::succeed(1),
         Deferred::succeed(2_u8),
@@ -25,7 +25,7 @@ fn it_gives_all_values() {
 }
 
 #[test]
-fn it_gives_the_first_error_with_its_index() {
+fn returns_the_first_error_with_its_index() {
     let all = gather_tuple((Deferred::succeed(1), Deferred::<String>::fail(App(2))));
     let first = all.try_take().unwrap().unwrap_err();
     assert_eq!((first.index, first.error.downcast_ref()), (Some(1), Some(&App(2))));
@@ -42,7 +42,7 @@ fn a_cancel_reaches_all() {
 }
 
 #[test]
-fn one_that_fails_lets_go_of_what_has_come_and_of_what_comes_later() {
+fn after_a_failure_earlier_and_later_values_are_dropped() {
     let lock = DeferredLock::new();
     let (slow, later) = Deferred::<Rc<()>>::new();
     let (fails, resolver) = Deferred::<u32>::new();

@@ -1,4 +1,4 @@
-//! Cancelling a coroutine.
+//! Cancellation of coroutines.
 
 use std::cell::RefCell;
 use std::future::IntoFuture;
@@ -10,25 +10,28 @@ use deferred_core::{CancelHandle, Cancelled, Deferred, Failure, Reactor, Wait, i
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{join, select_biased};
 
-use crate::support::{App, Log, cancellable, quietly, seen, shelf, taken, told, told_failure, unhandled_into};
+use crate::support::{
+    App, Log, cancellable, deferred_cell, describe, describe_failure, ignore_unhandled, peek_text, take_text,
+    unhandled_into,
+};
 
 #[test]
-fn a_cancel_goes_to_what_it_waits_for_and_comes_back_as_that_error() {
+fn a_cancel_goes_to_the_awaited_deferred_and_returns_as_its_error() {
     let log = Log::new();
     let awaited = cancellable(&log, "awaited", None);
     let inner = log.clone();
     let deferred = inline_callbacks(async move {
         let result = awaited.await;
-        inner.add(told(result.as_ref()));
+        inner.add(describe(result.as_ref()));
         result
     });
     deferred.cancel_with(&Cancelled::because("why not"));
     assert_eq!(log.take(), ["cancels awaited", "Cancelled(why not)"]);
-    assert_eq!(taken(deferred), "Cancelled(why not)");
+    assert_eq!(take_text(deferred), "Cancelled(why not)");
 }
 
 #[test]
-fn it_may_handle_the_cancel_and_go_on_translate_it_or_return() {
+fn a_coroutine_may_handle_a_cancel_and_continue_translate_it_or_return() {
     let log = Log::new();
     let (first, second) = (cancellable(&log, "first", None), cancellable(&log, "second", None));
     let mut deferred = inline_callbacks(async move {
@@ -36,36 +39,36 @@ fn it_may_handle_the_cancel_and_go_on_translate_it_or_return() {
         second.await.map_err(|_| App(3).into())
     });
     deferred.cancel();
-    assert_eq!((log.take(), seen(&mut deferred)), (vec!["cancels first".into()], "pending".into()));
+    assert_eq!((log.take(), peek_text(&mut deferred)), (vec!["cancels first".into()], "pending".into()));
     deferred.cancel();
-    assert_eq!((log.take(), taken(deferred).as_str()), (vec!["cancels second".into()], "App(3)"));
+    assert_eq!((log.take(), take_text(deferred).as_str()), (vec!["cancels second".into()], "App(3)"));
 
     let awaited = cancellable(&log, "awaited", None);
     let returns = inline_callbacks(async move { Ok(awaited.await.unwrap_or(7)) });
     returns.cancel();
-    assert_eq!(taken(returns), "7");
+    assert_eq!(take_text(returns), "7");
 }
 
 #[test]
-fn a_canceller_that_decides_is_what_it_sees() {
+fn the_body_receives_the_result_of_the_canceller() {
     let (awaited, _resolver) = Deferred::with_canceller(|| Some(Ok(5)));
     let deferred = inline_callbacks(async move { awaited.await });
     deferred.cancel();
-    assert_eq!(taken(deferred), "5");
+    assert_eq!(take_text(deferred), "5");
 }
 
 #[test]
-fn one_that_ignores_the_cancel_leaves_it_waiting() {
+fn a_deferred_that_ignores_the_cancel_leaves_the_coroutine_waiting() {
     let (awaited, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
     let mut deferred = inline_callbacks(async move { awaited.await });
     deferred.cancel();
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     resolver.callback(1);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn a_cancel_that_comes_while_it_runs_is_delivered_where_it_waits_next() {
+fn a_cancel_while_the_body_runs_is_delivered_at_its_next_await() {
     let log = Log::new();
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
     let mine = handle.clone();
@@ -81,11 +84,11 @@ fn a_cancel_that_comes_while_it_runs_is_delivered_where_it_waits_next() {
     handle.replace(Some(deferred.cancel_handle()));
     resolver.callback(());
     assert_eq!(log.take(), ["ready 1", "cancels awaited"]);
-    assert_eq!(taken(deferred), "Cancelled(from inside)");
+    assert_eq!(take_text(deferred), "Cancelled(from inside)");
 }
 
 #[test]
-fn a_cancel_that_comes_while_it_runs_may_be_handled_and_ends_a_wait_for_something_foreign() {
+fn a_cancel_while_the_body_runs_may_be_handled_and_ends_a_foreign_wait() {
     for foreign in [false, true] {
         let reactor = Reactor::new();
         let handle = Rc::new(RefCell::new(None::<CancelHandle>));
@@ -102,12 +105,12 @@ fn a_cancel_that_comes_while_it_runs_may_be_handled_and_ends_a_wait_for_somethin
         });
         handle.replace(Some(deferred.cancel_handle()));
         resolver.callback(());
-        assert_eq!(taken(deferred), if foreign { "Cancelled(from inside)" } else { "7" });
+        assert_eq!(take_text(deferred), if foreign { "Cancelled(from inside)" } else { "7" });
     }
 }
 
 #[test]
-fn a_cancel_that_comes_while_it_runs_for_the_last_time_changes_nothing() {
+fn a_cancel_while_the_body_runs_for_the_last_time_changes_nothing() {
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
     let mine = handle.clone();
     let (first, resolver) = Deferred::<()>::new();
@@ -118,7 +121,7 @@ fn a_cancel_that_comes_while_it_runs_for_the_last_time_changes_nothing() {
     });
     handle.replace(Some(deferred.cancel_handle()));
     resolver.callback(());
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
@@ -128,11 +131,11 @@ fn a_cancel_after_the_end_does_nothing() {
     let handle = deferred.cancel_handle();
     resolver.callback(1);
     handle.cancel();
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn all_that_are_awaited_are_cancelled_in_the_order_in_which_they_were_awaited() {
+fn all_awaited_deferreds_are_cancelled_in_the_order_of_their_awaits() {
     let log = Log::new();
     let [a, b, c] = ["a", "b", "c"].map(|name| cancellable(&log, name, None).into_future());
     let deferred = inline_callbacks(async move {
@@ -141,7 +144,7 @@ fn all_that_are_awaited_are_cancelled_in_the_order_in_which_they_were_awaited() 
     });
     deferred.cancel();
     assert_eq!(log.take(), ["cancels c", "cancels a", "cancels b"]);
-    assert_eq!(taken(deferred), "true");
+    assert_eq!(take_text(deferred), "true");
 }
 
 #[test]
@@ -166,12 +169,12 @@ fn a_hundred_in_a_join_all_are_cancelled_in_order_as_are_three() {
         deferred.cancel();
         let names: Vec<_> = (0..count).map(|n| n.to_string()).collect();
         assert_eq!(log.take(), names);
-        assert_eq!(taken(deferred), count.to_string());
+        assert_eq!(take_text(deferred), count.to_string());
     }
 }
 
 #[test]
-fn the_loser_of_a_select_is_cancelled_and_tells_no_unhandled_error() {
+fn the_loser_of_a_select_is_cancelled_and_reports_nothing() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (winner, resolver) = Deferred::<u32>::new();
@@ -185,14 +188,14 @@ fn the_loser_of_a_select_is_cancelled_and_tells_no_unhandled_error() {
     });
     let deferred = log.watch("outer", deferred);
     resolver.callback(1);
-    // What the body has dropped comes right after it, before what it leads to.
+    // A resolver that the body dropped fires right after the body, before its consequences.
     assert_eq!(log.take(), ["cancels loser", "outer 1"]);
     drop(deferred);
     assert!(log.take().is_empty());
 }
 
 #[test]
-fn a_wait_that_is_dropped_unpolled_cancels_and_a_deferred_that_is_dropped_does_not() {
+fn dropping_an_unpolled_wait_cancels_and_dropping_a_deferred_does_not() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     drop(cancellable(&log, "deferred", None));
@@ -200,11 +203,11 @@ fn a_wait_that_is_dropped_unpolled_cancels_and_a_deferred_that_is_dropped_does_n
     drop(cancellable(&log, "wait", None).into_future());
     assert_eq!(log.take(), ["cancels wait"]);
     drop(Deferred::<u32>::fail(App(1)).into_future());
-    assert!(log.take().is_empty(), "what a dropped wait holds counts as handled");
+    assert!(log.take().is_empty(), "the result in a dropped wait counts as handled");
 }
 
 #[test]
-fn what_a_dropped_wait_brings_later_counts_as_handled() {
+fn the_later_result_of_a_dropped_wait_counts_as_handled() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (awaited, resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
@@ -214,7 +217,7 @@ fn what_a_dropped_wait_brings_later_counts_as_handled() {
 }
 
 #[test]
-fn one_that_waits_for_no_deferred_is_dropped_and_fires_cancelled() {
+fn a_coroutine_in_a_foreign_wait_is_dropped_and_fires_cancelled() {
     let log = Log::new();
     let reactor = Reactor::new();
     let probe = log.probe("dropped");
@@ -229,11 +232,11 @@ fn one_that_waits_for_no_deferred_is_dropped_and_fires_cancelled() {
     handle.cancel_with(&Cancelled::because("enough"));
     assert_eq!(log.take(), ["dropped", "outer Cancelled(enough)"]);
     handle.cancel();
-    assert_eq!(taken(deferred), "Cancelled(enough)");
+    assert_eq!(take_text(deferred), "Cancelled(enough)");
 }
 
 #[test]
-fn a_cancel_does_not_go_to_a_wait_that_was_given_up() {
+fn a_cancel_does_not_go_to_a_dropped_wait() {
     for by_itself in [false, true] {
         let reactor = Reactor::new();
         let (ignores, _resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
@@ -249,46 +252,46 @@ fn a_cancel_does_not_go_to_a_wait_that_was_given_up() {
             Ok(())
         });
         deferred.cancel();
-        assert_eq!(taken(deferred), "Cancelled", "{by_itself}");
+        assert_eq!(take_text(deferred), "Cancelled", "{by_itself}");
     }
 }
 
 #[test]
-fn a_cancel_does_not_go_to_a_wait_that_another_coroutine_has_taken_over() {
+fn a_cancel_does_not_go_to_a_wait_that_moved_to_another_coroutine() {
     let reactor = Reactor::new();
     let (awaited, resolver) = Deferred::<u32>::new();
     let slot = Rc::new(RefCell::new(None::<Wait<u32>>));
-    let gives = slot.clone();
+    let source = slot.clone();
     let first = reactor.ensure_deferred(async move {
         let mut wait = awaited.into_future();
         assert!(futures::poll!(&mut wait).is_pending());
-        gives.replace(Some(wait));
+        source.replace(Some(wait));
         std::future::pending::<()>().await;
         Ok(())
     });
     let wait = slot.take().expect("given");
     let second = reactor.ensure_deferred(wait);
     first.cancel();
-    assert_eq!(taken(first), "Cancelled");
+    assert_eq!(take_text(first), "Cancelled");
     resolver.callback(1);
-    assert_eq!(taken(second), "1");
+    assert_eq!(take_text(second), "1");
 }
 
 #[test]
-fn a_panic_of_what_a_cancel_drops_is_its_result() {
+fn a_panic_of_a_destructor_during_a_cancel_is_the_result() {
     let reactor = Reactor::new();
     let deferred = reactor.ensure_deferred(async move {
-        let _bomb = crate::support::Bomb("in a local");
+        let _bomb = crate::support::PanicOnDrop("in a local");
         std::future::pending::<()>().await;
         Ok(())
     });
     deferred.cancel();
-    assert_eq!(taken(deferred), "Panicked(in a local)");
+    assert_eq!(take_text(deferred), "Panicked(in a local)");
 }
 
 #[test]
-fn coroutines_that_wait_for_each_other_in_a_circle_end_a_cancel() {
-    let _quiet = quietly();
+fn a_cancel_ends_in_a_circle_of_coroutines() {
+    let _quiet = ignore_unhandled();
     let slot = Rc::new(RefCell::new(None::<Deferred<u32>>));
     let mine = slot.clone();
     let (start, resolver) = Deferred::<()>::new();
@@ -302,24 +305,24 @@ fn coroutines_that_wait_for_each_other_in_a_circle_end_a_cancel() {
     let second = inline_callbacks(async move { first.await });
     slot.replace(Some(second));
     resolver.callback(());
-    handle.cancel(); // comes to its end
+    handle.cancel(); // returns
 }
 
 #[test]
-fn a_cancel_of_a_paused_coroutine_goes_to_what_it_waits_for() {
+fn a_cancel_of_a_paused_coroutine_goes_to_the_awaited_deferred() {
     let log = Log::new();
     let awaited = cancellable(&log, "awaited", None);
     let mut deferred = inline_callbacks(async move { awaited.await });
     let pause = deferred.pause();
     deferred.cancel();
     assert_eq!(log.take(), ["cancels awaited"]);
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     pause.unpause();
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 }
 
 #[test]
-fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
+fn a_coroutine_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
     type Awaits = fn(Deferred<u32>) -> Pin<Box<dyn Future<Output = Result<u32, Failure>>>>;
     let ways: [(&str, Awaits); 4] = [
         ("plainly", |own| Box::pin(async { own.await })),
@@ -340,15 +343,15 @@ fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
     ];
     for (name, awaits) in ways {
         let log = Log::new();
-        let _quiet = quietly();
-        let (own, waits) = (shelf::<u32>(), Deferred::<()>::new());
-        let (takes, told) = (own.clone(), log.clone());
+        let _quiet = ignore_unhandled();
+        let (own, waits) = (deferred_cell::<u32>(), Deferred::<()>::new());
+        let (takes, events) = (own.clone(), log.clone());
         let (first, resolver) = waits;
         let deferred = inline_callbacks(async move {
             first.await?;
             let own = takes.take().expect("it was put there");
             let result = awaits(own).await;
-            told.add(result.as_ref().map_or_else(told_failure, u32::to_string));
+            events.add(result.as_ref().map_or_else(describe_failure, u32::to_string));
             result
         });
         own.replace(Some(deferred));
@@ -358,17 +361,17 @@ fn one_that_awaits_its_own_deferred_gets_a_cycle_at_that_await() {
 }
 
 #[test]
-fn one_that_awaits_its_own_deferred_for_which_another_has_waited_gets_a_cycle_too() {
+fn a_coroutine_that_awaits_its_own_deferred_after_another_did_gets_a_cycle_too() {
     let log = Log::new();
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let own = Rc::new(RefCell::new(None::<Wait<u32>>));
     let (first, resolver) = Deferred::<()>::new();
-    let (takes, told) = (own.clone(), log.clone());
+    let (takes, events) = (own.clone(), log.clone());
     let deferred = inline_callbacks(async move {
         first.await?;
         let wait = takes.take().expect("it was put there");
         let result = wait.await;
-        told.add(result.as_ref().map_or_else(told_failure, u32::to_string));
+        events.add(result.as_ref().map_or_else(describe_failure, u32::to_string));
         result
     });
     let mut wait = deferred.into_future();
@@ -379,10 +382,10 @@ fn one_that_awaits_its_own_deferred_for_which_another_has_waited_gets_a_cycle_to
 }
 
 #[test]
-fn one_that_awaits_its_own_deferred_is_reported_where_the_error_goes_out() {
+fn the_cycle_of_a_coroutine_that_awaits_its_own_deferred_is_reported() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
-    let own = shelf::<u32>();
+    let own = deferred_cell::<u32>();
     let (first, resolver) = Deferred::<()>::new();
     let takes = own.clone();
     let deferred = inline_callbacks(async move {

@@ -1,4 +1,4 @@
-//! However many coroutines wait for each other, the stack stays flat.
+//! The stack stays flat however many coroutines wait for each other.
 
 use std::cell::Cell;
 use std::future::{Future, IntoFuture, pending};
@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use deferred_core::{Deferred, Reactor, inline_callbacks};
 
-use crate::support::{App, MANY, on_a_small_stack, taken};
+use crate::support::{App, MANY, on_a_small_stack, take_text};
 
 fn line(first: Deferred<u64>) -> Deferred<u64> {
     let mut deferred = first;
@@ -19,12 +19,12 @@ fn line(first: Deferred<u64>) -> Deferred<u64> {
 }
 
 #[test]
-fn a_million_that_wait_for_each_other_unwind() {
+fn a_million_coroutines_that_wait_for_each_other_finish() {
     on_a_small_stack(|| {
         let (first, resolver) = Deferred::new();
         let last = line(first);
         resolver.callback(0);
-        assert_eq!(taken(last), MANY.to_string());
+        assert_eq!(take_text(last), MANY.to_string());
 
         let (first, resolver) = Deferred::new();
         let last = line(first);
@@ -45,16 +45,16 @@ fn a_cancel_goes_through_a_million() {
         });
         let last = line(first);
         last.cancel();
-        assert_eq!((taken(last).as_str(), cancelled.get()), ("Cancelled", 1));
+        assert_eq!((take_text(last).as_str(), cancelled.get()), ("Cancelled", 1));
         drop(resolver);
     });
 }
 
 #[test]
-fn a_million_that_drop_their_wait_one_after_the_other() {
+fn a_million_waits_that_drop_each_other_need_no_stack() {
     on_a_small_stack(|| {
-        // Each holds a wait for the next one beside what it really waits for; the first ends, and
-        // so on.
+        // Each coroutine holds a wait for the next one besides its own. When the first ends, it
+        // drops its wait, which ends the next, and so on.
         let reactor = Reactor::new();
         let _entered = reactor.enter();
         let (first, resolver) = Deferred::<u64>::with_canceller(|| Some(Ok(0)));
@@ -71,14 +71,14 @@ fn a_million_that_drop_their_wait_one_after_the_other() {
         let waker = Waker::noop();
         assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(waker)).is_pending());
         drop(wait);
-        // The cancel has come through to the first, which lets all of them go on and wait for ever.
+        // The cancel reached the first one, which lets all of them continue and wait forever.
         assert!(resolver.is_cancelled());
         drop(reactor);
     });
 }
 
 #[test]
-fn a_million_that_the_closing_of_their_reactor_ends_from_the_first_to_the_last() {
+fn closing_a_reactor_ends_a_million_nested_coroutines() {
     on_a_small_stack(|| {
         let reactor = Reactor::new();
         let entered = reactor.enter();
@@ -89,6 +89,6 @@ fn a_million_that_the_closing_of_their_reactor_ends_from_the_first_to_the_last()
         deferred = line(deferred);
         drop(entered);
         drop(reactor);
-        assert_eq!(taken(deferred), "Abandoned");
+        assert_eq!(take_text(deferred), "Abandoned");
     });
 }

@@ -1,4 +1,4 @@
-//! Futures that are no Deferreds.
+//! Coroutines that await foreign futures, which are not Deferreds.
 
 use std::cell::{Cell, RefCell};
 use std::future::IntoFuture;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use deferred_core::{Clock, Deferred, LoopingCall, Reactor, Turn, park};
 use futures::channel::oneshot;
 
-use crate::support::{Log, quietly, seen, taken};
+use crate::support::{Log, ignore_unhandled, peek_text, take_text};
 
 #[test]
 fn a_wake_on_the_owners_thread_is_run_at_the_end_of_the_outermost_engine_call() {
@@ -34,25 +34,25 @@ fn a_wake_on_the_owners_thread_is_run_at_the_end_of_the_outermost_engine_call() 
     });
     resolver.callback(());
     assert_eq!(log.take(), ["sent", "outer ends", "received 1"]);
-    assert_eq!(seen(&mut deferred), "()");
+    assert_eq!(peek_text(&mut deferred), "()");
     drop((trigger, nested));
 }
 
 #[test]
-fn a_wake_outside_of_all_engine_calls_never_polls_and_waits_for_the_turn() {
+fn a_wake_outside_of_engine_calls_polls_in_the_next_turn() {
     let reactor = Reactor::new();
     let (sender, receiver) = oneshot::channel::<u32>();
     let mut deferred = reactor.ensure_deferred(async move { Ok(receiver.await?) });
     assert_eq!(reactor.turn(Waker::noop()), Turn::Sleep(None));
     sender.send(1).unwrap();
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     assert_eq!(reactor.turn(Waker::noop()), Turn::Sleep(None));
-    assert_eq!(seen(&mut deferred), "1");
+    assert_eq!(peek_text(&mut deferred), "1");
 }
 
 #[test]
-fn a_future_that_wakes_itself_for_ever_does_not_hold_the_loop() {
-    let _quiet = quietly();
+fn a_future_that_wakes_itself_forever_does_not_block_the_loop() {
+    let _quiet = ignore_unhandled();
     let ticks = Rc::new(Cell::new(0));
     let count = ticks.clone();
     park::run_until(|reactor| {
@@ -170,9 +170,9 @@ fn many_coroutines_and_threads_that_wake_them_in_any_order() {
 }
 
 #[test]
-fn closing_the_reactor_abandons_what_waits_for_something_foreign() {
+fn closing_the_reactor_abandons_coroutines_in_a_foreign_wait() {
     let log = Log::new();
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let reactor = Reactor::new();
     let (clone, probe) = (reactor.clone(), log.probe("dropped"));
     let deferred = reactor.ensure_deferred(async move {
@@ -185,12 +185,12 @@ fn closing_the_reactor_abandons_what_waits_for_something_foreign() {
     let mut deferred = log.watch("outer", deferred);
     drop(reactor);
     assert_eq!(log.take(), ["timer dropped", "dropped", "outer Abandoned"]);
-    assert_eq!(seen(&mut deferred), "Abandoned");
+    assert_eq!(peek_text(&mut deferred), "Abandoned");
 }
 
 #[test]
-fn closing_from_inside_a_coroutine_abandons_that_one_where_it_waits() {
-    let _quiet = quietly();
+fn closing_the_reactor_inside_a_coroutine_abandons_it_at_its_next_foreign_wait() {
+    let _quiet = ignore_unhandled();
     let reactor = Reactor::new();
     let clone = reactor.clone();
     let (first, resolver) = Deferred::<()>::new();
@@ -201,23 +201,23 @@ fn closing_from_inside_a_coroutine_abandons_that_one_where_it_waits() {
         Ok(())
     });
     resolver.callback(());
-    assert_eq!(taken(deferred), "Abandoned");
+    assert_eq!(take_text(deferred), "Abandoned");
 }
 
 #[test]
-fn a_coroutine_of_a_closed_reactor_ends_where_it_would_have_to_wait_for_something_foreign() {
+fn a_coroutine_of_a_closed_reactor_ends_at_its_first_foreign_wait() {
     let reactor = Reactor::new();
     reactor.close();
-    assert_eq!(taken(reactor.ensure_deferred(async { Ok(1) })), "1");
+    assert_eq!(take_text(reactor.ensure_deferred(async { Ok(1) })), "1");
     let deferred = reactor.ensure_deferred(async move {
         std::future::pending::<()>().await;
         Ok(())
     });
-    assert_eq!(taken(deferred), "Abandoned");
+    assert_eq!(take_text(deferred), "Abandoned");
 }
 
 #[test]
-fn a_select_of_a_deferred_and_a_channel_goes_on_with_either() {
+fn a_select_of_a_deferred_and_a_channel_continues_with_either() {
     for channel_first in [false, true] {
         let reactor = Reactor::new();
         let (deferred, resolver) = Deferred::<u32>::new();
@@ -234,17 +234,17 @@ fn a_select_of_a_deferred_and_a_channel_goes_on_with_either() {
             sender.send(2).unwrap();
             let _ = reactor.turn(Waker::noop());
             assert!(resolver.is_cancelled());
-            assert_eq!(taken(outer), "2");
+            assert_eq!(take_text(outer), "2");
         } else {
             resolver.callback(1);
-            assert_eq!(taken(outer), "1");
+            assert_eq!(take_text(outer), "1");
         }
     }
 }
 
 #[test]
 fn a_wake_that_queues_owns_the_coroutine() {
-    // Woken, and then all else that knew of it is gone.
+    // The coroutine is woken, and then every other reference to it is dropped.
     let log = Log::new();
     let reactor = Reactor::new();
     let waker = Rc::new(RefCell::new(None::<Waker>));
@@ -269,18 +269,18 @@ fn a_wake_that_queues_owns_the_coroutine() {
 }
 
 #[test]
-fn a_clock_goes_on_with_what_was_woken_as_a_turn_does() {
+fn a_clock_polls_woken_coroutines_as_a_turn_does() {
     let clock = Clock::new();
     let (sender, receiver) = oneshot::channel::<u32>();
     let mut deferred = clock.ensure_deferred(async move { Ok(receiver.await?) });
     sender.send(1).unwrap();
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     clock.advance(Duration::ZERO);
-    assert_eq!(seen(&mut deferred), "1");
+    assert_eq!(peek_text(&mut deferred), "1");
 
     let (sender, receiver) = oneshot::channel::<u32>();
     let mut deferred = clock.ensure_deferred(async move { Ok(receiver.await?) });
     std::thread::spawn(move || sender.send(2).unwrap()).join().unwrap();
     clock.advance(Duration::ZERO);
-    assert_eq!(seen(&mut deferred), "2");
+    assert_eq!(peek_text(&mut deferred), "2");
 }

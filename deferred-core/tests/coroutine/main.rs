@@ -1,4 +1,4 @@
-//! Coroutines.
+//! Tests of coroutines.
 
 #[path = "../support/mod.rs"]
 mod support;

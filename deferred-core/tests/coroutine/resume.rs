@@ -1,4 +1,4 @@
-//! How a coroutine starts, goes on and ends.
+//! The start, the resumption and the end of a coroutine.
 
 use std::cell::Cell;
 use std::future::{IntoFuture, poll_fn};
@@ -8,10 +8,12 @@ use std::task::Poll;
 
 use deferred_core::{BuiltinError, Deferred, Failure, NoReactor, Reactor, inline_callbacks};
 
-use crate::support::{App, Bomb, Log, quietly, seen, shelf, taken, told, unhandled_into};
+use crate::support::{
+    App, Log, PanicOnDrop, deferred_cell, describe, ignore_unhandled, peek_text, take_text, unhandled_into,
+};
 
 #[test]
-fn it_runs_at_once_through_what_is_ready_and_is_ready_itself() {
+fn a_body_that_awaits_only_ready_deferreds_finishes_at_once() {
     let log = Log::new();
     let inner = log.clone();
     let deferred = inline_callbacks(async move {
@@ -22,18 +24,18 @@ fn it_runs_at_once_through_what_is_ready_and_is_ready_itself() {
         Ok(one + two)
     });
     assert_eq!(log.take(), ["begins", "ends"]);
-    assert_eq!(taken(deferred), "3");
+    assert_eq!(take_text(deferred), "3");
 }
 
 #[test]
-fn it_is_resumed_inside_the_call_that_fires() {
+fn a_coroutine_resumes_inside_the_call_that_fires() {
     for fails in [false, true] {
         let log = Log::new();
         let inner = log.clone();
         let (awaited, resolver) = Deferred::<u32>::new();
         let deferred = inline_callbacks(async move {
             let result = awaited.await;
-            inner.add(told(result.as_ref()));
+            inner.add(describe(result.as_ref()));
             result
         });
         let deferred = log.watch("outer", deferred);
@@ -45,12 +47,12 @@ fn it_is_resumed_inside_the_call_that_fires() {
         }
         let outcome = if fails { "App(1)" } else { "1" };
         assert_eq!(log.take(), [outcome.to_owned(), format!("outer {outcome}")]);
-        assert_eq!(taken(deferred), outcome);
+        assert_eq!(take_text(deferred), outcome);
     }
 }
 
 #[test]
-fn it_waits_behind_the_callbacks_that_were_added_before_and_for_what_they_return() {
+fn an_await_waits_for_earlier_callbacks_and_the_deferreds_that_they_return() {
     let log = Log::new();
     let (awaited, resolver) = Deferred::<u32>::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
@@ -64,30 +66,30 @@ fn it_waits_behind_the_callbacks_that_were_added_before_and_for_what_they_return
 }
 
 #[test]
-fn a_paused_deferred_holds_it_until_the_pause_ends() {
+fn a_paused_deferred_resumes_the_coroutine_when_the_pause_ends() {
     let (mut awaited, resolver) = Deferred::<u32>::new();
     let pause = awaited.pause();
     let mut deferred = inline_callbacks(async move { awaited.await });
     resolver.callback(1);
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     pause.unpause();
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn a_ready_deferred_that_is_paused_holds_it_too() {
+fn awaiting_a_ready_paused_deferred_suspends() {
     let mut awaited = Deferred::succeed(1);
     let pause = awaited.pause();
     let mut deferred = inline_callbacks(async move { awaited.await });
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     drop(pause);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn an_await_inside_a_callback_of_the_awaited_comes_behind_its_callbacks() {
+fn an_await_inside_a_callback_of_the_awaited_deferred_resumes_after_its_callbacks() {
     let log = Log::new();
-    let shelf = shelf::<u32>();
+    let shelf = deferred_cell::<u32>();
     let (awaited, resolver) = Deferred::<u32>::new();
     let (inside, take) = (log.clone(), shelf.clone());
     let awaited = awaited.add_callback(move |value| {
@@ -106,17 +108,17 @@ fn an_await_inside_a_callback_of_the_awaited_comes_behind_its_callbacks() {
 }
 
 #[test]
-fn what_fires_in_its_own_body_resumes_it_once_it_waits() {
+fn a_deferred_fired_in_the_body_resumes_it_once_it_waits() {
     let (awaited, resolver) = Deferred::<u32>::new();
     let deferred = inline_callbacks(async move {
         resolver.callback(1);
         awaited.await
     });
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn what_it_waits_for_may_fire_in_the_same_poll() {
+fn the_awaited_deferred_may_fire_in_the_same_poll() {
     let (awaited, resolver) = Deferred::<u32>::new();
     let (later, later_resolver) = Deferred::<u32>::new();
     let mut deferred = inline_callbacks(async move {
@@ -129,24 +131,24 @@ fn what_it_waits_for_may_fire_in_the_same_poll() {
         });
         Ok(value? + more.await?)
     });
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     later_resolver.callback(2);
-    assert_eq!(taken(deferred), "3");
+    assert_eq!(take_text(deferred), "3");
 }
 
 #[test]
-fn a_resolver_that_the_body_drops_abandons_when_the_body_waits() {
+fn a_resolver_dropped_in_the_body_abandons_when_the_body_waits() {
     let deferred = inline_callbacks(async move {
         let (awaited, resolver) = Deferred::<u32>::new();
         drop(resolver);
         assert!(!awaited.is_ready());
         awaited.await
     });
-    assert_eq!(taken(deferred), "Abandoned");
+    assert_eq!(take_text(deferred), "Abandoned");
 }
 
 #[test]
-fn dropping_its_deferred_lets_it_run_on() {
+fn a_coroutine_continues_after_its_deferred_is_dropped() {
     let log = Log::new();
     let (awaited, resolver) = Deferred::<u32>::new();
     let inner = log.clone();
@@ -160,9 +162,9 @@ fn dropping_its_deferred_lets_it_run_on() {
 }
 
 #[test]
-fn a_panic_is_the_result_wherever_it_comes() {
+fn a_panic_anywhere_in_the_body_is_the_result() {
     let at_once = inline_callbacks(async { if true { panic!("at once") } else { Ok(()) } });
-    assert_eq!(taken(at_once), "Panicked(at once)");
+    assert_eq!(take_text(at_once), "Panicked(at once)");
 
     let (awaited, resolver) = Deferred::<u32>::new();
     let later = inline_callbacks(async move {
@@ -170,27 +172,27 @@ fn a_panic_is_the_result_wherever_it_comes() {
         if true { panic!("later") } else { Ok(()) }
     });
     resolver.callback(1);
-    assert_eq!(taken(later), "Panicked(later)");
+    assert_eq!(take_text(later), "Panicked(later)");
 
     let (awaited, resolver) = Deferred::<u32>::new();
     let at_the_end = inline_callbacks(async move {
-        let _bomb = Bomb("in a local");
+        let _bomb = PanicOnDrop("in a local");
         awaited.await
     });
     resolver.callback(1);
-    assert_eq!(taken(at_the_end), "Panicked(in a local)");
+    assert_eq!(take_text(at_the_end), "Panicked(in a local)");
 
-    // One that is no `async` block goes with its captures.
-    let bomb = Bomb("captured");
+    // A future that is not an `async` block is dropped with its captures.
+    let bomb = PanicOnDrop("captured");
     let no_block = inline_callbacks(poll_fn(move |_| {
         let _bomb = &bomb;
         Poll::Ready(Ok(1))
     }));
-    assert_eq!(taken(no_block), "Panicked(captured)");
+    assert_eq!(take_text(no_block), "Panicked(captured)");
 }
 
 #[test]
-fn captures_are_dropped_before_its_deferred_fires() {
+fn captures_are_dropped_before_the_deferred_fires() {
     let log = Log::new();
     let probe = log.probe("captured");
     let (awaited, resolver) = Deferred::<u32>::new();
@@ -204,7 +206,7 @@ fn captures_are_dropped_before_its_deferred_fires() {
 }
 
 #[test]
-fn the_place_of_the_await_is_in_the_trail() {
+fn the_location_of_the_await_is_in_the_trail() {
     let deferred = inline_callbacks(async {
         Deferred::<u32>::fail(App(1)).await?;
         Ok(())
@@ -220,11 +222,11 @@ fn coroutines_may_wait_for_coroutines_and_errors_pass_with_the_question_mark() {
     let inner = inline_callbacks(async move { Ok(awaited.await? * 2) });
     let outer = inline_callbacks(async move { Ok(inner.await? + 1) });
     resolver.errback(App(1));
-    assert_eq!(taken(outer), "App(1)");
+    assert_eq!(take_text(outer), "App(1)");
 }
 
 #[test]
-fn an_error_type_of_ones_own() {
+fn errors_may_be_a_user_type() {
     let (awaited, resolver) = Deferred::<u32, BuiltinError>::typed();
     let deferred = Deferred::from_coroutine(async move { awaited.await });
     drop(resolver);
@@ -232,7 +234,7 @@ fn an_error_type_of_ones_own() {
 }
 
 #[test]
-fn what_waits_for_no_deferred_without_a_reactor_ends_with_no_reactor() {
+fn a_foreign_wait_without_a_reactor_ends_with_no_reactor() {
     let log = Log::new();
     let probe = log.probe("dropped");
     let pending = inline_callbacks(async move {
@@ -258,7 +260,7 @@ fn what_waits_for_no_deferred_without_a_reactor_ends_with_no_reactor() {
 }
 
 #[test]
-fn its_reactor_is_the_current_one_whenever_it_runs() {
+fn the_reactor_of_a_coroutine_is_current_while_it_runs() {
     let reactor = Reactor::new();
     let (first, resolve_first) = Deferred::<()>::new();
     let deferred = reactor.ensure_deferred(async move {
@@ -270,17 +272,17 @@ fn its_reactor_is_the_current_one_whenever_it_runs() {
     assert!(Reactor::current().is_none());
     resolve_first.callback(());
     assert!(Reactor::current().is_none());
-    assert_eq!(taken(deferred), "()");
+    assert_eq!(take_text(deferred), "()");
 }
 
 #[test]
-fn a_deferred_that_was_cancelled_before_gives_its_error() {
-    let _quiet = quietly();
+fn awaiting_a_cancelled_deferred_returns_its_error() {
+    let _quiet = ignore_unhandled();
     let (awaited, resolver) = Deferred::<u32>::new();
     awaited.cancel();
     let deferred = inline_callbacks(async move { awaited.await });
     resolver.callback(1);
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 }
 
 #[test]
@@ -292,13 +294,13 @@ fn a_loop_of_a_million_ready_awaits_needs_no_stack() {
         }
         Ok::<_, Failure>(sum)
     });
-    assert_eq!(taken(deferred), "499999500000");
+    assert_eq!(take_text(deferred), "499999500000");
 }
 
 #[test]
-fn it_may_be_resumed_while_another_one_runs() {
-    // One coroutine's body fires what the other waits for, which fires what the first is to wait
-    // for.
+fn a_coroutine_may_be_resumed_while_another_runs() {
+    // The body of one coroutine fires the Deferred that the other awaits, which fires the one that
+    // the first will await.
     let log = Log::new();
     let (ping, ping_resolver) = Deferred::<u32>::new();
     let (pong, pong_resolver) = Deferred::<u32>::new();
@@ -334,14 +336,14 @@ fn a_future_that_wakes_itself_without_a_reactor_is_polled_again() {
         .await;
         Ok(())
     });
-    assert_eq!((taken(deferred).as_str(), polls.get()), ("()", 5));
+    assert_eq!((take_text(deferred).as_str(), polls.get()), ("()", 5));
 }
 
 #[test]
-fn its_own_deferred_may_be_dropped_and_cancelled_from_inside_its_body() {
+fn a_body_may_drop_and_cancel_its_own_deferred() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
-    let slot = shelf::<u32>();
+    let slot = deferred_cell::<u32>();
     let (mine, inner) = (slot.clone(), log.clone());
     let (first, resolver) = Deferred::<()>::new();
     let deferred = inline_callbacks(async move {

@@ -1,4 +1,4 @@
-//! Several Deferreds at once, through futures that wrap wakers and futures that do not.
+//! Several Deferreds at once, through combinators that wrap wakers and combinators that do not.
 
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
@@ -11,24 +11,24 @@ use futures::future::{FusedFuture, FutureExt, join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{join, select};
 
-use crate::support::{App, Log, quietly, seen, taken, told, told_failure};
+use crate::support::{App, Log, describe, describe_failure, ignore_unhandled, peek_text, take_text};
 
 fn some(count: u32) -> (Vec<Deferred<u32>>, Vec<Resolver<u32>>) {
     (0..count).map(|_| Deferred::new()).unzip()
 }
 
 #[test]
-fn a_join_goes_on_when_the_last_one_has_fired() {
+fn a_join_continues_when_the_last_deferred_fires() {
     let (left, resolve_left) = Deferred::<u32>::new();
     let (right, resolve_right) = Deferred::<u32>::new();
     let mut deferred = inline_callbacks(async move {
         let (left, right) = join!(left.into_future(), right.into_future());
-        Ok(format!("{} {}", told(left.as_ref()), told(right.as_ref())))
+        Ok(format!("{} {}", describe(left.as_ref()), describe(right.as_ref())))
     });
     resolve_right.errback(App(2));
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     resolve_left.callback(1);
-    assert_eq!(taken(deferred), "\"1 App(2)\"");
+    assert_eq!(take_text(deferred), "\"1 App(2)\"");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_select_in_a_loop_takes_each_as_it_fires() {
     assert_eq!(log.take(), ["right 2"]);
     resolve_left.callback(1);
     assert_eq!(log.take(), ["left 1"]);
-    assert_eq!(taken(deferred), "true");
+    assert_eq!(take_text(deferred), "true");
 }
 
 #[test]
@@ -67,10 +67,10 @@ fn join_all_of_three_and_of_a_hundred_in_any_order() {
                 order.reverse();
             }
             for (resolver, n) in order {
-                assert_eq!(seen(&mut deferred), "pending");
+                assert_eq!(peek_text(&mut deferred), "pending");
                 resolver.callback(n);
             }
-            assert_eq!(taken(deferred), (count * (count - 1) / 2).to_string());
+            assert_eq!(take_text(deferred), (count * (count - 1) / 2).to_string());
         }
     }
 }
@@ -94,12 +94,12 @@ fn futures_unordered_yields_as_they_fire_with_and_without_a_reactor() {
             resolvers.remove(n).callback(n as u32);
             assert_eq!(log.take(), [n.to_string()]);
         }
-        assert_eq!(taken(deferred), "()");
+        assert_eq!(take_text(deferred), "()");
     }
 }
 
 #[test]
-fn dropping_futures_unordered_cancels_what_is_left() {
+fn dropping_futures_unordered_cancels_the_pending_ones() {
     let log = Log::new();
     let (first, resolver) = Deferred::<u32>::new();
     let inner = log.clone();
@@ -113,14 +113,14 @@ fn dropping_futures_unordered_cancels_what_is_left() {
     });
     resolver.callback(1);
     assert_eq!(log.take(), ["cancelled"]);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn one_shared_by_several_coroutines_of_a_reactor() {
+fn several_coroutines_may_share_one_deferred() {
     let reactor = Reactor::new();
     let (deferred, resolver) = Deferred::<u32>::new();
-    let shared = deferred.into_future().map(|result| result.map_err(|failure| told_failure(&failure))).shared();
+    let shared = deferred.into_future().map(|result| result.map_err(|failure| describe_failure(&failure))).shared();
     let waiting: Vec<_> = (0..3)
         .map(|n| {
             let shared = shared.clone();
@@ -129,13 +129,13 @@ fn one_shared_by_several_coroutines_of_a_reactor() {
         .collect();
     drop(shared);
     resolver.callback(1);
-    let results: Vec<_> = waiting.into_iter().map(taken).collect();
+    let results: Vec<_> = waiting.into_iter().map(take_text).collect();
     assert_eq!(results, ["1", "2", "3"]);
 }
 
 #[test]
-fn one_that_moves_from_one_coroutine_to_another_resumes_the_last_that_polled_it() {
-    let _quiet = quietly();
+fn a_wait_that_moves_between_coroutines_resumes_the_last_one_that_polled_it() {
+    let _quiet = ignore_unhandled();
     let (deferred, resolver) = Deferred::<u32>::new();
     let (sender, receiver) = Deferred::<std::cell::RefCell<Option<deferred_core::Wait<u32>>>>::new();
     let first = inline_callbacks(async move {
@@ -148,14 +148,14 @@ fn one_that_moves_from_one_coroutine_to_another_resumes_the_last_that_polled_it(
         let wait = sender.await?.take().expect("sent");
         wait.await
     });
-    assert_eq!(taken(first), "()");
+    assert_eq!(take_text(first), "()");
     resolver.callback(1);
-    assert_eq!(taken(second), "1");
+    assert_eq!(take_text(second), "1");
 }
 
 #[test]
-fn a_wait_that_nobody_polls_any_more_takes_the_result_along() {
-    // The coroutine polls it once, and then waits for something else.
+fn the_result_of_a_wait_that_is_no_longer_polled_stays_in_it() {
+    // The coroutine polls it once, and then waits for another future.
     let (deferred, resolver) = Deferred::<u32>::new();
     let (other, resolve_other) = Deferred::<u32>::new();
     let mut outer = inline_callbacks(async move {
@@ -165,9 +165,9 @@ fn a_wait_that_nobody_polls_any_more_takes_the_result_along() {
         Ok(wait.await? + other)
     });
     resolver.callback(1);
-    assert_eq!(seen(&mut outer), "pending");
+    assert_eq!(peek_text(&mut outer), "pending");
     resolve_other.callback(2);
-    assert_eq!(taken(outer), "3");
+    assert_eq!(take_text(outer), "3");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Wakers that are lent to other threads, and wakes that race with polls.
+//! Wakers that other threads borrow, and wake-ups that race with polls.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use std::thread;
 
 use deferred_core::{Deferred, Failure, Reactor, inline_callbacks, park};
 
-use crate::support::{quietly, taken};
+use crate::support::{ignore_unhandled, take_text};
 
 #[test]
-fn a_waker_lent_to_a_scoped_thread_that_polls_a_deferred_of_its_own_with_it() {
-    // There the waker is recognised as nobody's: the other thread's Deferred must not resume this
-    // coroutine.
+fn a_scoped_thread_may_poll_its_own_deferred_with_a_coroutines_waker() {
+    // The scoped thread must not recognize the waker as a coroutine's: its Deferred must not resume
+    // this coroutine.
     let deferred = park::run_until(|reactor| {
         let mut rounds = 0;
         reactor.ensure_deferred(std::future::poll_fn(move |context| {
@@ -58,7 +58,7 @@ fn a_wake_by_reference_from_a_scoped_thread_during_the_poll() {
     assert_eq!(polls.unwrap(), 10);
 }
 
-/// A flag that another thread sets, with the waker of whoever waits for it.
+/// A flag that another thread sets, and the waker of the coroutine that waits for it.
 #[derive(Default)]
 struct Flag {
     set: AtomicBool,
@@ -110,7 +110,7 @@ fn wakes_that_race_with_polls_are_not_lost() {
 
 #[test]
 fn a_loop_that_ends_while_other_threads_wake_abandons_and_loses_nothing() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for _ in 0..200 {
         let reactor = Reactor::new();
         let flag = Arc::new(Flag::default());
@@ -122,7 +122,7 @@ fn a_loop_that_ends_while_other_threads_wake_abandons_and_loses_nothing() {
         let setter = thread::spawn(move || other.set());
         let _ = reactor.turn(Waker::noop());
         drop(reactor);
-        let outcome = taken(deferred);
+        let outcome = take_text(deferred);
         assert!(outcome == "()" || outcome == "Abandoned", "{outcome}");
         setter.join().unwrap();
     }
@@ -144,5 +144,5 @@ fn a_waker_of_a_coroutine_without_a_reactor_that_another_thread_wakes_does_nothi
     });
     thread::spawn(move || other.set()).join().unwrap();
     resolver.callback(1);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }

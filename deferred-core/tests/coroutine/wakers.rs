@@ -1,4 +1,4 @@
-//! Wakers that are kept, cloned and dropped at all times.
+//! Wakers that are kept, cloned and dropped at various times.
 
 use std::cell::RefCell;
 use std::future::{Future, IntoFuture};
@@ -8,10 +8,13 @@ use std::task::{Context, Poll, Waker};
 
 use deferred_core::{Deferred, Failure, Reactor, Turn, inline_callbacks};
 
-use crate::support::{Log, quietly, seen, taken};
+use crate::support::{Log, ignore_unhandled, peek_text, take_text};
 
-/// A future that keeps its waker here, and is ready once `ready` says so.
-fn kept(wakers: &Rc<RefCell<Vec<Waker>>>, ready: impl Fn() -> bool + 'static) -> Pin<Box<dyn Future<Output = ()>>> {
+/// Returns a future that stores its waker in `wakers`, and is ready once `ready` returns `true`.
+fn store_waker(
+    wakers: &Rc<RefCell<Vec<Waker>>>,
+    ready: impl Fn() -> bool + 'static,
+) -> Pin<Box<dyn Future<Output = ()>>> {
     let wakers = wakers.clone();
     Box::pin(std::future::poll_fn(move |context| {
         if ready() {
@@ -33,7 +36,7 @@ fn a_waker_that_outlives_its_coroutine_does_nothing() {
     let reactor = Reactor::new();
     let wakers = Rc::default();
     let (set, ready) = flag();
-    let future = kept(&wakers, ready);
+    let future = store_waker(&wakers, ready);
     let deferred = reactor.ensure_deferred(async move {
         future.await;
         Ok(())
@@ -42,7 +45,7 @@ fn a_waker_that_outlives_its_coroutine_does_nothing() {
     let waker = wakers.borrow()[0].clone();
     waker.wake_by_ref();
     assert_eq!(reactor.turn(Waker::noop()), Turn::Sleep(None));
-    assert_eq!(taken(deferred), "()");
+    assert_eq!(take_text(deferred), "()");
     waker.wake_by_ref();
     assert_eq!(reactor.turn(Waker::noop()), Turn::Sleep(None));
     drop(reactor);
@@ -56,7 +59,7 @@ fn thousands_of_clones_wake_once() {
     let log = Log::new();
     let reactor = Reactor::new();
     let wakers = Rc::default();
-    let (polled, mut counter) = (log.clone(), kept(&wakers, || false));
+    let (polled, mut counter) = (log.clone(), store_waker(&wakers, || false));
     let deferred = reactor.ensure_deferred(std::future::poll_fn(move |context| -> Poll<Result<(), _>> {
         polled.add("polled");
         assert!(counter.as_mut().poll(context).is_pending());
@@ -75,7 +78,7 @@ fn thousands_of_clones_wake_once() {
 fn the_waker_of_one_coroutine_stays_the_same_so_that_will_wake_holds() {
     let reactor = Reactor::new();
     let wakers = Rc::default();
-    let future = kept(&wakers, || false);
+    let future = store_waker(&wakers, || false);
     let deferred = reactor.ensure_deferred(async move {
         future.await;
         Ok(())
@@ -92,13 +95,13 @@ fn the_waker_of_one_coroutine_stays_the_same_so_that_will_wake_holds() {
 }
 
 #[test]
-fn wakers_of_different_coroutines_wake_different_ones() {
+fn wakers_of_different_coroutines_wake_only_their_own() {
     let reactor = Reactor::new();
     let (wakers, log) = (Rc::default(), Log::new());
     let mut all: Vec<_> = (0..3)
         .map(|n| {
             let (set, ready) = flag();
-            let (future, log) = (kept(&wakers, ready), log.clone());
+            let (future, log) = (store_waker(&wakers, ready), log.clone());
             let deferred = reactor.ensure_deferred(async move {
                 future.await;
                 log.add(n.to_string());
@@ -113,26 +116,26 @@ fn wakers_of_different_coroutines_wake_different_ones() {
         waker.wake();
         let _ = reactor.turn(Waker::noop());
         assert_eq!(log.take(), [n.to_string()]);
-        assert_eq!(seen(&mut all[n].1), "()");
+        assert_eq!(peek_text(&mut all[n].1), "()");
     }
 }
 
 #[test]
-fn a_wait_that_one_coroutine_polls_with_the_waker_of_another_wakes_that_one() {
+fn a_wait_polled_by_one_coroutine_with_the_waker_of_another_wakes_the_other() {
     let reactor = Reactor::new();
     let (wakers, log) = (Rc::<RefCell<Vec<Waker>>>::default(), Log::new());
-    let (keeps, told) = (wakers.clone(), log.clone());
+    let (keeps, events) = (wakers.clone(), log.clone());
     let woken = reactor.ensure_deferred(std::future::poll_fn(move |context| -> Poll<Result<(), Failure>> {
         keeps.borrow_mut().push(context.waker().clone());
-        told.add("the other one");
+        events.add("the other one");
         Poll::Pending
     }));
     let (deferred, resolver) = Deferred::<u32>::new();
-    let (told, waker) = (log.clone(), wakers.borrow()[0].clone());
+    let (events, waker) = (log.clone(), wakers.borrow()[0].clone());
     let mut wait = deferred.into_future();
     let polls = reactor.ensure_deferred(std::future::poll_fn(move |_| -> Poll<Result<(), Failure>> {
         assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)).is_pending());
-        told.add("the one that polls");
+        events.add("the one that polls");
         Poll::Pending
     }));
     assert_eq!(log.take(), ["the other one", "the one that polls"]);
@@ -143,13 +146,13 @@ fn a_wait_that_one_coroutine_polls_with_the_waker_of_another_wakes_that_one() {
 }
 
 #[test]
-fn a_wait_that_is_polled_outside_with_the_waker_of_a_coroutine_wakes_that_one() {
+fn a_wait_polled_outside_with_the_waker_of_a_coroutine_wakes_it() {
     let reactor = Reactor::new();
     let (wakers, log) = (Rc::<RefCell<Vec<Waker>>>::default(), Log::new());
-    let (keeps, told) = (wakers.clone(), log.clone());
+    let (keeps, events) = (wakers.clone(), log.clone());
     let woken = reactor.ensure_deferred(std::future::poll_fn(move |context| -> Poll<Result<(), Failure>> {
         keeps.borrow_mut().push(context.waker().clone());
-        told.add("polled");
+        events.add("polled");
         Poll::Pending
     }));
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -163,21 +166,21 @@ fn a_wait_that_is_polled_outside_with_the_waker_of_a_coroutine_wakes_that_one() 
 }
 
 #[test]
-fn a_waker_that_is_dropped_last_and_one_that_is_never_woken() {
+fn a_waker_may_be_dropped_last_or_never_used() {
     let wakers = Rc::default();
     let reactor = Reactor::new();
-    let future = kept(&wakers, || false);
+    let future = store_waker(&wakers, || false);
     let deferred = reactor.ensure_deferred(async move {
         future.await;
         Ok(())
     });
     drop(reactor);
-    assert_eq!(taken(deferred), "Abandoned");
+    assert_eq!(take_text(deferred), "Abandoned");
     drop(wakers);
 }
 
 #[test]
-fn without_a_reactor_the_next_call_of_the_library_polls_what_was_woken_outside_of_it() {
+fn without_a_reactor_the_next_engine_call_polls_woken_coroutines() {
     type Call = fn();
     let calls: [(&str, Call); 5] = [
         ("a ready callback", || drop(Deferred::succeed(()).map(|()| ()))),
@@ -193,10 +196,10 @@ fn without_a_reactor_the_next_call_of_the_library_polls_what_was_woken_outside_o
     ];
     for (name, call) in calls {
         let log = Log::new();
-        let _quiet = quietly();
+        let _quiet = ignore_unhandled();
         let wakers = Rc::default();
         let (set, ready) = flag();
-        let (future, (waits, _resolver)) = (kept(&wakers, ready), Deferred::<()>::new());
+        let (future, (waits, _resolver)) = (store_waker(&wakers, ready), Deferred::<()>::new());
         let deferred = log.watch(
             "ended",
             inline_callbacks(async move {

@@ -1,10 +1,13 @@
-//! Cancelling: whom it reaches, what it forces, and what it leaves alone.
+//! Cancellation: which Deferreds a cancel reaches, which results it fires, and what it does not
+//! affect.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::support::{App, Log, quietly, seen, shelf, taken, told_failure, unhandled_into};
+use crate::support::{
+    App, Log, deferred_cell, describe_failure, ignore_unhandled, peek_text, take_text, unhandled_into,
+};
 use deferred_core::{CancelHandle, Cancelled, Deferred, Failure, Resolver};
 
 fn cancelled_deferred() -> (Deferred<u32>, Resolver<u32>) {
@@ -22,7 +25,7 @@ fn a_cancel_fires_cancelled_at_once() {
     assert_eq!(log.take(), ["saw Cancelled"]);
     assert!(resolver.is_cancelled());
     assert!(deferred.is_ready());
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 }
 
 #[test]
@@ -31,24 +34,24 @@ fn firing_after_a_cancel_is_ignored_and_drops_the_value() {
     let _hook = unhandled_into(&log);
     let (mut deferred, resolver) = Deferred::<crate::support::Probe>::new();
     deferred.cancel();
-    assert_eq!(seen(&mut deferred), "Cancelled");
+    assert_eq!(peek_text(&mut deferred), "Cancelled");
     resolver.callback(log.probe("value dropped"));
     assert_eq!(log.take(), ["value dropped"]);
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 
     let (deferred, resolver) = cancelled_deferred();
     resolver.errback(App(1));
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 
     let (deferred, resolver) = cancelled_deferred();
     drop(resolver);
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
     assert!(log.take().is_empty());
 }
 
 #[test]
-fn is_cancelled_says_that_nobody_waits_any_more() {
-    let _quiet = quietly();
+fn is_cancelled_is_true_after_a_cancel() {
+    let _quiet = ignore_unhandled();
     let (deferred, resolver) = Deferred::<u32>::new();
     assert!(!resolver.is_cancelled());
     deferred.cancel();
@@ -58,7 +61,7 @@ fn is_cancelled_says_that_nobody_waits_any_more() {
 }
 
 #[test]
-fn a_canceller_decides_or_leaves_it_at_cancelled() {
+fn a_canceller_may_decide_the_result() {
     for (decision, expected) in [(None, "Cancelled"), (Some(Ok(5)), "5"), (Some(Err(App(2))), "App(2)")] {
         let calls = Rc::new(Cell::new(0));
         let counted = calls.clone();
@@ -75,18 +78,18 @@ fn a_canceller_decides_or_leaves_it_at_cancelled() {
         resolver.callback(9);
         deferred.cancel();
         assert_eq!(calls.get(), 1);
-        assert_eq!(taken(deferred), expected);
+        assert_eq!(take_text(deferred), expected);
     }
 }
 
 #[test]
-fn a_canceller_runs_only_while_unfired() {
+fn a_canceller_runs_only_before_the_deferred_fires() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let probe = log.probe("canceller dropped");
     let (mut deferred, resolver) = Deferred::<u32>::with_canceller(move || {
         let _captured = &probe;
-        told.add("canceller runs");
+        events.add("canceller runs");
         None
     });
     let handle = deferred.cancel_handle();
@@ -95,17 +98,17 @@ fn a_canceller_runs_only_while_unfired() {
     deferred.cancel();
     handle.cancel();
     assert!(log.take().is_empty());
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
 fn a_canceller_is_dropped_before_the_first_callback_runs() {
     let log = Log::new();
     for cancelled in [false, true] {
-        let (told, probe) = (log.clone(), log.probe("dropped"));
+        let (events, probe) = (log.clone(), log.probe("dropped"));
         let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
             let _captured = &probe;
-            told.add("runs");
+            events.add("runs");
             None
         });
         let deferred = log.watch("saw", deferred);
@@ -122,7 +125,7 @@ fn a_canceller_is_dropped_before_the_first_callback_runs() {
 
 #[test]
 fn a_canceller_may_fire_the_deferred_through_its_resolver() {
-    // This is how a source that owns the resolver reacts: it fires from inside the canceller.
+    // A source that owns the resolver does this: it fires from inside the canceller.
     let log = Log::new();
     let place = Rc::new(RefCell::new(None::<Resolver<u32>>));
     let own = place.clone();
@@ -133,8 +136,7 @@ fn a_canceller_may_fire_the_deferred_through_its_resolver() {
     *place.borrow_mut() = Some(resolver);
     let deferred = log.watch("saw", deferred);
     deferred.cancel();
-    // The rule is that firing after a cancel is ignored; a canceller says what it decides by its
-    // return value.
+    // Firing after a cancel is ignored; a canceller decides by its return value.
     let first = log.take();
     assert_eq!(first.len(), 1, "it fires exactly once: {first:?}");
     assert!(first[0] == "saw 6" || first[0] == "saw Cancelled");
@@ -145,9 +147,9 @@ fn a_canceller_may_fire_the_deferred_through_its_resolver() {
 fn a_canceller_that_cancels_again_is_not_called_again() {
     let log = Log::new();
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
-    let (own, told) = (handle.clone(), log.clone());
+    let (own, events) = (handle.clone(), log.clone());
     let (mut deferred, _resolver) = Deferred::<u32>::with_canceller(move || {
-        told.add("canceller");
+        events.add("canceller");
         own.borrow().as_ref().expect("stored").cancel();
         None
     });
@@ -155,35 +157,35 @@ fn a_canceller_that_cancels_again_is_not_called_again() {
     let deferred = log.watch("saw", deferred);
     deferred.cancel();
     assert_eq!(log.take(), ["canceller", "saw Cancelled"]);
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
     handle.take();
 }
 
 #[test]
-fn a_canceller_that_panics_leaves_it_fired() {
+fn a_canceller_that_panics_leaves_the_deferred_fired() {
     let log = Log::new();
     let (deferred, resolver) = Deferred::<u32>::with_canceller(|| panic!("canceller"));
     let deferred = log.watch("saw", deferred);
     deferred.cancel();
     assert_eq!(log.take(), ["saw Panicked(canceller)"]);
     resolver.callback(1);
-    assert_eq!(taken(deferred), "Panicked(canceller)");
+    assert_eq!(take_text(deferred), "Panicked(canceller)");
 }
 
 #[test]
-fn a_canceller_whose_captures_panic_leaves_it_fired() {
-    let _quiet = quietly();
-    let bomb = crate::support::Bomb("captured by the canceller");
+fn a_canceller_whose_captures_panic_leaves_the_deferred_fired() {
+    let _quiet = ignore_unhandled();
+    let bomb = crate::support::PanicOnDrop("captured by the canceller");
     let (deferred, _resolver) = Deferred::<u32>::with_canceller(move || {
         let _captured = &bomb;
         Some(Ok(1))
     });
     deferred.cancel();
-    assert_eq!(taken(deferred), "Panicked(captured by the canceller)");
+    assert_eq!(take_text(deferred), "Panicked(captured by the canceller)");
 }
 
 #[test]
-fn a_forwarding_canceller_hears_each_cancel_while_unfired_and_forces_nothing() {
+fn a_forwarding_canceller_is_called_for_each_cancel_and_fires_nothing() {
     let log = Log::new();
     let heard = log.clone();
     let (deferred, resolver) = Deferred::<u32>::with_forwarding_canceller(move |cancelled| {
@@ -199,7 +201,7 @@ fn a_forwarding_canceller_hears_each_cancel_while_unfired_and_forces_nothing() {
     assert_eq!(log.take(), ["saw 1"]);
     deferred.cancel();
     assert!(log.take().is_empty());
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
@@ -221,7 +223,7 @@ fn a_forwarding_canceller_may_fire_its_deferred() {
     lines.sort();
     assert_eq!(lines, ["listener dropped", "saw App(4)"]);
     deferred.cancel();
-    assert_eq!(taken(deferred), "App(4)");
+    assert_eq!(take_text(deferred), "App(4)");
 }
 
 #[test]
@@ -230,7 +232,7 @@ fn a_forwarding_canceller_may_be_called_again_from_inside_itself() {
     let (heard, own) = (log.clone(), handle.clone());
     let (mut deferred, resolver) = Deferred::<u32>::with_forwarding_canceller(move |_| {
         heard.add("begins");
-        // As a Deferred that it cancels might do.
+        // The callbacks of a Deferred that it cancels might do this.
         if let Some(handle) = own.take() {
             handle.cancel();
         }
@@ -240,11 +242,11 @@ fn a_forwarding_canceller_may_be_called_again_from_inside_itself() {
     deferred.cancel();
     assert_eq!(log.take(), ["begins", "begins", "ends", "ends"]);
     resolver.callback(1);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn the_reason_is_seen_by_whoever_traps_the_cancel() {
+fn a_trapped_cancel_has_its_reason() {
     let reason = || Cancelled::because(Arc::new(App(8)));
     let log = Log::new();
     let seen = log.clone();
@@ -256,28 +258,28 @@ fn the_reason_is_seen_by_whoever_traps_the_cancel() {
     });
     deferred.cancel_with(&reason());
     assert_eq!(log.take(), ["application error 8"]);
-    assert_eq!(taken(deferred), "0");
+    assert_eq!(take_text(deferred), "0");
 
     let (mut deferred, _resolver) = Deferred::<u32>::with_canceller(|| None);
     deferred.cancel_handle().cancel_with(&reason());
-    assert_eq!(taken(deferred), "Cancelled(application error 8)");
+    assert_eq!(take_text(deferred), "Cancelled(application error 8)");
 
-    // It goes along to what is waited for.
+    // The reason is forwarded to the inner Deferred.
     let (inner, _inner_resolver) = Deferred::<u32>::new();
     let outer = Deferred::succeed(()).add_callback(|()| inner).add_both(|result| result);
     outer.cancel_with(&reason());
-    assert_eq!(taken(outer), "Cancelled(application error 8)");
+    assert_eq!(take_text(outer), "Cancelled(application error 8)");
 }
 
 #[test]
-fn one_that_waits_passes_the_cancel_on() {
+fn a_waiting_deferred_forwards_the_cancel() {
     for taken_by_handle in [false, true] {
-        for stages_behind in [false, true] {
+        for stages_after in [false, true] {
             for outer_is_ready in [false, true] {
                 let log = Log::new();
-                let told = log.clone();
+                let events = log.clone();
                 let (inner, inner_resolver) = Deferred::<u32>::with_canceller(move || {
-                    told.add("inner's canceller");
+                    events.add("inner's canceller");
                     None
                 });
                 let (mut outer, resolver) = Deferred::<()>::new();
@@ -286,8 +288,8 @@ fn one_that_waits_passes_the_cancel_on() {
                     outer = Deferred::succeed(());
                 }
                 let mut outer = outer.add_callback(|()| inner);
-                if stages_behind {
-                    outer = log.watch("behind", outer);
+                if stages_after {
+                    outer = log.watch("after", outer);
                 }
                 resolver.callback(());
                 match early {
@@ -296,17 +298,17 @@ fn one_that_waits_passes_the_cancel_on() {
                     None => outer.cancel(),
                 }
                 let mut expected = vec!["inner's canceller"];
-                expected.extend(stages_behind.then_some("behind Cancelled"));
+                expected.extend(stages_after.then_some("after Cancelled"));
                 assert_eq!(log.take(), expected);
                 assert!(inner_resolver.is_cancelled());
-                assert_eq!(taken(outer), "Cancelled");
+                assert_eq!(take_text(outer), "Cancelled");
             }
         }
     }
 }
 
 #[test]
-fn a_cancel_that_is_passed_on_may_come_back_as_a_value() {
+fn a_forwarded_cancel_may_return_as_a_value() {
     let log = Log::new();
     let (inner, _inner_resolver) = Deferred::<u32>::new();
     let inner = inner.add_errback(|failure| {
@@ -316,16 +318,16 @@ fn a_cancel_that_is_passed_on_may_come_back_as_a_value() {
     let outer = log.watch("outer", Deferred::succeed(()).add_callback(|()| inner));
     outer.cancel();
     assert_eq!(log.take(), ["outer 3"]);
-    assert_eq!(taken(outer), "3");
+    assert_eq!(take_text(outer), "3");
 }
 
 #[test]
-fn each_cancel_reaches_what_is_waited_for_by_then() {
+fn each_cancel_reaches_the_currently_awaited_deferred() {
     let log = Log::new();
     let source = |name: &'static str| {
-        let told = log.clone();
+        let events = log.clone();
         let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
-            told.add(name);
+            events.add(name);
             Some(Ok(0))
         });
         std::mem::forget(resolver);
@@ -339,33 +341,33 @@ fn each_cancel_reaches_what_is_waited_for_by_then() {
         handle.cancel();
         assert_eq!(log.take(), expected);
     }
-    assert_eq!(taken(outer), "\"the end\"");
+    assert_eq!(take_text(outer), "\"the end\"");
 }
 
 #[test]
-fn a_cancel_while_waiting_does_not_touch_what_is_not_fired_by_it() {
-    // A listener that forces nothing: the one that waits goes on waiting.
+fn a_cancel_while_waiting_does_not_affect_deferreds_that_it_does_not_fire() {
+    // A forwarding canceller that fires nothing: the Deferred that waits keeps waiting.
     let (inner, inner_resolver) = Deferred::<u32>::with_forwarding_canceller(|_| ());
     let outer = Deferred::succeed(()).add_callback(|()| inner).map(|value| value + 1);
     outer.cancel();
     assert!(!outer.is_ready());
     inner_resolver.callback(1);
-    assert_eq!(taken(outer), "2");
+    assert_eq!(take_text(outer), "2");
 }
 
 #[test]
-fn a_cancel_of_one_that_has_its_result_does_nothing() {
+fn a_cancel_of_a_fired_deferred_does_nothing() {
     let deferred = Deferred::<u32>::succeed(1);
     deferred.cancel();
     deferred.cancel_with(&Cancelled::new());
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
     let mut deferred = Deferred::<u32>::succeed(1);
     deferred.cancel_handle().cancel();
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn a_cancel_of_one_that_is_fired_and_paused_does_nothing() {
+fn a_cancel_of_a_fired_paused_deferred_does_nothing() {
     let log = Log::new();
     let (mut deferred, resolver) = Deferred::<u32>::with_canceller(|| unreachable!("it is fired"));
     let pause = deferred.pause();
@@ -375,15 +377,15 @@ fn a_cancel_of_one_that_is_fired_and_paused_does_nothing() {
     assert!(log.take().is_empty());
     pause.unpause();
     assert_eq!(log.take(), ["saw 1"]);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn a_cancel_of_one_that_is_paused_and_unfired_is_seen_when_it_is_unpaused() {
+fn a_cancel_of_an_unfired_paused_deferred_takes_effect_when_it_is_unpaused() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let (mut deferred, resolver) = Deferred::<u32>::with_canceller(move || {
-        told.add("canceller");
+        events.add("canceller");
         None
     });
     let pause = deferred.pause();
@@ -394,15 +396,15 @@ fn a_cancel_of_one_that_is_paused_and_unfired_is_seen_when_it_is_unpaused() {
     resolver.callback(3);
     pause.unpause();
     assert_eq!(log.take(), ["saw Cancelled"]);
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 }
 
 #[test]
-fn a_cancel_of_one_that_is_paused_and_waits_goes_on_to_the_inner() {
+fn a_cancel_of_a_paused_waiting_deferred_goes_to_the_inner() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let (inner, _inner_resolver) = Deferred::<u32>::with_canceller(move || {
-        told.add("inner's canceller");
+        events.add("inner's canceller");
         None
     });
     let (outer, resolver) = Deferred::<()>::new();
@@ -411,18 +413,18 @@ fn a_cancel_of_one_that_is_paused_and_waits_goes_on_to_the_inner() {
     let pause = outer.pause();
     outer.cancel();
     assert_eq!(log.take(), ["inner's canceller"]);
-    assert_eq!(seen(&mut outer), "pending");
+    assert_eq!(peek_text(&mut outer), "pending");
     pause.unpause();
     assert_eq!(log.take(), ["outer Cancelled"]);
-    assert_eq!(taken(outer), "Cancelled");
+    assert_eq!(take_text(outer), "Cancelled");
 }
 
 #[test]
-fn a_cancel_inside_ones_own_callbacks_does_nothing() {
-    let (log, shelf) = (Log::new(), shelf::<u32>());
-    let told = log.clone();
+fn a_cancel_inside_the_deferreds_own_callback_does_nothing() {
+    let (log, shelf) = (Log::new(), deferred_cell::<u32>());
+    let events = log.clone();
     let (inner, inner_resolver) = Deferred::<u32>::with_canceller(move || {
-        told.add("inner's canceller");
+        events.add("inner's canceller");
         None
     });
     let (mut deferred, resolver) = Deferred::<u32>::new();
@@ -433,23 +435,23 @@ fn a_cancel_inside_ones_own_callbacks_does_nothing() {
         inner
     }));
     resolver.callback(1);
-    // Not even what it waits for afterwards.
+    // It does not cancel the inner Deferred of a later wait either.
     assert!(log.take().is_empty());
     let deferred = shelf.take().unwrap();
     assert!(!deferred.is_ready());
     inner_resolver.callback(2);
-    assert_eq!(taken(deferred), "2");
+    assert_eq!(take_text(deferred), "2");
 }
 
 #[test]
-fn a_cancel_inside_a_callback_of_what_is_waited_for_does_nothing() {
+fn a_cancel_inside_a_callback_of_the_inner_deferred_does_nothing() {
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let handle = Rc::new(RefCell::new(None::<CancelHandle>));
-    let (cancel, told) = (handle.clone(), log.clone());
+    let (cancel, events) = (handle.clone(), log.clone());
     let inner = inner.add_callback(move |value| {
         cancel.borrow().as_ref().unwrap().cancel();
-        told.add("inner goes on");
+        events.add("inner goes on");
         Ok(value)
     });
     let (mut outer, resolver) = Deferred::<()>::new();
@@ -458,7 +460,7 @@ fn a_cancel_inside_a_callback_of_what_is_waited_for_does_nothing() {
     resolver.callback(());
     inner_resolver.callback(1);
     assert_eq!(log.take(), ["inner goes on", "outer 1"]);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }
 
 #[test]
@@ -470,14 +472,14 @@ fn cancelling_the_target_of_chain_deferred_leaves_its_source_alone() {
         let (target, target_resolver) = Deferred::<u32>::new();
         source.chain_deferred(target_resolver);
         target.cancel();
-        assert_eq!(taken(target), "Cancelled");
+        assert_eq!(take_text(target), "Cancelled");
         assert!(!source_resolver.is_cancelled());
         if brings_an_error {
             source_resolver.errback(App(1));
         } else {
             source_resolver.callback(1);
         }
-        // What comes too late is ignored, and counts as handled.
+        // A result that arrives too late is ignored and counts as handled.
         assert!(log.take().is_empty());
     }
 }
@@ -488,20 +490,20 @@ fn a_cancel_inside_anothers_callback_works_at_once() {
     let (deferred, resolver) = Deferred::<u32>::new();
     let deferred = log.watch("cancelled one", deferred);
     let (other, other_resolver) = Deferred::<()>::new();
-    let told = log.clone();
+    let events = log.clone();
     let other = other.map(move |()| {
         deferred.cancel();
-        told.add("after the cancel");
+        events.add("after the cancel");
         deferred
     });
     other_resolver.callback(());
     assert_eq!(log.take(), ["cancelled one Cancelled", "after the cancel"]);
-    assert_eq!(taken(other.try_take().unwrap().unwrap()), "Cancelled");
+    assert_eq!(take_text(other.try_take().unwrap().unwrap()), "Cancelled");
     drop(resolver);
 }
 
 #[test]
-fn an_unhandled_cancel_after_a_drop_is_told_as_cancelled() {
+fn an_unhandled_cancel_after_a_drop_is_reported_as_cancelled() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (mut deferred, _resolver) = Deferred::<u32>::new();
@@ -509,5 +511,5 @@ fn an_unhandled_cancel_after_a_drop_is_told_as_cancelled() {
     drop(deferred);
     handle.cancel_with(&Cancelled::new());
     assert_eq!(log.take().len(), 1);
-    assert_eq!(told_failure(&Cancelled::new().into()), "Cancelled");
+    assert_eq!(describe_failure(&Cancelled::new().into()), "Cancelled");
 }

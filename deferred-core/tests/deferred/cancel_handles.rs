@@ -1,15 +1,15 @@
-//! Cancel handles: they work wherever the Deferred has gone, and mean nothing once its part is
-//! over.
+//! Cancel handles: they stay valid when the Deferred moves, and do nothing after its wait has
+//! ended.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::support::{Log, quietly, shelf, taken};
+use crate::support::{Log, deferred_cell, ignore_unhandled, take_text};
 use deferred_core::{CancelHandle, Deferred, Resolver};
 
 #[test]
 fn a_handle_works_wherever_the_deferred_has_gone() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let make = || {
         let (mut deferred, resolver) = Deferred::<u32>::new();
         (deferred.cancel_handle(), deferred, resolver)
@@ -24,18 +24,18 @@ fn a_handle_works_wherever_the_deferred_has_gone() {
     let outer = Deferred::succeed(()).add_callback(|()| deferred);
     handle.clone().cancel();
     assert!(resolver.is_cancelled());
-    assert_eq!(taken(outer), "Cancelled");
+    assert_eq!(take_text(outer), "Cancelled");
 
     let (handle, deferred, resolver) = make();
     let (target, target_resolver) = Deferred::<u32>::new();
     deferred.chain_deferred(target_resolver);
     handle.cancel();
     assert!(resolver.is_cancelled());
-    assert_eq!(taken(target), "Cancelled");
+    assert_eq!(take_text(target), "Cancelled");
 
     let (handle, deferred, resolver) = make();
     resolver.callback(1);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
     handle.cancel();
     handle.cancel();
 }
@@ -59,7 +59,7 @@ fn a_handle_keeps_neither_the_captures_nor_the_value() {
 fn a_circle_of_two_is_left_alone_by_a_cancel() {
     let (first, first_resolver) = Deferred::<()>::new();
     let (second, second_resolver) = Deferred::<()>::new();
-    let (a, b) = (shelf::<u32>(), shelf::<u32>());
+    let (a, b) = (deferred_cell::<u32>(), deferred_cell::<u32>());
     let (take_a, take_b) = (a.clone(), b.clone());
     let mut first = first.add_callback(move |()| take_b.take().unwrap());
     let mut second = second.add_callback(move |()| take_a.take().unwrap());
@@ -74,22 +74,22 @@ fn a_circle_of_two_is_left_alone_by_a_cancel() {
     }
 }
 
-/// The rounds of a tail-recursive chain. Each puts its resolver where the driver finds it, and
-/// tells `made` its handle.
+/// The rounds of a tail-recursive chain. Each round stores its resolver for the driver, and passes
+/// its handle to `made`.
 struct Rounds {
     left: Cell<u64>,
     pending: RefCell<Option<Resolver<()>>>,
     keep: Vec<u64>,
     handles: RefCell<Vec<CancelHandle>>,
     round: Cell<u64>,
-    heard: Rc<Cell<u32>>,
+    cancels: Rc<Cell<u32>>,
 }
 
 fn step(rounds: &Rc<Rounds>) -> Deferred<u64> {
     let round = rounds.round.get() + 1;
     rounds.round.set(round);
-    let heard = rounds.heard.clone();
-    let (mut deferred, resolver) = Deferred::<()>::with_forwarding_canceller(move |_| heard.set(heard.get() + 1));
+    let cancels = rounds.cancels.clone();
+    let (mut deferred, resolver) = Deferred::<()>::with_forwarding_canceller(move |_| cancels.set(cancels.get() + 1));
     *rounds.pending.borrow_mut() = Some(resolver);
     if rounds.keep.contains(&round) {
         rounds.handles.borrow_mut().push(deferred.cancel_handle());
@@ -113,12 +113,12 @@ fn handles_from_any_round_of_a_tail_recursive_chain_stay_valid() {
         keep: vec![1, 2, total / 2],
         handles: RefCell::new(Vec::new()),
         round: Cell::new(0),
-        heard: Rc::new(Cell::new(0)),
+        cancels: Rc::new(Cell::new(0)),
     });
     let log = Log::new();
     let (afterwards, afterwards_resolver) = {
-        let told = log.clone();
-        Deferred::<u64>::with_forwarding_canceller(move |_| told.add("what comes after hears it"))
+        let events = log.clone();
+        Deferred::<u64>::with_forwarding_canceller(move |_| events.add("the later deferred is cancelled"))
     };
     let mut outer = step(&rounds).add_callback(move |value| afterwards.map(move |more| value + more));
     let outer_handle = outer.cancel_handle();
@@ -132,7 +132,7 @@ fn handles_from_any_round_of_a_tail_recursive_chain_stay_valid() {
     for handle in &handles {
         handle.cancel();
     }
-    assert_eq!(rounds.heard.take(), 3, "each handle reaches the current round");
+    assert_eq!(rounds.cancels.take(), 3, "each handle reaches the current round");
     while rounds.left.get() > 0 {
         fire();
     }
@@ -140,37 +140,38 @@ fn handles_from_any_round_of_a_tail_recursive_chain_stay_valid() {
         handle.cancel();
     }
     outer_handle.cancel();
-    assert_eq!(rounds.heard.take(), 4, "also in the last round");
+    assert_eq!(rounds.cancels.take(), 4, "also in the last round");
     fire();
     assert!(!outer.is_ready());
 
-    // The wait is over: the first round's handle is outer's own, which waits again; the others mean
-    // nothing now.
+    // The wait is over: the first round's handle is that of `outer`, which waits again. The other
+    // handles do nothing now.
     handles[1].cancel();
     handles[2].cancel();
     assert!(log.take().is_empty());
     outer_handle.cancel();
-    assert_eq!(log.take(), ["what comes after hears it"]);
+    assert_eq!(log.take(), ["the later deferred is cancelled"]);
     afterwards_resolver.callback(1);
     for handle in &handles {
         handle.cancel();
     }
-    assert_eq!(taken(outer), (total + 2).to_string());
-    assert_eq!(rounds.heard.get(), 0);
+    assert_eq!(take_text(outer), (total + 2).to_string());
+    assert_eq!(rounds.cancels.get(), 0);
 }
 
 #[test]
 fn a_handle_to_a_returned_one_means_nothing_after_that_wait() {
     let log = Log::new();
     let source = |name: &'static str| {
-        let told = log.clone();
-        Deferred::<()>::with_forwarding_canceller(move |_| told.add(name))
+        let events = log.clone();
+        Deferred::<()>::with_forwarding_canceller(move |_| events.add(name))
     };
     let (mut first, first_resolver) = source("first");
     let (second, second_resolver) = source("second");
     let (third, third_resolver) = source("third");
     let first_handle = first.cancel_handle();
-    // first hands its place to second, since all it has left to do is to give outer its result.
+    // `first` makes `second` its successor, since nothing is left to do in `first` but to pass its
+    // result to `outer`.
     let first = first.add_callback(|()| second);
     let outer = Deferred::succeed(()).add_callback(|()| first).add_callback(|()| third).map(|()| 1);
     first_handle.cancel();
@@ -187,5 +188,5 @@ fn a_handle_to_a_returned_one_means_nothing_after_that_wait() {
     first_handle.cancel();
     outer.cancel();
     assert!(log.take().is_empty());
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }

@@ -1,12 +1,12 @@
-//! What each kind of stage sees, and in which order stages run.
+//! The input of each kind of stage, and the order in which stages run.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::support::{App, Log, quietly, seen, shelf, taken, told, told_failure};
+use crate::support::{App, Log, deferred_cell, describe, describe_failure, ignore_unhandled, peek_text, take_text};
 use deferred_core::{Cancelled, Deferred, Failure, Resolver, maybe_deferred};
 
-/// What arrives at the stage under test.
+/// The input of the stage under test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Input {
     Value,
@@ -18,7 +18,7 @@ enum Input {
 impl Input {
     const ALL: [Input; 4] = [Input::Value, Input::Error, Input::Cancelled, Input::Panicked];
 
-    fn told(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Input::Value => "1",
             Input::Error => "App(1)",
@@ -27,7 +27,7 @@ impl Input {
         }
     }
 
-    /// A Deferred that never was pending.
+    /// Returns a Deferred that was created fired.
     fn ready(self) -> Deferred<u32> {
         match self {
             Input::Value => Deferred::succeed(1),
@@ -37,7 +37,7 @@ impl Input {
         }
     }
 
-    /// A pending one, and what fires it.
+    /// Returns a pending Deferred, and the closure that fires it.
     fn pending(self) -> (Deferred<u32>, Box<dyn FnOnce()>) {
         let (mut deferred, resolver) = Deferred::<u32>::new();
         match self {
@@ -59,7 +59,7 @@ impl Input {
     }
 }
 
-/// When it arrives, seen from the moment the stage is added.
+/// The time at which the input arrives, relative to the time at which the stage is added.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     AlwaysReady,
@@ -92,7 +92,7 @@ impl Moment {
         Moment::Paused,
     ];
 
-    /// Lets `input` arrive at what `stages` adds.
+    /// Lets `input` arrive at the stages that `stages` adds.
     fn arrange(self, input: Input, stages: impl FnOnce(Deferred<u32>) -> Deferred<u32>) -> Deferred<u32> {
         if let Moment::AlwaysReady = self {
             return stages(input.ready());
@@ -189,7 +189,7 @@ enum Kind {
     Finally,
 }
 
-/// What the stage under test does.
+/// The action of the stage under test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Act {
     Value,
@@ -205,7 +205,7 @@ impl Act {
     const ALL: [Act; 7] =
         [Act::Value, Act::Error, Act::Panic, Act::Ready, Act::ReadyError, Act::Pending, Act::PendingError];
 
-    fn told(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Act::Value | Act::Ready | Act::Pending => "100",
             Act::Error | Act::ReadyError | Act::PendingError => "App(7)",
@@ -242,7 +242,7 @@ fn add(kind: Kind, act: Act, log: &Log, later: &Later, deferred: Deferred<u32>) 
     let (log, other_log) = (log.clone(), log.clone());
     let (later, other_later) = (later.clone(), later.clone());
     let on_value = move |value: u32| log.add(format!("value {value}"));
-    let on_error = move |failure: Failure| other_log.add(format!("error {}", told_failure(&failure)));
+    let on_error = move |failure: Failure| other_log.add(format!("error {}", describe_failure(&failure)));
     match (kind, act.returns_a_result()) {
         (Kind::Callback, true) => deferred.add_callback(move |value| {
             on_value(value);
@@ -307,28 +307,28 @@ fn add(kind: Kind, act: Act, log: &Log, later: &Later, deferred: Deferred<u32>) 
     }
 }
 
-/// What the stage sees, and what comes out of it.
+/// Returns the input that the stage logs, and the result of the chain.
 fn expected(kind: Kind, act: Act, input: Input) -> (Option<String>, &'static str) {
     let is_value = input == Input::Value;
-    let sees = if is_value { format!("value {}", input.told()) } else { format!("error {}", input.told()) };
+    let sees = if is_value { format!("value {}", input.name()) } else { format!("error {}", input.name()) };
     let runs = match kind {
         Kind::Callback | Kind::Map => is_value,
         Kind::Errback | Kind::MapErr => !is_value,
         Kind::Callbacks | Kind::Both | Kind::Finally => true,
     };
     if !runs {
-        return (None, input.told());
+        return (None, input.name());
     }
     if kind != Kind::Finally {
-        return (Some(sees), act.told());
+        return (Some(sees), act.name());
     }
-    // It keeps the outcome, unless that is a value and it fails itself.
-    let keeps = act.told() == "100" || !is_value;
-    (Some("value 0".into()), if keeps { input.told() } else { act.told() })
+    // A finally keeps the result, unless the result is a value and the finally fails.
+    let keeps = act.name() == "100" || !is_value;
+    (Some("value 0".into()), if keeps { input.name() } else { act.name() })
 }
 
 fn check_matrix(kind: Kind, acts: &[Act]) {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for moment in Moment::ALL {
         for input in Input::ALL {
             for &act in acts {
@@ -341,20 +341,20 @@ fn check_matrix(kind: Kind, acts: &[Act]) {
                 let (sees, then) = expected(kind, act, input);
                 let expected: Vec<String> = sees.into_iter().chain([format!("then {then}")]).collect();
                 assert_eq!(log.take(), expected, "{kind:?} {act:?} {input:?} {moment:?}");
-                assert_eq!(seen(&mut deferred), then, "{kind:?} {act:?} {input:?} {moment:?}");
-                assert_eq!(taken(deferred), then, "{kind:?} {act:?} {input:?} {moment:?}");
+                assert_eq!(peek_text(&mut deferred), then, "{kind:?} {act:?} {input:?} {moment:?}");
+                assert_eq!(take_text(deferred), then, "{kind:?} {act:?} {input:?} {moment:?}");
             }
         }
     }
 }
 
 #[test]
-fn a_callback_sees_values_only() {
+fn a_callback_receives_only_values() {
     check_matrix(Kind::Callback, &Act::ALL);
 }
 
 #[test]
-fn an_errback_sees_errors_only() {
+fn an_errback_receives_only_errors() {
     check_matrix(Kind::Errback, &Act::ALL);
 }
 
@@ -364,17 +364,17 @@ fn add_callbacks_is_one_level() {
 }
 
 #[test]
-fn add_both_sees_both() {
+fn add_both_receives_both() {
     check_matrix(Kind::Both, &Act::ALL);
 }
 
 #[test]
-fn map_sees_values_only() {
+fn map_receives_only_values() {
     check_matrix(Kind::Map, &[Act::Value, Act::Panic]);
 }
 
 #[test]
-fn map_err_sees_errors_only() {
+fn map_err_receives_only_errors() {
     check_matrix(Kind::MapErr, &[Act::Error, Act::Panic]);
 }
 
@@ -383,10 +383,11 @@ fn finally_keeps_the_outcome_unless_it_fails() {
     check_matrix(Kind::Finally, &Act::ALL);
 }
 
-/// Each stage says when it runs and when its captures are dropped; the values say when they are.
+/// Each stage logs when it runs and when its captures are dropped; each value logs when it is
+/// dropped.
 #[test]
 fn captures_and_input_are_dropped_before_the_next_stage_runs() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for moment in Moment::ALL {
         for input in Input::ALL {
             let log = Log::new();
@@ -417,7 +418,7 @@ fn captures_and_input_are_dropped_before_the_next_stage_runs() {
                     })
                     .add_callback(move |()| Ok(2))
             });
-            assert_eq!(taken(deferred), "2");
+            assert_eq!(take_text(deferred), "2");
             let lines = log.take();
             let place = |line: &str| {
                 let places: Vec<usize> = (0..lines.len()).filter(|&place| lines[place] == line).collect();
@@ -450,7 +451,7 @@ fn captures_are_dropped_before_the_returned_deferred_is_awaited() {
     lines[1..].sort();
     assert_eq!(lines, ["run", "- capture", "- input"]);
     inner_resolver.callback(5);
-    assert_eq!(taken(outer), "5");
+    assert_eq!(take_text(outer), "5");
 }
 
 #[test]
@@ -467,7 +468,7 @@ fn stages_run_in_the_order_they_were_added() {
     resolver.callback(0);
     let expected: Vec<String> = (0..100).map(|round| format!("{round}: {round}")).collect();
     assert_eq!(log.take(), expected);
-    assert_eq!(taken(deferred), "100");
+    assert_eq!(take_text(deferred), "100");
 }
 
 #[test]
@@ -494,8 +495,8 @@ fn a_dropped_deferred_runs_on() {
 }
 
 #[test]
-fn what_is_added_inside_ones_own_callback_goes_to_the_end() {
-    let (log, shelf) = (Log::new(), shelf::<u32>());
+fn a_callback_added_inside_the_deferreds_own_callback_runs_last() {
+    let (log, shelf) = (Log::new(), deferred_cell::<u32>());
     let (deferred, resolver) = Deferred::<u32>::new();
     let (inside, own) = (log.clone(), shelf.clone());
     let deferred = deferred.map(move |value| {
@@ -509,12 +510,12 @@ fn what_is_added_inside_ones_own_callback_goes_to_the_end() {
     *shelf.borrow_mut() = Some(log.watch("added before", deferred));
     resolver.callback(4);
     assert_eq!(log.take(), ["adding is over", "added before 4", "added inside 40"]);
-    assert_eq!(taken(shelf.take().unwrap()), "40");
+    assert_eq!(take_text(shelf.take().unwrap()), "40");
 }
 
 #[test]
-fn inside_its_own_callback_a_result_cannot_be_taken() {
-    let (log, shelf) = (Log::new(), shelf::<u32>());
+fn a_result_cannot_be_taken_inside_the_deferreds_own_callback() {
+    let (log, shelf) = (Log::new(), deferred_cell::<u32>());
     let (deferred, resolver) = Deferred::<u32>::new();
     let (inside, own) = (log.clone(), shelf.clone());
     *shelf.borrow_mut() = Some(deferred.map(move |value| {
@@ -525,11 +526,11 @@ fn inside_its_own_callback_a_result_cannot_be_taken() {
     }));
     resolver.callback(4);
     assert_eq!(log.take(), ["pending"]);
-    assert_eq!(taken(shelf.take().unwrap()), "4");
+    assert_eq!(take_text(shelf.take().unwrap()), "4");
 }
 
 #[test]
-fn firing_another_inside_a_callback_runs_that_ones_chain_first() {
+fn firing_another_deferred_inside_a_callback_runs_its_chain_first() {
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let (outer, resolver) = Deferred::<u32>::new();
@@ -547,36 +548,36 @@ fn firing_another_inside_a_callback_runs_that_ones_chain_first() {
 }
 
 #[test]
-fn from_a_result_and_maybe_deferred_give_what_the_function_gave() {
-    let _quiet = quietly();
-    assert_eq!(taken(Deferred::from(Ok::<u32, Failure>(1))), "1");
-    assert_eq!(taken(Deferred::<u32>::from(Err(App(2).into()))), "App(2)");
-    assert_eq!(taken(maybe_deferred(|| Ok(1))), "1");
-    assert_eq!(taken(maybe_deferred(|| Err::<u32, Failure>(App(1).into()))), "App(1)");
-    assert_eq!(taken(maybe_deferred(|| Deferred::succeed(1))), "1");
-    assert_eq!(taken(maybe_deferred(|| -> Result<u32, Failure> { panic!("at once") })), "Panicked(at once)");
-    assert_eq!(taken(maybe_deferred(|| -> Deferred<u32> { panic!("at once") })), "Panicked(at once)");
+fn from_and_maybe_deferred_return_the_result_of_the_function() {
+    let _quiet = ignore_unhandled();
+    assert_eq!(take_text(Deferred::from(Ok::<u32, Failure>(1))), "1");
+    assert_eq!(take_text(Deferred::<u32>::from(Err(App(2).into()))), "App(2)");
+    assert_eq!(take_text(maybe_deferred(|| Ok(1))), "1");
+    assert_eq!(take_text(maybe_deferred(|| Err::<u32, Failure>(App(1).into()))), "App(1)");
+    assert_eq!(take_text(maybe_deferred(|| Deferred::succeed(1))), "1");
+    assert_eq!(take_text(maybe_deferred(|| -> Result<u32, Failure> { panic!("at once") })), "Panicked(at once)");
+    assert_eq!(take_text(maybe_deferred(|| -> Deferred<u32> { panic!("at once") })), "Panicked(at once)");
     let (pending, resolver) = Deferred::<u32>::new();
     let deferred = maybe_deferred(|| pending);
     assert!(!deferred.is_ready());
     resolver.callback(3);
-    assert_eq!(taken(deferred), "3");
+    assert_eq!(take_text(deferred), "3");
 }
 
 #[test]
 fn an_error_may_be_trapped_with_the_question_mark() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for (error, expected) in [(App(1), "0"), (App(2), "App(2)")] {
         let deferred = Deferred::<u32>::fail(error).add_errback(|failure| {
             let app = failure.trap::<App>()?;
             if *app == App(1) { Ok(0) } else { Err(app.into_failure()) }
         });
-        assert_eq!(taken(deferred), expected);
+        assert_eq!(take_text(deferred), expected);
     }
     let passed = Deferred::<u32>::fail(Cancelled::new()).add_errback(|failure| {
         failure.trap::<App>()?;
         Ok(0)
     });
-    assert_eq!(taken(passed), "Cancelled");
-    assert_eq!(told::<u32>(Err(&App(3).into())), "App(3)");
+    assert_eq!(take_text(passed), "Cancelled");
+    assert_eq!(describe::<u32>(Err(&App(3).into())), "App(3)");
 }

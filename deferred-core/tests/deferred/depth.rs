@@ -1,10 +1,10 @@
-//! However long and deep a chain is, the stack stays flat: everything here runs in 256 KiB of it.
+//! The stack stays flat however long or deep a chain is: all tests run in 256 KiB of stack.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use crate::support::{App, MANY, on_a_small_stack, taken};
+use crate::support::{App, MANY, on_a_small_stack, take_text};
 use deferred_core::{Cancelled, Deferred, Failure, Resolver, repeat_until};
 
 const ROUNDS: u64 = MANY * 10;
@@ -19,17 +19,17 @@ fn a_million_callbacks_on_one_deferred() {
             }
             if fails {
                 resolver.errback(App(1));
-                assert_eq!(taken(deferred), "App(1)");
+                assert_eq!(take_text(deferred), "App(1)");
             } else {
                 resolver.callback(0);
-                assert_eq!(taken(deferred), MANY.to_string());
+                assert_eq!(take_text(deferred), MANY.to_string());
             }
         }
     });
 }
 
 #[test]
-fn a_million_callbacks_whose_deferred_is_dropped_or_abandoned() {
+fn a_million_callbacks_are_dropped_with_their_deferred() {
     on_a_small_stack(|| {
         let counted = Rc::new(Cell::new(0_u64));
         for abandoned in [false, true] {
@@ -52,15 +52,15 @@ fn a_million_callbacks_whose_deferred_is_dropped_or_abandoned() {
     });
 }
 
-/// How each of the many is made.
+/// The variant of a test of nested waits.
 #[derive(Clone, Copy, Debug)]
 struct Link {
-    /// Something is left to do behind the wait.
+    /// If `true`, another callback follows the wait.
     stage_behind: bool,
-    /// A cancel handle is kept.
+    /// If `true`, the test keeps a cancel handle.
     handle: bool,
-    /// They are fired from the innermost out, so that each one waits at once; else from the
-    /// outermost in.
+    /// If `true`, the Deferreds are linked from the innermost outward, so that each one waits at
+    /// once; otherwise from the outermost inward.
     inner_first: bool,
 }
 
@@ -70,7 +70,7 @@ impl Link {
     }
 }
 
-/// `MANY` Deferreds, each waiting for the next: the first, and the resolver of the last.
+/// Returns the first of `MANY` Deferreds, each waiting for the next, and the resolver of the last.
 fn waiting_line(link: Link) -> (Deferred<u64>, Resolver<u64>) {
     let (mut deferred, last) = Deferred::<u64>::new();
     let mut handles = Vec::new();
@@ -97,37 +97,37 @@ fn waiting_line(link: Link) -> (Deferred<u64>, Resolver<u64>) {
 }
 
 #[test]
-fn a_million_that_wait_for_each_other_are_fired() {
+fn a_million_nested_waits_are_fired() {
     on_a_small_stack(|| {
         for link in Link::all() {
             let (deferred, last) = waiting_line(link);
             assert!(!deferred.is_ready());
             last.callback(5);
             let expected = if link.stage_behind { 5 + MANY } else { 5 };
-            assert_eq!(taken(deferred), expected.to_string(), "{link:?}");
+            assert_eq!(take_text(deferred), expected.to_string(), "{link:?}");
         }
     });
 }
 
 #[test]
-fn a_million_that_wait_for_each_other_are_cancelled() {
+fn a_million_nested_waits_are_cancelled() {
     on_a_small_stack(|| {
         for link in Link::all() {
             let (deferred, last) = waiting_line(link);
             deferred.cancel();
             assert!(last.is_cancelled(), "{link:?}");
-            assert_eq!(taken(deferred), "Cancelled");
+            assert_eq!(take_text(deferred), "Cancelled");
         }
     });
 }
 
 #[test]
-fn a_million_that_wait_for_each_other_are_dropped_unfired() {
+fn a_million_nested_waits_are_dropped_unfired() {
     on_a_small_stack(|| {
         for link in Link::all() {
             let (deferred, last) = waiting_line(link);
             drop(last);
-            assert_eq!(taken(deferred), "Abandoned", "{link:?}");
+            assert_eq!(take_text(deferred), "Abandoned", "{link:?}");
             let (deferred, last) = waiting_line(link);
             drop(deferred);
             drop(last);
@@ -136,13 +136,13 @@ fn a_million_that_wait_for_each_other_are_dropped_unfired() {
 }
 
 #[test]
-fn a_million_that_wait_for_each_other_get_a_value_after_their_end_was_dropped() {
+fn a_million_nested_waits_fire_after_the_outermost_was_dropped() {
     on_a_small_stack(|| {
         for link in Link::all() {
             let (deferred, last) = waiting_line(link);
             let got = Rc::new(Cell::new(0));
-            let told = got.clone();
-            drop(deferred.map(move |value| told.set(value)));
+            let sink = got.clone();
+            drop(deferred.map(move |value| sink.set(value)));
             last.callback(7);
             assert_eq!(got.get(), if link.stage_behind { 7 + MANY } else { 7 });
         }
@@ -150,8 +150,8 @@ fn a_million_that_wait_for_each_other_get_a_value_after_their_end_was_dropped() 
 }
 
 #[test]
-fn a_million_that_are_to_be_returned_and_never_are() {
-    // Each is a capture of the next one's callback, which an error skips.
+fn a_million_deferreds_captured_to_be_returned_are_dropped() {
+    // Each Deferred is a capture of the next one's callback, which an error skips.
     on_a_small_stack(|| {
         let (mut deferred, mut resolver) = Deferred::<u64>::new();
         for _ in 0..MANY {
@@ -165,7 +165,7 @@ fn a_million_that_are_to_be_returned_and_never_are() {
             resolver = outer_resolver;
         }
         resolver.errback(App(1));
-        assert_eq!(taken(deferred), "App(1)");
+        assert_eq!(take_text(deferred), "App(1)");
     });
 }
 
@@ -184,19 +184,19 @@ fn a_million_links_of_chain_deferred() {
             match end {
                 0 => {
                     first_resolver.callback(0);
-                    assert_eq!(taken(deferred), (MANY / 2).to_string());
+                    assert_eq!(take_text(deferred), (MANY / 2).to_string());
                 }
                 1 => {
                     first_resolver.errback(App(1));
-                    assert_eq!(taken(deferred), "App(1)");
+                    assert_eq!(take_text(deferred), "App(1)");
                 }
                 2 => {
                     handle.cancel();
-                    assert_eq!(taken(deferred), "Cancelled");
+                    assert_eq!(take_text(deferred), "Cancelled");
                 }
                 _ => {
                     drop(first_resolver);
-                    assert_eq!(taken(deferred), "Abandoned");
+                    assert_eq!(take_text(deferred), "Abandoned");
                 }
             }
             handle = Deferred::succeed(()).cancel_handle();
@@ -206,7 +206,7 @@ fn a_million_links_of_chain_deferred() {
 }
 
 #[test]
-fn a_million_resolvers_each_held_by_the_next_ones_callback() {
+fn a_million_resolvers_each_held_by_the_next_callback() {
     on_a_small_stack(|| {
         for dropped_first in [false, true] {
             let ran = Rc::new(Cell::new(0_u64));
@@ -228,7 +228,7 @@ fn a_million_resolvers_each_held_by_the_next_ones_callback() {
             drop(resolver);
             assert_eq!((ran.get(), Rc::strong_count(&ran)), (0, 1));
             if let Some(first) = kept {
-                assert_eq!(taken(first), "Abandoned");
+                assert_eq!(take_text(first), "Abandoned");
             }
         }
     });
@@ -251,12 +251,12 @@ fn a_million_resolvers_each_held_by_a_callback_that_runs_and_drops_it() {
         }
         resolver.callback(1);
         assert_eq!((ran.get(), Rc::strong_count(&ran)), (MANY, 1));
-        assert_eq!(taken(first), "Abandoned");
+        assert_eq!(take_text(first), "Abandoned");
     });
 }
 
 #[test]
-fn a_million_pauses_dropped_inside_the_next_ones_callback() {
+fn a_million_pauses_each_dropped_inside_the_next_callback() {
     on_a_small_stack(|| {
         let ran = Rc::new(Cell::new(0_u64));
         let mut held = None;
@@ -276,7 +276,7 @@ fn a_million_pauses_dropped_inside_the_next_ones_callback() {
     });
 }
 
-/// Rounds that each wait for a source of their own; the driver fires what the round has put here.
+/// Fires the Deferreds that the rounds of a recursion wait for.
 #[derive(Default)]
 struct Driver {
     resolvers: RefCell<Vec<Resolver<()>>>,
@@ -289,7 +289,7 @@ impl Driver {
         deferred
     }
 
-    /// Fires one after the other until there is none.
+    /// Fires one Deferred after the other until none is left.
     fn run(&self) {
         loop {
             let Some(resolver) = self.resolvers.borrow_mut().pop() else { return };
@@ -297,7 +297,7 @@ impl Driver {
         }
     }
 
-    /// Runs all rounds of `deferred`, and expects them to need little memory at any time.
+    /// Runs all rounds of `deferred`, and checks that they need little memory at any time.
     #[track_caller]
     fn run_in_constant_memory(&self, deferred: &Deferred<u64>) {
         for _ in 0..100 {
@@ -321,12 +321,12 @@ fn a_tail_recursive_chain_runs_in_constant_memory() {
         let driver = Rc::new(Driver::default());
         let deferred = count_down(&driver, ROUNDS);
         driver.run_in_constant_memory(&deferred);
-        assert_eq!(taken(deferred), "7");
+        assert_eq!(take_text(deferred), "7");
     });
 }
 
 #[test]
-fn a_tail_recursive_chain_that_another_waits_for_runs_in_constant_memory() {
+fn a_tail_recursive_chain_inside_a_wait_runs_in_constant_memory() {
     on_a_small_stack(|| {
         let driver = Rc::new(Driver::default());
         let first = count_down(&driver, ROUNDS);
@@ -334,7 +334,7 @@ fn a_tail_recursive_chain_that_another_waits_for_runs_in_constant_memory() {
         let (last, resolver) = Deferred::<u64>::new();
         deferred.chain_deferred(resolver);
         driver.run_in_constant_memory(&last);
-        assert_eq!(taken(last), "8");
+        assert_eq!(take_text(last), "8");
     });
 }
 
@@ -343,7 +343,7 @@ fn count_down_with_handles(driver: &Rc<Driver>, left: u64) -> Deferred<u64> {
     let mut deferred = driver.later();
     let handle = deferred.cancel_handle();
     deferred.add_callback(move |()| {
-        handle.cancel(); // inside one's own callback: nothing
+        handle.cancel(); // does nothing inside the Deferred's own callback
         if left == 0 { Deferred::succeed(7) } else { count_down_with_handles(&next, left - 1) }
     })
 }
@@ -354,7 +354,7 @@ fn a_tail_recursive_chain_with_handles_runs_in_constant_memory() {
         let driver = Rc::new(Driver::default());
         let deferred = count_down_with_handles(&driver, MANY);
         driver.run_in_constant_memory(&deferred);
-        assert_eq!(taken(deferred), "7");
+        assert_eq!(take_text(deferred), "7");
     });
 }
 
@@ -372,7 +372,7 @@ fn a_tail_recursive_chain_with_a_finally_that_waits_runs_in_constant_memory() {
         let driver = Rc::new(Driver::default());
         let deferred = count_down_with_finally(&driver, ROUNDS);
         driver.run_in_constant_memory(&deferred);
-        assert_eq!(taken(deferred), "7");
+        assert_eq!(take_text(deferred), "7");
     });
 }
 
@@ -390,12 +390,12 @@ fn a_tail_recursive_errback_runs_in_constant_memory() {
         let driver = Rc::new(Driver::default());
         let deferred = retry(&driver, MANY);
         driver.run_in_constant_memory(&deferred);
-        assert_eq!(taken(deferred), "7");
+        assert_eq!(take_text(deferred), "7");
     });
 }
 
-/// The wait of each round is over before the next begins: the recursion is in a Deferred that is
-/// ready by then.
+/// The wait of each round ends before the next begins: the recursion is in a Deferred that is ready
+/// by then.
 fn already_fired(left: u64) -> Deferred<u64> {
     let (deferred, resolver) = Deferred::<u64>::new();
     let deferred = deferred.map(move |value| value + left);
@@ -411,7 +411,7 @@ fn a_loop_over_fired_deferreds_runs_in_constant_memory() {
             for round in 0..MANY {
                 deferred = deferred.add_callback(move |_| already_fired(round));
             }
-            taken(deferred)
+            take_text(deferred)
         });
         assert_eq!(sum, (MANY - 1).to_string());
         assert!(peak < 64 * 1024, "{peak} bytes");
@@ -428,7 +428,7 @@ fn repeat_until_runs_a_million_ready_bodies() {
                 Ok::<_, Failure>(if count == MANY { ControlFlow::Break(count) } else { ControlFlow::Continue(()) })
             })
         });
-        assert_eq!(taken(deferred), MANY.to_string());
+        assert_eq!(take_text(deferred), MANY.to_string());
         assert!(peak < 64 * 1024, "{peak} bytes");
 
         let mut count = 0;
@@ -436,7 +436,7 @@ fn repeat_until_runs_a_million_ready_bodies() {
             count += 1;
             Deferred::succeed(if count == MANY { ControlFlow::Break(count) } else { ControlFlow::Continue(()) })
         });
-        assert_eq!(taken(deferred), MANY.to_string());
+        assert_eq!(take_text(deferred), MANY.to_string());
 
         let mut count = 0;
         let deferred = repeat_until(move || {
@@ -445,7 +445,7 @@ fn repeat_until_runs_a_million_ready_bodies() {
             resolver.callback(if count == MANY { ControlFlow::Break(count) } else { ControlFlow::Continue(()) });
             fired
         });
-        assert_eq!(taken(deferred), MANY.to_string());
+        assert_eq!(take_text(deferred), MANY.to_string());
     });
 }
 
@@ -460,12 +460,12 @@ fn repeat_until_runs_a_million_bodies_that_wait() {
             sources.later().map(move |()| turn)
         });
         driver.run_in_constant_memory(&deferred);
-        assert_eq!(taken(deferred), MANY.to_string());
+        assert_eq!(take_text(deferred), MANY.to_string());
     });
 }
 
 #[test]
-fn a_million_resolvers_each_held_by_the_next_ones_canceller() {
+fn a_million_resolvers_each_held_by_the_next_canceller() {
     on_a_small_stack(|| {
         let (first, mut resolver) = Deferred::<u64>::new();
         for _ in 0..MANY {
@@ -481,6 +481,6 @@ fn a_million_resolvers_each_held_by_the_next_ones_canceller() {
             resolver = next;
         }
         drop(resolver);
-        assert_eq!(taken(first), "Abandoned");
+        assert_eq!(take_text(first), "Abandoned");
     });
 }

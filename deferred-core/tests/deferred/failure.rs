@@ -1,4 +1,4 @@
-//! Failures: what goes in comes out again, what they print, and the trail they keep.
+//! `Failure`: conversion from and into errors, formatting, and the trail.
 
 use std::error::Error;
 use std::fmt;
@@ -14,31 +14,31 @@ use deferred_core::{
 
 /// An error with a text and perhaps a cause.
 #[derive(Debug)]
-struct Told(String, Option<Box<Told>>);
+struct TextError(String, Option<Box<TextError>>);
 
-impl Told {
-    fn new(text: &str) -> Told {
-        Told(text.into(), None)
+impl TextError {
+    fn new(text: &str) -> TextError {
+        TextError(text.into(), None)
     }
 
-    fn because(text: &str, cause: Told) -> Told {
-        Told(text.into(), Some(Box::new(cause)))
+    fn because(text: &str, cause: TextError) -> TextError {
+        TextError(text.into(), Some(Box::new(cause)))
     }
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Error for Told {
+impl Error for TextError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.1.as_ref().map(|cause| &**cause as _)
     }
 }
 
-/// An error that says nothing.
+/// An error with an empty text.
 #[derive(Debug, PartialEq)]
 struct Empty;
 
@@ -50,8 +50,8 @@ impl fmt::Display for Empty {
 
 impl Error for Empty {}
 
-/// One of each builtin, with the name of its variant.
-fn interrupts() -> [(&'static str, BuiltinError); 6] {
+/// Returns one of each builtin error, with the name of its variant.
+fn builtin_errors() -> [(&'static str, BuiltinError); 6] {
     [
         ("Cancelled", Cancelled::new().into()),
         ("TimedOut", TimedOut::new().into()),
@@ -74,7 +74,7 @@ fn variant(builtin: &BuiltinError) -> &'static str {
     }
 }
 
-/// Which of the six inner types the failure says it is.
+/// Returns the names of the six inner types for which `check` returns `true`.
 fn checked(failure: &Failure) -> Vec<&'static str> {
     [
         ("Cancelled", failure.check::<Cancelled>()),
@@ -94,7 +94,7 @@ fn here() -> &'static Location<'static> {
     Location::caller()
 }
 
-/// Seven places, over and over.
+/// Returns `count` locations that repeat seven different ones.
 fn many(count: usize) -> Vec<&'static Location<'static>> {
     [here(), here(), here(), here(), here(), here(), here()].into_iter().cycle().take(count).collect()
 }
@@ -106,27 +106,27 @@ fn passing(places: &[&'static Location<'static>]) -> Failure {
 }
 
 #[test]
-fn trap_gives_the_error_and_lets_any_other_go_on() {
+fn trap_returns_the_error_and_forwards_any_other() {
     let errback = |failure: Failure| {
         failure.trap::<Empty>()?;
         Ok(0)
     };
     assert_eq!(errback(Empty.into()).unwrap(), 0);
-    let passed: Result<u32, Failure> = errback(Told::new("another").into());
+    let passed: Result<u32, Failure> = errback(TextError::new("another").into());
     assert_eq!(passed.unwrap_err().to_string(), "another");
 
-    let text = |failure: Failure| -> Result<String, Failure> { Ok(failure.trap::<Told>()?.0.clone()) };
-    assert_eq!(text(Told::new("by value").into()).unwrap(), "by value");
+    let text = |failure: Failure| -> Result<String, Failure> { Ok(failure.trap::<TextError>()?.0.clone()) };
+    assert_eq!(text(TextError::new("by value").into()).unwrap(), "by value");
     assert_eq!(Failure::from(Empty).trap::<Empty>().unwrap().to_string(), "empty");
     assert!(text(Cancelled::new().into()).unwrap_err().check::<Cancelled>());
 }
 
 #[test]
-fn trap_and_check_look_at_the_error_and_not_at_its_causes() {
-    let failure = Failure::from(Cancelled::because(Told::new("the cause")));
-    assert!(failure.source().unwrap().is::<Told>());
-    assert!(!failure.check::<Told>());
-    assert!(failure.trap::<Told>().unwrap_err().check::<Cancelled>());
+fn trap_and_check_match_the_error_not_its_causes() {
+    let failure = Failure::from(Cancelled::because(TextError::new("the cause")));
+    assert!(failure.source().unwrap().is::<TextError>());
+    assert!(!failure.check::<TextError>());
+    assert!(failure.trap::<TextError>().unwrap_err().check::<Cancelled>());
 }
 
 #[test]
@@ -138,19 +138,19 @@ fn check_may_be_used_as_a_function() {
 
 #[test]
 fn downcasts_find_the_error_that_went_in() {
-    let mut failure = Failure::from(Told::new("first"));
-    assert!(failure.check::<Told>() && !failure.check::<Empty>());
-    assert_eq!(failure.downcast_ref::<Told>().unwrap().0, "first");
+    let mut failure = Failure::from(TextError::new("first"));
+    assert!(failure.check::<TextError>() && !failure.check::<Empty>());
+    assert_eq!(failure.downcast_ref::<TextError>().unwrap().0, "first");
     assert!(failure.downcast_ref::<Empty>().is_none());
-    failure.downcast_mut::<Told>().unwrap().0.push_str(", changed");
+    failure.downcast_mut::<TextError>().unwrap().0.push_str(", changed");
     assert!(failure.downcast_mut::<Empty>().is_none());
     assert_eq!(failure.to_string(), "first, changed");
-    assert_eq!(failure.downcast::<Told>().unwrap().0, "first, changed");
+    assert_eq!(failure.downcast::<TextError>().unwrap().0, "first, changed");
 }
 
 #[test]
-fn a_downcast_to_another_type_gives_the_failure_back_as_it_was() {
-    let mut failure = Failure::from(Told::new("the same"));
+fn a_downcast_to_another_type_returns_the_failure_unchanged() {
+    let mut failure = Failure::from(TextError::new("the same"));
     failure.add_location(here());
     let printed = format!("{failure:?}");
     let address = failure.error() as *const _ as *const ();
@@ -162,16 +162,16 @@ fn a_downcast_to_another_type_gives_the_failure_back_as_it_was() {
 
 #[test]
 fn a_boxed_error_is_found_too() {
-    let boxed = || -> Box<dyn Error + Send + Sync> { Box::new(Told::new("boxed")) };
+    let boxed = || -> Box<dyn Error + Send + Sync> { Box::new(TextError::new("boxed")) };
     let mut failure = Failure::from_boxed(boxed());
-    assert!(failure.check::<Told>() && !failure.check::<Empty>());
-    failure.downcast_mut::<Told>().unwrap().0.push('!');
-    assert_eq!(failure.trap::<Told>().unwrap().0, "boxed!");
+    assert!(failure.check::<TextError>() && !failure.check::<Empty>());
+    failure.downcast_mut::<TextError>().unwrap().0.push('!');
+    assert_eq!(failure.trap::<TextError>().unwrap().0, "boxed!");
     assert!(Failure::from_boxed(boxed()).builtin().is_none());
 }
 
 #[test]
-fn an_interrupt_is_recognised_whichever_way_it_comes() {
+fn a_builtin_error_is_recognized_in_every_wrapping() {
     let ways: [fn(BuiltinError) -> Failure; 4] = [
         Failure::from,
         |builtin| Failure::from_boxed(Box::new(builtin)),
@@ -187,7 +187,7 @@ fn an_interrupt_is_recognised_whichever_way_it_comes() {
         },
     ];
     for way in ways {
-        for (name, builtin) in interrupts() {
+        for (name, builtin) in builtin_errors() {
             let text = builtin.to_string();
             let mut failure = way(builtin);
             assert_eq!(failure.builtin().map(variant), Some(name));
@@ -206,7 +206,7 @@ fn an_interrupt_is_recognised_whichever_way_it_comes() {
 }
 
 #[test]
-fn an_interrupt_is_given_as_its_inner_type() {
+fn a_builtin_error_converts_into_its_inner_type() {
     let mut failure = Failure::from(BuiltinError::from(TimedOut::after(Duration::from_secs(3))));
     assert_eq!(failure.downcast_ref::<TimedOut>().unwrap().duration(), Some(Duration::from_secs(3)));
     *failure.downcast_mut::<TimedOut>().unwrap() = TimedOut::new();
@@ -219,8 +219,8 @@ fn an_interrupt_is_given_as_its_inner_type() {
 }
 
 #[test]
-fn an_interrupt_is_an_error_and_a_fault() {
-    for (name, builtin) in interrupts() {
+fn builtin_error_implements_error_and_deferred_error() {
+    for (name, builtin) in builtin_errors() {
         assert!(format!("{builtin:?}").starts_with(name), "{builtin:?}");
         assert!(!builtin.to_string().is_empty());
         assert!(builtin.source().is_none());
@@ -229,11 +229,11 @@ fn an_interrupt_is_an_error_and_a_fault() {
         let _: &(dyn Error + Send + Sync) = &builtin;
     }
     let builtin = BuiltinError::from(Cancelled::because(Empty));
-    assert!(builtin.source().unwrap().is::<Empty>(), "the text of the inner error is not told twice");
+    assert!(builtin.source().unwrap().is::<Empty>(), "the text of the inner error is not repeated");
 }
 
 #[test]
-fn a_fault_needs_no_methods() {
+fn deferred_error_needs_no_methods() {
     #[derive(Debug)]
     struct Plain;
     impl From<BuiltinError> for Plain {
@@ -249,7 +249,7 @@ fn a_fault_needs_no_methods() {
 }
 
 #[test]
-fn a_fault_may_keep_a_trail_of_its_own() {
+fn a_deferred_error_may_keep_its_own_trail() {
     #[derive(Debug, Default)]
     struct Kept(Trail);
     impl From<BuiltinError> for Kept {
@@ -279,9 +279,9 @@ fn a_cancel_has_a_reason_or_none() {
     assert!(Cancelled::default().source().is_none());
     assert_eq!(format!("{:?}", Cancelled::new()), "Cancelled");
 
-    let cancelled = Cancelled::because(Told::new("shutdown"));
-    assert!(cancelled.reason().unwrap().is::<Told>());
-    assert!(cancelled.source().unwrap().is::<Told>());
+    let cancelled = Cancelled::because(TextError::new("shutdown"));
+    assert!(cancelled.reason().unwrap().is::<TextError>());
+    assert!(cancelled.source().unwrap().is::<TextError>());
     assert!(format!("{cancelled:?}").contains("shutdown"));
     assert_eq!(Cancelled::because("as a text").reason().unwrap().to_string(), "as a text");
 
@@ -303,7 +303,7 @@ fn a_reason_may_be_shared_from_the_start() {
 }
 
 #[test]
-fn a_panic_keeps_its_message_and_gives_its_payload_once() {
+fn a_panic_keeps_its_message_and_returns_its_payload_once() {
     let caught = |f: fn()| Panicked::new(catch_unwind(f).unwrap_err());
     let text = caught(|| panic!("a text"));
     assert_eq!(text.message(), "a text");
@@ -324,7 +324,7 @@ fn a_panic_keeps_its_message_and_gives_its_payload_once() {
 }
 
 #[test]
-fn a_payload_whose_destructor_panics_with_another_such_one_is_no_harm() {
+fn a_payload_whose_destructor_panics_with_such_a_payload_is_ignored() {
     struct Again(u32);
     impl Drop for Again {
         fn drop(&mut self) {
@@ -342,28 +342,28 @@ fn a_payload_whose_destructor_panics_with_another_such_one_is_no_harm() {
 fn display_is_the_message_and_alternate_display_the_causes_too() {
     assert_eq!(Failure::from(Empty).to_string(), "empty");
     assert_eq!(Failure::msg("a text").to_string(), "a text");
-    let chain = Told::because("a", Told::because("b", Told::new("c")));
+    let chain = TextError::because("a", TextError::because("b", TextError::new("c")));
     let failure = Failure::from(chain);
     assert_eq!(failure.to_string(), "a");
     assert_eq!(format!("{failure:#}"), "a: b: c");
-    let failure = Failure::from(Cancelled::because(Told::because("a", Told::new("b"))));
+    let failure = Failure::from(Cancelled::because(TextError::because("a", TextError::new("b"))));
     assert_eq!(format!("{failure:#}"), "cancelled: a: b");
-    let cause = Failure::from(Told::because("a", Told::new("b")));
+    let cause = Failure::from(TextError::because("a", TextError::new("b")));
     assert_eq!(cause.source().unwrap().to_string(), "b");
 }
 
 #[test]
-fn a_cause_that_the_text_before_it_ends_with_is_not_told_again() {
-    let chain = Told::because("a: b: c", Told::because("b: c", Told::new("c")));
+fn a_cause_that_the_text_already_contains_is_not_repeated() {
+    let chain = TextError::because("a: b: c", TextError::because("b: c", TextError::new("c")));
     assert_eq!(format!("{:#}", Failure::from(chain)), "a: b: c");
-    let chain = Told::because("a: b", Told::because("b", Told::new("c")));
+    let chain = TextError::because("a: b", TextError::because("b", TextError::new("c")));
     assert_eq!(format!("{:#}", Failure::from(chain)), "a: b: c");
-    assert_eq!(format!("{:?}", Failure::from(Told::because("a: b", Told::new("b")))), "a: b");
+    assert_eq!(format!("{:?}", Failure::from(TextError::because("a: b", TextError::new("b")))), "a: b");
 }
 
 #[test]
 fn debug_is_the_causes_and_the_trail_one_a_line() {
-    let mut failure = Failure::from(Told::because("a", Told::because("b", Told::new("c"))));
+    let mut failure = Failure::from(TextError::because("a", TextError::because("b", TextError::new("c"))));
     assert_eq!(format!("{failure:?}"), "a\n    caused by: b\n    caused by: c");
     let (first, second) = (here(), here());
     failure.add_location(first);
@@ -389,19 +389,19 @@ fn debug_is_the_causes_and_the_trail_one_a_line() {
 #[test]
 fn a_failure_turns_into_the_error_that_it_was_made_of() {
     fn whole() -> Result<(), Box<dyn Error + Send + Sync>> {
-        Err(Failure::from(Told::new("mine")))?
+        Err(Failure::from(TextError::new("mine")))?
     }
-    assert_eq!(whole().unwrap_err().downcast::<Told>().unwrap().0, "mine");
+    assert_eq!(whole().unwrap_err().downcast::<TextError>().unwrap().0, "mine");
     fn sent() -> Result<(), Box<dyn Error + Send>> {
-        Err(Failure::from(Told::new("mine")))?
+        Err(Failure::from(TextError::new("mine")))?
     }
-    assert!((*sent().unwrap_err()).is::<Told>());
+    assert!((*sent().unwrap_err()).is::<TextError>());
     fn plain() -> Result<(), Box<dyn Error>> {
         Err(Failure::from(BuiltinError::from(Cancelled::new())))?
     }
     assert!(plain().unwrap_err().is::<Cancelled>());
 
-    let boxed: Box<dyn Error + Send + Sync> = Box::new(Told::new("the same box"));
+    let boxed: Box<dyn Error + Send + Sync> = Box::new(TextError::new("the same box"));
     let address = &*boxed as *const _ as *const ();
     let boxed = Box::<dyn Error + Send + Sync>::from(Failure::from_boxed(boxed));
     assert_eq!(&*boxed as *const _ as *const (), address);
@@ -464,7 +464,7 @@ fn sizes_are_part_of_the_interface() {
 }
 
 #[test]
-fn all_but_what_belongs_to_a_thread_may_cross() {
+fn types_are_send_unless_they_belong_to_a_thread() {
     fn crosses<T: Send + Sync + 'static>() {}
     crosses::<Failure>();
     crosses::<BuiltinError>();

@@ -1,11 +1,11 @@
-//! A finally keeps the outcome, and waits for what it returns.
+//! `add_finally` keeps the result, and waits for the Deferred that its function returns.
 
-use crate::support::{App, Log, quietly, taken, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, take_text, unhandled_into};
 use deferred_core::{Deferred, Failure};
 
 #[test]
-fn it_waits_for_its_deferred_before_the_outcome_goes_on() {
-    let _quiet = quietly();
+fn a_finally_waits_for_its_deferred_before_the_result_continues() {
+    let _quiet = ignore_unhandled();
     for (result, expected) in [(Ok(1), "1"), (Err(App(1)), "App(1)")] {
         for ready in [false, true] {
             let log = Log::new();
@@ -19,45 +19,45 @@ fn it_waits_for_its_deferred_before_the_outcome_goes_on() {
             assert!(!deferred.is_ready());
             closed.callback(());
             assert_eq!(log.take(), ["closing ()".to_owned(), format!("outcome {expected}")]);
-            assert_eq!(taken(deferred), expected);
+            assert_eq!(take_text(deferred), expected);
         }
     }
 }
 
 #[test]
-fn its_own_failure_replaces_a_value_and_is_told_where_there_is_an_error() {
+fn the_error_of_a_finally_replaces_a_value_and_is_reported_beside_an_error() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
-    for (result, outcome, told) in [(Ok(1), "App(9)", &[][..]), (Err(App(1)), "App(1)", &["unhandled App(9)"][..])] {
+    for (result, outcome, events) in [(Ok(1), "App(9)", &[][..]), (Err(App(1)), "App(1)", &["unhandled App(9)"][..])] {
         let (closing, closed) = Deferred::<()>::new();
         let deferred = Deferred::<u32>::from(result.map_err(Failure::from)).add_finally(|| closing);
         closed.errback(App(9));
-        assert_eq!(taken(deferred), outcome);
-        assert_eq!(log.take(), told);
+        assert_eq!(take_text(deferred), outcome);
+        assert_eq!(log.take(), events);
 
         let deferred = Deferred::<u32>::from(result.map_err(Failure::from)).add_finally(|| Err::<(), _>(App(9).into()));
-        assert_eq!(taken(deferred), outcome);
-        assert_eq!(log.take(), told);
+        assert_eq!(take_text(deferred), outcome);
+        assert_eq!(log.take(), events);
     }
 }
 
 #[test]
-fn its_own_panic_counts_as_its_failure() {
+fn a_panic_of_a_finally_counts_as_its_error() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
-    for (result, outcome, told) in
+    for (result, outcome, events) in
         [(Ok(1), "Panicked(close)", &[][..]), (Err(App(1)), "App(1)", &["unhandled Panicked"][..])]
     {
         let deferred = Deferred::<u32>::from(result.map_err(Failure::from))
             .add_finally(|| -> Result<(), Failure> { panic!("close") });
-        assert_eq!(taken(deferred), outcome);
-        assert_eq!(log.take(), told);
+        assert_eq!(take_text(deferred), outcome);
+        assert_eq!(log.take(), events);
     }
 }
 
 #[test]
 fn a_cancel_while_it_waits_goes_to_its_deferred() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for ready in [false, true] {
         let log = Log::new();
         let heard = log.clone();
@@ -69,29 +69,29 @@ fn a_cancel_while_it_waits_goes_to_its_deferred() {
         deferred.cancel();
         assert_eq!(log.take(), ["heard"]);
         closed.callback(());
-        assert_eq!(taken(deferred), "1");
+        assert_eq!(take_text(deferred), "1");
     }
 }
 
 #[test]
 fn it_runs_after_a_cancel_and_after_a_panic() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let (deferred, _resolver) = Deferred::<u32>::new();
     let deferred = deferred.add_finally(move || {
-        told.add("finally");
+        events.add("finally");
         Ok(())
     });
     deferred.cancel();
     assert_eq!(log.take(), ["finally"]);
-    assert_eq!(taken(deferred), "Cancelled");
-    let told = log.clone();
+    assert_eq!(take_text(deferred), "Cancelled");
+    let events = log.clone();
     let deferred = Deferred::succeed(1).map(|_| -> u32 { panic!("here") }).add_finally(move || {
-        told.add("finally");
+        events.add("finally");
         Deferred::succeed(())
     });
     assert_eq!(log.take(), ["finally"]);
-    assert_eq!(taken(deferred), "Panicked(here)");
+    assert_eq!(take_text(deferred), "Panicked(here)");
 }
 
 #[test]
@@ -101,9 +101,9 @@ fn several_run_in_the_order_they_were_added() {
     let mut closed = Vec::new();
     for name in ["first", "second", "third"] {
         let (closing, resolver) = Deferred::<u32>::new();
-        let told = log.clone();
+        let events = log.clone();
         deferred = deferred.add_finally(move || {
-            told.add(name);
+            events.add(name);
             closing
         });
         closed.push(resolver);
@@ -117,12 +117,12 @@ fn several_run_in_the_order_they_were_added() {
     assert_eq!(log.take(), ["third"]);
     assert!(!deferred.is_ready());
     closed.next().unwrap().callback(0);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
 fn the_outcome_it_keeps_is_dropped_once() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for fails in [false, true] {
         for ready in [false, true] {
             for taken_afterwards in [false, true] {
@@ -154,5 +154,5 @@ fn a_finally_that_is_the_recursion_ends_with_the_first_outcome() {
     fn down(left: u32) -> Deferred<u32> {
         Deferred::succeed(left).add_finally(move || if left == 0 { Deferred::succeed(0) } else { down(left - 1) })
     }
-    assert_eq!(taken(down(50)), "50");
+    assert_eq!(take_text(down(50)), "50");
 }

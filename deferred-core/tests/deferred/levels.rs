@@ -1,6 +1,6 @@
-//! After a panic of any code of the user, wherever it ran, the thread works as before: what is
-//! dropped fires, hooks are called, callbacks run in order. Where no callback can take a panic, the
-//! process ends with a message.
+//! After a panic of user code, wherever it ran, the thread works as before: dropped resolvers fire,
+//! hooks are called, and callbacks run in order. If no callback can receive a panic, the process
+//! ends with a message.
 
 use std::env;
 use std::mem;
@@ -8,38 +8,38 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::support::{App, Bomb, Log, quietly, taken};
+use crate::support::{App, Log, PanicOnDrop, ignore_unhandled, take_text};
 use deferred_core::{
     BuiltinError, Cancelled, Deferred, DeferredError, DeferredLock, Failure, Panicked, first_completion, gather,
     gather_cancelling, inline_callbacks, maybe_deferred, on_unhandled, race, set_unhandled_hook, take_unhandled_hook,
 };
 
-/// Nothing is left of what ran before: a drop fires at once, and what a callback drops right after
-/// it.
+/// Checks that no engine call is still counted as running: dropped resolvers fire at once outside
+/// of callbacks, and right after the callback inside one.
 #[track_caller]
 fn works(after: &str) {
     let log = Log::new();
     let (watched, resolver) = Deferred::<u32>::new();
     let watched = log.watch("dropped", watched);
     drop(resolver);
-    assert_eq!(log.take(), ["dropped Abandoned"], "{after}: what is dropped outside of callbacks fires at once");
+    assert_eq!(log.take(), ["dropped Abandoned"], "{after}: resolvers dropped outside of callbacks fire at once");
     drop(watched.add_errback(|_| Ok(0)));
 
     let lock = DeferredLock::new();
     let permit = lock.try_acquire().unwrap();
     let next = log.watch("next", lock.acquire().map(drop));
     let (deferred, resolver) = Deferred::<()>::new();
-    let told = log.clone();
+    let events = log.clone();
     let deferred = deferred.map(move |()| {
         drop(permit);
-        told.add("callback ends");
+        events.add("callback ends");
     });
-    let deferred = log.watch("behind", deferred);
+    let deferred = log.watch("after", deferred);
     resolver.callback(());
-    assert_eq!(log.take(), ["callback ends", "next ()", "behind ()"], "{after}");
+    assert_eq!(log.take(), ["callback ends", "next ()", "after ()"], "{after}");
     drop((next, deferred));
 
-    assert_eq!(taken(inline_callbacks(async { Deferred::succeed(1).await })), "1", "{after}");
+    assert_eq!(take_text(inline_callbacks(async { Deferred::succeed(1).await })), "1", "{after}");
 }
 
 /// An error that panics when it is dropped.
@@ -72,7 +72,8 @@ impl DeferredError for Hostile {
     }
 }
 
-/// When a member has its result: before it is joined, then with a block of its own, or later.
+/// The time at which a member has its result: before it is joined, before but with an allocated
+/// block, or later.
 #[derive(Clone, Copy, Debug)]
 enum When {
     Ready,
@@ -82,7 +83,7 @@ enum When {
 
 const WHEN: [When; 3] = [When::Ready, When::InABlock, When::Later];
 
-/// Members with these results, and what fires those that are fired later.
+/// Returns members with these results, and the closures that fire the late ones.
 fn members<T: 'static, E: DeferredError>(
     when: When,
     results: Vec<Result<T, E>>,
@@ -115,11 +116,11 @@ fn panicked(error: &impl DeferredError) -> &str {
 }
 
 #[test]
-fn values_that_panic_when_a_gather_lets_go_of_them_are_its_error() {
+fn values_whose_destructor_panics_in_a_gather_become_its_error() {
     for when in WHEN {
         for cancels in [false, true] {
             let results: Vec<Result<_, BuiltinError>> =
-                vec![Ok(Some(Bomb("a value"))), Ok(None), Err(Cancelled::new().into())];
+                vec![Ok(Some(PanicOnDrop("a value"))), Ok(None), Err(Cancelled::new().into())];
             let (members, fires) = members(when, results);
             let gathered = if cancels { gather_cancelling(members) } else { gather(members) };
             fires();
@@ -131,7 +132,7 @@ fn values_that_panic_when_a_gather_lets_go_of_them_are_its_error() {
 }
 
 #[test]
-fn errors_that_panic_when_a_race_lets_go_of_them_are_its_error() {
+fn errors_whose_destructor_panics_in_a_race_become_its_error() {
     for when in WHEN {
         let (members, fires) = members(when, vec![Err(Hostile::Armed), Ok(1)]);
         let raced = race(members);
@@ -146,12 +147,12 @@ fn errors_that_panic_when_a_race_lets_go_of_them_are_its_error() {
 fn a_late_result_that_panics_is_reported() {
     for when in WHEN {
         let log = Log::new();
-        let told = log.clone();
+        let events = log.clone();
         let _hook = on_unhandled(move |unhandled| match unhandled.builtin() {
-            Some(BuiltinError::Panicked(panicked)) => told.add(panicked.message()),
-            other => told.add(format!("{other:?}")),
+            Some(BuiltinError::Panicked(panicked)) => events.add(panicked.message()),
+            other => events.add(format!("{other:?}")),
         });
-        let results: Vec<Result<_, Failure>> = vec![Ok(None), Ok(Some(Bomb("a late value")))];
+        let results: Vec<Result<_, Failure>> = vec![Ok(None), Ok(Some(PanicOnDrop("a late value")))];
         let (members, fires) = members(when, results);
         let first = first_completion(members);
         fires();
@@ -164,7 +165,7 @@ fn a_late_result_that_panics_is_reported() {
 
 #[test]
 fn a_cancelled_race_whose_stored_error_panics_when_it_is_dropped_fires() {
-    // One that does not answer a cancel.
+    // A member that ignores cancels.
     let (waits, _resolver) = Deferred::<u32, Hostile>::with_forwarding_canceller(|_| ());
     let raced = race([Deferred::from(Err(Hostile::Armed)), waits]);
     raced.cancel();
@@ -173,13 +174,13 @@ fn a_cancelled_race_whose_stored_error_panics_when_it_is_dropped_fires() {
     works("a cancelled race");
 }
 
-/// A payload that panics when it is dropped.
+/// Panics with a payload that panics when it is dropped.
 fn throw() {
-    panic_any(Bomb("the payload"))
+    panic_any(PanicOnDrop("the payload"))
 }
 
 #[test]
-fn a_hook_whose_payload_panics_when_it_is_dropped_leaves_the_hooks_as_they_were() {
+fn a_hook_whose_payload_panics_on_drop_leaves_the_hooks_unchanged() {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     set_unhandled_hook(|unhandled| {
         if unhandled.downcast_ref::<App>().is_some() {
@@ -199,8 +200,8 @@ fn a_hook_whose_payload_panics_when_it_is_dropped_leaves_the_hooks_as_they_were(
 }
 
 #[test]
-fn callbacks_whose_payload_panics_when_it_is_dropped_are_errors_like_others() {
-    let _quiet = quietly();
+fn callbacks_whose_payload_panics_on_drop_fail_like_others() {
+    let _quiet = ignore_unhandled();
     for stage in 0..4 {
         let deferred = match stage {
             0 => Deferred::succeed(()).map(|()| throw()),
@@ -227,19 +228,19 @@ fn callbacks_whose_payload_panics_when_it_is_dropped_are_errors_like_others() {
 fn a_panic_that_a_coroutine_catches_around_a_nested_one_leaves_no_level() {
     let outer = inline_callbacks(async {
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            let _inner = Deferred::succeed(Bomb("a value that nobody takes"));
+            let _inner = Deferred::succeed(PanicOnDrop("a value that is never taken"));
         }));
         assert!(caught.is_err());
         Ok(1)
     });
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
     works("a coroutine that catches");
 }
 
-/// Set for the process that is to end.
+/// The environment variable that is set in the process that should end.
 const ENDS: &str = "DEFERRED_TEST_ENDS";
 
-/// An error type that cannot be made of what the library says.
+/// An error type whose conversion from a builtin error panics.
 #[derive(Debug)]
 struct NotFromUs;
 
@@ -251,7 +252,7 @@ impl From<BuiltinError> for NotFromUs {
 
 impl DeferredError for NotFromUs {}
 
-/// Programs that end the process.
+/// The programs that end the process.
 const PROGRAMS: [(&str, fn()); 6] = [
     ("a resolver that is dropped", || drop(Deferred::<u32, NotFromUs>::typed())),
     ("a callback", || drop(Deferred::<u32, NotFromUs>::from(Ok(1)).map(|_| panic!("a callback")))),
@@ -260,15 +261,15 @@ const PROGRAMS: [(&str, fn()); 6] = [
     ("the end of a chain", || {
         let (deferred, resolver) = Deferred::new();
         drop(deferred);
-        resolver.callback(Bomb("nobody takes it"));
+        resolver.callback(PanicOnDrop("it is never taken"));
     }),
     ("a coroutine with a payload", || {
-        drop(Deferred::<u32, NotFromUs>::from_coroutine(async { panic_any(Bomb("the payload")) }))
+        drop(Deferred::<u32, NotFromUs>::from_coroutine(async { panic_any(PanicOnDrop("the payload")) }))
     }),
 ];
 
 #[test]
-fn where_no_callback_can_take_a_panic_the_process_ends_and_says_why() {
+fn a_panic_that_no_callback_can_receive_ends_the_process_with_a_message() {
     if let Ok(program) = env::var(ENDS) {
         PROGRAMS[program.parse::<usize>().unwrap()].1();
         return;
@@ -277,7 +278,7 @@ fn where_no_callback_can_take_a_panic_the_process_ends_and_says_why() {
         let output = Command::new(env::current_exe().unwrap())
             .args([
                 "--exact",
-                "levels::where_no_callback_can_take_a_panic_the_process_ends_and_says_why",
+                "levels::a_panic_that_no_callback_can_receive_ends_the_process_with_a_message",
                 "--nocapture",
             ])
             .env(ENDS, index.to_string())

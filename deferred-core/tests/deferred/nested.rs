@@ -1,10 +1,10 @@
 //! Callbacks that return Deferreds, and chain_deferred.
 
-use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 use deferred_core::{Deferred, Failure, Resolver};
 
 #[test]
-fn one_that_waits_is_pending_until_the_returned_one_has_its_result() {
+fn a_waiting_deferred_is_pending_until_the_returned_one_has_its_result() {
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let (outer, resolver) = Deferred::<u32>::new();
@@ -12,17 +12,17 @@ fn one_that_waits_is_pending_until_the_returned_one_has_its_result() {
     let mut outer = log.watch("outer", outer);
     resolver.callback(1);
     assert!(!outer.is_ready());
-    assert_eq!(seen(&mut outer), "pending");
+    assert_eq!(peek_text(&mut outer), "pending");
     let outer = outer.try_take().expect_err("it waits");
     assert!(log.take().is_empty());
     inner_resolver.callback(2);
     assert_eq!(log.take(), ["outer 3"]);
     assert!(outer.is_ready());
-    assert_eq!(taken(outer), "3");
+    assert_eq!(take_text(outer), "3");
 }
 
 #[test]
-fn the_outer_goes_on_inside_the_call_that_fires_the_inner() {
+fn the_outer_continues_inside_the_call_that_fires_the_inner() {
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let inner = log.watch("inner", inner);
@@ -37,7 +37,7 @@ fn the_outer_goes_on_inside_the_call_that_fires_the_inner() {
     }));
     trigger_resolver.callback(());
     assert_eq!(log.take(), ["before", "inner 1", "middle 1", "outer 1", "after"]);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }
 
 fn permutations(of: usize) -> Vec<Vec<usize>> {
@@ -57,8 +57,8 @@ fn permutations(of: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Five Deferreds, each but the last waits for the next one; fired in every order, with and without
-/// stages behind the one that waits, and with a handle taken or not.
+/// Five Deferreds, each of which waits for the next, are fired in every order, with and without
+/// stages after the wait, and with and without a cancel handle.
 #[test]
 fn the_order_of_firing_makes_no_difference_to_the_outcome() {
     const DEPTH: usize = 5;
@@ -99,7 +99,7 @@ fn the_order_of_firing_makes_no_difference_to_the_outcome() {
                         expected.push("the end 0".into());
                     }
                     assert_eq!(log.take(), expected, "{order:?}");
-                    assert_eq!(taken(deferred), "0");
+                    assert_eq!(take_text(deferred), "0");
                 }
             }
         }
@@ -108,16 +108,16 @@ fn the_order_of_firing_makes_no_difference_to_the_outcome() {
 
 #[test]
 fn an_error_of_the_returned_one_is_the_outers() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let outer = Deferred::succeed(()).add_callback(|()| inner);
     let outer = outer.add_callback(|_| -> Result<u32, Failure> { unreachable!("an error passes it") });
     inner_resolver.errback(App(3));
-    assert_eq!(taken(outer), "App(3)");
+    assert_eq!(take_text(outer), "App(3)");
 }
 
 #[test]
-fn a_returned_ready_deferred_goes_on_at_once() {
+fn a_returned_ready_deferred_continues_at_once() {
     let log = Log::new();
     for ready_before in [false, true] {
         let (inner, inner_resolver) = Deferred::<u32>::new();
@@ -131,7 +131,7 @@ fn a_returned_ready_deferred_goes_on_at_once() {
         let outer = log.watch("outer", outer.add_callback(move |()| inner.take().unwrap()));
         resolver.callback(());
         assert_eq!(log.take(), ["outer 1"]);
-        assert_eq!(taken(outer), "1");
+        assert_eq!(take_text(outer), "1");
     }
 }
 
@@ -148,7 +148,7 @@ fn stages_added_while_it_waits_run_in_order_after_it() {
     let outer = log.watch("third", outer);
     inner_resolver.callback(1);
     assert_eq!(log.take(), ["inner 1", "first 1", "second 2", "third 20"]);
-    assert_eq!(taken(outer), "20");
+    assert_eq!(take_text(outer), "20");
 }
 
 #[test]
@@ -169,9 +169,9 @@ fn a_returned_one_of_another_size_arrives_whole() {
     let outer = outer.add_callback(|_| inner).map(|array| array.iter().sum::<u64>());
     resolver.callback(0);
     inner_resolver.callback([3; 40]);
-    assert_eq!(taken(outer), "120");
+    assert_eq!(take_text(outer), "120");
 
-    // All that outer does is to wait; what it waits for hands over to one that is larger.
+    // `outer` only waits; the Deferred that it waits for makes a larger one its successor.
     let (last, last_resolver) = Deferred::<[u64; 40]>::new();
     let (inner, inner_resolver) = Deferred::<u8>::new();
     let inner = inner.add_callback(|_| last);
@@ -184,7 +184,7 @@ fn a_returned_one_of_another_size_arrives_whole() {
 }
 
 #[test]
-fn a_chain_of_returned_ones_runs_depth_first() {
+fn a_chain_of_returned_deferreds_runs_depth_first() {
     let log = Log::new();
     let later = |name: &'static str| {
         let (deferred, resolver) = Deferred::<u32>::new();
@@ -193,14 +193,14 @@ fn a_chain_of_returned_ones_runs_depth_first() {
     let (a, a_resolver) = later("a");
     let (b, b_resolver) = later("b");
     let (c, c_resolver) = later("c");
-    let told = log.clone();
+    let events = log.clone();
     let a = a.add_callback(move |_| {
-        told.add("a returns b");
+        events.add("a returns b");
         b
     });
-    let told = log.clone();
+    let events = log.clone();
     let a = a.add_callback(move |_| {
-        told.add("a returns c");
+        events.add("a returns c");
         c
     });
     let outer = log.watch("outer", Deferred::succeed(()).add_callback(|()| a));
@@ -208,12 +208,12 @@ fn a_chain_of_returned_ones_runs_depth_first() {
     a_resolver.callback(1);
     b_resolver.callback(2);
     assert_eq!(log.take(), ["c 3", "a 1", "a returns b", "b 2", "a returns c", "outer 3"]);
-    assert_eq!(taken(outer), "3");
+    assert_eq!(take_text(outer), "3");
 }
 
 #[test]
 fn chain_deferred_fires_the_other_with_the_result() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for (result, expected) in [(Ok(1), "1"), (Err(App(1)), "App(1)")] {
         for fired_first in [false, true] {
             let log = Log::new();
@@ -231,7 +231,7 @@ fn chain_deferred_fires_the_other_with_the_result() {
                 fire();
             }
             assert_eq!(log.take(), [format!("source {expected}"), format!("target {expected}")]);
-            assert_eq!(taken(target), expected);
+            assert_eq!(take_text(target), expected);
         }
     }
 }
@@ -240,10 +240,10 @@ fn chain_deferred_fires_the_other_with_the_result() {
 fn chain_deferred_of_a_ready_one_fires_inside_the_call() {
     let (target, target_resolver) = Deferred::<u32>::new();
     Deferred::succeed(4).chain_deferred(target_resolver);
-    assert_eq!(taken(target), "4");
+    assert_eq!(take_text(target), "4");
     let (target, target_resolver) = Deferred::<u32>::new();
     Deferred::fail(App(4)).chain_deferred(target_resolver);
-    assert_eq!(taken(target), "App(4)");
+    assert_eq!(take_text(target), "App(4)");
 }
 
 #[test]
@@ -254,11 +254,11 @@ fn cancelling_the_source_of_chain_deferred_reaches_the_target() {
     source.chain_deferred(target_resolver);
     handle.cancel();
     assert!(source_resolver.is_cancelled());
-    assert_eq!(taken(target), "Cancelled");
+    assert_eq!(take_text(target), "Cancelled");
 }
 
 #[test]
-fn what_chain_deferred_passes_on_is_told_where_it_arrives() {
+fn an_error_moved_by_chain_deferred_is_reported_at_its_target() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (source, source_resolver) = Deferred::<u32>::new();
@@ -277,7 +277,7 @@ fn the_targets_canceller_may_still_decide() {
     source.chain_deferred(target_resolver);
     target.cancel();
     source_resolver.callback(1);
-    assert_eq!(taken(target), "77");
+    assert_eq!(take_text(target), "77");
 }
 
 #[test]
@@ -290,11 +290,11 @@ fn a_source_that_waits_or_is_paused_keeps_its_target_waiting() {
     inner_resolver.callback(6);
     assert!(!target.is_ready());
     pause.unpause();
-    assert_eq!(taken(target), "6");
+    assert_eq!(take_text(target), "6");
 }
 
 #[test]
-fn chained_onto_itself_it_fires_cycle() {
+fn a_deferred_chained_onto_itself_fires_cycle() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (deferred, resolver) = Deferred::<u32>::new();

@@ -1,10 +1,10 @@
-//! `Ok(deferred)`, for which nobody would wait, is an error that says so; and what is written
-//! instead.
+//! `Ok(deferred)` from a callback is an error with a remedy, because nothing would wait for the
+//! Deferred; and the correct alternatives.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::support::{App, Log, quietly, taken};
+use crate::support::{App, Log, ignore_unhandled, take_text};
 use deferred_core::{
     BuiltinError, Clock, Deferred, DeferredError, DeferredLock, Failure, FirstError, NestedDeferred, concurrent, fold,
     gather, inline_callbacks, maybe_deferred, on_unhandled, park, scope, try_deferred,
@@ -43,9 +43,9 @@ fn a_callback_that_returns_it_fails_whenever_it_runs() {
 }
 
 #[test]
-fn an_error_beside_it_stays_what_it_is() {
+fn an_error_beside_an_ok_deferred_is_unchanged() {
     let fails = |_| -> Result<Deferred<u32>, Failure> { Err(App(1).into()) };
-    assert_eq!(taken(Deferred::succeed(1).add_callback(fails).map(|_| ())), "App(1)");
+    assert_eq!(take_text(Deferred::succeed(1).add_callback(fails).map(|_| ())), "App(1)");
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn a_coroutine_that_returns_it_fails_at_once_and_later() {
 }
 
 #[test]
-fn a_program_whose_main_returns_it_fails_and_says_what_to_write() {
+fn a_main_that_returns_ok_deferred_fails_with_a_remedy() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let _hook = on_unhandled(move |unhandled| {
         assert!(unhandled.downcast_ref::<NestedDeferred>().is_some());
-        told.add(unhandled.to_string());
+        events.add(unhandled.to_string());
     });
     assert_eq!(park::react(|_| Ok(never())), ExitCode::FAILURE);
     let said = log.take().join("\n");
@@ -78,8 +78,8 @@ fn a_program_whose_main_returns_it_fails_and_says_what_to_write() {
 #[test]
 fn a_call_of_the_loop_that_returns_it_is_reported() {
     let log = Log::new();
-    let told = log.clone();
-    let _hook = on_unhandled(move |unhandled| told.add(format!("{:?}", unhandled.builtin())));
+    let events = log.clone();
+    let _hook = on_unhandled(move |unhandled| events.add(format!("{:?}", unhandled.builtin())));
     let clock = Clock::new();
     clock.call_later(Duration::ZERO, || Ok(never()));
     clock.advance(Duration::ZERO);
@@ -87,7 +87,7 @@ fn a_call_of_the_loop_that_returns_it_is_reported() {
 }
 
 #[test]
-fn what_was_inside_goes_on_and_is_reported_if_it_fails() {
+fn the_inner_deferred_continues_and_is_reported_if_it_fails() {
     let log = Log::new();
     let _hook = crate::support::unhandled_into(&log);
     let (inner, resolver) = Deferred::<u32>::new();
@@ -101,9 +101,9 @@ fn what_was_inside_goes_on_and_is_reported_if_it_fails() {
 fn deferreds_that_are_values_may_be_in_whatever_else() {
     let pair =
         Deferred::succeed(()).add_callback(|()| Ok((1, Deferred::succeed(2)))).add_callback(|(_, second)| second);
-    assert_eq!(taken(pair), "2");
+    assert_eq!(take_text(pair), "2");
     let mapped = Deferred::succeed(()).map(|()| Deferred::succeed(3)).add_callback(|inner| inner);
-    assert_eq!(taken(mapped), "3");
+    assert_eq!(take_text(mapped), "3");
     let several: Deferred<Vec<u32>, FirstError> =
         gather(Deferred::succeed(()).map(|()| vec![Deferred::succeed(1)]).try_take().unwrap().unwrap());
     assert_eq!(several.try_take().unwrap().unwrap(), [1]);
@@ -111,7 +111,7 @@ fn deferreds_that_are_values_may_be_in_whatever_else() {
 
 #[test]
 fn try_deferred_takes_errors_panics_and_deferreds() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let parse = |text: &'static str| {
         try_deferred(move || {
             let number = text.parse::<u32>()?;
@@ -119,16 +119,16 @@ fn try_deferred_takes_errors_panics_and_deferreds() {
             Ok(if number < 10 { Deferred::succeed(number) } else { Deferred::fail(App(number)) })
         })
     };
-    assert_eq!(taken(parse("7")), "7");
-    assert_eq!(taken(parse("12")), "App(12)");
-    assert!(taken(parse("seven")).contains("invalid digit"));
-    assert_eq!(taken(parse("100")), "Panicked(too large)");
+    assert_eq!(take_text(parse("7")), "7");
+    assert_eq!(take_text(parse("12")), "App(12)");
+    assert!(take_text(parse("seven")).contains("invalid digit"));
+    assert_eq!(take_text(parse("100")), "Panicked(too large)");
     let (inner, resolver) = Deferred::<u32>::new();
     let waits = try_deferred(|| Ok(inner));
     assert!(!waits.is_ready());
     waits.cancel();
     assert!(resolver.is_cancelled());
-    assert_eq!(taken(waits), "Cancelled");
+    assert_eq!(take_text(waits), "Cancelled");
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn never_fires_by_a_cancel_only_wherever_it_is() {
     let outer = Deferred::succeed(()).add_callback(|()| never.map(|_| ()));
     assert!(!outer.is_ready());
     outer.cancel();
-    assert_eq!(taken(outer), "Cancelled");
+    assert_eq!(take_text(outer), "Cancelled");
     let awaits = inline_callbacks(async { Deferred::never().await.map(|_| ()) });
     awaits.cancel();
-    assert_eq!(taken(awaits), "Cancelled");
+    assert_eq!(take_text(awaits), "Cancelled");
     drop(Deferred::never());
 }

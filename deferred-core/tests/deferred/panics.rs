@@ -1,16 +1,15 @@
-//! Panics: wherever the code of a user runs inside a stage, its panic is an error for the next
-//! errback, and nothing unwinds through the call that fires. And what a resolver that is dropped
-//! brings.
+//! Panics: a panic of user code inside a stage is an error for the next errback, and nothing
+//! unwinds through the call that fires. Also the results of dropped resolvers.
 
 use std::panic::panic_any;
 use std::rc::Rc;
 
-use crate::support::{App, Bomb, Log, quietly, shelf, taken};
+use crate::support::{App, Log, PanicOnDrop, deferred_cell, ignore_unhandled, take_text};
 use deferred_core::{Abandoned, Deferred, Failure, Panicked, Resolver};
 
 type Source = fn(Result<u32, App>) -> (Deferred<u32>, Box<dyn FnOnce()>);
 
-/// A Deferred and what fires it: ready at once, fired later, waited for.
+/// Returns the kinds of sources: ready at once, fired later, and returned by a callback.
 fn sources() -> [(&'static str, Source); 3] {
     fn ready(result: Result<u32, App>) -> (Deferred<u32>, Box<dyn FnOnce()>) {
         (Deferred::from(result.map_err(Failure::from)), Box::new(|| ()))
@@ -31,21 +30,21 @@ fn sources() -> [(&'static str, Source); 3] {
     [("ready", ready), ("pending", pending), ("returned", returned)]
 }
 
-/// Runs `stages` on each kind of source with `input`, and expects what comes out each time.
+/// Runs `stages` on each kind of source with `input`, and checks the result each time.
 #[track_caller]
 fn expect<T: std::fmt::Debug + 'static>(
     input: Result<u32, App>,
     expected: &str,
     stages: impl Fn(Deferred<u32>) -> Deferred<T>,
 ) {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for (name, source) in sources() {
         let (deferred, fire) = source(input);
         let log = Log::new();
         let deferred = log.watch("next", stages(deferred));
         fire();
         assert_eq!(log.take(), [format!("next {expected}")], "{name}");
-        assert_eq!(taken(deferred), expected, "{name}");
+        assert_eq!(take_text(deferred), expected, "{name}");
     }
 }
 
@@ -75,14 +74,14 @@ fn a_panic_in_any_kind_of_stage_fires_the_next_errback() {
     }
     expect(VALUE, expected, |d| d.add_finally(fails));
     expect(VALUE, expected, |d| d.add_finally(waits));
-    // Over an error it is told, and the error stays: tests/finally.rs.
+    // Beside an error, the panic is reported and the error stays: see `deferred/finally.rs`.
     expect(ERROR, "App(1)", |d| d.add_finally(fails));
     expect(VALUE, expected, |d| d.map(|_| -> u32 { panic!("here") }));
     expect(ERROR, expected, |d| d.map_err(|_| -> Failure { panic!("here") }));
 }
 
 #[test]
-fn a_panic_may_be_trapped_and_the_chain_goes_on() {
+fn a_panic_may_be_trapped_and_the_chain_continues() {
     expect(VALUE, "7", |d| {
         d.add_callback(|_| -> Result<u32, Failure> { panic!("here") })
             .add_callback(|_| -> Result<u32, Failure> { unreachable!("an error passes it") })
@@ -111,14 +110,14 @@ fn the_payload_arrives_whole() {
     assert_eq!(by_string.message(), "number 5");
     let by_any = panicked(ready().map(|()| panic_any(Payload(3))));
     assert!(!by_any.message().is_empty());
-    let payload = by_any.take_payload().expect("nobody took it");
+    let payload = by_any.take_payload().expect("the payload was not taken yet");
     assert_eq!(payload.downcast_ref::<Payload>(), Some(&Payload(3)));
     assert!(by_any.take_payload().is_none());
 }
 
 #[test]
 fn nothing_unwinds_out_of_a_call_that_fires() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let deferred = || {
         let (deferred, resolver) = Deferred::<u32>::new();
         let mut deferred = deferred.add_both(|_| -> Result<u32, Failure> { panic!("everywhere") });
@@ -150,14 +149,14 @@ fn nothing_unwinds_out_of_a_call_that_fires() {
 fn a_panic_of_captures_counts_as_the_stages() {
     let expected = "Panicked(capture)";
     expect(VALUE, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.add_callback(move |value| {
             let _captured = &bomb;
             Ok(value)
         })
     });
     expect(ERROR, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.add_errback(move |failure| {
             let _captured = &bomb;
             Err(failure)
@@ -165,7 +164,7 @@ fn a_panic_of_captures_counts_as_the_stages() {
     });
     for input in [VALUE, ERROR] {
         expect(input, expected, |d| {
-            let bomb = Bomb("capture");
+            let bomb = PanicOnDrop("capture");
             d.add_both(move |result| {
                 let _captured = &bomb;
                 result
@@ -173,7 +172,7 @@ fn a_panic_of_captures_counts_as_the_stages() {
         });
     }
     expect(VALUE, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.add_finally(move || {
             let _captured = &bomb;
             Ok(())
@@ -185,28 +184,28 @@ fn a_panic_of_captures_counts_as_the_stages() {
 fn a_panic_of_captures_that_a_stage_drops_unused_counts_as_the_stages() {
     let expected = "Panicked(capture)";
     expect(VALUE, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.add_errback(move |failure| {
             let _captured = &bomb;
             Err(failure)
         })
     });
     expect(ERROR, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.add_callback(move |value| {
             let _captured = &bomb;
             Ok(value)
         })
     });
     expect(VALUE, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.add_callbacks(Ok, move |failure| {
             let _captured = &bomb;
             Err(failure)
         })
     });
     expect(ERROR, expected, |d| {
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         d.map(move |value| {
             let _captured = &bomb;
             value
@@ -217,11 +216,11 @@ fn a_panic_of_captures_that_a_stage_drops_unused_counts_as_the_stages() {
 #[test]
 fn large_and_over_aligned_captures_that_panic_are_the_stages_too() {
     #[repr(align(64))]
-    struct Wide(#[expect(dead_code, reason = "it is there to be dropped")] Bomb);
+    struct Wide(#[expect(dead_code, reason = "only its destructor matters")] PanicOnDrop);
 
     for input in [VALUE, ERROR] {
         expect(input, "Panicked(wide)", |d| {
-            let captured = (Wide(Bomb("wide")), [0_u8; 300]);
+            let captured = (Wide(PanicOnDrop("wide")), [0_u8; 300]);
             d.add_both(move |result| {
                 let _captured = &captured;
                 result
@@ -231,54 +230,54 @@ fn large_and_over_aligned_captures_that_panic_are_the_stages_too() {
 }
 
 #[test]
-fn what_passes_a_stage_whose_captures_panic_is_dropped_once() {
-    let _quiet = quietly();
+fn a_result_that_passes_a_stage_whose_captures_panic_is_dropped_once() {
+    let _quiet = ignore_unhandled();
     for (name, source) in sources() {
         let log = Log::new();
         let (deferred, fire) = source(VALUE);
-        let (bomb, value) = (Bomb("capture"), log.probe("the value"));
+        let (bomb, value) = (PanicOnDrop("capture"), log.probe("the value"));
         let deferred = deferred.map(move |_| value).add_errback(move |failure| {
             let _captured = &bomb;
             Err(failure)
         });
         fire();
-        assert_eq!(taken(deferred), "Panicked(capture)", "{name}");
+        assert_eq!(take_text(deferred), "Panicked(capture)", "{name}");
         assert_eq!(log.take(), ["the value"], "{name}");
     }
 }
 
 #[test]
-fn what_a_finally_keeps_is_dropped_once_when_it_panics() {
-    let _quiet = quietly();
+fn the_result_kept_by_a_finally_is_dropped_once_when_it_panics() {
+    let _quiet = ignore_unhandled();
     for (name, source) in sources() {
         let log = Log::new();
         let (deferred, fire) = source(VALUE);
-        let (bomb, value) = (Bomb("capture"), log.probe("the value"));
+        let (bomb, value) = (PanicOnDrop("capture"), log.probe("the value"));
         let deferred = deferred.map(move |_| value).add_finally(move || {
             let _captured = &bomb;
             Ok(())
         });
         fire();
-        assert_eq!(taken(deferred), "Panicked(capture)", "{name}");
+        assert_eq!(take_text(deferred), "Panicked(capture)", "{name}");
         assert_eq!(log.take(), ["the value"], "{name}");
     }
 }
 
 #[test]
-fn what_a_stage_returned_is_let_go_when_its_captures_panic() {
-    let _quiet = quietly();
+fn the_returned_deferred_is_dropped_when_the_captures_of_a_stage_panic() {
+    let _quiet = ignore_unhandled();
     for (name, source) in sources() {
         let log = Log::new();
         let (deferred, fire) = source(VALUE);
         let (inner, inner_resolver) = Deferred::<u32>::new();
         let inner = log.watch("inner", inner);
-        let bomb = Bomb("capture");
+        let bomb = PanicOnDrop("capture");
         let deferred = deferred.add_callback(move |_| {
             let _captured = &bomb;
             inner
         });
         fire();
-        assert_eq!(taken(deferred), "Panicked(capture)", "{name}");
+        assert_eq!(take_text(deferred), "Panicked(capture)", "{name}");
         inner_resolver.callback(2);
         assert_eq!(log.take(), ["inner 2"], "it runs on, as each that is dropped: {name}");
     }
@@ -287,19 +286,19 @@ fn what_a_stage_returned_is_let_go_when_its_captures_panic() {
 #[test]
 fn a_panic_of_the_value_that_a_stage_drops_counts_as_the_stages() {
     expect(VALUE, "Panicked(value)", |d| {
-        d.map(|_| Bomb("value")).add_callback(|bomb| {
+        d.map(|_| PanicOnDrop("value")).add_callback(|bomb| {
             drop(bomb);
             Ok(1)
         })
     });
-    expect(VALUE, "Panicked(value)", |d| d.map(|_| Bomb("value")).map(|_| 1));
-    expect(VALUE, "Panicked(value)", |d| d.map(|_| Bomb("value")).add_both(|_| Ok(1)));
+    expect(VALUE, "Panicked(value)", |d| d.map(|_| PanicOnDrop("value")).map(|_| 1));
+    expect(VALUE, "Panicked(value)", |d| d.map(|_| PanicOnDrop("value")).add_both(|_| Ok(1)));
 }
 
 #[test]
 fn a_panic_of_the_error_that_a_stage_drops_counts_as_the_stages() {
     #[derive(Debug)]
-    struct Fragile(#[expect(dead_code, reason = "it is there to be dropped")] Bomb);
+    struct Fragile(#[expect(dead_code, reason = "only its destructor matters")] PanicOnDrop);
     impl std::fmt::Display for Fragile {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("fragile")
@@ -308,7 +307,7 @@ fn a_panic_of_the_error_that_a_stage_drops_counts_as_the_stages() {
     impl std::error::Error for Fragile {}
 
     expect(VALUE, "Panicked(error)", |d| {
-        d.add_callback(|_| Err::<u32, Failure>(Fragile(Bomb("error")).into())).add_errback(|_| Ok(1))
+        d.add_callback(|_| Err::<u32, Failure>(Fragile(PanicOnDrop("error")).into())).add_errback(|_| Ok(1))
     });
 }
 
@@ -323,7 +322,7 @@ fn a_panic_next_to_a_panic_is_one_error_each() {
 
 #[test]
 fn a_panic_of_the_body_of_a_stage_with_many_captures_drops_each_once() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for (name, source) in sources() {
         let log = Log::new();
         let (deferred, fire) = source(VALUE);
@@ -334,7 +333,7 @@ fn a_panic_of_the_body_of_a_stage_with_many_captures_drops_each_once() {
         });
         fire();
         assert_eq!(log.take(), ["probe 0", "probe 1", "probe 2"], "{name}");
-        assert_eq!(taken(deferred), "Panicked(body)", "{name}");
+        assert_eq!(take_text(deferred), "Panicked(body)", "{name}");
     }
 }
 
@@ -349,12 +348,12 @@ fn a_resolver_dropped_unfired_fires_abandoned() {
         failure.trap::<Abandoned>()?;
         Ok(2)
     });
-    assert_eq!(taken(trapped), "2");
+    assert_eq!(take_text(trapped), "2");
 }
 
 #[test]
 fn a_resolver_dropped_by_a_panic_fires_abandoned() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let log = Log::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     let deferred = log.watch("saw", deferred);
@@ -395,8 +394,8 @@ fn resolvers_dropped_inside_a_callback_fire_after_it_in_order() {
         let expected = ["the callback ends", "first Abandoned", "second Abandoned", "third Abandoned"];
         let lines = log.take();
         if ready {
-            // Whether a callback on a ready Deferred counts as the engine running is the engine's
-            // business.
+            // Whether a callback on a ready Deferred counts as an engine call is not part of the
+            // interface.
             let mut sorted = lines.clone();
             sorted.sort();
             let mut all = expected.to_vec();
@@ -425,7 +424,7 @@ fn a_resolver_dropped_as_a_capture_fires_after_its_stage() {
     });
     resolver.callback(1);
     assert_eq!(log.take(), ["callback", "other Abandoned"]);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
     drop(other.add_errback(|_| Ok(0)));
 }
 
@@ -433,14 +432,14 @@ fn a_resolver_dropped_as_a_capture_fires_after_its_stage() {
 fn a_callback_that_returns_its_own_deferred_fires_cycle() {
     for with_handle in [false, true] {
         for paused in [false, true] {
-            let (log, shelf) = (Log::new(), shelf::<u32>());
+            let (log, shelf) = (Log::new(), deferred_cell::<u32>());
             let (deferred, resolver) = Deferred::<()>::new();
             let own = shelf.clone();
             let mut deferred = deferred.add_callback(move |()| own.take().unwrap());
             let handle = with_handle.then(|| deferred.cancel_handle());
             let pause = paused.then(|| deferred.pause());
-            let told = log.watch("saw", deferred).add_errback(|_| Ok(0));
-            *shelf.borrow_mut() = Some(told);
+            let watched = log.watch("saw", deferred).add_errback(|_| Ok(0));
+            *shelf.borrow_mut() = Some(watched);
             resolver.callback(());
             if let Some(pause) = pause {
                 assert!(log.take().is_empty());
@@ -455,10 +454,10 @@ fn a_callback_that_returns_its_own_deferred_fires_cycle() {
 }
 
 #[test]
-fn a_callback_that_returns_what_its_own_deferred_handed_over_to_fires_cycle_or_waits() {
-    // The callback of inner, for which outer waits, returns outer: a circle of two waits for ever,
-    // and is no crash.
-    let shelf = shelf::<u32>();
+fn a_callback_that_returns_the_successor_of_its_deferred_fires_cycle_or_waits() {
+    // The callback of `inner`, for which `outer` waits, returns `outer`: a cycle of two, which
+    // waits forever and does not crash.
+    let shelf = deferred_cell::<u32>();
     let (inner, inner_resolver) = Deferred::<()>::new();
     let (outer, resolver) = Deferred::<()>::new();
     let own = shelf.clone();
@@ -470,10 +469,11 @@ fn a_callback_that_returns_what_its_own_deferred_handed_over_to_fires_cycle_or_w
 }
 
 #[test]
-fn a_callback_of_a_ready_deferred_cannot_reach_its_own() {
-    // It has no handle yet while `add_callback` runs, so what it returns is always another.
+fn a_callback_of_a_ready_deferred_cannot_reach_that_deferred() {
+    // The Deferred has no handle yet while `add_callback` runs, so the callback can only return
+    // another one.
     let deferred = Deferred::succeed(1).add_callback(|value| Deferred::succeed(value).add_callback(Deferred::succeed));
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
@@ -496,7 +496,7 @@ fn typed_errors_are_made_of_the_panic_too() {
         }
     }
 
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let (deferred, resolver) = Deferred::<u32, Typed>::typed();
     let deferred = deferred.map(|_| -> u32 { panic!("typed") });
     resolver.callback(1);
@@ -509,7 +509,7 @@ fn typed_errors_are_made_of_the_panic_too() {
         Typed::Other(number) => App(number).into(),
     });
     drop(resolver);
-    assert_eq!(taken(deferred), "Abandoned");
+    assert_eq!(take_text(deferred), "Abandoned");
 
     let (deferred, resolver) = Deferred::<u32, Typed>::typed();
     resolver.errback(Typed::Other(3));
@@ -517,7 +517,7 @@ fn typed_errors_are_made_of_the_panic_too() {
         Typed::Builtin(builtin) => Failure::from(builtin),
         Typed::Other(number) => App(number).into(),
     });
-    assert_eq!(taken(deferred), "App(3)");
+    assert_eq!(take_text(deferred), "App(3)");
 
     let (deferred, _resolver) = Deferred::<u32, Typed>::typed_with_canceller(|| None);
     deferred.cancel();
@@ -526,7 +526,7 @@ fn typed_errors_are_made_of_the_panic_too() {
 
 #[test]
 fn a_panic_in_one_chain_leaves_the_chain_that_fired_it_alone() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let inner = Rc::new(inner.map(|_| -> u32 { panic!("inner") }));
@@ -538,6 +538,6 @@ fn a_panic_in_one_chain_leaves_the_chain_that_fired_it_alone() {
     let outer = log.watch("outer", outer);
     resolver.callback(2);
     assert_eq!(log.take(), ["outer 2"]);
-    assert_eq!(taken(outer), "2");
-    assert_eq!(taken(Rc::into_inner(inner).unwrap()), "Panicked(inner)");
+    assert_eq!(take_text(outer), "2");
+    assert_eq!(take_text(Rc::into_inner(inner).unwrap()), "Panicked(inner)");
 }

@@ -1,9 +1,9 @@
-//! Pauses: what they hold back, and when it runs afterwards.
+//! Pauses: the callbacks that they hold back, and when these run afterwards.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::support::{App, Log, quietly, seen, shelf, taken};
+use crate::support::{App, Log, deferred_cell, ignore_unhandled, peek_text, take_text};
 use deferred_core::{Deferred, Pause};
 
 #[test]
@@ -16,11 +16,11 @@ fn a_paused_one_keeps_its_result_until_it_is_unpaused() {
     let mut deferred = log.watch("also saw", deferred);
     assert!(log.take().is_empty());
     assert!(!deferred.is_ready());
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     let deferred = deferred.try_take().expect_err("it is paused");
     pause.unpause();
     assert_eq!(log.take(), ["saw 1", "also saw 1"]);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn dropping_the_guard_unpauses() {
     resolver.callback(1);
     drop(pause);
     assert_eq!(log.take(), ["saw 1"]);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn pauses_are_counted() {
             if count == 1 { drop(pause) } else { pause.unwrap().unpause() }
         }
         assert_eq!(log.take(), ["saw 1"]);
-        assert_eq!(taken(deferred), "1");
+        assert_eq!(take_text(deferred), "1");
     }
 }
 
@@ -63,7 +63,7 @@ fn unpausing_before_it_is_fired_runs_nothing() {
     assert!(log.take().is_empty());
     resolver.callback(1);
     assert_eq!(log.take(), ["saw 1"]);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
@@ -71,17 +71,17 @@ fn a_ready_one_can_be_paused() {
     let log = Log::new();
     let mut deferred = Deferred::<u32>::succeed(1);
     let pause = deferred.pause();
-    assert_eq!(seen(&mut deferred), "pending");
+    assert_eq!(peek_text(&mut deferred), "pending");
     let mut deferred = log.watch("saw", deferred);
     assert!(log.take().is_empty());
     pause.unpause();
     assert_eq!(log.take(), ["saw 1"]);
-    assert_eq!(seen(&mut deferred), "1");
+    assert_eq!(peek_text(&mut deferred), "1");
     let mut deferred = deferred.map(|value| value + 1);
     let pause = deferred.pause();
     let deferred = deferred.map(|value| value + 1);
     drop(pause);
-    assert_eq!(taken(deferred), "3");
+    assert_eq!(take_text(deferred), "3");
 }
 
 #[test]
@@ -97,20 +97,20 @@ fn a_guard_outlives_the_deferred() {
 }
 
 #[test]
-fn a_guard_may_be_let_go_after_all_is_over() {
+fn a_pause_may_be_dropped_after_its_deferred() {
     let (mut deferred, resolver) = Deferred::<u32>::new();
     let first = deferred.pause();
     let second = deferred.pause();
     drop(deferred);
     drop(resolver);
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     first.unpause();
     drop(second);
 }
 
 #[test]
-fn a_pause_taken_inside_ones_own_callback_holds_back_those_not_yet_begun() {
-    let (log, shelf) = (Log::new(), shelf::<u32>());
+fn a_pause_inside_the_deferreds_own_callback_holds_back_later_callbacks() {
+    let (log, shelf) = (Log::new(), deferred_cell::<u32>());
     let (deferred, resolver) = Deferred::<u32>::new();
     let (own, inside) = (shelf.clone(), log.clone());
     let guard = Rc::new(RefCell::new(None));
@@ -123,16 +123,16 @@ fn a_pause_taken_inside_ones_own_callback_holds_back_those_not_yet_begun() {
     *shelf.borrow_mut() = Some(log.watch("held back", deferred));
     resolver.callback(1);
     assert_eq!(log.take(), ["goes on"]);
-    assert_eq!(seen(shelf.borrow_mut().as_mut().unwrap()), "pending");
+    assert_eq!(peek_text(shelf.borrow_mut().as_mut().unwrap()), "pending");
     guard.take().unwrap().unpause();
     assert_eq!(log.take(), ["held back 2"]);
-    assert_eq!(taken(shelf.take().unwrap()), "2");
+    assert_eq!(take_text(shelf.take().unwrap()), "2");
 }
 
 #[test]
-fn a_pause_taken_and_let_go_inside_ones_own_callback_holds_nothing_back() {
+fn a_pause_taken_and_dropped_inside_one_callback_has_no_effect() {
     for by_drop in [false, true] {
-        let (log, shelf) = (Log::new(), shelf::<u32>());
+        let (log, shelf) = (Log::new(), deferred_cell::<u32>());
         let (deferred, resolver) = Deferred::<u32>::new();
         let (own, inside) = (shelf.clone(), log.clone());
         let deferred = deferred.map(move |value| {
@@ -148,13 +148,13 @@ fn a_pause_taken_and_let_go_inside_ones_own_callback_holds_nothing_back() {
         *shelf.borrow_mut() = Some(log.watch("next", deferred));
         resolver.callback(1);
         assert_eq!(log.take(), ["goes on", "next 1"]);
-        assert_eq!(taken(shelf.take().unwrap()), "1");
+        assert_eq!(take_text(shelf.take().unwrap()), "1");
     }
 }
 
 #[test]
-fn a_pause_taken_inside_a_callback_that_returns_a_deferred_holds_back_what_follows() {
-    let (log, shelf) = (Log::new(), shelf::<u32>());
+fn a_pause_inside_a_callback_that_returns_a_deferred_holds_back_later_callbacks() {
+    let (log, shelf) = (Log::new(), deferred_cell::<u32>());
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let inner = log.watch("inner", inner);
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -170,7 +170,7 @@ fn a_pause_taken_inside_a_callback_that_returns_a_deferred_holds_back_what_follo
     assert_eq!(log.take(), ["inner 5"]);
     guard.take().unwrap().unpause();
     assert_eq!(log.take(), ["outer 5"]);
-    assert_eq!(taken(shelf.take().unwrap()), "5");
+    assert_eq!(take_text(shelf.take().unwrap()), "5");
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn a_pause_dropped_inside_a_callback_takes_effect_after_it_and_unpause_inside() 
             assert_eq!(lines, ["held 1", "the callback ends", "other ()"]);
         }
         assert_eq!(lines.len(), 3);
-        assert_eq!(taken(held), "1");
-        assert_eq!(taken(other), "()");
+        assert_eq!(take_text(held), "1");
+        assert_eq!(take_text(other), "()");
     }
 }
 
@@ -223,7 +223,7 @@ fn dropped_pauses_take_effect_in_the_order_they_were_dropped() {
 }
 
 #[test]
-fn a_paused_inner_keeps_its_result_from_the_outer() {
+fn a_paused_inner_deferred_keeps_its_result() {
     for fired_first in [false, true] {
         let log = Log::new();
         let (mut inner, inner_resolver) = Deferred::<u32>::new();
@@ -239,10 +239,10 @@ fn a_paused_inner_keeps_its_result_from_the_outer() {
             inner_resolver.callback(1);
         }
         assert!(log.take().is_empty());
-        assert_eq!(seen(&mut outer), "pending");
+        assert_eq!(peek_text(&mut outer), "pending");
         pause.unpause();
         assert_eq!(log.take(), ["outer 1"]);
-        assert_eq!(taken(outer), "1");
+        assert_eq!(take_text(outer), "1");
     }
 }
 
@@ -255,11 +255,11 @@ fn a_paused_ready_inner_keeps_its_result_from_a_ready_outer() {
     assert!(log.take().is_empty());
     drop(pause);
     assert_eq!(log.take(), ["outer 1"]);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }
 
 #[test]
-fn unpausing_one_that_waits_does_not_end_its_wait() {
+fn unpausing_a_waiting_deferred_does_not_end_its_wait() {
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let (outer, resolver) = Deferred::<()>::new();
@@ -274,11 +274,11 @@ fn unpausing_one_that_waits_does_not_end_its_wait() {
     }
     inner_resolver.callback(1);
     assert_eq!(log.take(), ["outer 1"]);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }
 
 #[test]
-fn a_pause_does_not_hold_up_the_callbacks_of_what_is_waited_for() {
+fn a_pause_does_not_delay_the_callbacks_of_the_inner_deferred() {
     for outer_is_ready in [false, true] {
         for adds_before_the_pause in [false, true] {
             let log = Log::new();
@@ -299,13 +299,13 @@ fn a_pause_does_not_hold_up_the_callbacks_of_what_is_waited_for() {
             assert_eq!(log.take(), ["inner 1"], "{outer_is_ready} {adds_before_the_pause}");
             pause.unpause();
             assert_eq!(log.take(), ["outer 1"]);
-            assert_eq!(taken(outer), "1");
+            assert_eq!(take_text(outer), "1");
         }
     }
 }
 
 #[test]
-fn two_pauses_around_a_returned_deferred_are_each_ones_own() {
+fn pauses_of_an_outer_and_an_inner_deferred_are_independent() {
     let log = Log::new();
     let (mut inner, inner_resolver) = Deferred::<u32>::new();
     let inner_pause = inner.pause();
@@ -319,7 +319,7 @@ fn two_pauses_around_a_returned_deferred_are_each_ones_own() {
     assert!(log.take().is_empty());
     inner_pause.unpause();
     assert_eq!(log.take(), ["inner 1", "outer 1"]);
-    assert_eq!(taken(outer), "1");
+    assert_eq!(take_text(outer), "1");
 }
 
 #[test]
@@ -330,22 +330,22 @@ fn a_pause_holds_errors_back_too() {
     let pause = deferred.pause();
     resolver.errback(App(1));
     drop(deferred);
-    assert!(log.take().is_empty(), "somebody still holds it back");
+    assert!(log.take().is_empty(), "another pause still holds it back");
     pause.unpause();
     assert_eq!(log.take(), ["unhandled App(1)"]);
 }
 
 #[test]
-fn a_pause_in_the_middle_of_a_tail_recursive_chain_holds_it_there() {
+fn a_pause_in_the_middle_of_a_tail_recursive_chain_stops_it_there() {
     let log = Log::new();
     let (first, first_resolver) = Deferred::<()>::new();
     let (mut second, second_resolver) = Deferred::<()>::new();
     let (third, third_resolver) = Deferred::<u32>::new();
     let pause = second.pause();
     let third = log.watch("third", third);
-    let told = log.clone();
+    let events = log.clone();
     let second = second.add_callback(move |()| {
-        told.add("second");
+        events.add("second");
         third
     });
     let first = first.add_callback(|()| second);
@@ -357,11 +357,11 @@ fn a_pause_in_the_middle_of_a_tail_recursive_chain_holds_it_there() {
     assert_eq!(log.take(), ["third 3"]);
     pause.unpause();
     assert_eq!(log.take(), ["second", "outer 3"]);
-    assert_eq!(taken(outer), "3");
+    assert_eq!(take_text(outer), "3");
 }
 
 #[test]
-fn a_pause_on_one_that_handed_its_wait_over_still_holds_its_result() {
+fn a_pause_of_a_deferred_that_was_left_out_of_a_tail_call_still_holds_its_result() {
     let log = Log::new();
     let (mut first, first_resolver) = Deferred::<()>::new();
     let (second, second_resolver) = Deferred::<u32>::new();
@@ -375,5 +375,5 @@ fn a_pause_on_one_that_handed_its_wait_over_still_holds_its_result() {
     assert!(log.take().is_empty());
     two.unpause();
     assert_eq!(log.take(), ["outer 2"]);
-    assert_eq!(taken(outer), "2");
+    assert_eq!(take_text(outer), "2");
 }

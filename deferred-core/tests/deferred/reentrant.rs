@@ -1,6 +1,6 @@
-//! Code of the user that the engine calls in passing (an error that is told a place, a conversion
-//! from `BuiltinError`, a destructor) may turn to the same Deferred: add to it until its memory
-//! moves, cancel it, drop its resolver.
+//! User code that the engine calls between stages (`add_location`, a conversion from
+//! `BuiltinError`, a destructor) may access the same Deferred: add stages until its memory moves,
+//! cancel it, or drop its resolver.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +14,8 @@ thread_local! {
     static WHEN_MADE: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
-/// An error that runs a hook where it is told a place, or made of a `BuiltinError`.
+/// An error that runs a hook when a location is added to it, or when it is made from a
+/// `BuiltinError`.
 #[derive(Debug)]
 enum Hooked {
     Raised,
@@ -47,10 +48,11 @@ impl DeferredError for Hooked {
     }
 }
 
-type Shelf<T> = Rc<RefCell<Option<Deferred<T, Hooked>>>>;
+type DeferredCell<T> = Rc<RefCell<Option<Deferred<T, Hooked>>>>;
 
-/// A hook that adds so much to the Deferred on the shelf that its memory moves, several times.
-fn adds_much<T: 'static>(shelf: &Shelf<T>, count: &Rc<RefCell<u32>>) -> Hook {
+/// Returns a hook that adds enough stages to the Deferred in the cell to move its memory several
+/// times.
+fn adds_much<T: 'static>(shelf: &DeferredCell<T>, count: &Rc<RefCell<u32>>) -> Hook {
     let (shelf, count) = (shelf.clone(), count.clone());
     Box::new(move || {
         let mut deferred = shelf.take().expect("it is on the shelf");
@@ -66,7 +68,7 @@ fn adds_much<T: 'static>(shelf: &Shelf<T>, count: &Rc<RefCell<u32>>) -> Hook {
     })
 }
 
-fn end<T: 'static>(shelf: &Shelf<T>) -> String {
+fn end<T: 'static>(shelf: &DeferredCell<T>) -> String {
     match shelf.take().expect("it is on the shelf").try_take() {
         Ok(Ok(_)) => "a value".into(),
         Ok(Err(error)) => error.name(),
@@ -75,8 +77,8 @@ fn end<T: 'static>(shelf: &Shelf<T>) -> String {
 }
 
 #[test]
-fn an_error_that_is_told_a_place_may_add_to_the_deferred_it_passes() {
-    let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+fn add_location_may_add_a_callback_to_the_deferred() {
+    let (shelf, count) = (DeferredCell::<u64>::default(), Rc::default());
     let (deferred, resolver) = Deferred::<u64, Hooked>::typed();
     *shelf.borrow_mut() = Some(deferred.map(|value| value + 1).map(|value| value + 1));
     resolver.fire({
@@ -87,8 +89,8 @@ fn an_error_that_is_told_a_place_may_add_to_the_deferred_it_passes() {
 }
 
 #[test]
-fn an_error_that_is_given_to_who_waits_may_add_to_that_one() {
-    let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+fn add_location_may_add_a_callback_to_the_waiting_deferred() {
+    let (shelf, count) = (DeferredCell::<u64>::default(), Rc::default());
     let (inner, inner_resolver) = Deferred::<u64, Hooked>::typed();
     let (outer, resolver) = Deferred::<(), Hooked>::typed();
     *shelf.borrow_mut() = Some(outer.add_callback(|()| inner));
@@ -101,20 +103,20 @@ fn an_error_that_is_given_to_who_waits_may_add_to_that_one() {
 #[test]
 fn the_error_of_a_panic_may_add_to_the_deferred_that_panicked() {
     for when in [&WHEN_PASSED, &WHEN_MADE] {
-        let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+        let (shelf, count) = (DeferredCell::<u64>::default(), Rc::default());
         let (deferred, resolver) = Deferred::<u64, Hooked>::typed();
         *shelf.borrow_mut() = Some(deferred.map(|_| std::panic::resume_unwind(Box::new("no"))));
         when.set(Some(adds_much(&shelf, &count)));
         resolver.callback(1);
         assert_eq!(*count.borrow(), 1000);
-        let told = end(&shelf);
-        assert!(told.contains("panicked"), "{told}");
+        let text = end(&shelf);
+        assert!(text.contains("panicked"), "{text}");
     }
 }
 
 #[test]
 fn a_conversion_that_fires_or_cancels_the_same_deferred_is_first() {
-    // The error that is being made comes too late, and is dropped.
+    // The error that is being made arrives too late and is dropped.
     for cancels in [false, true] {
         let (mut deferred, resolver) = Deferred::<u64, Hooked>::typed();
         let (handle, second) = (deferred.cancel_handle(), deferred.cancel_handle());
@@ -135,7 +137,7 @@ fn a_conversion_that_fires_or_cancels_the_same_deferred_is_first() {
 
 #[test]
 fn an_abandoned_deferred_may_be_added_to_while_its_error_is_made() {
-    let (shelf, count) = (Shelf::<u64>::default(), Rc::default());
+    let (shelf, count) = (DeferredCell::<u64>::default(), Rc::default());
     let (deferred, resolver) = Deferred::<u64, Hooked>::typed();
     *shelf.borrow_mut() = Some(deferred);
     WHEN_MADE.set(Some(adds_much(&shelf, &count)));

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use crate::support::{App, Log, quietly, taken};
+use crate::support::{App, Log, ignore_unhandled, take_text};
 use deferred_core::{Deferred, Failure, Resolver, repeat_until};
 
 type Turn = ControlFlow<u32>;
@@ -16,16 +16,16 @@ fn it_runs_its_body_until_it_breaks() {
         count += 1;
         Ok::<Turn, Failure>(if count == 10 { ControlFlow::Break(count) } else { ControlFlow::Continue(()) })
     });
-    assert_eq!(taken(deferred), "10");
+    assert_eq!(take_text(deferred), "10");
 }
 
 #[test]
 fn it_waits_for_the_deferred_of_its_body() {
     let log = Log::new();
-    let (told, next) = (log.clone(), Rc::new(RefCell::new(None::<Resolver<Turn>>)));
+    let (events, next) = (log.clone(), Rc::new(RefCell::new(None::<Resolver<Turn>>)));
     let place = next.clone();
     let deferred = repeat_until(move || {
-        told.add("body");
+        events.add("body");
         let (deferred, resolver) = Deferred::<Turn>::new();
         assert!(place.replace(Some(resolver)).is_none(), "one at a time");
         deferred
@@ -40,7 +40,7 @@ fn it_waits_for_the_deferred_of_its_body() {
     assert!(!deferred.is_ready());
     fire(ControlFlow::Break(5));
     assert_eq!(log.take(), ["end 5"]);
-    assert_eq!(taken(deferred), "5");
+    assert_eq!(take_text(deferred), "5");
 }
 
 #[test]
@@ -67,21 +67,21 @@ fn a_body_may_be_ready_in_one_turn_and_wait_in_the_next() {
         resolver.callback(ControlFlow::Continue(()));
     }
     assert_eq!(waits, 14);
-    assert_eq!(taken(deferred), "1");
+    assert_eq!(take_text(deferred), "1");
 }
 
 #[test]
-fn an_error_or_a_panic_ends_it() {
-    let _quiet = quietly();
+fn an_error_or_a_panic_ends_the_loop() {
+    let _quiet = ignore_unhandled();
     let deferred = repeat_until(|| Err::<Turn, Failure>(App(1).into()));
-    assert_eq!(taken(deferred), "App(1)");
+    assert_eq!(take_text(deferred), "App(1)");
     let deferred = repeat_until(|| -> Result<Turn, Failure> { panic!("body") });
-    assert_eq!(taken(deferred), "Panicked(body)");
+    assert_eq!(take_text(deferred), "Panicked(body)");
     let (pending, resolver) = Deferred::<Turn>::new();
     let mut pending = Some(pending);
     let deferred = repeat_until(move || pending.take().expect("an error ends it"));
     resolver.errback(App(2));
-    assert_eq!(taken(deferred), "App(2)");
+    assert_eq!(take_text(deferred), "App(2)");
 
     let next = Rc::new(RefCell::new(None::<Resolver<Turn>>));
     let (place, mut count) = (next.clone(), 0);
@@ -93,12 +93,12 @@ fn an_error_or_a_panic_ends_it() {
         deferred
     });
     next.take().unwrap().callback(ControlFlow::Continue(()));
-    assert_eq!(taken(deferred), "Panicked(the second turn)");
+    assert_eq!(take_text(deferred), "Panicked(the second turn)");
 }
 
 #[test]
 fn its_body_is_dropped_when_it_ends() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     for (turn, expected) in [(Some(ControlFlow::Break(1)), "1"), (None, "Abandoned")] {
         let log = Log::new();
         let probe = log.probe("body dropped");
@@ -114,19 +114,19 @@ fn its_body_is_dropped_when_it_ends() {
             None => drop(resolver),
         }
         assert_eq!(log.take(), ["body dropped"]);
-        assert_eq!(taken(deferred), expected);
+        assert_eq!(take_text(deferred), expected);
     }
 }
 
 #[test]
-fn a_cancel_goes_to_what_the_body_waits_for() {
+fn a_cancel_goes_to_the_deferred_of_the_body() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let deferred = repeat_until(move || {
-        told.add("body");
-        let told = told.clone();
+        events.add("body");
+        let events = events.clone();
         let (deferred, resolver) = Deferred::<Turn>::with_canceller(move || {
-            told.add("cancelled");
+            events.add("cancelled");
             None
         });
         std::mem::forget(resolver);
@@ -139,11 +139,11 @@ fn a_cancel_goes_to_what_the_body_waits_for() {
 }
 
 #[test]
-fn a_body_that_survives_a_cancel_goes_on() {
+fn a_body_that_survives_a_cancel_continues() {
     let log = Log::new();
-    let told = log.clone();
+    let events = log.clone();
     let mut deferred = repeat_until(move || {
-        told.add("body");
+        events.add("body");
         let (deferred, resolver) = Deferred::<Turn>::new();
         std::mem::forget(resolver);
         deferred.add_errback(|_| Ok(ControlFlow::Continue(())))
@@ -157,7 +157,7 @@ fn a_body_that_survives_a_cancel_goes_on() {
 }
 
 #[test]
-fn a_loop_whose_deferred_is_dropped_runs_on() {
+fn a_loop_whose_deferred_is_dropped_continues() {
     let next = Rc::new(RefCell::new(None::<Resolver<Turn>>));
     let (place, count) = (next.clone(), Rc::new(Cell::new(0)));
     let counted = count.clone();
@@ -184,5 +184,5 @@ fn a_pause_holds_its_end_back() {
     resolver.callback(ControlFlow::Break(3));
     assert!(!deferred.is_ready());
     pause.unpause();
-    assert_eq!(taken(deferred), "3");
+    assert_eq!(take_text(deferred), "3");
 }

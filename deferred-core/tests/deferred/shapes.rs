@@ -1,9 +1,9 @@
-//! Results and captures of every size and alignment arrive whole, wherever the engine puts them.
+//! Results and captures of every size and alignment arrive intact, wherever the engine stores them.
 
-use crate::support::{App, Log, quietly, shelf, taken};
+use crate::support::{App, Log, deferred_cell, ignore_unhandled, take_text};
 use deferred_core::Deferred;
 
-/// Values of every size and alignment, each of which says whether it is still itself.
+/// Values of every size and alignment that can check whether they are intact.
 mod shapes {
     use std::fmt::Debug;
 
@@ -35,7 +35,7 @@ mod shapes {
 
 use shapes::Shape;
 
-/// A callback that checks what it gets and what it captured.
+/// Adds a callback that checks its argument and its captures.
 fn through<A: Shape, B: Shape>(deferred: Deferred<A>) -> Deferred<B> {
     let captured = B::make(3);
     let deferred = deferred.add_callback(move |value| {
@@ -74,7 +74,7 @@ fn through_all(deferred: Deferred<shapes::Zero>) -> Deferred<shapes::Zero> {
 
 #[test]
 fn results_and_captures_of_every_size_and_alignment_arrive_whole() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let ready = through_all(Deferred::succeed(shapes::Zero::make(1)));
     assert!(ready.try_take().unwrap().is_ok());
 
@@ -86,21 +86,21 @@ fn results_and_captures_of_every_size_and_alignment_arrive_whole() {
     let (deferred, resolver) = Deferred::new();
     let deferred = through_all(deferred);
     resolver.errback(App(1));
-    assert_eq!(taken(deferred), "App(1)");
+    assert_eq!(take_text(deferred), "App(1)");
 
-    // The large ones arrive from Deferreds that were returned.
+    // The large values arrive from returned Deferreds.
     let (inner, inner_resolver) = Deferred::<shapes::Huge>::new();
     let (outer, resolver) = Deferred::<()>::new();
     let outer = through::<_, shapes::Line>(outer.add_callback(|()| inner));
     let outer = through::<_, shapes::Byte>(outer);
     resolver.callback(());
     inner_resolver.callback(shapes::Huge::make(1));
-    assert_eq!(taken(outer), format!("{:?}", shapes::Byte::make(1)));
+    assert_eq!(take_text(outer), format!("{:?}", shapes::Byte::make(1)));
 }
 
 #[test]
-fn a_stage_that_is_added_while_the_result_is_there_finds_a_slot_that_is_large_enough() {
-    let _quiet = quietly();
+fn a_stage_added_to_a_ready_deferred_has_a_large_enough_slot() {
+    let _quiet = ignore_unhandled();
     let (mut deferred, resolver) = Deferred::new();
     let pause = deferred.pause();
     resolver.callback(shapes::Byte::make(1));
@@ -112,8 +112,8 @@ fn a_stage_that_is_added_while_the_result_is_there_finds_a_slot_that_is_large_en
 }
 
 #[test]
-fn a_callback_that_adds_to_its_own_deferred_while_it_runs_may_make_it_grow() {
-    let (log, shelf) = (Log::new(), shelf::<shapes::Huge>());
+fn a_callback_may_grow_its_own_deferred_while_it_runs() {
+    let (log, shelf) = (Log::new(), deferred_cell::<shapes::Huge>());
     let (deferred, resolver) = Deferred::<shapes::Word>::new();
     let (own, captured) = (shelf.clone(), shapes::Long::make(7));
     let deferred = deferred.map(move |value| {

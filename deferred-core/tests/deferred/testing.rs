@@ -1,4 +1,4 @@
-//! The helpers for tests of one's own.
+//! The helpers of `testing`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use deferred_core::testing::{UnhandledErrors, assert_no_result, checked, failure_result_of, success_result_of};
 use deferred_core::{Deferred, Failure};
 
-/// What a panic says.
+/// Returns the message of the panic of `f`.
 fn panic_of(f: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(f)).expect_err("it panics");
     payload.downcast_ref::<String>().cloned().unwrap_or_else(|| payload.downcast_ref::<&str>().unwrap().to_string())
 }
 
 #[test]
-fn results_are_there_at_once_or_it_says_what_is() {
+fn success_result_of_panics_with_the_state_of_the_deferred() {
     assert_eq!(success_result_of(Deferred::succeed(1)), 1);
     assert_eq!(failure_result_of(Deferred::<u32>::fail(Failure::msg("no"))).to_string(), "no");
     let failed = panic_of(|| assert_eq!(success_result_of(Deferred::<u32>::fail(Failure::msg("no"))), 0));
@@ -35,40 +35,40 @@ fn no_result_is_seen_and_left() {
 }
 
 #[test]
-fn a_timed_call_that_is_left_behind_is_named() {
+fn a_pending_timed_call_is_reported_with_its_location() {
     let left = panic_of(|| {
         checked(|clock| drop(clock.call_later(Duration::from_secs(1), || ())));
     });
-    assert!(left.starts_with("timed calls were left behind, registered at "), "{left}");
+    assert!(left.starts_with("timed calls are still pending, registered at "), "{left}");
     assert!(left.contains("testing.rs"), "{left}");
 }
 
 #[test]
-fn an_error_that_nobody_handled_is_told() {
-    let told = panic_of(|| checked(|_| drop(Deferred::<u32>::fail(Failure::msg("nobody looked")))));
-    assert!(told.starts_with("unhandled errors:"), "{told}");
-    assert!(told.contains("nobody looked"), "{told}");
+fn an_unhandled_error_is_reported() {
+    let message = panic_of(|| checked(|_| drop(Deferred::<u32>::fail(Failure::msg("not handled")))));
+    assert!(message.starts_with("unhandled errors:"), "{message}");
+    assert!(message.contains("not handled"), "{message}");
 }
 
 #[test]
-fn what_the_clock_abandons_at_the_end_counts_too() {
-    let told = panic_of(|| {
+fn deferreds_that_the_clock_abandons_count_too() {
+    let message = panic_of(|| {
         checked(|clock| {
             let (deferred, _resolver) = clock.remote::<u32>();
             drop(deferred);
             std::mem::forget(_resolver);
         });
     });
-    assert!(told.contains("abandoned"), "{told}");
+    assert!(message.contains("abandoned"), "{message}");
 }
 
 #[test]
-fn a_clean_test_gives_its_value_and_a_panic_of_the_test_is_passed_on() {
+fn a_clean_test_returns_its_value_and_a_panic_propagates() {
     assert_eq!(checked(|_| 5), 5);
     let own = panic_of(|| {
         checked(|clock| -> () {
             clock.call_later(Duration::from_secs(1), || ());
-            drop(Deferred::<u32>::fail(Failure::msg("nobody looked")));
+            drop(Deferred::<u32>::fail(Failure::msg("not handled")));
             panic!("the test's own")
         });
     });

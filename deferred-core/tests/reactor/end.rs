@@ -1,4 +1,4 @@
-//! How a reactor stops and closes.
+//! Stopping and closing a reactor.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +34,7 @@ fn a_stop_before_the_loop_leaves_it_its_first_turn() {
 }
 
 #[test]
-fn a_stop_from_a_thread_comes_after_what_was_posted_before() {
+fn a_stop_from_a_thread_runs_after_earlier_posts() {
     let reactor = Reactor::new();
     reactor.set_calls_per_turn(1);
     let count = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ fn a_stop_from_a_thread_comes_after_what_was_posted_before() {
 }
 
 #[test]
-fn a_closed_reactor_drops_what_it_held_and_what_it_is_given() {
+fn a_closed_reactor_drops_pending_and_new_calls() {
     let reactor = Reactor::new();
     let held = Rc::new(());
     let crossing = Arc::new(());
@@ -76,7 +76,7 @@ fn a_closed_reactor_drops_what_it_held_and_what_it_is_given() {
 }
 
 #[test]
-fn a_post_to_a_closed_reactor_comes_back() {
+fn a_post_to_a_closed_reactor_returns_the_closure() {
     let reactor = Reactor::new();
     let handle = reactor.handle();
     reactor.close();
@@ -88,7 +88,7 @@ fn a_post_to_a_closed_reactor_comes_back() {
 }
 
 #[test]
-fn what_runs_while_the_reactor_closes_finds_it_closed() {
+fn code_that_runs_during_the_closing_finds_the_reactor_closed() {
     let reactor = Reactor::new();
     let (deferred, resolver) = reactor.remote::<u32>();
     let log = Log::default();
@@ -143,17 +143,17 @@ fn a_closed_one_stays_closed_and_keeps_nothing() {
 }
 
 #[test]
-fn a_posted_call_that_panics_when_the_end_drops_it_is_reported_and_the_next_ones_are_dropped() {
-    struct Bomb;
-    impl Drop for Bomb {
+fn a_posted_call_whose_drop_panics_at_the_end_is_reported_and_the_next_ones_are_dropped() {
+    struct PanicOnDrop;
+    impl Drop for PanicOnDrop {
         fn drop(&mut self) {
             panic!("of a capture");
         }
     }
     let (log, reactor, kept) = (Log::default(), Reactor::new(), Arc::new(()));
-    let told = log.clone();
-    let _hook = on_unhandled(move |unhandled| told.add(unhandled.downcast_ref::<Panicked>().unwrap().message()));
-    for bomb in [None, Some(Bomb), None] {
+    let events = log.clone();
+    let _hook = on_unhandled(move |unhandled| events.add(unhandled.downcast_ref::<Panicked>().unwrap().message()));
+    for bomb in [None, Some(PanicOnDrop), None] {
         let held = (bomb, kept.clone());
         reactor.handle().call_from_thread(move || drop(held)).unwrap();
     }

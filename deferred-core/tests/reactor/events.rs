@@ -1,4 +1,4 @@
-//! What is called at the startup and at the shutdown, and what they wait for.
+//! The triggers of startup and shutdown, and the Deferreds that both wait for.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use deferred_core::{
 
 const PHASES: [Phase; 3] = [Phase::Before, Phase::During, Phase::After];
 
-/// A Deferred that a trigger returns, and what fires it.
+/// Returns a Deferred for a trigger to return, and its resolver.
 fn pending() -> (Deferred<u32>, Resolver<u32>) {
     Deferred::new()
 }
@@ -61,7 +61,7 @@ fn each_phase_is_called_in_its_place_and_in_order() {
 }
 
 #[test]
-fn the_startup_sets_running_before_what_is_called_during_it() {
+fn startup_sets_running_before_its_during_triggers() {
     let reactor = Reactor::new();
     let log = Log::default();
     for phase in PHASES {
@@ -75,13 +75,13 @@ fn the_startup_sets_running_before_what_is_called_during_it() {
     let _ = turn(&reactor);
     let expected =
         ["Before false", "asked in During", "During true", "asked in After", "After true", "asked in Before"];
-    // What was asked for before the startup is in line behind those that were added to `After`
-    // earlier.
+    // Calls requested by `call_when_running` before the startup run after the triggers that were
+    // added to `After` earlier.
     assert_eq!(log.take(), expected);
 }
 
 #[test]
-fn both_events_wait_for_all_that_comes_before_them_whatever_it_fires() {
+fn both_events_wait_for_all_before_triggers_whatever_they_fire() {
     for event in [SystemEvent::Startup, SystemEvent::Shutdown] {
         let reactor = Reactor::new();
         let log = Log::default();
@@ -106,8 +106,8 @@ fn both_events_wait_for_all_that_comes_before_them_whatever_it_fires() {
         resolvers.next().unwrap().callback(1);
         resolvers.next().unwrap().errback(Failure::msg("no good"));
         drop(resolvers.next());
-        let told = log.take();
-        assert!(told[0].starts_with("no good") && told[1].starts_with("abandoned"), "{told:?}");
+        let events = log.take();
+        assert!(events[0].starts_with("no good") && events[1].starts_with("abandoned"), "{events:?}");
         assert_ne!(turn(&reactor), Turn::Stopped);
         resolvers.next().unwrap().callback(2);
         assert_eq!(log.take(), ["the event"]);
@@ -116,7 +116,7 @@ fn both_events_wait_for_all_that_comes_before_them_whatever_it_fires() {
 }
 
 #[test]
-fn a_trigger_that_fails_or_panics_is_told_with_its_place_and_the_others_are_called() {
+fn a_trigger_that_fails_or_panics_is_reported_and_the_others_are_called() {
     for phase in PHASES {
         let reactor = Reactor::new();
         let log = Log::default();
@@ -127,15 +127,18 @@ fn a_trigger_that_fails_or_panics_is_told_with_its_place_and_the_others_are_call
         reactor.add_system_event_trigger(phase, SystemEvent::Shutdown, log.adds("called"));
         reactor.stop();
         assert_eq!(turn(&reactor), Turn::Stopped);
-        let told = log.take();
-        assert_eq!(told[0], format!("no good at line {line}"));
-        assert!(told[1].contains("on purpose") && told[1].ends_with(&format!("at line {}", line + 1)), "{told:?}");
-        assert_eq!(told[2], "called");
+        let events = log.take();
+        assert_eq!(events[0], format!("no good at line {line}"));
+        assert!(
+            events[1].contains("on purpose") && events[1].ends_with(&format!("at line {}", line + 1)),
+            "{events:?}"
+        );
+        assert_eq!(events[2], "called");
     }
 }
 
 #[test]
-fn a_trigger_can_be_removed_until_it_is_called_also_by_another_one() {
+fn a_trigger_can_be_removed_until_it_is_called_even_by_another_trigger() {
     for phase in PHASES {
         let reactor = Reactor::new();
         let log = Log::default();
@@ -161,7 +164,7 @@ fn a_trigger_can_be_removed_until_it_is_called_also_by_another_one() {
 }
 
 #[test]
-fn what_is_added_in_its_phase_is_called_and_what_is_added_behind_it_is_dropped() {
+fn a_trigger_added_in_its_phase_is_called_and_one_added_later_is_dropped() {
     let reactor = Reactor::new();
     let log = Log::default();
     let (deferred, resolver) = pending();
@@ -172,7 +175,7 @@ fn what_is_added_in_its_phase_is_called_and_what_is_added_behind_it_is_dropped()
     });
     let _ = turn(&reactor);
     assert_eq!(log.take(), ["in the pass"]);
-    // While the startup waits: it is called at once, and waited for.
+    // While the startup waits, the trigger is called at once and waited for.
     let (second, release) = pending();
     let adds = log.clone();
     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Startup, move || {
@@ -195,7 +198,7 @@ fn what_is_added_in_its_phase_is_called_and_what_is_added_behind_it_is_dropped()
 }
 
 #[test]
-fn a_phase_passes_when_the_next_one_begins() {
+fn a_phase_has_passed_when_the_next_one_begins() {
     let reactor = Reactor::new();
     let log = Log::default();
     let (adds, to) = (log.clone(), reactor.clone());
@@ -239,7 +242,7 @@ fn a_shutdown_that_waits_wakes_the_driver_when_it_has_ended() {
 }
 
 #[test]
-fn the_end_of_the_shutdown_is_the_end_of_the_turn_that_it_comes_in() {
+fn the_turn_ends_when_the_shutdown_ends() {
     let reactor = Reactor::new();
     let log = Log::default();
     let (deferred, resolver) = pending();
@@ -248,9 +251,9 @@ fn the_end_of_the_shutdown_is_the_end_of_the_turn_that_it_comes_in() {
     assert_ne!(turn(&reactor), Turn::Stopped);
     let poster = reactor.handle();
     let resolver = std::cell::Cell::new(Some(resolver));
-    reactor.call_later(Duration::ZERO, log.adds("a timer comes behind the end"));
+    reactor.call_later(Duration::ZERO, log.adds("a timer after the end"));
     reactor.call_later(HOUR, || ());
-    // Fired from a posted call: the timers of that turn do not run any more.
+    // The Deferred fires in a posted call, so the timers of that turn do not run.
     let (remote, fires) = reactor.remote::<()>();
     drop(remote.add_callback(move |()| {
         resolver.take().unwrap().callback(1);
@@ -265,7 +268,7 @@ fn the_end_of_the_shutdown_is_the_end_of_the_turn_that_it_comes_in() {
 }
 
 #[test]
-fn the_deadline_says_what_is_pending_cancels_it_and_goes_on() {
+fn the_deadline_reports_and_cancels_pending_triggers_and_continues() {
     let clock = Clock::new();
     let log = Log::default();
     let reports = log.clone();
@@ -293,16 +296,20 @@ fn the_deadline_says_what_is_pending_cancels_it_and_goes_on() {
     clock.advance(Duration::from_secs(4));
     assert_eq!(log.take(), [""; 0]);
     clock.advance(Duration::from_secs(1));
-    let told = log.take();
-    assert_eq!(told[0], format!("[{}, {}]", line, line + 1));
-    assert!(told[1].starts_with("the shutdown stopped waiting after its deadline of 5s; it cancelled"), "{}", told[1]);
-    assert!(told[1].contains(&format!("events.rs:{}", line + 1)), "{}", told[1]);
-    assert_eq!(told[2..], ["cancelled", "the canceller", "cancelled", "the shutdown"]);
+    let events = log.take();
+    assert_eq!(events[0], format!("[{}, {}]", line, line + 1));
+    assert!(
+        events[1].starts_with("the shutdown stopped waiting after its deadline of 5s; it cancelled"),
+        "{}",
+        events[1]
+    );
+    assert!(events[1].contains(&format!("events.rs:{}", line + 1)), "{}", events[1]);
+    assert_eq!(events[2..], ["cancelled", "the canceller", "cancelled", "the shutdown"]);
     assert!(!clock.is_running());
 }
 
 #[test]
-fn a_shutdown_in_time_leaves_no_deadline_behind_and_one_without_waits_for_ever() {
+fn a_shutdown_in_time_cancels_its_deadline_and_one_without_a_deadline_waits_forever() {
     let clock = Clock::new();
     let (deferred, resolver) = pending();
     clock.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || deferred);
@@ -337,7 +344,7 @@ fn a_stop_during_the_startup_takes_its_place() {
     let (before, shuts_down) = (log.clone(), reactor.clone());
     let (waits, goes_on) = pending();
     reactor.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || {
-        // The startup is over, so this is too late.
+        // The startup is over, so this trigger is dropped.
         let late = before.adds("late");
         let late = shuts_down.add_system_event_trigger(Phase::Before, SystemEvent::Startup, late);
         assert_eq!(late.remove(), Err(Inactive::TooLate));
@@ -353,7 +360,7 @@ fn a_stop_during_the_startup_takes_its_place() {
 }
 
 #[test]
-fn a_trigger_of_the_startup_may_end_the_loop_in_a_turn_of_its_own() {
+fn a_startup_trigger_may_end_the_loop_in_a_nested_turn() {
     for phase in PHASES {
         let reactor = Reactor::new();
         let log = Log::default();
@@ -373,7 +380,7 @@ fn a_trigger_of_the_startup_may_end_the_loop_in_a_turn_of_its_own() {
 }
 
 #[test]
-fn closing_drops_what_is_left_and_one_may_close_in_the_middle() {
+fn closing_drops_the_remaining_triggers_even_inside_a_trigger() {
     for event in [SystemEvent::Startup, SystemEvent::Shutdown] {
         for closes_in in PHASES {
             let reactor = Reactor::new();

@@ -1,4 +1,4 @@
-//! The reactor: what a turn runs, in which order, when the driver sleeps, and how all that ends.
+//! Tests of the reactor: the calls of a turn and their order, the sleep of the driver, and the end.
 
 #[path = "../support/mod.rs"]
 mod support;

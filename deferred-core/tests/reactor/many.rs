@@ -1,4 +1,4 @@
-//! Many reactors, one for each thread, which post to each other.
+//! Several reactors, one for each thread, that post to each other.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,33 +11,36 @@ const THREADS: usize = 4;
 const POSTS: usize = 500;
 
 thread_local! {
-    /// What was posted to this thread's reactor, by sender, must come in order.
-    static SEEN: [Cell<usize>; THREADS] = const { [const { Cell::new(0) }; THREADS] };
+    /// The number of the last post to this thread's reactor from each thread; posts must arrive in
+    /// order.
+    static RECEIVED: [Cell<usize>; THREADS] = const { [const { Cell::new(0) }; THREADS] };
 }
 
-/// A thread with a reactor, which ends when it is stopped, and gives how much it has seen.
+/// Starts a thread with a reactor. The thread ends when the reactor is stopped, and returns the
+/// number of posts that it received.
 fn start() -> (ReactorHandle, JoinHandle<usize>) {
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
         park::run(|reactor| sender.send(reactor.handle()).unwrap());
-        SEEN.with(|seen| seen.iter().map(Cell::get).sum())
+        RECEIVED.with(|seen| seen.iter().map(Cell::get).sum())
     });
     (receiver.recv().unwrap(), thread)
 }
 
 #[test]
-fn each_hears_all_that_is_posted_to_it_in_order() {
+fn each_reactor_runs_all_posts_in_order() {
     let (handles, threads): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| start()).unzip();
     let posted = park::run_until(|reactor| {
         let rounds = handles.iter().enumerate().map(|(me, handle)| {
             let (done, resolver) = reactor.remote::<()>();
             let others = handles.clone();
-            // On its own thread it posts to all, itself among them.
+            // On its own thread, each reactor posts to all reactors, including itself.
             let post_to_all = move || {
                 for number in 0..POSTS {
                     for other in &others {
-                        let hear = move || SEEN.with(|seen| assert_eq!(seen[me].replace(number + 1), number));
-                        other.call_from_thread(hear).unwrap();
+                        let receive =
+                            move || RECEIVED.with(|counts| assert_eq!(counts[me].replace(number + 1), number));
+                        other.call_from_thread(receive).unwrap();
                     }
                 }
                 resolver.callback(());
@@ -48,7 +51,7 @@ fn each_hears_all_that_is_posted_to_it_in_order() {
         gather(rounds)
     });
     assert_eq!(posted.unwrap().len(), THREADS);
-    // Behind all that was posted.
+    // The stop runs after all posts.
     handles.iter().for_each(ReactorHandle::stop);
     for thread in threads {
         assert_eq!(thread.join().unwrap(), THREADS * POSTS);
@@ -56,7 +59,7 @@ fn each_hears_all_that_is_posted_to_it_in_order() {
 }
 
 #[test]
-fn work_for_one_that_ends_is_refused_or_abandoned_and_nobody_waits_for_ever() {
+fn posts_to_a_reactor_that_ends_are_refused_or_abandoned() {
     for _ in 0..50 {
         let (worker, thread) = start();
         let outcomes = Rc::new(Cell::new((0, 0, 0)));
@@ -88,7 +91,7 @@ fn work_for_one_that_ends_is_refused_or_abandoned_and_nobody_waits_for_ever() {
         thread.join().unwrap();
         let (done, abandoned, back) = outcomes.get();
         assert_eq!(done + abandoned + back, 100);
-        assert!(done >= 50, "what was posted before the stop has run: {done}");
+        assert!(done >= 50, "posts before the stop have run: {done}");
     }
 }
 
@@ -99,7 +102,7 @@ fn one_may_wait_for_another_that_waits_for_it() {
         let (answer, resolver) = reactor.remote::<u32>();
         let (here, there) = (reactor.handle(), other.clone());
         let ask_back = move || {
-            // On the other thread: the call goes here and back again.
+            // The other thread's call comes here and goes back again.
             let back = move || {
                 let answer = move || resolver.callback(42);
                 there.call_from_thread(answer).unwrap();

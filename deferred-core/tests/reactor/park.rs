@@ -1,4 +1,4 @@
-//! The driver for a bare thread.
+//! `park`, the driver for a thread without an executor.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use crate::Log;
 use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, on_unhandled, park};
 
 #[test]
-fn run_returns_what_main_returned_when_the_loop_has_stopped() {
+fn run_returns_the_value_of_main_when_the_loop_stops() {
     let log = Log::default();
     let value = park::run(|reactor| {
         let stopper = reactor.clone();
@@ -96,7 +96,7 @@ fn threads_that_post_against_a_stop_lose_no_call() {
 }
 
 #[test]
-fn reactors_on_threads_of_their_own_pass_work_to_each_other() {
+fn reactors_on_several_threads_post_to_each_other() {
     fn bounce(here: &ReactorHandle, there: &ReactorHandle, left: u32) {
         if left == 0 {
             there.stop();
@@ -104,7 +104,7 @@ fn reactors_on_threads_of_their_own_pass_work_to_each_other() {
             return;
         }
         let (next, back) = (there.clone(), here.clone());
-        // A call that comes back has met the end of the other loop.
+        // A call that is returned found the other loop ended.
         let _ = there.call_from_thread(move || bounce(&next, &back, left - 1));
     }
     let (sender, receiver) = mpsc::channel();
@@ -115,7 +115,7 @@ fn reactors_on_threads_of_their_own_pass_work_to_each_other() {
 }
 
 #[test]
-fn react_gives_the_exit_code_and_reports_the_error() {
+fn react_returns_the_exit_code_and_reports_the_error() {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let seen = reports.clone();
     let _hook = on_unhandled(move |unhandled| {
@@ -163,7 +163,7 @@ fn a_loop_inside_another_one_is_refused_in_a_callback_and_in_main() {
     ];
     for (number, inner) in tries.into_iter().enumerate() {
         let seen = park::run_until(|reactor| {
-            // A loop that is driven by hand is that of a dialog, also in main.
+            // A loop that is driven manually, as for a dialog, is allowed, also in `main`.
             assert!(number == 3 || inner(), "in main");
             let (deferred, resolver) = Deferred::<bool>::new();
             reactor.call_later(Duration::ZERO, move || resolver.callback(inner()));
@@ -171,7 +171,7 @@ fn a_loop_inside_another_one_is_refused_in_a_callback_and_in_main() {
         });
         assert!(seen.unwrap(), "number {number}, in a callback");
     }
-    // And afterwards the thread may run another one.
+    // Afterwards the thread may run another loop.
     assert!(park::run_until(|_| Deferred::succeed(())).is_ok());
     assert!(
         park::run_until(|reactor| {

@@ -1,4 +1,4 @@
-//! When the driver is woken, and when it is not.
+//! The conditions under which the driver is woken.
 
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ fn closing_wakes_a_sleeping_driver() {
 }
 
 #[test]
-fn the_waker_of_the_last_turn_is_the_one_that_is_woken() {
+fn the_waker_of_the_last_turn_is_woken() {
     let reactor = Reactor::new();
     let (first, first_waker) = Wakes::new();
     let (second, second_waker) = Wakes::new();

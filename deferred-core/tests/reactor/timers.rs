@@ -20,7 +20,7 @@ fn timers_run_by_due_time_and_then_in_the_order_they_were_made() {
     };
     let (reactor, log) = loop {
         let (reactor, log) = (Reactor::new(), Log::default());
-        // Otherwise this thread was held up so long that "later" is due first.
+        // Otherwise this thread was suspended until "later" is due first.
         if names(&reactor, &log) {
             break (reactor, log);
         }
@@ -96,7 +96,7 @@ fn a_call_that_has_begun_cannot_be_cancelled() {
 }
 
 #[test]
-fn a_due_call_can_be_cancelled_by_one_that_runs_before_it() {
+fn a_due_call_can_be_cancelled_by_an_earlier_call() {
     let reactor = Reactor::new();
     let log = Log::default();
     let victim = Rc::new(RefCell::new(None::<DelayedCall>));

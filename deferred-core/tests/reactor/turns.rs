@@ -1,4 +1,4 @@
-//! What a turn runs, and in which order.
+//! The calls that a turn runs, and their order.
 
 use std::cell::{Cell, RefCell};
 use std::future::IntoFuture;
@@ -79,7 +79,7 @@ fn a_batch_is_256_unless_set() {
 }
 
 #[test]
-fn a_call_that_posts_itself_for_ever_starves_no_timer() {
+fn a_call_that_posts_itself_forever_starves_no_timer() {
     fn again(handle: ReactorHandle, count: Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::SeqCst);
         let next = handle.clone();
@@ -118,7 +118,7 @@ fn a_post_is_never_inline() {
 }
 
 #[test]
-fn a_nested_turn_goes_on_where_the_outer_one_stands() {
+fn a_nested_turn_continues_where_the_outer_turn_is() {
     let reactor = Reactor::new();
     let log = Log::default();
     let (nested, from_first) = (reactor.clone(), log.clone());
@@ -151,7 +151,7 @@ fn a_nested_turn_takes_its_posts_from_the_batch_of_the_outer_one() {
         };
         handle.call_from_thread(call).unwrap();
     }
-    // The outer turn stops where it would have stopped by itself, or behind that.
+    // The outer turn stops where it would have stopped without the nested turn, or later.
     assert_eq!(turn(&reactor), Turn::Again);
     assert_eq!(received.try_iter().collect::<Vec<_>>(), [0, 1, 2]);
     while turn(&reactor) == Turn::Again {}
@@ -159,7 +159,7 @@ fn a_nested_turn_takes_its_posts_from_the_batch_of_the_outer_one() {
 }
 
 #[test]
-fn what_a_nested_turn_leaves_over_is_not_run_by_the_outer_one() {
+fn calls_left_over_by_a_nested_turn_are_not_run_by_the_outer_turn() {
     let reactor = Reactor::new();
     let handle = reactor.handle();
     let (sender, received) = mpsc::channel();
@@ -186,7 +186,7 @@ fn what_a_nested_turn_leaves_over_is_not_run_by_the_outer_one() {
 }
 
 #[test]
-fn a_call_that_panics_is_reported_with_its_place_and_the_loop_goes_on() {
+fn a_call_that_panics_is_reported_with_its_location_and_the_loop_continues() {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let seen = reports.clone();
     let _hook = on_unhandled(move |unhandled| {
@@ -241,7 +241,7 @@ fn the_trail_of_a_call_that_fails_names_places_of_the_user_only() {
     }
 }
 
-/// Wakes itself at each poll, which it counts, until it is told to end.
+/// A future that wakes itself and counts its polls until `ends` is `true`.
 async fn wakes_itself(polls: Rc<Cell<u32>>, ends: Rc<Cell<bool>>) -> Result<(), Failure> {
     std::future::poll_fn(|context| {
         polls.set(polls.get() + 1);
@@ -290,25 +290,25 @@ fn coroutines_that_wake_themselves_take_a_batch_a_turn_whatever_else_runs() {
 }
 
 #[test]
-fn what_a_timer_wakes_runs_in_the_next_turn_at_once() {
+fn coroutines_woken_by_a_timer_run_in_the_next_turn() {
     let reactor = Reactor::new();
     let log = Log::default();
     let waker = Rc::new(RefCell::new(None::<Waker>));
-    let (keeps, told, woken) = (waker.clone(), log.clone(), Rc::new(Cell::new(false)));
+    let (keeps, events, woken) = (waker.clone(), log.clone(), Rc::new(Cell::new(false)));
     let ready = woken.clone();
     let deferred = reactor.ensure_deferred(std::future::poll_fn(move |context| {
         if ready.get() {
-            told.add("polled");
+            events.add("polled");
             return Poll::Ready(Ok(()));
         }
         keeps.replace(Some(context.waker().clone()));
         Poll::Pending
     }));
-    let told = log.clone();
+    let events = log.clone();
     reactor.call_later(Duration::ZERO, move || {
         woken.set(true);
         waker.take().unwrap().wake();
-        told.add("timer ends");
+        events.add("timer ends");
     });
     assert_eq!(turn(&reactor), Turn::Again);
     assert_eq!(log.take(), ["timer ends"]);
@@ -318,14 +318,14 @@ fn what_a_timer_wakes_runs_in_the_next_turn_at_once() {
 }
 
 #[test]
-fn what_is_dropped_in_a_loop_inside_a_callback_fires_in_that_loop() {
+fn a_resolver_dropped_in_a_nested_loop_fires_in_that_loop() {
     let reactor = Reactor::new();
     let dialog = reactor.clone();
     let log = Log::default();
-    let told = log.clone();
+    let events = log.clone();
     reactor.call_later(Duration::ZERO, move || {
         let (answer, resolver) = Deferred::<()>::new();
-        let (answered, stops) = (told.clone(), dialog.clone());
+        let (answered, stops) = (events.clone(), dialog.clone());
         drop(answer.add_errback(move |_| {
             answered.add("answered");
             stops.stop();
@@ -334,29 +334,29 @@ fn what_is_dropped_in_a_loop_inside_a_callback_fires_in_that_loop() {
         let lock = DeferredLock::new();
         let permit = lock.try_acquire().unwrap();
         drop(lock.acquire().map({
-            let told = told.clone();
-            move |_| told.add("served")
+            let events = events.clone();
+            move |_| events.add("served")
         }));
         dialog.call_later(Duration::ZERO, move || drop((permit, resolver)));
         park::drive(&dialog).unwrap();
-        told.add("the dialog has ended");
+        events.add("the dialog has ended");
     });
     park::drive(&reactor).unwrap();
     assert_eq!(log.take(), ["served", "answered", "the dialog has ended"]);
 
     let clock = Rc::new(Clock::new());
-    let (inner, told) = (Rc::downgrade(&clock), log.clone());
+    let (inner, events) = (Rc::downgrade(&clock), log.clone());
     clock.call_later(Duration::ZERO, move || {
         let inner = inner.upgrade().unwrap();
         let (deferred, resolver) = Deferred::<()>::new();
-        let abandoned = told.clone();
+        let abandoned = events.clone();
         drop(deferred.add_errback(move |_| {
             abandoned.add("abandoned");
             Ok(())
         }));
         inner.call_later(Duration::from_secs(1), move || drop(resolver));
         inner.advance(Duration::from_secs(1));
-        told.add("callback ends");
+        events.add("callback ends");
     });
     clock.advance(Duration::ZERO);
     assert_eq!(log.take(), ["abandoned", "callback ends"]);

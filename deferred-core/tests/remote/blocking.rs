@@ -1,4 +1,4 @@
-//! Deferreds of the loop that other threads and runtimes wait for.
+//! Deferreds of the loop for which other threads and runtimes wait.
 
 use std::future::Future;
 use std::pin::pin;
@@ -30,7 +30,7 @@ fn another_thread_waits_for_a_value_and_for_an_error() {
 }
 
 #[test]
-fn one_that_is_ready_is_there_at_once_also_on_the_own_thread() {
+fn a_ready_result_is_returned_at_once_even_on_the_loops_thread() {
     let reactor = Reactor::new();
     assert_eq!(Deferred::succeed(1).into_remote(&reactor).wait().unwrap(), 1);
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -41,14 +41,14 @@ fn one_that_is_ready_is_there_at_once_also_on_the_own_thread() {
 
 #[test]
 #[should_panic(expected = "would wait for itself forever")]
-fn waiting_on_the_own_thread_for_what_is_not_there_is_refused() {
+fn waiting_on_the_loops_thread_for_a_pending_result_is_refused() {
     let reactor = Reactor::new();
     let (deferred, _resolver) = Deferred::<u32>::new();
     let _ = deferred.into_remote(&reactor).wait();
 }
 
 #[test]
-fn any_executor_polls_it() {
+fn any_executor_may_poll_the_remote_future() {
     let (to_thread, remotes) = mpsc::channel::<RemoteFuture<u32>>();
     let waiting = thread::spawn(move || futures::executor::block_on(remotes.recv().unwrap()));
     park::run(|reactor| {
@@ -61,7 +61,7 @@ fn any_executor_polls_it() {
 }
 
 #[test]
-fn it_wakes_the_waker_that_polled_it_last() {
+fn the_remote_future_wakes_the_last_waker() {
     let reactor = Reactor::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     let mut remote = pin!(deferred.into_remote(&reactor));
@@ -75,7 +75,7 @@ fn it_wakes_the_waker_that_polled_it_last() {
 }
 
 #[test]
-fn dropping_it_cancels_the_deferred_in_a_turn() {
+fn dropping_the_remote_future_cancels_the_deferred_in_a_turn() {
     let reactor = Reactor::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     let remote = deferred.into_remote(&reactor);
@@ -86,7 +86,7 @@ fn dropping_it_cancels_the_deferred_in_a_turn() {
 }
 
 #[test]
-fn a_wait_that_took_too_long_gives_it_back() {
+fn a_wait_that_times_out_returns_the_future() {
     let reactor = Reactor::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     let remote = deferred.into_remote(&reactor);
@@ -103,7 +103,7 @@ fn closing_the_reactor_ends_the_wait() {
     let waiting = thread::spawn(move || remote.wait());
     drop(reactor);
     assert!(waiting.join().unwrap().unwrap_err().check::<Abandoned>());
-    resolver.callback(1); // nobody waits
+    resolver.callback(1); // the wait has ended
 
     let closed = Reactor::new();
     closed.close();
@@ -112,7 +112,7 @@ fn closing_the_reactor_ends_the_wait() {
 }
 
 #[test]
-fn a_blocking_call_gets_what_the_call_returns() {
+fn a_blocking_call_returns_the_result_of_the_call() {
     park::run(|reactor| {
         let handle = reactor.handle();
         thread::spawn(move || {
@@ -134,7 +134,7 @@ fn a_blocking_call_gets_what_the_call_returns() {
 }
 
 #[test]
-fn a_blocking_call_on_the_own_thread_is_refused_and_not_made() {
+fn a_blocking_call_on_the_loops_thread_is_refused_and_not_made() {
     let reactor = Reactor::new();
     let refused = reactor.handle().blocking_call_from_thread(|| -> Result<(), Failure> { panic!("is made") });
     assert!(refused.unwrap_err().check::<WouldDeadlock>());
@@ -183,7 +183,7 @@ fn a_blocking_call_that_takes_too_long_is_cancelled_or_never_made() {
     park::run(|reactor| {
         let handle = reactor.handle();
         thread::spawn(move || {
-            let (cancelled, told) = mpsc::channel();
+            let (cancelled, events) = mpsc::channel();
             let late = handle.blocking_call_from_thread_timeout(Duration::from_millis(5), move || {
                 let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
                     cancelled.send(()).unwrap();
@@ -193,7 +193,7 @@ fn a_blocking_call_that_takes_too_long_is_cancelled_or_never_made() {
                 deferred
             });
             assert!(late.unwrap_err().check::<TimedOut>());
-            told.recv().unwrap();
+            events.recv().unwrap();
             handle.stop();
         });
     });
@@ -203,22 +203,22 @@ fn a_blocking_call_that_takes_too_long_is_cancelled_or_never_made() {
         handle.blocking_call_from_thread_timeout(Duration::ZERO, || -> Result<(), Failure> { panic!("is made") })
     });
     assert!(late.join().unwrap().unwrap_err().check::<TimedOut>());
-    let _ = turn(&reactor); // does not panic: it is not made
+    let _ = turn(&reactor); // does not panic: the call is not made
 }
 
 #[test]
-fn what_a_blocking_call_gives_is_cancelled_also_if_the_wait_has_ended_during_the_call() {
+fn the_deferred_of_a_blocking_call_is_cancelled_if_the_wait_ended_during_the_call() {
     let reactor = Reactor::new();
-    let mut told = Vec::new();
-    while told.is_empty() {
+    let mut events = Vec::new();
+    while events.is_empty() {
         let handle = reactor.handle();
-        let ((ends, ended), (tells, hears)) = (mpsc::channel(), mpsc::channel());
+        let ((ends, ended), (sink, receiver)) = (mpsc::channel(), mpsc::channel());
         let waiting = thread::spawn(move || {
             let result = handle.blocking_call_from_thread_timeout(Duration::from_millis(20), move || {
-                tells.send("called").unwrap();
+                sink.send("called").unwrap();
                 ended.recv().unwrap();
                 let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
-                    tells.send("cancelled").unwrap();
+                    sink.send("cancelled").unwrap();
                     None
                 });
                 std::mem::forget(resolver);
@@ -231,9 +231,9 @@ fn what_a_blocking_call_gives_is_cancelled_also_if_the_wait_has_ended_during_the
             let _ = turn(&reactor);
         }
         waiting.join().unwrap();
-        told = hears.try_iter().collect(); // none if the wait has ended before the call
+        events = receiver.try_iter().collect(); // none if the wait has ended before the call
     }
-    assert_eq!(told, ["called", "cancelled"]);
+    assert_eq!(events, ["called", "cancelled"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A RemoteFuture without a reactor: what brings its result, and what becomes of it when one of the
-//! two goes.
+//! A `RemoteFuture` without a reactor: how it gets its result, and the effect of dropping it or its
+//! completer.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use deferred_core::{Abandoned, Failure, RemoteCompleter, RemoteFuture, TimedOut, inline_callbacks, park};
 
 #[test]
-fn a_value_is_brought_before_and_during_the_wait() {
+fn a_value_arrives_before_and_during_the_wait() {
     let (remote, completer) = RemoteFuture::new();
     completer.callback(1);
     assert_eq!(remote.wait().unwrap(), 1);
@@ -22,7 +22,7 @@ fn a_value_is_brought_before_and_during_the_wait() {
 }
 
 #[test]
-fn an_error_is_brought_with_the_place_of_errback() {
+fn an_error_arrives_with_the_location_of_errback() {
     let (remote, completer) = RemoteFuture::<()>::new();
     completer.errback(Failure::msg("no luck"));
     let failure = remote.wait().unwrap_err();
@@ -31,7 +31,7 @@ fn an_error_is_brought_with_the_place_of_errback() {
 }
 
 #[test]
-fn a_completer_that_is_dropped_brings_abandoned() {
+fn dropping_the_completer_fires_abandoned() {
     let (remote, completer) = RemoteFuture::<()>::new();
     let (other, late) = RemoteFuture::<()>::new();
     drop(completer);
@@ -42,7 +42,7 @@ fn a_completer_that_is_dropped_brings_abandoned() {
 }
 
 #[test]
-fn one_that_is_dropped_calls_its_canceller_once_and_tells_the_producer() {
+fn dropping_the_future_calls_the_canceller_once_and_the_completer_is_cancelled() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counts = calls.clone();
     let (remote, completer) = RemoteFuture::<Arc<()>>::with_canceller(move || {
@@ -54,12 +54,12 @@ fn one_that_is_dropped_calls_its_canceller_once_and_tells_the_producer() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     let value = Arc::new(());
     completer.callback(value.clone());
-    assert_eq!(Arc::strong_count(&value), 1, "what comes too late is dropped");
+    assert_eq!(Arc::strong_count(&value), 1, "a value that arrives too late is dropped");
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-fn one_that_is_done_never_calls_its_canceller_and_drops_it() {
+fn a_completed_future_drops_its_canceller_uncalled() {
     let held = Arc::new(());
     let holds = held.clone();
     let (remote, completer) = RemoteFuture::with_canceller(move || panic!("{holds:?}"));
@@ -69,7 +69,7 @@ fn one_that_is_done_never_calls_its_canceller_and_drops_it() {
 }
 
 #[test]
-fn a_wait_that_took_too_long_gives_it_back() {
+fn a_wait_that_times_out_returns_the_future() {
     let (remote, completer) = RemoteFuture::new();
     let remote = remote.wait_timeout(Duration::from_millis(1)).expect_err("nothing was brought");
     completer.callback(3);
@@ -77,7 +77,7 @@ fn a_wait_that_took_too_long_gives_it_back() {
 }
 
 #[test]
-fn a_coroutine_awaits_it_and_a_timeout_drops_it() {
+fn a_coroutine_may_await_the_remote_future_and_a_timeout_drops_it() {
     let (remote, completer) = RemoteFuture::new();
     let (never, never_fired) = RemoteFuture::<()>::new();
     let result = park::run_until(|reactor| {
@@ -94,14 +94,14 @@ fn a_coroutine_awaits_it_and_a_timeout_drops_it() {
 }
 
 #[test]
-fn within_one_thread_it_holds_what_cannot_leave_it() {
+fn within_one_thread_the_value_need_not_be_send() {
     let (remote, completer): (RemoteFuture<Rc<u8>>, RemoteCompleter<Rc<u8>>) = RemoteFuture::new();
     completer.callback(Rc::new(7));
     assert_eq!(*remote.wait().unwrap(), 7);
 }
 
 #[test]
-fn many_threads_meet() {
+fn many_threads_complete_many_futures() {
     for round in 0..500u32 {
         let (remote, completer) = RemoteFuture::new();
         let brings = thread::spawn(move || if round % 3 == 0 { drop(completer) } else { completer.callback(round) });

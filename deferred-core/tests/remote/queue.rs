@@ -1,4 +1,4 @@
-//! Values from other threads, into a queue of the loop.
+//! Values from other threads in a queue of the loop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -18,7 +18,7 @@ fn drain(queue: &DeferredQueue<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn what_is_sent_comes_in_a_turn_in_order() {
+fn sent_values_arrive_in_a_turn_in_order() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(None);
     thread::spawn(move || (0..1000).for_each(|n| sender.send(n).unwrap())).join().unwrap();
@@ -29,7 +29,7 @@ fn what_is_sent_comes_in_a_turn_in_order() {
 }
 
 #[test]
-fn a_flood_comes_out_in_batches_so_that_timers_run_in_between() {
+fn a_flood_is_delivered_in_batches_and_timers_run_in_between() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(None);
     (0..1000).for_each(|n| sender.send(n).unwrap());
@@ -40,7 +40,7 @@ fn a_flood_comes_out_in_batches_so_that_timers_run_in_between() {
 }
 
 #[test]
-fn a_getter_that_waits_gets_the_value_in_the_turn() {
+fn a_waiting_getter_gets_the_value_in_the_turn() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(None);
     let got = queue.get();
@@ -51,7 +51,7 @@ fn a_getter_that_waits_gets_the_value_in_the_turn() {
 }
 
 #[test]
-fn with_a_limit_more_are_refused_until_some_were_taken() {
+fn a_full_queue_refuses_values_until_some_are_taken() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(2));
     sender.send(1).unwrap();
@@ -59,11 +59,11 @@ fn with_a_limit_more_are_refused_until_some_were_taken() {
     let refused = sender.send(3).unwrap_err();
     assert_eq!((refused.why(), refused.into_inner()), (Overflow::Full, 3));
     let _ = turn(&reactor);
-    assert!(sender.send(3).is_err(), "they are in the queue, and nobody has taken one");
+    assert!(sender.send(3).is_err(), "the queue is full, and no value has been taken");
     assert_eq!(queue.try_get(), Some(1));
     sender.send(3).unwrap();
     assert!(sender.send(4).is_err());
-    queue.put(9).unwrap(); // counts, and is not refused
+    queue.put(9).unwrap(); // counts against the limit and is not refused
     assert_eq!(queue.try_get(), Some(2));
     assert!(sender.send(4).is_err());
     let _ = turn(&reactor);
@@ -78,7 +78,7 @@ fn with_a_limit_more_are_refused_until_some_were_taken() {
 }
 
 #[test]
-fn sending_blocks_until_there_is_room_and_not_on_the_own_thread() {
+fn send_blocking_waits_for_capacity_and_not_on_the_loops_thread() {
     let most = Arc::new(AtomicUsize::new(0));
     let sum = park::run_until(|reactor| {
         let (queue, sender) = reactor.remote_queue::<u64>(Some(3));
@@ -107,7 +107,7 @@ fn sending_blocks_until_there_is_room_and_not_on_the_own_thread() {
 }
 
 #[test]
-fn closing_the_sender_ends_the_queue_once_all_is_in_it() {
+fn closing_the_sender_ends_the_queue_after_all_values() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(None);
     let other = sender.clone();
@@ -122,7 +122,7 @@ fn closing_the_sender_ends_the_queue_once_all_is_in_it() {
 }
 
 #[test]
-fn the_last_sender_ends_a_queue_into_which_nothing_is_on_the_way() {
+fn dropping_the_last_sender_ends_an_empty_queue() {
     for sends in [false, true] {
         let reactor = Reactor::new();
         let (queue, sender) = reactor.remote_queue::<u32>(None);
@@ -139,7 +139,7 @@ fn the_last_sender_ends_a_queue_into_which_nothing_is_on_the_way() {
 }
 
 #[test]
-fn closing_the_queue_refuses_what_is_sent_at_once_and_whoever_waits_for_room() {
+fn closing_the_queue_refuses_later_values_and_waiting_senders() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
     sender.send(1).unwrap();
@@ -155,11 +155,11 @@ fn closing_the_queue_refuses_what_is_sent_at_once_and_whoever_waits_for_room() {
     queue.close();
     assert_eq!(blocked.join().unwrap().unwrap_err().why(), Overflow::Closed);
     assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
-    assert_eq!(drain(&queue), [1], "what was in the queue is still given out");
+    assert_eq!(drain(&queue), [1], "values in the queue can still be taken");
 }
 
 #[test]
-fn a_queue_that_nobody_has_any_more_refuses_too_but_not_while_somebody_waits() {
+fn a_dropped_queue_refuses_values_unless_a_getter_waits() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(None);
     let got = queue.get();
@@ -172,13 +172,13 @@ fn a_queue_that_nobody_has_any_more_refuses_too_but_not_while_somebody_waits() {
 }
 
 #[test]
-fn a_sender_that_waits_for_room_is_refused_when_nobody_has_the_queue_any_more() {
+fn a_waiting_sender_is_refused_when_the_queue_is_dropped() {
     for turns in [0, 1] {
         let reactor = Reactor::new();
         let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
         sender.send(1).unwrap();
         for _ in 0..turns {
-            let _ = turn(&reactor); // the value is in the queue, else it is on the way
+            let _ = turn(&reactor); // moves the value into the queue
         }
         let (begins, begun) = mpsc::channel();
         let blocked = thread::spawn(move || {
@@ -189,13 +189,13 @@ fn a_sender_that_waits_for_room_is_refused_when_nobody_has_the_queue_any_more() 
         thread::sleep(Duration::from_millis(2));
         let stream = queue.stream();
         drop(queue);
-        drop(stream); // a handle too, and the last one
+        drop(stream); // the last handle of the queue
         assert_eq!(blocked.join().unwrap().unwrap_err().into_inner(), 2);
     }
 }
 
 #[test]
-fn closing_the_reactor_closes_the_queue_and_drops_what_was_on_the_way() {
+fn closing_the_reactor_closes_the_queue_and_drops_values_in_flight() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
     let waiting = queue.get();
@@ -220,7 +220,7 @@ fn closing_the_reactor_closes_the_queue_and_drops_what_was_on_the_way() {
 }
 
 #[test]
-fn senders_that_go_while_the_loop_ends_hang_nowhere() {
+fn senders_dropped_while_the_loop_ends_do_not_hang() {
     for seed in 0..300_u32 {
         let reactor = Reactor::new();
         let (queue, sender) = reactor.remote_queue::<u32>(Some(4));
@@ -242,7 +242,7 @@ fn senders_that_go_while_the_loop_ends_hang_nowhere() {
 }
 
 #[test]
-fn a_stream_of_what_other_threads_send() {
+fn a_stream_yields_values_from_other_threads() {
     let all = park::run_until(|reactor| {
         let (queue, sender) = reactor.remote_queue::<u32>(None);
         thread::spawn(move || {
@@ -257,13 +257,13 @@ fn a_stream_of_what_other_threads_send() {
 }
 
 #[test]
-fn a_value_that_a_stream_gives_back_counts_again() {
+fn a_value_returned_by_a_stream_counts_again() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
     let mut stream = queue.stream();
     assert!(stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
     sender.send(1).unwrap();
-    let _ = turn(&reactor); // is with the stream now
+    let _ = turn(&reactor); // moves the value to the stream
     drop(stream);
     assert_eq!(sender.send(2).unwrap_err().why(), Overflow::Full);
     assert_eq!(drain(&queue), [1]);
@@ -277,7 +277,7 @@ fn a_limit_of_zero_is_refused() {
 }
 
 #[test]
-fn another_reactor_that_a_call_has_entered_and_kept_gets_none_of_the_values() {
+fn values_do_not_go_to_another_entered_reactor() {
     let (first, second) = (Reactor::new(), Reactor::new());
     let (queue, sender) = first.remote_queue::<u32>(None);
     let (others, _sender) = second.remote_queue::<u32>(None);
@@ -296,7 +296,7 @@ fn another_reactor_that_a_call_has_entered_and_kept_gets_none_of_the_values() {
     drop(kept.take());
 }
 
-/// A dialog: a callback that turns the loop until somebody has answered.
+/// A dialog: a callback that runs turns of the loop until the user has answered.
 #[test]
 fn a_callback_that_turns_the_loop_gets_the_next_values() {
     for sent_before in [1, 2, 300] {
@@ -328,23 +328,25 @@ fn a_callback_that_turns_the_loop_gets_the_next_values() {
 }
 
 #[test]
-fn values_that_panic_when_they_are_dropped_keep_no_getter_waiting() {
-    struct Bomb;
-    impl Drop for Bomb {
+fn values_whose_destructor_panics_leave_no_getter_waiting() {
+    struct PanicOnDrop;
+    impl Drop for PanicOnDrop {
         fn drop(&mut self) {
-            panic!("the destructor of what was on the way");
+            panic!("a destructor of a value in flight");
         }
     }
-    for closes in [|queue: &DeferredQueue<Bomb>, _| queue.close(), |_: &DeferredQueue<Bomb>, reactor| drop(reactor)] {
+    for closes in
+        [|queue: &DeferredQueue<PanicOnDrop>, _| queue.close(), |_: &DeferredQueue<PanicOnDrop>, reactor| drop(reactor)]
+    {
         let reactor = Reactor::new();
-        let (queue, sender) = reactor.remote_queue::<Bomb>(None);
+        let (queue, sender) = reactor.remote_queue::<PanicOnDrop>(None);
         let getters = [queue.get(), queue.get()];
-        sender.send(Bomb).unwrap_or_else(|_| panic!("it is open"));
+        sender.send(PanicOnDrop).unwrap_or_else(|_| panic!("it is open"));
         let _ = catch_unwind(AssertUnwindSafe(|| closes(&queue, reactor)));
         for getter in getters {
             assert!(getter.try_take().unwrap().err().unwrap().check::<Cancelled>());
         }
-        assert!(sender.send(Bomb).is_err_and(|refused| {
+        assert!(sender.send(PanicOnDrop).is_err_and(|refused| {
             std::mem::forget(refused.into_inner());
             true
         }));
@@ -352,7 +354,7 @@ fn values_that_panic_when_they_are_dropped_keep_no_getter_waiting() {
 }
 
 #[test]
-fn values_that_nobody_can_get_any_more_are_dropped_though_a_sender_is_left() {
+fn values_in_an_unreachable_queue_are_dropped_though_a_sender_is_left() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue(None);
     let value = Arc::new(());
@@ -366,7 +368,7 @@ fn values_that_nobody_can_get_any_more_are_dropped_though_a_sender_is_left() {
 }
 
 #[test]
-fn a_sender_that_waits_for_room_is_refused_when_another_one_ends_it() {
+fn a_waiting_sender_is_refused_when_another_one_closes_the_queue() {
     let reactor = Reactor::new();
     let (queue, sender) = reactor.remote_queue::<u32>(Some(1));
     sender.send(1).unwrap();
@@ -377,7 +379,7 @@ fn a_sender_that_waits_for_room_is_refused_when_another_one_ends_it() {
         ended.0.send(waits.send_blocking(2).unwrap_err().why())
     });
     begun.recv().unwrap();
-    thread::sleep(Duration::from_millis(20)); // it is to wait by then; if it does not, it is refused all the same
+    thread::sleep(Duration::from_millis(20)); // usually it waits by then; otherwise it is refused as well
     sender.close();
     assert_eq!(ended.1.recv_timeout(Duration::from_secs(20)), Ok(Overflow::Closed));
     while turn(&reactor) == Turn::Again {}

@@ -1,4 +1,4 @@
-//! Deferreds fired from other threads, and which reactor is the current one.
+//! Deferreds that other threads fire, and which reactor is the current one.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -34,7 +34,7 @@ fn a_remote_error_arrives_at_the_errback() {
 }
 
 #[test]
-fn one_of_a_closed_reactor_is_cancelled_from_the_start() {
+fn a_resolver_of_a_closed_reactor_is_cancelled_from_the_start() {
     let reactor = Reactor::new();
     reactor.close();
     let (deferred, resolver) = reactor.remote::<u32>();
@@ -53,7 +53,7 @@ fn a_remote_resolver_dropped_unfired_fires_abandoned() {
 }
 
 #[test]
-fn cancelling_marks_the_remote_resolver_at_once_and_what_it_fires_is_ignored() {
+fn cancelling_marks_the_remote_resolver_at_once_and_its_result_is_ignored() {
     let reactor = Reactor::new();
     let log = Log::default();
     let (mut deferred, resolver) = reactor.remote();
@@ -101,7 +101,7 @@ fn closing_abandons_remote_resolvers_in_the_order_they_were_made() {
 }
 
 #[test]
-fn what_crosses_threads_does_so() {
+fn remote_types_are_send_and_sync() {
     fn crosses<T: Send + Sync>() {}
     crosses::<ReactorHandle>();
     crosses::<RemoteResolver<Cell<u8>>>();
@@ -111,7 +111,7 @@ fn what_crosses_threads_does_so() {
 #[test]
 fn the_current_reactor_is_the_one_that_was_turned_or_entered_last() {
     fn is(reactor: &Reactor) -> bool {
-        // Two handles of one reactor share what it keeps.
+        // Two handles of one reactor share its state.
         let mark = reactor.extension(Cell::<u32>::default);
         Reactor::current().is_some_and(|current| Rc::ptr_eq(&current.extension(Cell::<u32>::default), &mark))
     }
@@ -123,7 +123,7 @@ fn the_current_reactor_is_the_one_that_was_turned_or_entered_last() {
     two.call_when_running(move || in_turn.set(is(&inner)));
     let in_one = one.enter();
     let in_two = two.enter();
-    drop(in_one); // not the innermost
+    drop(in_one); // the outer guard
     assert!(is(&two));
     drop(in_two);
     assert!(Reactor::current().is_none());

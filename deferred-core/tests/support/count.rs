@@ -1,5 +1,5 @@
-//! An allocator that counts, per thread, so that tests which run side by side do not count each
-//! other's.
+//! An allocator that counts per thread, so that concurrent tests do not count each other's
+//! allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -22,38 +22,39 @@ fn count(allocations: u64, bytes: i64) {
     PEAK_BYTES.set(PEAK_BYTES.get().max(live));
 }
 
-// SAFETY: each call is passed on to `System` as it came. The counters are thread-locals without a
-// destructor and without lazy initialisation, so counting neither allocates nor can find them gone.
+// SAFETY: each call is forwarded unchanged to `System`. The counters are thread-locals without a
+// destructor and without lazy initialization, so counting neither allocates nor accesses a
+// destroyed thread-local.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, layout.size() as i64);
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         count(0, -(layout.size() as i64));
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(1, size as i64 - layout.size() as i64);
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `realloc`.
         unsafe { System.realloc(place, layout, size) }
     }
 }
 
-/// How many allocations `work` makes on this thread.
-#[allow(dead_code)] // each file of tests uses a part of this
+/// Runs `work` and returns the number of allocations that it makes on this thread.
+#[allow(dead_code)] // each test binary uses only a part of it
 pub(crate) fn allocations<R>(work: impl FnOnce() -> R) -> (R, u64) {
     let before = ALLOCATIONS.get();
     let result = work();
     (result, ALLOCATIONS.get() - before)
 }
 
-/// By how many bytes this thread's live memory grew at most while `work` ran.
-#[allow(dead_code)] // each file of tests uses a part of this
+/// Runs `work` and returns the maximum growth of this thread's live memory meanwhile, in bytes.
+#[allow(dead_code)] // each test binary uses only a part of it
 pub(crate) fn peak_bytes<R>(work: impl FnOnce() -> R) -> (R, i64) {
     let before = LIVE_BYTES.get();
     PEAK_BYTES.set(before);
@@ -61,8 +62,8 @@ pub(crate) fn peak_bytes<R>(work: impl FnOnce() -> R) -> (R, i64) {
     (result, PEAK_BYTES.get() - before)
 }
 
-/// The bytes this thread has allocated and not freed.
-#[allow(dead_code)] // each file of tests uses a part of this
+/// Returns the number of bytes that this thread has allocated and not freed.
+#[allow(dead_code)] // each test binary uses only a part of it
 pub(crate) fn live_bytes() -> i64 {
     LIVE_BYTES.get()
 }

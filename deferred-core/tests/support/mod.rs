@@ -1,6 +1,6 @@
-//! What the tests share: an error, a log, probes that tell when they are dropped.
+//! Helpers that the tests share: an error, a log, and probes that log their drop.
 
-#![allow(dead_code)] // each file of tests uses a part of this
+#![allow(dead_code)] // each test binary uses only a part of it
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -13,7 +13,7 @@ use std::thread;
 
 use deferred_core::{Abandoned, Cancelled, Cycle, Deferred, Failure, HookGuard, Panicked, Reactor, Turn, on_unhandled};
 
-/// An error of the application.
+/// An application error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct App(pub(crate) u32);
 
@@ -25,15 +25,16 @@ impl fmt::Display for App {
 
 impl Error for App {}
 
-/// A result in a few words.
-pub(crate) fn told<T: fmt::Debug>(result: Result<&T, &Failure>) -> String {
+/// Formats a result briefly.
+pub(crate) fn describe<T: fmt::Debug>(result: Result<&T, &Failure>) -> String {
     match result {
         Ok(value) => format!("{value:?}"),
-        Err(failure) => told_failure(failure),
+        Err(failure) => describe_failure(failure),
     }
 }
 
-pub(crate) fn told_failure(failure: &Failure) -> String {
+/// Formats an error briefly.
+pub(crate) fn describe_failure(failure: &Failure) -> String {
     if let Some(app) = failure.downcast_ref::<App>() {
         format!("{app:?}")
     } else if let Some(cancelled) = failure.downcast_ref::<Cancelled>() {
@@ -52,20 +53,20 @@ pub(crate) fn told_failure(failure: &Failure) -> String {
     }
 }
 
-/// Takes what a Deferred has, in a few words; "pending" where it has nothing.
-pub(crate) fn taken<T: fmt::Debug + 'static>(deferred: Deferred<T>) -> String {
+/// Takes and formats the result of a Deferred; returns "pending" if it has none.
+pub(crate) fn take_text<T: fmt::Debug + 'static>(deferred: Deferred<T>) -> String {
     match deferred.try_take() {
-        Ok(result) => told(result.as_ref()),
+        Ok(result) => describe(result.as_ref()),
         Err(_) => "pending".into(),
     }
 }
 
-/// What a Deferred has, in a few words, and leaves it there.
-pub(crate) fn seen<T: fmt::Debug + 'static>(deferred: &mut Deferred<T>) -> String {
-    deferred.peek().map_or_else(|| "pending".into(), told)
+/// Like [`take_text`], but leaves the result in the Deferred.
+pub(crate) fn peek_text<T: fmt::Debug + 'static>(deferred: &mut Deferred<T>) -> String {
+    deferred.peek().map_or_else(|| "pending".into(), describe)
 }
 
-/// Lines in the order they happened.
+/// A log of events in the order in which they happened.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
 
@@ -84,21 +85,21 @@ impl Log {
         move || log.add(line)
     }
 
-    /// The lines so far, which it forgets.
+    /// Returns the lines so far, and clears the log.
     pub(crate) fn take(&self) -> Vec<String> {
         self.0.take()
     }
 
-    /// Something that writes `line` when it is dropped.
+    /// Returns a value that adds `line` when it is dropped.
     pub(crate) fn probe(&self, line: impl Into<String>) -> Probe {
         Probe { log: self.clone(), line: line.into() }
     }
 
-    /// Writes what passes this place, and lets it pass.
+    /// Adds a stage that logs the result under `name` and returns it unchanged.
     pub(crate) fn watch<T: fmt::Debug + 'static>(&self, name: &str, deferred: Deferred<T>) -> Deferred<T> {
         let (log, name) = (self.clone(), name.to_owned());
         deferred.add_both(move |result| {
-            log.add(format!("{name} {}", told(result.as_ref())));
+            log.add(format!("{name} {}", describe(result.as_ref())));
             result
         })
     }
@@ -121,23 +122,23 @@ impl fmt::Debug for Probe {
     }
 }
 
-/// Something whose destructor panics.
+/// A value whose destructor panics.
 #[derive(Debug)]
-pub(crate) struct Bomb(pub(crate) &'static str);
+pub(crate) struct PanicOnDrop(pub(crate) &'static str);
 
-impl Drop for Bomb {
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         panic!("{}", self.0);
     }
 }
 
-/// How many "a million" is: without optimisation, fewer.
+/// The number that tests call "a million"; smaller without optimization.
 pub(crate) const MANY: u64 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 
-/// Runs it in 256 KiB of stack.
+/// Runs `work` on a thread with a stack of 256 KiB.
 pub(crate) fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     let thread = thread::Builder::new().stack_size(256 * 1024).spawn(move || {
-        let _quiet = quietly();
+        let _quiet = ignore_unhandled();
         work();
     });
     if let Err(panic) = thread.expect("a thread").join() {
@@ -145,8 +146,8 @@ pub(crate) fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// A Deferred that never fires but by a cancel, which is told, and which then fires what `decides`
-/// says.
+/// Returns a Deferred that fires only when it is cancelled: its canceller logs the cancel and fires
+/// `decides`, or nothing if that is `None`.
 pub(crate) fn cancellable(log: &Log, name: &'static str, decides: Option<u32>) -> Deferred<u32> {
     let log = log.clone();
     let (deferred, resolver) = Deferred::with_canceller(move || {
@@ -157,19 +158,19 @@ pub(crate) fn cancellable(log: &Log, name: &'static str, decides: Option<u32>) -
     deferred
 }
 
-/// A cell that holds a Deferred for callbacks that operate on it.
-pub(crate) type Shelf<T> = Rc<RefCell<Option<Deferred<T>>>>;
+/// A cell that holds a Deferred, so that callbacks can access it.
+pub(crate) type DeferredCell<T> = Rc<RefCell<Option<Deferred<T>>>>;
 
-pub(crate) fn shelf<T: 'static>() -> Shelf<T> {
+pub(crate) fn deferred_cell<T: 'static>() -> DeferredCell<T> {
     Rc::new(RefCell::new(None))
 }
 
-/// Until the guard is dropped, what nobody handles on this thread is told to nobody.
-pub(crate) fn quietly() -> HookGuard {
+/// Ignores unhandled errors of this thread until the guard is dropped.
+pub(crate) fn ignore_unhandled() -> HookGuard {
     on_unhandled(|_| ())
 }
 
-/// Collects what nobody handles on this thread.
+/// Logs the unhandled errors of this thread until the guard is dropped.
 pub(crate) fn unhandled_into(log: &Log) -> HookGuard {
     let log = log.clone();
     on_unhandled(move |unhandled| {
@@ -182,7 +183,7 @@ pub(crate) fn unhandled_into(log: &Log) -> HookGuard {
     })
 }
 
-/// Counts how often the reactor wakes its driver.
+/// A waker that counts its wake-ups.
 #[derive(Default)]
 pub(crate) struct Wakes(AtomicUsize);
 
@@ -211,7 +212,7 @@ pub(crate) fn on_another_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send 
     thread::spawn(f).join().unwrap()
 }
 
-/// Adds the outcome of `deferred` to the log.
+/// Logs the result of `deferred`.
 pub(crate) fn record(log: &Log, deferred: Deferred<u32>) {
     let log = log.clone();
     deferred.add_both(move |result| {

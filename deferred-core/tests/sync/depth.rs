@@ -1,4 +1,4 @@
-//! A million in line.
+//! A million waiters.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ fn a_million_are_served_through_run() {
 }
 
 #[test]
-fn a_million_are_served_through_run_whose_results_come_later() {
+fn a_million_runs_with_pending_results_are_served() {
     on_a_small_stack(|| {
         let (semaphore, count) = (DeferredSemaphore::new(2), Rc::new(Cell::new(0)));
         let (first, resolver) = Deferred::<()>::new();
@@ -38,7 +38,7 @@ fn a_million_are_served_through_run_whose_results_come_later() {
             drop(semaphore.run(move || {
                 count.set(count.get() + 1);
                 let (inner, inner_resolver) = Deferred::<()>::new();
-                drop(inner_resolver); // abandoned: after this callback
+                drop(inner_resolver); // fires `Abandoned` after this callback
                 inner
             }));
         }
@@ -66,7 +66,7 @@ fn a_million_coroutines_hand_a_permit_on() {
 }
 
 #[test]
-fn a_million_who_wait_for_a_queue_give_up_or_are_closed() {
+fn a_million_getters_give_up_or_are_closed() {
     on_a_small_stack(|| {
         let queue = DeferredQueue::<u64>::new();
         let all: Vec<_> = (0..MANY).map(|_| queue.get()).collect();
@@ -77,7 +77,7 @@ fn a_million_who_wait_for_a_queue_give_up_or_are_closed() {
     });
 }
 
-/// A way to end a piece of work that holds `permit`, inside a waiter's callback.
+/// A way to end the work that holds `permit`, inside a waiter's callback.
 type Ends = fn(Permit) -> Deferred<()>;
 
 const ENDS: [(&str, Ends); 8] = [
@@ -115,7 +115,7 @@ const ENDS: [(&str, Ends); 8] = [
 #[test]
 fn a_million_permits_are_handed_on_wherever_they_end() {
     for (name, ends) in ENDS {
-        println!("{name}"); // an overflow says no more
+        println!("{name}"); // a stack overflow prints nothing else
         on_a_small_stack(move || {
             let (lock, count) = (DeferredLock::new(), Rc::new(Cell::new(0)));
             let held = lock.try_acquire().unwrap();
@@ -135,7 +135,7 @@ fn a_million_permits_are_handed_on_wherever_they_end() {
 #[test]
 fn a_million_permits_are_handed_on_inside_of_coroutines() {
     for (name, ends) in ENDS {
-        println!("{name}"); // an overflow says no more
+        println!("{name}"); // a stack overflow prints nothing else
         on_a_small_stack(move || {
             let (lock, count) = (DeferredLock::new(), Rc::new(Cell::new(0)));
             let held = lock.try_acquire().unwrap();
@@ -167,7 +167,7 @@ fn a_million_resolvers_and_pauses_fall_one_after_the_other() {
             let count = count.clone();
             drop(paused.map(move |()| count.set(count.get() + 1)));
             drop(last.add_errback(move |_| {
-                // Both in a ready callback, inside of this one.
+                // Both in a callback of a ready Deferred, inside this callback.
                 Deferred::succeed(()).map(move |()| drop((resolver, pause)))
             }));
             last = next;

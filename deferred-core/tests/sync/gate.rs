@@ -1,11 +1,11 @@
-//! The gate.
+//! `Gate`.
 
 use deferred_core::{Deferred, Gate, GateClosed};
 
-use crate::support::{App, Log, seen, taken};
+use crate::support::{App, Log, peek_text, take_text};
 
 #[test]
-fn an_open_gate_lets_in_and_a_closed_one_waits_for_what_is_inside() {
+fn an_open_gate_admits_and_a_closed_one_waits_for_its_guards() {
     let gate = Gate::new();
     let (first, second) = (gate.enter().unwrap(), gate.enter().unwrap());
     assert_eq!((gate.count(), gate.is_closed()), (2, false));
@@ -13,11 +13,11 @@ fn an_open_gate_lets_in_and_a_closed_one_waits_for_what_is_inside() {
     assert!(gate.is_closed());
     assert_eq!(gate.enter().unwrap_err(), GateClosed);
     drop(first);
-    assert_eq!(seen(&mut drained), "pending");
+    assert_eq!(peek_text(&mut drained), "pending");
     let mut again = gate.close();
     drop(second);
-    assert_eq!((seen(&mut drained), seen(&mut again)), ("()".into(), "()".into()));
-    assert_eq!(taken(gate.close()), "()");
+    assert_eq!((peek_text(&mut drained), peek_text(&mut again)), ("()".into(), "()".into()));
+    assert_eq!(take_text(gate.close()), "()");
 }
 
 #[test]
@@ -25,19 +25,19 @@ fn run_is_inside_until_its_deferred_is_done_and_refused_when_closed() {
     let gate = Gate::new();
     let (inner, resolver) = Deferred::<u32>::new();
     let runs = gate.run(move || inner);
-    assert_eq!(taken(gate.run(|| Ok(1))), "1");
+    assert_eq!(take_text(gate.run(|| Ok(1))), "1");
     assert_eq!(gate.count(), 1);
     let drained = gate.close();
-    assert_eq!(taken(gate.run(|| Ok(2))), "Cancelled(the gate is closed: it admits no new work)");
+    assert_eq!(take_text(gate.run(|| Ok(2))), "Cancelled(the gate is closed: it admits no new work)");
     resolver.errback(App(1));
-    assert_eq!((taken(runs), taken(drained)), ("App(1)".into(), "()".into()));
+    assert_eq!((take_text(runs), take_text(drained)), ("App(1)".into(), "()".into()));
 }
 
 #[test]
 fn a_panic_inside_goes_out() {
     let gate = Gate::new();
     let panics = gate.run(|| -> Result<(), _> { panic!("inside") });
-    assert_eq!((taken(panics).as_str(), gate.count()), ("Panicked(inside)", 0));
+    assert_eq!((take_text(panics).as_str(), gate.count()), ("Panicked(inside)", 0));
 }
 
 #[test]

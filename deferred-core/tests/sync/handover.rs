@@ -1,5 +1,5 @@
-//! A permit, a pass or a value that a drop hands over, and a waiter that is used before its turn
-//! has come.
+//! A permit, a guard or a value that a drop hands over, and a waiter that is used before the
+//! handover takes effect.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use deferred_core::{
 };
 use futures::StreamExt as _;
 
-use crate::support::{Log, quietly, taken};
+use crate::support::{Log, ignore_unhandled, take_text};
 
 type Uses = fn(Deferred<Permit>) -> Deferred<()>;
 
-/// Uses of a `Deferred<Permit>` in the callback that has just handed it the permit. Each returns
-/// what tells later whether it had it.
+/// Uses of a `Deferred<Permit>` in the callback that handed the permit to it. Each returns a
+/// Deferred whose result shows whether it received the permit.
 const USES: [(&str, Uses); 12] = [
     ("add_callback", |next| next.add_callback(drop)),
     ("map", |next| next.map(drop)),
@@ -64,7 +64,7 @@ fn a_waiter_may_be_used_in_the_callback_that_drops_the_permit() {
                 }
                 _ => inline_callbacks(async move { uses().await }),
             };
-            assert_eq!(taken(done), "()", "{name} in {inside}");
+            assert_eq!(take_text(done), "()", "{name} in {inside}");
             assert!(!lock.is_locked(), "{name} in {inside}: the permit is lost");
             assert_eq!(lock.waiting(), 0);
             drop(lock.try_acquire().expect("it is free"));
@@ -73,7 +73,7 @@ fn a_waiter_may_be_used_in_the_callback_that_drops_the_permit() {
 }
 
 #[test]
-fn a_waiter_may_be_dropped_cancelled_or_looked_at_in_that_callback() {
+fn a_waiter_may_be_dropped_cancelled_or_inspected_in_that_callback() {
     type Use = fn(Permit, Deferred<Permit>);
     let uses: [(&str, Use); 8] = [
         ("dropped", |permit, next| drop((permit, next))),
@@ -93,7 +93,7 @@ fn a_waiter_may_be_dropped_cancelled_or_looked_at_in_that_callback() {
         }),
         ("looked at", |permit, mut next| {
             drop(permit);
-            assert!(next.peek().is_none() && !next.is_ready(), "its turn has not come");
+            assert!(next.peek().is_none() && !next.is_ready(), "the handover has not happened yet");
             assert!(next.try_take().is_err());
         }),
         ("polled before", |permit, next| {
@@ -109,17 +109,17 @@ fn a_waiter_may_be_dropped_cancelled_or_looked_at_in_that_callback() {
         }),
     ];
     for (name, used) in uses {
-        let _quiet = quietly();
+        let _quiet = ignore_unhandled();
         let lock = DeferredLock::new();
         let (permit, next) = (lock.try_acquire().unwrap(), lock.acquire());
         let done = Deferred::succeed(()).map(move |()| used(permit, next));
-        assert_eq!(taken(done), "()", "{name}");
+        assert_eq!(take_text(done), "()", "{name}");
         assert!(!lock.is_locked(), "{name}: the permit is lost");
     }
 }
 
 #[test]
-fn what_is_done_to_a_waiter_comes_in_its_turn() {
+fn operations_on_a_waiter_take_effect_in_order() {
     let log = Log::new();
     let lock = DeferredLock::new();
     let (permit, next) = (lock.try_acquire().unwrap(), lock.acquire());
@@ -133,9 +133,9 @@ fn what_is_done_to_a_waiter_comes_in_its_turn() {
         }));
         drop(resolver);
         drop(permit);
-        let told = inner.clone();
+        let events = inner.clone();
         drop(next.map(move |permit| {
-            told.add("the waiter");
+            events.add("the waiter");
             drop(permit);
         }));
         inner.add("callback ends");
@@ -154,10 +154,10 @@ fn a_gate_that_a_drop_drains_and_a_close_that_is_used_in_the_same_callback() {
         drop(pass);
         gather([closed.map(drop)]).map_err(Into::into)
     });
-    assert_eq!(taken(done), "[()]");
+    assert_eq!(take_text(done), "[()]");
 }
 
-/// The queue's stream has a value that was brought to it and that it has not given out.
+/// Returns a stream of the queue that has received a value and not yielded it.
 fn stream_with_a_value(queue: &DeferredQueue<u32>) -> impl Sized + 'static {
     let mut stream = queue.stream();
     assert!(stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -166,7 +166,7 @@ fn stream_with_a_value(queue: &DeferredQueue<u32>) -> impl Sized + 'static {
 }
 
 #[test]
-fn a_stream_that_goes_with_a_value_gives_it_to_the_next_one_right_after_the_callback() {
+fn a_stream_dropped_with_a_value_passes_it_to_the_next_getter_after_the_callback() {
     let log = Log::new();
     let queue = DeferredQueue::<u32>::new();
     let stream = stream_with_a_value(&queue);
@@ -181,17 +181,17 @@ fn a_stream_that_goes_with_a_value_gives_it_to_the_next_one_right_after_the_call
 }
 
 #[test]
-fn a_resolver_in_the_waiters_captures_is_told_after_the_handover() {
+fn a_resolver_in_the_captures_of_a_waiter_is_dropped_after_the_handover() {
     let log = Log::new();
     let _hook = crate::support::unhandled_into(&log);
     let lock = DeferredLock::new();
     let (permit, next) = (lock.try_acquire().unwrap(), lock.acquire());
     let (watched, resolver): (_, Resolver<()>) = Deferred::new();
     let watched = log.watch("resolver", watched);
-    let told = log.clone();
+    let events = log.clone();
     let next = next.map(move |_permit| {
         let _resolver = resolver;
-        told.add("the waiter");
+        events.add("the waiter");
     });
     drop(Deferred::succeed(()).map(move |()| drop(permit)));
     assert_eq!(log.take(), ["the waiter", "resolver Abandoned"]);

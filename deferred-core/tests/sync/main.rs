@@ -1,4 +1,4 @@
-//! Waiting in line.
+//! Tests of the queue, the lock, the semaphore and the gate.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Lock and semaphore.
+//! `DeferredLock` and `DeferredSemaphore`.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,9 +7,9 @@ use deferred_core::{
     BuiltinError, Cancelled, Deferred, DeferredLock, DeferredSemaphore, NotHeld, Permit, inline_callbacks,
 };
 
-use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 
-/// An acquire that logs when it has its permit, which it keeps here.
+/// Acquires permits, logs when they are granted, and stores them.
 fn acquire(log: &Log, semaphore: &DeferredSemaphore, count: usize, name: &'static str) -> (Deferred<()>, Kept) {
     let kept = Kept::default();
     let (log, keep) = (log.clone(), kept.clone());
@@ -23,7 +23,7 @@ fn acquire(log: &Log, semaphore: &DeferredSemaphore, count: usize, name: &'stati
 type Kept = Rc<RefCell<Option<Permit>>>;
 
 #[test]
-fn a_free_lock_is_there_at_once_and_a_held_one_goes_from_hand_to_hand() {
+fn a_free_lock_is_acquired_at_once_and_a_held_one_is_handed_over() {
     let lock = DeferredLock::new();
     let first = lock.acquire().try_take().unwrap().unwrap();
     assert!(lock.is_locked());
@@ -40,13 +40,13 @@ fn a_free_lock_is_there_at_once_and_a_held_one_goes_from_hand_to_hand() {
 }
 
 #[test]
-fn who_comes_first_is_served_first_also_if_he_wants_more() {
+fn waiters_are_served_in_order_even_if_the_first_needs_more() {
     let log = Log::new();
     let semaphore = DeferredSemaphore::new(3);
     let held = semaphore.acquire_many(2).try_take().unwrap().unwrap();
     let (_big, big) = acquire(&log, &semaphore, 3, "big");
     let (_small, small) = acquire(&log, &semaphore, 1, "small");
-    assert!(semaphore.try_acquire(1).is_none(), "somebody waits");
+    assert!(semaphore.try_acquire(1).is_none(), "another waiter is first");
     assert!(log.take().is_empty());
     held.release();
     assert_eq!(log.take(), ["big"]);
@@ -57,7 +57,7 @@ fn who_comes_first_is_served_first_also_if_he_wants_more() {
 }
 
 #[test]
-fn one_who_gives_up_lets_those_behind_him_pass() {
+fn waiters_after_one_that_gives_up_are_served() {
     let log = Log::new();
     let semaphore = DeferredSemaphore::new(3);
     let _held = semaphore.acquire_many(2).try_take().unwrap().unwrap();
@@ -65,12 +65,12 @@ fn one_who_gives_up_lets_those_behind_him_pass() {
     let (_small, _kept) = acquire(&log, &semaphore, 1, "small");
     big.cancel();
     assert_eq!(log.take(), ["small"]);
-    assert_eq!(taken(big), "Cancelled");
+    assert_eq!(take_text(big), "Cancelled");
     assert_eq!((semaphore.waiting(), semaphore.available()), (0, 0));
 }
 
 #[test]
-fn giving_back_many_serves_all_for_whom_there_are_enough_in_order() {
+fn releasing_many_permits_serves_all_possible_waiters_in_order() {
     for release in [false, true] {
         let log = Log::new();
         let semaphore = DeferredSemaphore::new(4);
@@ -104,15 +104,15 @@ fn release_inside_a_callback_serves_inside_and_a_drop_right_after_it() {
             }
             inner.add("callback ends");
         });
-        let _done = log.watch("behind", done);
+        let _done = log.watch("after", done);
         let expected =
-            if release { ["next", "callback ends", "behind ()"] } else { ["callback ends", "next", "behind ()"] };
+            if release { ["next", "callback ends", "after ()"] } else { ["callback ends", "next", "after ()"] };
         assert_eq!(log.take(), expected);
     }
 }
 
 #[test]
-fn what_is_handed_over_is_never_free_in_between() {
+fn a_handed_over_permit_is_never_free_in_between() {
     let log = Log::new();
     let lock = DeferredSemaphore::new(1);
     let held = lock.acquire().try_take().unwrap().unwrap();
@@ -120,14 +120,14 @@ fn what_is_handed_over_is_never_free_in_between() {
     let (steals, inner) = (lock.clone(), log.clone());
     drop(Deferred::succeed(()).map(move |()| {
         drop(held);
-        // Promised to the next one already, though that has not run yet.
+        // The permit belongs to the next waiter already, although its callback has not run yet.
         inner.add(format!("stolen: {}", steals.try_acquire(1).is_some()));
     }));
     assert_eq!(log.take(), ["stolen: false", "next"]);
 }
 
 #[test]
-fn a_semaphore_and_a_permit_tell_how_many_they_are_and_who_waits() {
+fn a_semaphore_and_a_permit_report_their_counts() {
     let semaphore = DeferredSemaphore::new(5);
     let held = semaphore.acquire_many(3).try_take().unwrap().unwrap();
     assert_eq!((held.count(), semaphore.available(), semaphore.limit()), (3, 2, 5));
@@ -139,7 +139,7 @@ fn a_semaphore_and_a_permit_tell_how_many_they_are_and_who_waits() {
 }
 
 #[test]
-fn a_detached_permit_is_given_back_by_hand_and_no_more_than_that() {
+fn a_detached_permit_is_released_manually_and_only_once() {
     let semaphore = DeferredSemaphore::new(2);
     assert_eq!(semaphore.release(1), Err(NotHeld));
     semaphore.acquire_many(2).try_take().unwrap().unwrap().detach();
@@ -155,7 +155,7 @@ fn a_detached_permit_is_given_back_by_hand_and_no_more_than_that() {
 }
 
 #[test]
-fn run_gives_back_whatever_comes_before_the_callbacks_of_its_deferred() {
+fn run_releases_in_every_case_before_the_callbacks_of_its_deferred() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let lock = DeferredLock::new();
@@ -174,13 +174,13 @@ fn run_gives_back_whatever_comes_before_the_callbacks_of_its_deferred() {
         drop((next, waits.add_errback(|_| Ok(0))));
     }
     let panics = lock.run(|| -> Result<(), _> { panic!("at once") });
-    assert_eq!(taken(panics), "Panicked(at once)");
+    assert_eq!(take_text(panics), "Panicked(at once)");
     assert!(!lock.is_locked());
 }
 
 #[test]
-fn a_cancelled_run_gives_up_its_place_or_cancels_what_it_runs() {
-    let _quiet = quietly();
+fn a_cancelled_run_leaves_the_queue_or_cancels_its_deferred() {
+    let _quiet = ignore_unhandled();
     let lock = DeferredLock::new();
     let (inner, resolver) = Deferred::<u32>::new();
     let runs = lock.run(move || inner);
@@ -188,35 +188,35 @@ fn a_cancelled_run_gives_up_its_place_or_cancels_what_it_runs() {
     let mark = ran.clone();
     let waits = lock.run(move || mark.set(true));
     waits.cancel();
-    assert_eq!((taken(waits).as_str(), lock.waiting()), ("Cancelled", 0));
+    assert_eq!((take_text(waits).as_str(), lock.waiting()), ("Cancelled", 0));
     runs.cancel();
-    assert_eq!(taken(runs), "Cancelled");
+    assert_eq!(take_text(runs), "Cancelled");
     assert!(resolver.is_cancelled() && !lock.is_locked() && !ran.get());
 }
 
 #[test]
-fn a_permit_that_is_cancelled_after_it_was_handed_over_comes_back() {
+fn a_permit_cancelled_after_the_handover_is_released() {
     let lock = DeferredLock::new();
     let held = lock.try_acquire().unwrap();
     let next = lock.acquire();
     held.release();
-    next.cancel(); // too late: it has the permit
+    next.cancel(); // too late: the permit was granted
     assert!(lock.is_locked());
     drop(next);
     assert!(!lock.is_locked());
 }
 
 #[test]
-fn a_semaphore_that_is_dropped_while_somebody_waits_abandons_him() {
+fn dropping_a_semaphore_abandons_its_waiters() {
     let semaphore = DeferredSemaphore::new(1);
     semaphore.try_acquire(1).unwrap().detach();
     let waits = semaphore.acquire().map(|_| ());
     drop(semaphore);
-    assert_eq!(taken(waits), "Abandoned");
+    assert_eq!(take_text(waits), "Abandoned");
 }
 
 #[test]
-fn permits_in_a_coroutine_are_given_back_at_the_end_of_the_block() {
+fn permits_in_a_coroutine_are_released_at_the_end_of_the_block() {
     let log = Log::new();
     let lock = DeferredLock::new();
     let all: Vec<_> = ["a", "b", "c"]
@@ -232,11 +232,11 @@ fn permits_in_a_coroutine_are_given_back_at_the_end_of_the_block() {
         })
         .into();
     assert_eq!(log.take(), ["a has it", "a ends", "b has it", "b ends", "c has it", "c ends"]);
-    assert!(all.into_iter().all(|deferred| taken(deferred) == "()"));
+    assert!(all.into_iter().all(|deferred| take_text(deferred) == "()"));
 }
 
 #[test]
-fn an_error_type_of_ones_own() {
+fn errors_may_be_a_user_type() {
     let lock = DeferredLock::<BuiltinError>::typed();
     let held = lock.try_acquire().unwrap();
     let waits = lock.acquire();
@@ -248,7 +248,7 @@ fn an_error_type_of_ones_own() {
 
 #[test]
 #[should_panic(expected = "5 permits were requested from a semaphore that has 3")]
-fn more_than_there_are_is_refused_at_once() {
+fn more_permits_than_exist_are_refused_at_once() {
     drop(DeferredSemaphore::new(3).acquire_many(5));
 }
 
@@ -259,26 +259,26 @@ fn none_at_all_is_refused() {
 }
 
 #[test]
-fn none_is_free_at_once_unless_somebody_waits() {
+fn acquiring_zero_permits_succeeds_at_once_unless_others_wait() {
     let semaphore = DeferredSemaphore::new(1);
     let held = semaphore.acquire_many(1).try_take().unwrap().unwrap();
     assert_eq!(semaphore.acquire_many(0).try_take().unwrap().unwrap().count(), 0);
     let mut waits = semaphore.acquire().map(|_| ());
-    let mut behind = semaphore.acquire_many(0).map(|_| ());
-    assert_eq!((seen(&mut waits), seen(&mut behind)), ("pending".into(), "pending".into()));
+    let mut after = semaphore.acquire_many(0).map(|_| ());
+    assert_eq!((peek_text(&mut waits), peek_text(&mut after)), ("pending".into(), "pending".into()));
     held.release();
-    assert_eq!((seen(&mut waits), seen(&mut behind)), ("()".into(), "()".into()));
+    assert_eq!((peek_text(&mut waits), peek_text(&mut after)), ("()".into(), "()".into()));
 }
 
 #[test]
-fn whoever_wants_none_waits_only_for_those_before_him() {
+fn acquiring_zero_permits_waits_only_for_earlier_waiters() {
     let semaphore = DeferredSemaphore::new(1);
     let held = semaphore.try_acquire(1).unwrap();
     let (first, none, mut second) = (semaphore.acquire(), semaphore.acquire_many(0), semaphore.acquire());
-    assert!(!none.is_ready(), "somebody is before him");
+    assert!(!none.is_ready(), "an earlier waiter is first");
     drop(held);
     assert!(first.is_ready() && none.is_ready() && !second.is_ready());
-    // Also where the one before him gives up.
+    // Also if the earlier waiter is cancelled.
     let (mut third, none) = (semaphore.acquire(), semaphore.acquire_many(0));
     let ends = [second.cancel_handle(), third.cancel_handle()];
     ends.iter().for_each(|end| end.cancel());

@@ -1,4 +1,4 @@
-//! The queue's face for futures.
+//! The queue as a `Stream` and a `Sink`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -7,10 +7,10 @@ use deferred_core::{DeferredQueue, inline_callbacks};
 use futures::stream::FusedStream;
 use futures::{SinkExt, Stream, StreamExt};
 
-use crate::support::{Log, seen, taken};
+use crate::support::{Log, peek_text, take_text};
 
 #[test]
-fn a_stream_gives_what_is_there_and_what_comes_until_the_end() {
+fn a_stream_yields_queued_and_later_values_until_the_end() {
     let log = Log::new();
     let queue = DeferredQueue::<u32>::new();
     queue.put(1).unwrap();
@@ -26,7 +26,7 @@ fn a_stream_gives_what_is_there_and_what_comes_until_the_end() {
     queue.put(2).unwrap();
     assert_eq!(log.take(), ["2"]);
     queue.close();
-    assert_eq!(taken(done), "true");
+    assert_eq!(take_text(done), "true");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_stream_that_is_dropped_loses_no_value() {
     let mut stream = queue.stream();
     let mut context = Context::from_waker(Waker::noop());
     assert_eq!(Pin::new(&mut stream).poll_next(&mut context), Poll::Pending);
-    queue.put(1).unwrap(); // is with the stream now
+    queue.put(1).unwrap(); // moves the value to the stream
     queue.put(2).unwrap();
     drop(stream);
     assert_eq!((queue.try_get(), queue.try_get()), (Some(1), Some(2)));
@@ -57,13 +57,13 @@ fn a_sink_waits_while_the_queue_is_full_and_closes_it() {
         sink.close().await?;
         Ok(())
     });
-    assert_eq!((seen(&mut done), queue.is_closed()), ("pending".into(), false));
+    assert_eq!((peek_text(&mut done), queue.is_closed()), ("pending".into(), false));
     let mut got = Vec::new();
     while let Some(value) = queue.try_get() {
         got.push(value);
     }
     assert_eq!(got, [0, 1, 2, 3, 4]);
-    assert_eq!(seen(&mut done), "()");
+    assert_eq!(peek_text(&mut done), "()");
     assert!(queue.is_closed());
 }
 
@@ -77,5 +77,5 @@ fn forwarding_one_queue_into_another() {
     }
     from.close();
     assert_eq!((to.try_get(), to.try_get(), to.try_get(), to.try_get()), (Some(0), Some(1), Some(2), None));
-    assert_eq!(taken(done), "()");
+    assert_eq!(take_text(done), "()");
 }

@@ -1,4 +1,4 @@
-//! The clock of a test.
+//! `Clock`.
 
 use std::sync::mpsc;
 use std::task::Poll;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use deferred_core::{Clock, Deferred, Failure, Inactive, Phase, Reactor, ReactorHandle, SystemEvent};
 
 use crate::secs;
-use crate::support::{App, Log, quietly, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, unhandled_into};
 
 #[test]
 fn time_stands_until_it_is_moved() {
@@ -29,7 +29,7 @@ fn it_has_started_when_it_is_made() {
 }
 
 #[test]
-fn what_is_due_runs_in_order_with_what_it_adds() {
+fn due_calls_run_in_order_together_with_the_calls_that_they_add() {
     let (clock, log) = (Clock::new(), Log::new());
     let (later, seen) = (clock.clone(), log.clone());
     clock.call_later(secs(1), move || {
@@ -44,14 +44,14 @@ fn what_is_due_runs_in_order_with_what_it_adds() {
     clock.call_later(secs(3), move || seen.add("at 3"));
     clock.advance(Duration::ZERO);
     assert!(log.take().is_empty());
-    // It moves at once: a loop that was blocked runs all that is late, and what is added then
-    // counts from then.
+    // The time moves at once, as for a loop that was blocked: it runs all late calls, and the
+    // delays of new calls begin at the new time.
     clock.advance(secs(4));
     assert_eq!(log.take(), ["at 1", "at 3", "at 1, added"]);
 }
 
 #[test]
-fn posted_calls_run_before_and_after_what_is_due() {
+fn posted_calls_run_before_and_after_due_calls() {
     let clock = Clock::new();
     let (sender, received) = mpsc::channel();
     let (handle, late, first) = (clock.handle(), sender.clone(), sender.clone());
@@ -65,7 +65,7 @@ fn posted_calls_run_before_and_after_what_is_due() {
 }
 
 #[test]
-fn what_a_posted_call_posts_runs_in_the_same_advance_however_often() {
+fn posts_of_posted_calls_run_in_the_same_advance() {
     fn posts(left: u32, handle: &ReactorHandle, sender: mpsc::Sender<u32>) {
         let again = handle.clone();
         let call = move || {
@@ -141,7 +141,7 @@ fn a_stop_ends_it() {
 
 #[test]
 #[should_panic = "adds calls forever"]
-fn calls_that_add_calls_for_ever_are_found() {
+fn calls_that_add_calls_forever_are_detected() {
     fn again(reactor: Reactor) {
         reactor.clone().call_later(Duration::ZERO, move || again(reactor));
     }
@@ -151,10 +151,10 @@ fn calls_that_add_calls_for_ever_are_found() {
 }
 
 #[test]
-fn coroutines_that_wake_themselves_for_ever_are_found_at_first_and_between_two_calls() {
+fn coroutines_that_wake_themselves_forever_are_detected() {
     for sleeps in [false, true] {
         let found = std::panic::catch_unwind(|| {
-            let _quiet = quietly();
+            let _quiet = ignore_unhandled();
             let clock = Clock::new();
             let slept = clock.sleep(secs(1));
             let _again = clock.ensure_deferred(async move {
@@ -175,7 +175,7 @@ fn coroutines_that_wake_themselves_for_ever_are_found_at_first_and_between_two_c
 }
 
 #[test]
-fn in_steps_each_call_sees_the_moment_for_which_it_was_made() {
+fn in_steps_each_call_runs_at_its_due_time() {
     let (clock, log) = (Clock::new(), Log::new());
     let begun = clock.now();
     for at in [3, 1, 2] {
@@ -194,7 +194,7 @@ fn in_steps_each_call_sees_the_moment_for_which_it_was_made() {
 }
 
 #[test]
-fn in_steps_a_stop_ends_it_and_the_time_goes_on_to_the_end() {
+fn in_steps_a_stop_ends_the_calls_and_the_time_still_advances() {
     for closes in [false, true] {
         let (clock, log) = (Clock::new(), Log::new());
         let begun = clock.now();

@@ -1,4 +1,4 @@
-//! Much work, a slice at a time.
+//! `Cooperator`, which does long work in slices.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use deferred_core::{
     park,
 };
 
-use crate::support::{App, Log, quietly, seen, taken, unhandled_into};
+use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 
 fn logging(log: &Log, name: &'static str, count: u32) -> impl Iterator<Item = ()> + use<> {
     let log = log.clone();
@@ -25,7 +25,7 @@ fn work_is_done_in_turn_one_step_each() {
     assert!(log.take().is_empty(), "the first step is made in a turn");
     clock.advance(Duration::ZERO);
     assert_eq!(log.take(), ["a0", "b0", "a1", "b1", "a2"]);
-    assert_eq!((seen(&mut a), seen(&mut b)), ("()".into(), "()".into()));
+    assert_eq!((peek_text(&mut a), peek_text(&mut b)), ("()".into(), "()".into()));
     assert!(clock.delayed_calls().is_empty());
 }
 
@@ -44,7 +44,7 @@ fn with_a_slice_of_zero_one_step_is_made_in_a_turn_and_timers_run_in_between() {
 }
 
 #[test]
-fn a_step_that_gives_a_deferred_is_waited_for_and_the_others_go_on() {
+fn a_step_that_returns_a_deferred_is_waited_for_and_others_continue() {
     let (clock, log) = (Clock::new(), Log::new());
     let cooperator = Cooperator::new(&clock);
     let (first, resolver) = Deferred::<u32>::new();
@@ -52,10 +52,10 @@ fn a_step_that_gives_a_deferred_is_waited_for_and_the_others_go_on() {
     let mut done = cooperator.coiterate(std::iter::from_fn(move || steps.next()));
     drop(cooperator.coiterate(logging(&log, "other", 3)));
     clock.advance(Duration::ZERO);
-    assert_eq!((log.take().len(), seen(&mut done).as_str()), (3, "pending"));
+    assert_eq!((log.take().len(), peek_text(&mut done).as_str()), (3, "pending"));
     resolver.callback(2);
     clock.advance(Duration::ZERO);
-    assert_eq!(taken(done), "()");
+    assert_eq!(take_text(done), "()");
 }
 
 #[test]
@@ -68,24 +68,24 @@ fn an_error_of_a_step_or_a_panic_ends_it() {
     let fails_later = cooperator.coiterate([later]);
     clock.advance(Duration::ZERO);
     resolver.errback(App(2));
-    assert_eq!([failed, panics, fails_later].map(taken), ["App(1)", "Panicked(in a step)", "App(2)"]);
+    assert_eq!([failed, panics, fails_later].map(take_text), ["App(1)", "Panicked(in a step)", "App(2)"]);
 }
 
 #[test]
-fn each_who_watches_is_told_before_and_after_the_end() {
+fn every_when_done_fires_before_and_after_the_end() {
     let clock = Clock::new();
     let cooperator = Cooperator::new(&clock);
     let task = cooperator.cooperate([Err::<(), _>(Failure::from(App(1)))]);
     let before = [task.when_done(), task.when_done()];
     before[0].cancel();
     clock.advance(Duration::ZERO);
-    assert_eq!(before.map(taken), ["Cancelled", "App(1)"]);
-    assert_eq!(taken(task.when_done()), "App(1)");
+    assert_eq!(before.map(take_text), ["Cancelled", "App(1)"]);
+    assert_eq!(take_text(task.when_done()), "App(1)");
     assert_eq!(task.pause(), Err(TaskFinished::Done));
 }
 
 #[test]
-fn pauses_are_counted_and_the_last_one_to_end_lets_it_go_on() {
+fn pauses_are_counted_and_the_last_one_resumes_the_task() {
     let (clock, log) = (Clock::new(), Log::new());
     let cooperator = Cooperator::new(&clock);
     let task = cooperator.cooperate(logging(&log, "a", 2));
@@ -102,7 +102,7 @@ fn pauses_are_counted_and_the_last_one_to_end_lets_it_go_on() {
 }
 
 #[test]
-fn a_pause_that_ends_early_makes_no_step_of_its_own() {
+fn a_pause_that_ends_early_causes_no_extra_step() {
     let (clock, log) = (Clock::new(), Log::new());
     let cooperator = Cooperator::new(&clock);
     let (first, resolver) = Deferred::<()>::new();
@@ -113,10 +113,10 @@ fn a_pause_that_ends_early_makes_no_step_of_its_own() {
     }));
     let _other = cooperator.cooperate(logging(&log, "b", 2));
     let pause = || task.pause().and_then(|()| task.resume()).unwrap();
-    pause(); // before its turn comes
+    pause(); // before its first step
     clock.advance(Duration::ZERO);
     assert_eq!(log.take(), ["a0", "b0", "b1"]);
-    pause(); // while it waits
+    pause(); // while it waits for a Deferred
     clock.advance(Duration::ZERO);
     assert!(log.take().is_empty());
     resolver.callback(());
@@ -153,7 +153,7 @@ fn a_pause_and_a_stop_from_inside_a_step() {
 }
 
 #[test]
-fn stopping_cancels_what_it_waits_for_and_cancelling_a_coiterate_stops() {
+fn stopping_cancels_the_awaited_deferred_and_cancelling_coiterate_stops() {
     let (clock, log) = (Clock::new(), Log::new());
     let _hook = unhandled_into(&log);
     let cooperator = Cooperator::new(&clock);
@@ -168,13 +168,13 @@ fn stopping_cancels_what_it_waits_for_and_cancelling_a_coiterate_stops() {
     let done = cooperator.coiterate([second]);
     clock.advance(Duration::ZERO);
     done.cancel();
-    assert_eq!(taken(done), "Cancelled");
+    assert_eq!(take_text(done), "Cancelled");
     assert!(resolver.is_cancelled());
     assert!(log.take().is_empty());
 }
 
 #[test]
-fn what_is_stopped_stays_so_if_what_it_waits_for_gives_a_value_nevertheless() {
+fn a_stopped_task_stays_stopped_if_its_deferred_fires_a_value() {
     let clock = Clock::new();
     let (step, _resolver) = Deferred::<()>::with_canceller(|| Some(Ok(())));
     let task = Cooperator::new(&clock).cooperate([step]);
@@ -185,7 +185,7 @@ fn what_is_stopped_stays_so_if_what_it_waits_for_gives_a_value_nevertheless() {
 }
 
 #[test]
-fn an_error_that_nobody_watches_for_is_reported() {
+fn an_error_without_when_done_is_reported() {
     let (clock, log) = (Clock::new(), Log::new());
     let _hook = unhandled_into(&log);
     let cooperator = Cooperator::new(&clock);
@@ -211,11 +211,11 @@ fn closing_the_reactor_abandons_it_ready_paused_or_waiting() {
     assert!(all.into_iter().all(|done| done.try_take().unwrap().unwrap_err().check::<Abandoned>()));
     assert!(resolver.is_cancelled());
     let late = cooperator.coiterate([()]);
-    assert_eq!(taken(late), "Abandoned");
+    assert_eq!(take_text(late), "Abandoned");
 }
 
 #[test]
-fn a_paused_task_is_resumed_also_when_nobody_has_its_cooperator() {
+fn a_paused_task_is_resumed_though_its_cooperator_was_dropped() {
     let clock = Clock::new();
     let steps = Rc::new(Cell::new(0));
     let counts = steps.clone();
@@ -225,11 +225,11 @@ fn a_paused_task_is_resumed_also_when_nobody_has_its_cooperator() {
     let done = task.when_done();
     task.resume().unwrap();
     clock.advance(Duration::from_secs(1));
-    assert_eq!((steps.get(), taken(done).as_str()), (3, "()"));
+    assert_eq!((steps.get(), take_text(done).as_str()), (3, "()"));
 }
 
 #[test]
-fn an_iterator_whose_destructor_panics_is_that_error_and_the_others_go_on() {
+fn an_iterator_whose_destructor_panics_fails_and_others_continue() {
     struct Items(u32);
     impl Iterator for Items {
         type Item = ();
@@ -244,7 +244,7 @@ fn an_iterator_whose_destructor_panics_is_that_error_and_the_others_go_on() {
         }
     }
     for ends in ["by itself", "stopped", "closed"] {
-        let _quiet = quietly();
+        let _quiet = ignore_unhandled();
         let clock = Clock::new();
         let cooperator = Cooperator::new(&clock);
         let bad = cooperator.cooperate(Items(if ends == "by itself" { 0 } else { u32::MAX }));
@@ -257,18 +257,18 @@ fn an_iterator_whose_destructor_panics_is_that_error_and_the_others_go_on() {
             _ => clock.close(),
         }
         if ends == "closed" {
-            assert_eq!((taken(done).as_str(), taken(good).as_str()), ("Abandoned", "Abandoned"));
+            assert_eq!((take_text(done).as_str(), take_text(good).as_str()), ("Abandoned", "Abandoned"));
             continue;
         }
         clock.advance(Duration::from_secs(1));
-        assert_eq!((steps.get(), taken(good).as_str()), (3, "()"), "{ends}");
+        assert_eq!((steps.get(), take_text(good).as_str()), (3, "()"), "{ends}");
         let done = done.try_take().unwrap().unwrap_err();
         assert_eq!(done.check::<deferred_core::Panicked>(), ends == "by itself", "{ends}: {done}");
     }
 }
 
 #[test]
-fn a_turn_inside_a_step_goes_on_with_the_others() {
+fn a_turn_inside_a_step_continues_the_other_tasks() {
     let reactor = Reactor::new();
     let cooperator = Cooperator::new(&reactor);
     let (ran, seen) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));

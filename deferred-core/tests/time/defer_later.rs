@@ -7,10 +7,10 @@ use std::time::Duration;
 use deferred_core::{Clock, Deferred, DelayedCall, Inactive, Reactor, inline_callbacks};
 
 use crate::secs;
-use crate::support::{App, Log, seen, taken};
+use crate::support::{App, Log, peek_text, take_text};
 
 #[test]
-fn defer_later_gives_what_the_function_gives_once_the_time_has_passed() {
+fn defer_later_returns_the_result_of_the_function_after_the_delay() {
     let (clock, log) = (Clock::new(), Log::new());
     let called = log.clone();
     let mut value = clock.defer_later(secs(2), move || {
@@ -22,28 +22,28 @@ fn defer_later_gives_what_the_function_gives_once_the_time_has_passed() {
     let (inner, resolver) = Deferred::<u32>::new();
     let mut waits = clock.defer_later(secs(2), move || inner);
     clock.advance(secs(1));
-    assert_eq!((seen(&mut value), log.take().len()), ("pending".into(), 0));
+    assert_eq!((peek_text(&mut value), log.take().len()), ("pending".into(), 0));
     clock.advance(secs(1));
-    assert_eq!((taken(value), log.take().len()), ("1".into(), 1));
-    assert_eq!((taken(error), taken(panic)), ("App(1)".into(), "Panicked(late)".into()));
-    assert_eq!(seen(&mut waits), "pending");
+    assert_eq!((take_text(value), log.take().len()), ("1".into(), 1));
+    assert_eq!((take_text(error), take_text(panic)), ("App(1)".into(), "Panicked(late)".into()));
+    assert_eq!(peek_text(&mut waits), "pending");
     resolver.callback(3);
-    assert_eq!(taken(waits), "3");
+    assert_eq!(take_text(waits), "3");
 }
 
 #[test]
-fn cancelling_takes_the_timer_back_or_goes_on_to_what_the_function_gave() {
+fn cancelling_cancels_the_timer_or_the_deferred_of_the_function() {
     let clock = Clock::new();
     let early = clock.defer_later(secs(2), || -> Result<(), _> { panic!("never called") });
     early.cancel();
-    assert_eq!(taken(early), "Cancelled");
+    assert_eq!(take_text(early), "Cancelled");
     assert!(clock.delayed_calls().is_empty());
 
     let (inner, resolver) = Deferred::<u32>::new();
     let late = clock.defer_later(secs(2), move || inner);
     clock.advance(secs(2));
     late.cancel();
-    assert_eq!(taken(late), "Cancelled");
+    assert_eq!(take_text(late), "Cancelled");
     assert!(resolver.is_cancelled());
 }
 
@@ -53,7 +53,7 @@ fn a_delay_beyond_the_clock_lasts_for_decades() {
     let (never, _resolver) = Deferred::<()>::new();
     let waits = [clock.sleep(Duration::MAX), never.add_timeout(Duration::MAX, &clock)];
     clock.advance(secs(60 * 60 * 24 * 365 * 20));
-    assert_eq!(waits.map(taken), ["pending", "pending"]);
+    assert_eq!(waits.map(take_text), ["pending", "pending"]);
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn closing_the_reactor_abandons_it() {
     let reactor = Reactor::new();
     let (later, sleeps) = (reactor.defer_later(secs(2), || Ok(1)), reactor.sleep(secs(1)));
     reactor.close();
-    assert_eq!((taken(later), taken(sleeps)), ("Abandoned".into(), "Abandoned".into()));
-    assert_eq!(taken(reactor.sleep(secs(1))), "Abandoned");
+    assert_eq!((take_text(later), take_text(sleeps)), ("Abandoned".into(), "Abandoned".into()));
+    assert_eq!(take_text(reactor.sleep(secs(1))), "Abandoned");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_coroutine_sleeps_by_the_clock() {
     clock.advance(secs(5));
     assert_eq!(log.take(), ["2"], "one that is made late counts from then on");
     clock.advance(secs(1));
-    assert_eq!((log.take(), taken(done)), (vec!["3".to_owned()], "()".to_owned()));
+    assert_eq!((log.take(), take_text(done)), (vec!["3".to_owned()], "()".to_owned()));
 }
 
 #[test]
@@ -104,13 +104,13 @@ fn a_call_can_be_reset_and_delayed() {
     assert_eq!(call.delay(secs(1)), Err(Inactive::AlreadyCalled));
 
     let call = clock.call_later(secs(5), || ());
-    call.reset(secs(1)).unwrap(); // sooner
+    call.reset(secs(1)).unwrap(); // earlier than before
     clock.advance(secs(1));
     assert!(!call.active());
 }
 
 #[test]
-fn one_that_is_due_can_be_operated_from_another_ones_callback() {
+fn a_due_call_can_be_changed_from_another_calls_callback() {
     for operation in ["cancel", "reset", "delay"] {
         let (clock, log) = (Clock::new(), Log::new());
         let second = Rc::new(RefCell::new(None::<DelayedCall>));

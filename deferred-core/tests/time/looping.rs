@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use deferred_core::{Clock, Deferred, Failure, LoopingCall, Reactor, Resolver, Turn};
 
-use crate::support::{App, Log, quietly, taken};
+use crate::support::{App, Log, ignore_unhandled, take_text};
 use crate::{millis, secs};
 
-/// Ticks, each with the seconds since the start.
+/// A `LoopingCall` that logs the seconds since the start at each call.
 struct Ticking {
     clock: Rc<Clock>,
     log: Log,
     call: LoopingCall,
 }
 
-/// `work` takes that long by the clock, as work that blocks does.
+/// Each call takes `work` of the clock's time, as a blocking call would.
 fn ticking(work: Duration) -> Ticking {
     let (clock, log) = (Rc::new(Clock::new()), Log::new());
     let begun = clock.now();
@@ -31,7 +31,7 @@ fn ticking(work: Duration) -> Ticking {
 }
 
 #[test]
-fn the_first_call_is_inside_start_and_the_next_ones_on_the_grid() {
+fn the_first_call_is_inside_start_and_later_ones_are_on_the_grid() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let done = call.start(secs(10));
     assert_eq!(log.take(), ["0ns"]);
@@ -150,7 +150,7 @@ fn stopping_inside_the_call_fires_at_its_end() {
     assert!(log.take().is_empty());
 }
 
-/// A looping call that waits for a Deferred each time.
+/// Returns a looping call whose function returns a pending Deferred each time, and the resolvers.
 fn waiting(clock: &Clock) -> (LoopingCall, Rc<RefCell<Vec<Resolver<()>>>>) {
     let resolvers = Rc::new(RefCell::new(Vec::new()));
     let made = resolvers.clone();
@@ -188,15 +188,15 @@ fn a_deferred_of_the_function_is_waited_for() {
 fn an_error_a_panic_and_a_late_error_end_it() {
     let clock = Clock::new();
     let failing = LoopingCall::new(&clock, || Err::<(), _>(App(1).into()));
-    assert_eq!(taken(failing.start(secs(1))), "App(1)");
+    assert_eq!(take_text(failing.start(secs(1))), "App(1)");
     assert!(!failing.is_running());
     let panicking = LoopingCall::new(&clock, || -> () { panic!("ouch") });
-    assert_eq!(taken(panicking.start(secs(1))), "Panicked(ouch)");
-    assert_eq!(taken(panicking.start(secs(1))), "Panicked(ouch)");
+    assert_eq!(take_text(panicking.start(secs(1))), "Panicked(ouch)");
+    assert_eq!(take_text(panicking.start(secs(1))), "Panicked(ouch)");
     let (call, resolvers) = waiting(&clock);
     let done = call.start(secs(1));
     last(&resolvers).errback(App(2));
-    assert_eq!(taken(done), "App(2)");
+    assert_eq!(take_text(done), "App(2)");
     clock.advance(secs(5));
     assert!(resolvers.borrow().is_empty());
 }
@@ -207,7 +207,7 @@ fn cancelling_its_deferred_stops_it() {
     let done = call.start(secs(1));
     done.cancel();
     assert!(!call.is_running());
-    assert_eq!(taken(done), "Cancelled");
+    assert_eq!(take_text(done), "Cancelled");
     log.take();
     clock.advance(secs(5));
     assert!(log.take().is_empty());
@@ -216,14 +216,14 @@ fn cancelling_its_deferred_stops_it() {
 }
 
 #[test]
-fn cancelling_its_deferred_cancels_what_it_waits_for() {
-    let _quiet = quietly();
+fn cancelling_its_deferred_cancels_the_awaited_deferred() {
+    let _quiet = ignore_unhandled();
     let clock = Clock::new();
     let (call, resolvers) = waiting(&clock);
     let done = call.start(secs(1));
     done.cancel();
     assert!(last(&resolvers).is_cancelled());
-    assert_eq!(taken(done), "Cancelled");
+    assert_eq!(take_text(done), "Cancelled");
     clock.advance(secs(5));
     assert!(resolvers.borrow().is_empty());
     assert!(!call.is_running());
@@ -232,7 +232,7 @@ fn cancelling_its_deferred_cancels_what_it_waits_for() {
 }
 
 #[test]
-fn one_that_was_stopped_or_cancelled_goes_with_its_last_handle() {
+fn a_stopped_or_cancelled_looping_call_is_dropped_with_its_last_handle() {
     for cancels in [false, true] {
         let (clock, log) = (Clock::new(), Log::new());
         let probe = log.probe("dropped");
@@ -268,13 +268,13 @@ fn a_cancel_from_inside_the_call_reaches_the_deferred_that_it_returns() {
     handle.replace(Some(done.cancel_handle()));
     clock.advance(secs(1));
     assert!(resolver.take().unwrap().is_cancelled());
-    assert_eq!(taken(done), "Cancelled");
+    assert_eq!(take_text(done), "Cancelled");
     assert!(!call.is_running());
 }
 
 #[test]
 #[should_panic = "already running"]
-fn starting_one_that_runs_is_a_mistake() {
+fn starting_a_running_looping_call_panics() {
     let clock = Clock::new();
     let call = LoopingCall::new(&clock, || ());
     let _done = call.start(secs(1));
@@ -282,7 +282,7 @@ fn starting_one_that_runs_is_a_mistake() {
 }
 
 #[test]
-fn closing_the_reactor_ends_it_whoever_holds_it() {
+fn closing_the_reactor_ends_a_looping_call_that_has_handles() {
     let clock = Clock::new();
     let between = LoopingCall::new(&clock, || ());
     let (inside, resolvers) = waiting(&clock);
@@ -302,7 +302,7 @@ fn closing_the_reactor_ends_it_whoever_holds_it() {
 }
 
 #[test]
-fn the_count_tells_how_many_moments_have_come() {
+fn the_count_is_the_number_of_passed_intervals() {
     let (clock, log) = (Clock::new(), Log::new());
     let seen = log.clone();
     let call = LoopingCall::with_count(&clock, move |count| seen.add(count.to_string()));
@@ -322,7 +322,7 @@ fn the_count_tells_how_many_moments_have_come() {
 }
 
 #[test]
-fn a_reset_starts_the_grid_anew() {
+fn a_reset_restarts_the_grid() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let _done = call.start(secs(10));
     clock.advance(secs(4));
@@ -353,7 +353,7 @@ fn a_reset_does_nothing_while_a_call_runs_or_is_waited_for() {
 }
 
 #[test]
-fn after_a_reset_that_comes_right_after_a_call_the_count_begins_anew() {
+fn after_a_reset_right_after_a_call_the_count_restarts() {
     let (clock, log) = (Clock::new(), Log::new());
     let seen = log.clone();
     let call = LoopingCall::with_count(&clock, move |count| seen.add(count.to_string()));
@@ -365,7 +365,7 @@ fn after_a_reset_that_comes_right_after_a_call_the_count_begins_anew() {
 }
 
 #[test]
-fn after_a_reset_that_comes_late_the_count_has_the_moments_before_it_too() {
+fn after_a_late_reset_the_count_includes_the_intervals_before_it() {
     let (clock, log) = (Clock::new(), Log::new());
     let seen = log.clone();
     let call = LoopingCall::with_count(&clock, move |count| seen.add(count.to_string()));
@@ -378,7 +378,7 @@ fn after_a_reset_that_comes_late_the_count_has_the_moments_before_it_too() {
 }
 
 #[test]
-fn one_that_keeps_going_reports_each_error_and_goes_on_until_it_is_stopped() {
+fn keep_going_reports_each_error_and_continues_until_stopped() {
     let (clock, log) = (Clock::new(), Log::new());
     let _hook = crate::support::unhandled_into(&log);
     let seen = log.clone();
@@ -396,7 +396,7 @@ fn one_that_keeps_going_reports_each_error_and_goes_on_until_it_is_stopped() {
 }
 
 #[test]
-fn a_hook_that_is_told_of_an_error_of_one_that_keeps_going_may_stop_it_and_sees_it_run() {
+fn the_hook_of_a_keep_going_error_may_stop_the_looping_call() {
     let clock = Clock::new();
     let calls = Rc::new(Cell::new(0));
     let counts = calls.clone();

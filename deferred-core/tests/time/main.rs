@@ -1,4 +1,4 @@
-//! What stands on the reactor's timers.
+//! Tests of the functions that use the reactor's timers.
 
 mod clock;
 mod cooperator;

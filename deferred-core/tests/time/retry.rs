@@ -1,4 +1,4 @@
-//! Trying again.
+//! `Reactor::retry` and `Backoff`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use deferred_core::{Abandoned, Backoff, Clock, Deferred, Failure, Reactor, Resolver};
 
 use crate::secs;
-use crate::support::{App, Log, taken};
+use crate::support::{App, Log, take_text};
 
-/// Seconds after which the attempts were made that all fail.
+/// Returns the times of the attempts in seconds, all of which fail, and the final result.
 fn moments(backoff: Backoff, until: u64) -> (Vec<f64>, String) {
     let clock = Clock::new();
     let begun = clock.now();
@@ -20,7 +20,7 @@ fn moments(backoff: Backoff, until: u64) -> (Vec<f64>, String) {
         Err::<(), _>(App(attempt).into())
     });
     clock.advance_in_steps(secs(until));
-    (moments.take(), taken(result))
+    (moments.take(), take_text(result))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn it_ends_with_the_first_success_and_waits_for_each_attempt() {
     clock.advance(secs(1));
     assert_eq!(log.take(), ["attempt 1"]);
     attempts.take().unwrap().callback(7);
-    assert_eq!(taken(result), "7");
+    assert_eq!(take_text(result), "7");
     assert!(clock.delayed_calls().is_empty());
 }
 
@@ -82,22 +82,22 @@ fn only_errors_that_may_pass_are_tried_again_and_a_panic_counts_as_one() {
         |attempt| if attempt == 0 { panic!("at first") } else { Err::<(), _>(Failure::from(App(attempt))) },
     );
     clock.advance_in_steps(secs(9));
-    assert_eq!(taken(once), "App(1)");
+    assert_eq!(take_text(once), "App(1)");
 }
 
 #[test]
-fn a_cancel_ends_the_attempt_or_the_wait_and_there_is_no_further_one() {
+fn a_cancel_ends_the_attempt_or_the_wait_and_no_attempt_follows() {
     let clock = Clock::new();
     let (attempt, resolver) = Deferred::<u32>::new();
     let attempt = Cell::new(Some(attempt));
     let attempts = clock.retry(Backoff::new(secs(1)), move |_| attempt.take().expect("called once"));
     attempts.cancel();
-    assert_eq!(taken(attempts), "Cancelled");
+    assert_eq!(take_text(attempts), "Cancelled");
     assert!(resolver.is_cancelled() && clock.delayed_calls().is_empty());
 
     let waits = clock.retry(Backoff::new(secs(1)), |_| Err::<(), _>(App(1).into()));
     waits.cancel();
-    assert_eq!(taken(waits), "Cancelled");
+    assert_eq!(take_text(waits), "Cancelled");
     assert!(clock.delayed_calls().is_empty());
 }
 
@@ -115,7 +115,7 @@ fn a_hundred_thousand_attempts_need_no_stack() {
     let backoff = Backoff::new(Duration::from_millis(1)).factor(1.0).jitter(0.0);
     let result = clock.retry(backoff, |attempt| if attempt < 100_000 { Err(App(1).into()) } else { Ok(attempt) });
     clock.advance_in_steps(secs(1000));
-    assert_eq!(taken(result), "100000");
+    assert_eq!(take_text(result), "100000");
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn a_backoff_of_any_length_waits() {
                     Backoff::new(first).max_delay(Duration::MAX).factor(factor).jitter(jitter).max_attempts(3);
                 let result = clock.retry(backoff, |attempt| Err::<(), _>(App(attempt).into()));
                 for _ in 0..3 {
-                    clock.advance(secs(60 * 60 * 24 * 365 * 600)); // longer than nanoseconds can be counted
+                    clock.advance(secs(60 * 60 * 24 * 365 * 600)); // more nanoseconds than a `u64` can hold
                 }
-                assert_eq!(taken(result), "App(2)", "{first:?}, {factor}, {jitter}");
+                assert_eq!(take_text(result), "App(2)", "{first:?}, {factor}, {jitter}");
             }
         }
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use deferred_core::{BuiltinError, Cancelled, Clock, Deferred, DeferredError, Failure, TimedOut};
 
 use crate::secs;
-use crate::support::{App, Log, quietly, taken};
+use crate::support::{App, Log, ignore_unhandled, take_text};
 
 #[test]
-fn what_takes_too_long_is_cancelled_and_has_timed_out() {
+fn a_deferred_that_takes_too_long_is_cancelled_and_times_out() {
     let (clock, log) = (Clock::new(), Log::new());
     let seen = log.clone();
     let (deferred, resolver) = Deferred::<u32>::with_canceller(move || {
@@ -26,7 +26,7 @@ fn what_takes_too_long_is_cancelled_and_has_timed_out() {
 }
 
 #[test]
-fn what_comes_in_time_stays_and_its_timer_goes() {
+fn a_result_in_time_cancels_the_timer() {
     let clock = Clock::new();
     for outcome in [Ok(1), Err(App(1))] {
         let (deferred, resolver) = Deferred::<u32>::new();
@@ -40,10 +40,10 @@ fn what_comes_in_time_stays_and_its_timer_goes() {
         resolver.fire(outcome.map_err(Failure::from));
         clock.advance(secs(3));
         let want = outcome.map_or_else(|error| format!("{error:?}"), |value| value.to_string());
-        assert_eq!(taken(deferred), want);
+        assert_eq!(take_text(deferred), want);
         assert_eq!(rest.take(), ["dropped"]);
     }
-    assert_eq!(taken(Deferred::succeed(1).add_timeout(Duration::ZERO, &clock)), "1");
+    assert_eq!(take_text(Deferred::succeed(1).add_timeout(Duration::ZERO, &clock)), "1");
 }
 
 #[test]
@@ -53,17 +53,17 @@ fn only_the_timeouts_own_cancel_is_converted() {
     let deferred = deferred.add_timeout(secs(3), &clock);
     deferred.cancel();
     clock.advance(secs(3));
-    assert_eq!(taken(deferred), "Cancelled");
+    assert_eq!(take_text(deferred), "Cancelled");
 
-    // The canceller has an answer of its own.
+    // The canceller decides the result.
     let (deferred, _resolver) = Deferred::<u32>::with_canceller(|| Some(Ok(7)));
     let deferred = deferred.add_timeout(secs(3), &clock);
     clock.advance(secs(3));
-    assert_eq!(taken(deferred), "7");
+    assert_eq!(take_text(deferred), "7");
 }
 
 #[test]
-fn it_reaches_what_was_added_before_and_a_deferred_that_is_waited_for() {
+fn a_timeout_reaches_earlier_callbacks_and_the_inner_deferred() {
     let (clock, log) = (Clock::new(), Log::new());
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let deferred = log.watch("before", Deferred::succeed(1).add_callback(|_| inner)).add_timeout(secs(1), &clock);
@@ -87,29 +87,29 @@ fn the_shorter_of_two_wins() {
 }
 
 #[test]
-fn an_error_type_of_the_users_own_tells_its_interrupt() {
+fn a_user_error_type_returns_its_builtin_error() {
     #[derive(Debug)]
-    struct Own(BuiltinError);
-    impl From<BuiltinError> for Own {
+    struct UserError(BuiltinError);
+    impl From<BuiltinError> for UserError {
         fn from(builtin: BuiltinError) -> Self {
-            Own(builtin)
+            UserError(builtin)
         }
     }
-    impl DeferredError for Own {
+    impl DeferredError for UserError {
         fn builtin(&self) -> Option<&BuiltinError> {
             Some(&self.0)
         }
     }
     let clock = Clock::new();
-    let (deferred, _resolver) = Deferred::<u32, Own>::typed();
+    let (deferred, _resolver) = Deferred::<u32, UserError>::typed();
     let deferred = deferred.add_timeout(secs(1), &clock);
     clock.advance(secs(1));
-    assert!(matches!(deferred.try_take().unwrap(), Err(Own(BuiltinError::TimedOut(_)))));
+    assert!(matches!(deferred.try_take().unwrap(), Err(UserError(BuiltinError::TimedOut(_)))));
 }
 
 #[test]
 fn a_closed_reactor_has_no_time() {
-    let _quiet = quietly();
+    let _quiet = ignore_unhandled();
     let clock = Clock::new();
     let (before, one) = Deferred::<u32>::new();
     let before = before.add_timeout(secs(1), &clock);
@@ -119,27 +119,27 @@ fn a_closed_reactor_has_no_time() {
     assert!(!before.is_ready() && !after.is_ready());
     one.callback(1);
     two.errback(Cancelled::new());
-    assert_eq!((taken(before), taken(after)), ("1".into(), "Cancelled".into()));
+    assert_eq!((take_text(before), take_text(after)), ("1".into(), "Cancelled".into()));
 }
 
 #[test]
-fn what_arrives_once_the_time_has_passed_is_converted_and_what_comes_in_time_is_not() {
+fn a_cancel_after_the_time_has_passed_is_converted_and_an_earlier_one_is_not() {
     for (decides, arrives) in [(None, "Cancelled(timed out after 3s)"), (Some(7), "7")] {
         let (clock, log) = (Clock::new(), Log::new());
         let seen = log.clone();
         let (deferred, _resolver) = Deferred::<u32>::with_canceller(move || decides.map(Ok));
         let deferred = deferred.add_timeout_with(secs(3), &clock, move |result| {
-            seen.add(crate::support::told(result.as_ref()));
+            seen.add(crate::support::describe(result.as_ref()));
             Ok(9)
         });
         clock.advance(secs(3));
         assert_eq!(log.take(), [arrives]);
-        assert_eq!(taken(deferred), "9");
+        assert_eq!(take_text(deferred), "9");
     }
     let clock = Clock::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     let deferred = deferred.add_timeout_with(secs(3), &clock, |_| Ok(9));
     resolver.errback(App(1));
-    assert_eq!(taken(deferred), "App(1)");
+    assert_eq!(take_text(deferred), "App(1)");
     assert!(clock.delayed_calls().is_empty());
 }

@@ -1,4 +1,4 @@
-//! Peers that read slowly, and who is told.
+//! Backpressure: slow peers, producers, and `drained`.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -10,13 +10,13 @@ use std::thread;
 use deferred_smol::net::{ConnectionLost, NotConnected, Producer, Protocol, Transport, connect_tcp};
 use deferred_smol::{Deferred, Failure, inline_callbacks, run_until, smol, spawn};
 
-use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
+use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
-/// Notes what it is told.
+/// A producer that logs its calls.
 #[derive(Clone)]
-struct Told(Log);
+struct LoggingProducer(Log);
 
-impl Producer for Told {
+impl Producer for LoggingProducer {
     fn pause_producing(&self) {
         self.0.note("pause");
     }
@@ -31,14 +31,14 @@ impl Producer for Told {
 }
 
 #[test]
-fn a_producer_is_paused_when_much_waits_resumed_when_little_does_and_stopped_at_the_end() {
+fn a_producer_is_paused_at_high_water_resumed_at_low_water_and_stopped_at_the_end() {
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
-        connect_tcp(reactor, address, LONG, says(&Log::default(), |_| Ok(()), |_, _| Ok(()))).add_callback(
+        connect_tcp(reactor, address, LONG, protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()))).add_callback(
             move |transport| {
-                transport.register_producer(Told(noted.clone()));
+                transport.register_producer(LoggingProducer(noted.clone()));
                 transport.write(&[0; 60_000]);
                 noted.note("written a little");
                 transport.write(&[0; 10_000]);
@@ -50,7 +50,7 @@ fn a_producer_is_paused_when_much_waits_resumed_when_little_does_and_stopped_at_
                     noted.note("drained");
                     transport.reactor().sleep(5 * MS).add_callback(move |()| {
                         transport.abort_connection();
-                        transport.closed().map(move |()| transport.register_producer(Told(noted)))
+                        transport.closed().map(move |()| transport.register_producer(LoggingProducer(noted)))
                     })
                 })
             },
@@ -62,14 +62,14 @@ fn a_producer_is_paused_when_much_waits_resumed_when_little_does_and_stopped_at_
 }
 
 #[test]
-fn one_who_writes_when_too_much_waits_loses_the_connection() {
+fn a_write_over_the_limit_loses_the_connection() {
     let reason = Rc::new(RefCell::new(None));
     struct Floods(Rc<RefCell<Option<usize>>>);
     impl Protocol for Floods {
         fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
             transport.set_write_limit(1_000_000);
             transport.write(&[0; 1_000_000]);
-            transport.write(&[0; 9_000_000]); // one large write is let through
+            transport.write(&[0; 9_000_000]); // a single large write is allowed
             transport.write(&[0]);
             Ok(())
         }
@@ -93,9 +93,9 @@ fn one_who_writes_when_too_much_waits_loses_the_connection() {
 }
 
 #[test]
-fn whoever_waits_for_the_drain_of_a_connection_that_ends_is_told() {
+fn drained_fails_when_the_connection_ends() {
     let failed = run_until(|reactor| {
-        let (port, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let (port, address) = listen(reactor, |_| protocol(&Log::default(), |_| Ok(()), |_, _| Ok(())));
         drop(port);
         connect_tcp(reactor, address, LONG, Echo).add_callback(|transport| {
             transport.write(&pattern(15_000_000));
@@ -113,8 +113,8 @@ fn whoever_waits_for_the_drain_of_a_connection_that_ends_is_told() {
 }
 
 #[test]
-fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_peer_that_does_not_read() {
-    /// Notes the most that ever waited.
+fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_slow_peer() {
+    /// Records the maximum of unsent bytes.
     struct Measured(Rc<Cell<usize>>);
     impl Protocol for Measured {
         fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
@@ -146,7 +146,7 @@ fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_peer_that_does_not
                 stream.write_all(&pattern(LENGTH)).unwrap();
                 stream.shutdown(Shutdown::Write).unwrap();
             });
-            thread::sleep(50 * MS); // in which it reads nothing
+            thread::sleep(50 * MS); // reads nothing meanwhile
             let mut all = Vec::new();
             reader.read_to_end(&mut all).unwrap();
             writes.join().unwrap();
@@ -158,7 +158,7 @@ fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_peer_that_does_not
     assert!((64 * 1024..=2 * 64 * 1024).contains(&most.get()), "{}", most.get());
 }
 
-/// One half of a proxy: gives everything to the other one.
+/// One half of a proxy: forwards all data to the other half.
 struct Half {
     other: Rc<RefCell<Option<Transport>>>,
     most: Rc<Cell<usize>>,
@@ -166,7 +166,7 @@ struct Half {
 
 impl Protocol for Half {
     fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
-        let other = self.other.borrow().clone().expect("reading begins when it is there");
+        let other = self.other.borrow().clone().expect("reading begins after the other half is connected");
         other.write(data);
         self.most.set(self.most.get().max(other.unsent()));
         Ok(())
@@ -187,7 +187,7 @@ fn a_proxy_reads_no_faster_than_the_slower_side() {
     let most = Rc::new(Cell::new(0));
     let seen = most.clone();
     let received = run_until(|reactor| {
-        // Behind it somebody reads slowly.
+        // A slow reader is connected to the other side.
         let slow = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = slow.local_addr().unwrap();
         let (sender, receiver) = mpsc::channel();
@@ -225,9 +225,9 @@ fn a_proxy_reads_no_faster_than_the_slower_side() {
                 front.pause_producing();
                 here.replace(Some(front.clone()));
                 let front = front.clone();
-                drop(connect_tcp(&loops, target, LONG, back).map(move |behind| {
-                    behind.register_producer(front.clone());
-                    slot.replace(Some(behind));
+                drop(connect_tcp(&loops, target, LONG, back).map(move |backend| {
+                    backend.register_producer(front.clone());
+                    slot.replace(Some(backend));
                     front.resume_producing();
                 }));
             };
@@ -245,17 +245,17 @@ fn a_proxy_reads_no_faster_than_the_slower_side() {
 }
 
 #[test]
-fn when_one_side_of_a_proxy_is_over_the_other_one_is_lost() {
+fn when_one_side_of_a_proxy_ends_the_other_is_closed() {
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
         let front = connect_tcp(reactor, address, LONG, Echo);
-        let behind = connect_tcp(reactor, address, LONG, Echo);
+        let backend = connect_tcp(reactor, address, LONG, Echo);
         front.add_callback(|front| {
-            behind.add_callback(move |behind| {
-                behind.register_producer(front.clone());
-                behind.abort_connection();
+            backend.add_callback(move |backend| {
+                backend.register_producer(front.clone());
+                backend.abort_connection();
                 assert!(!front.is_closing());
-                behind.closed().add_callback(move |()| {
+                backend.closed().add_callback(move |()| {
                     assert!(front.is_closing());
                     front.closed()
                 })
@@ -284,7 +284,7 @@ fn a_coroutine_writes_much_and_waits_for_the_drain() {
                 }));
                 Ok(())
             };
-            says(&Log::default(), sends, |_, _| Ok(()))
+            protocol(&Log::default(), sends, |_, _| Ok(()))
         });
         client(address, move |stream| sender.send(read_all(stream)).unwrap());
         spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
@@ -294,7 +294,7 @@ fn a_coroutine_writes_much_and_waits_for_the_drain() {
 }
 
 #[test]
-fn one_who_never_reads_holds_up_nobody() {
+fn a_peer_that_never_reads_does_not_delay_others() {
     const ROUNDS: usize = 100;
     let counts = run_until(|reactor| {
         let all: Rc<RefCell<Vec<Transport>>> = Rc::default();
@@ -305,7 +305,7 @@ fn one_who_never_reads_holds_up_nobody() {
                 joins.borrow_mut().push(transport.clone());
                 Ok(())
             };
-            says(&Log::default(), made, |_, _| Ok(()))
+            protocol(&Log::default(), made, |_, _| Ok(()))
         });
         let never_reads = TcpStream::connect(address).unwrap();
         let (sender, receiver) = mpsc::channel();
@@ -321,7 +321,7 @@ fn one_who_never_reads_holds_up_nobody() {
                 }
                 for _ in 0..ROUNDS {
                     all.borrow().iter().for_each(|transport| transport.write(&[1; 100_000]));
-                    // All but one drain.
+                    // All connections but one drain.
                     let waiting: Vec<_> = all.borrow().iter().skip(1).map(Transport::drained).collect();
                     deferred_smol::gather(waiting).await?;
                 }
@@ -342,8 +342,8 @@ fn one_who_never_reads_holds_up_nobody() {
 }
 
 #[test]
-fn one_who_waits_does_not_keep_the_loop_awake() {
-    // Each state in which there is something to read or to send, and it is to wait.
+fn a_waiting_write_does_not_keep_the_loop_awake() {
+    // Each state in which data can be read or sent but must wait.
     type Wait = fn(&Transport);
     let waits: [(&str, Wait); 3] = [
         ("paused", Transport::pause_producing),
@@ -357,7 +357,7 @@ fn one_who_waits_does_not_keep_the_loop_awake() {
         let turns = run_until(|reactor| {
             let times = deferred_smol::Watchdog::new().start(reactor).unwrap();
             let (_, address) = listen(reactor, move |_| {
-                says(
+                protocol(
                     &Log::default(),
                     |_| Ok(()),
                     move |transport, data| {
@@ -368,7 +368,7 @@ fn one_who_waits_does_not_keep_the_loop_awake() {
                     },
                 )
             });
-            // Reads nothing.
+            // The peer reads nothing.
             let sends = client(address, |mut stream| {
                 let _ = stream.set_write_timeout(Some(500 * MS));
                 let _ = stream.write_all(&[0; 4_000_000]);
@@ -385,12 +385,12 @@ fn one_who_waits_does_not_keep_the_loop_awake() {
             })
         });
         let turns = turns.unwrap();
-        assert!(turns < 50, "{what}: {turns} turns in which nothing happens");
+        assert!(turns < 50, "{what}: {turns} turns while idle");
     }
 }
 
 #[test]
-fn a_producer_that_panics_loses_the_connection_and_is_told() {
+fn a_producer_that_panics_loses_the_connection_and_is_reported() {
     struct Panics;
     impl Producer for Panics {
         fn pause_producing(&self) {}
@@ -399,24 +399,24 @@ fn a_producer_that_panics_loses_the_connection_and_is_told() {
             panic!("no more");
         }
     }
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = told.clone();
-    let _hook = deferred_smol::on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let sink = reports.clone();
+    let _hook = deferred_smol::on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
-        connect_tcp(reactor, address, LONG, says(&noted, |_| Ok(()), |_, _| Ok(()))).add_callback(|transport| {
+        connect_tcp(reactor, address, LONG, protocol(&noted, |_| Ok(()), |_, _| Ok(()))).add_callback(|transport| {
             transport.register_pull_producer(Panics);
             transport.closed()
         })
     })
     .unwrap();
     assert_eq!(log.take(), ["made", "lost: a callback has failed: panicked: no more"]);
-    assert_eq!(told.borrow().len(), 1, "{told:?}");
+    assert_eq!(reports.borrow().len(), 1, "{reports:?}");
 }
 
-/// Notes how much waits to be sent when it is asked for a piece, and writes none.
+/// Records the number of unsent bytes at each `resume_producing`, and writes nothing.
 struct Asked {
     transport: Transport,
     unsent: Rc<RefCell<Vec<usize>>>,
@@ -431,7 +431,7 @@ impl Producer for Asked {
 }
 
 #[test]
-fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
+fn a_pull_producer_is_called_once_for_each_chunk_after_all_is_sent() {
     let unsent = Rc::new(RefCell::new(Vec::new()));
     let asked = unsent.clone();
     run_until(|reactor| {
@@ -440,12 +440,12 @@ fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
             transport.abort_connection();
             Ok(())
         };
-        let protocol = says(&Log::default(), |_| Ok(()), ends);
+        let protocol = protocol(&Log::default(), |_| Ok(()), ends);
         connect_tcp(reactor, address, LONG, protocol).add_callback(|transport| {
             transport.register_pull_producer(Asked { transport: transport.clone(), unsent: asked.clone() });
             transport.reactor().sleep(2 * MS).add_callback(move |()| {
                 transport.pause_producing();
-                transport.resume_producing(); // so it is looked after, which asks for nothing
+                transport.resume_producing(); // schedules the connection, which must not call the producer
                 transport.reactor().sleep(2 * MS).add_callback(move |()| {
                     assert_eq!(*asked.borrow(), [0]);
                     transport.write(b"a piece");
@@ -459,12 +459,12 @@ fn a_pull_producer_is_asked_once_for_each_piece_and_when_everything_is_sent() {
 }
 
 #[test]
-fn a_producer_stays_paused_when_whoever_awaited_the_drain_has_written_much() {
+fn a_producer_stays_paused_if_a_drained_callback_writes_much() {
     let unsent = Rc::new(RefCell::new(Vec::new()));
     let asked = unsent.clone();
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
-        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
             transport.register_producer(Asked { transport: transport.clone(), unsent: asked });
             transport.write(&[0; 100_000]);
@@ -480,7 +480,7 @@ fn a_producer_stays_paused_when_whoever_awaited_the_drain_has_written_much() {
     assert!(unsent.len() == 1 && unsent[0] <= 16 * 1024, "{unsent:?}");
 }
 
-/// Notes when reading goes on.
+/// Logs when reading resumes.
 struct Resumes(Log);
 
 impl Protocol for Resumes {
@@ -488,7 +488,7 @@ impl Protocol for Resumes {
         self.0.note("data");
         transport.pause_producing();
         transport.resume_producing();
-        transport.pause_producing(); // which counts
+        transport.pause_producing(); // the last call counts
         let (later, log) = (transport.clone(), self.0.clone());
         transport.reactor().call_later(5 * MS, move || {
             log.note("resume");
@@ -505,7 +505,7 @@ impl Protocol for Resumes {
 }
 
 #[test]
-fn reading_that_is_paused_again_before_anybody_heard_has_not_gone_on() {
+fn reading_paused_again_before_it_resumed_stays_paused() {
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
@@ -525,7 +525,7 @@ fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
     let seen = states.clone();
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
-        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         connect_tcp(reactor, address, LONG, quiet).add_callback(move |transport| {
             transport.set_high_water(40_000);
             for bytes in [15_000, 25_000, 1] {
@@ -552,14 +552,14 @@ fn the_drain_does_not_wait_for_the_last_quarter() {
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let left = run_until(|reactor| {
-        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
         transport.set_high_water(1_000_000);
         transport.write(&[0; 2_000_000]);
         let left = transport.drained().map(move |()| transport.unsent());
         inline_callbacks(async move {
             while !left.is_ready() {
-                let _ = theirs.read(&mut [0; 10_000]); // on this thread, so that it reads no faster
+                let _ = theirs.read(&mut [0; 10_000]); // reads on this thread, so that it is no faster
                 smol::future::yield_now().await;
             }
             left.await
@@ -570,10 +570,10 @@ fn the_drain_does_not_wait_for_the_last_quarter() {
 }
 
 #[test]
-fn with_a_high_water_of_none_the_drain_waits_for_everything() {
+fn with_a_high_water_of_zero_drained_waits_for_everything() {
     let left = run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
-        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
             transport.set_high_water(0);
             transport.write(b"x");

@@ -1,4 +1,4 @@
-//! Connections of a reactor whose time is moved by hand.
+//! Connections of a reactor with manual time.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use deferred_smol::Clock;
 
 use super::{Echo, LONG, client, listen, pattern, read_all};
 
-/// Nobody but smol's own thread looks after the sockets.
+/// Only smol's own thread polls the sockets.
 #[test]
 fn a_clock_serves_connections_when_it_is_advanced() {
     let clock = Clock::new();
@@ -25,7 +25,7 @@ fn a_clock_serves_connections_when_it_is_advanced() {
     });
     let begun = Instant::now();
     while !talks.is_finished() || !port.is_empty() {
-        assert!(begun.elapsed() < LONG, "nothing comes");
+        assert!(begun.elapsed() < LONG, "no data arrived");
         clock.advance(Duration::from_micros(1));
         thread::sleep(Duration::from_millis(1));
     }

@@ -1,4 +1,4 @@
-//! Connecting: refused, too slow, given up, and by name.
+//! Outgoing connections: refused, timed out, cancelled, and by name.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,14 +6,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use deferred_smol::net::{Transport, connect_tcp};
 use deferred_smol::{Cancelled, Reactor, TimedOut, run_until, smol};
 
-use super::{Echo, LONG, Log, MS, listen, says};
+use super::{Echo, LONG, Log, MS, listen, protocol};
 
-/// A port where nobody listens.
-fn nobody() -> SocketAddr {
+/// Returns an address at which nothing listens.
+fn closed_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A listener on loopback whose queue is full: who connects waits. With those that fill it.
+/// Returns a listener on loopback with a full backlog, to which connection attempts wait, and the
+/// sockets that fill it.
 fn full() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,12 +26,12 @@ fn full() -> (TcpListener, Vec<TcpStream>) {
 }
 
 #[test]
-fn where_nobody_listens_it_fails_and_the_protocol_hears_nothing() {
+fn a_refused_connection_fails_without_calling_the_protocol() {
     let log = Log::default();
     let noted = log.clone();
     let failed = run_until(|reactor| {
-        let protocol = says(&noted, |_| Ok(()), |_, _| Ok(()));
-        connect_tcp(reactor, nobody(), LONG, protocol).map(|_| ())
+        let protocol = protocol(&noted, |_| Ok(()), |_, _| Ok(()));
+        connect_tcp(reactor, closed_address(), LONG, protocol).map(|_| ())
     });
     let failure = failed.unwrap_err();
     assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), ErrorKind::ConnectionRefused);
@@ -38,7 +39,7 @@ fn where_nobody_listens_it_fails_and_the_protocol_hears_nothing() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_given_up_in_time() {
+fn a_host_that_does_not_answer_times_out() {
     let (listener, _streams) = full();
     let address = listener.local_addr().unwrap();
     let failed = run_until(|reactor| connect_tcp(reactor, address, 30 * MS, Echo).map(|_| ()));
@@ -46,7 +47,7 @@ fn a_host_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[test]
-fn a_cancel_gives_it_up() {
+fn a_cancel_ends_the_attempt() {
     let (listener, _streams) = full();
     let address = listener.local_addr().unwrap();
     let failed = run_until(|reactor| {
@@ -63,7 +64,7 @@ fn by_name_and_through_several_addresses() {
     run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         let by_name = connect_tcp(reactor, format!("localhost:{}", address.port()), LONG, Echo);
-        let several = connect_tcp(reactor, vec![nobody(), address].leak() as &'static [SocketAddr], LONG, Echo);
+        let several = connect_tcp(reactor, vec![closed_address(), address].leak() as &'static [SocketAddr], LONG, Echo);
         deferred_smol::gather_tuple((by_name, several)).map_err(deferred_smol::Failure::from).add_callback(
             move |(first, second)| {
                 assert_eq!(second.peer_addr().unwrap(), address);
@@ -83,7 +84,7 @@ fn a_name_without_an_address_is_an_error() {
 }
 
 #[test]
-fn small_writes_are_sent_at_once_unless_told_otherwise() {
+fn small_writes_are_sent_at_once_by_default() {
     let reactor = Reactor::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

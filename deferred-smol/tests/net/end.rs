@@ -1,4 +1,4 @@
-//! The ways in which a connection ends.
+//! The end of a connection.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -11,10 +11,10 @@ use std::thread;
 use deferred_smol::net::{ConnectionLost, Producer, Protocol, ProtocolFailed, Transport, connect_tcp};
 use deferred_smol::{Deferred, Failure, Reactor, inline_callbacks, on_unhandled, run_until, smol, spawn};
 
-use super::{LONG, Log, MS, client, listen, pattern, read_all, says};
+use super::{LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
-/// A server that does `made` with its only connection, and a client in a thread. Gives what
-/// happened, and what the client gave.
+/// Runs a server that calls `made` on its only connection, and a client on a thread. Returns the
+/// server's log and the client's result.
 fn one<T: Send + 'static>(
     made: impl Fn(&Transport, &Reactor) + 'static,
     talk: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
@@ -28,7 +28,7 @@ fn one<T: Send + 'static>(
         let (loops, made) = (reactor.clone(), Rc::new(made));
         let (_, address) = listen(reactor, move |_| {
             let (resolver, loops, made) = (resolver.take().unwrap(), loops.clone(), made.clone());
-            says(
+            protocol(
                 &noted,
                 move |transport| {
                     drop(transport.closed().map(move |()| resolver.callback(())));
@@ -73,9 +73,9 @@ fn lose_connection_sends_everything_first_however_slow_the_peer_reads() {
 }
 
 #[test]
-fn a_peer_that_was_not_heard_still_reads_the_last_words() {
-    // What it has sent and nobody read would reset the connection, and make it drop what it has not
-    // read.
+fn a_peer_whose_data_was_not_read_still_receives_the_last_bytes() {
+    // Unread data from the peer would otherwise reset the connection, and the peer would lose the
+    // data that it has not read yet.
     for _ in 0..20 {
         let (log, received) = one(
             |transport, reactor| {
@@ -98,13 +98,13 @@ fn a_peer_that_was_not_heard_still_reads_the_last_words() {
 }
 
 #[test]
-fn a_peer_that_does_not_end_its_side_is_given_two_seconds() {
+fn a_peer_that_does_not_close_its_side_has_two_seconds() {
     let (log, ended) = one(
         |transport, _| transport.lose_connection(),
         |mut stream| {
             assert_eq!(stream.read(&mut [0]).unwrap(), 0);
             let begun = std::time::Instant::now();
-            // Sends on, until the other side is gone.
+            // Keeps sending until the other side is closed.
             while stream.write_all(b"still here").is_ok() {
                 thread::sleep(5 * MS);
             }
@@ -116,7 +116,7 @@ fn a_peer_that_does_not_end_its_side_is_given_two_seconds() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_the_rest_is_given_up() {
+fn a_peer_that_does_not_read_the_rest_is_aborted() {
     let (sender, receiver) = mpsc::channel();
     let (log, ()) = one(
         move |transport, _| {
@@ -141,7 +141,7 @@ fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
     theirs.set_nonblocking(true).unwrap();
     let log = Log::default();
     run_until(|reactor| {
-        let protocol = says(&log, |_| Ok(()), |_, _| Ok(()));
+        let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
         let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), protocol);
         transport.set_close_timeout(60 * MS);
         transport.write(&[0; 4_000_000]);
@@ -160,7 +160,7 @@ fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
 }
 
 #[test]
-fn abort_ends_it_at_once_and_drops_the_rest() {
+fn abort_ends_the_connection_at_once_and_drops_the_rest() {
     let (log, received) = one(
         |transport, reactor| {
             let later = transport.clone();
@@ -181,7 +181,7 @@ fn abort_ends_it_at_once_and_drops_the_rest() {
 }
 
 #[test]
-fn abort_inside_a_callback_is_the_last_thing_but_the_loss() {
+fn after_an_abort_inside_a_callback_only_connection_lost_follows() {
     let (log, _) = one(
         |transport, _| {
             transport.abort_connection();
@@ -199,7 +199,7 @@ fn read_all_or_reset(mut stream: std::net::TcpStream) -> usize {
     all.len()
 }
 
-/// Writes its pieces when it is asked to.
+/// A producer that writes a chunk at each call.
 struct Pieces {
     transport: Transport,
     left: std::cell::Cell<usize>,
@@ -236,11 +236,11 @@ fn a_connection_that_is_to_end_waits_for_its_producer() {
 }
 
 #[test]
-fn one_who_is_silent_for_too_long_is_let_go() {
+fn a_peer_that_is_silent_for_too_long_is_disconnected() {
     let (log, ()) = one(
         |transport, _| transport.set_idle_timeout(Some(150 * MS)),
         |mut stream| {
-            // Each of these begins the time anew.
+            // Each of these restarts the timeout.
             for _ in 0..6 {
                 stream.write_all(b"x").unwrap();
                 thread::sleep(30 * MS);
@@ -254,7 +254,7 @@ fn one_who_is_silent_for_too_long_is_let_go() {
 }
 
 #[test]
-fn one_who_is_not_listened_to_is_not_silent() {
+fn a_peer_that_is_not_read_is_not_silent() {
     let (log, ()) = one(
         |transport, reactor| {
             transport.set_idle_timeout(Some(10 * MS));
@@ -310,7 +310,7 @@ fn a_timeout_is_put_off_by_the_protocol_and_by_no_byte_of_the_peer() {
 }
 
 #[test]
-fn a_timeout_that_is_taken_back_and_that_of_a_connection_that_is_over_do_nothing() {
+fn a_cancelled_timeout_and_one_of_a_closed_connection_do_nothing() {
     let (log, ()) = one(
         |transport, reactor| {
             transport.set_timeout(Some(10 * MS));
@@ -329,12 +329,12 @@ fn a_timeout_that_is_taken_back_and_that_of_a_connection_that_is_over_do_nothing
 }
 
 #[test]
-fn a_timeout_that_is_set_anew_or_whose_connection_is_over_leaves_no_timer_behind() {
+fn a_replaced_timeout_and_one_of_a_closed_connection_leave_no_timer() {
     let timers = Rc::new(RefCell::new(Vec::new()));
     let counts = timers.clone();
     run_until(|reactor| {
-        let (_, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
-        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let (_, address) = listen(reactor, |_| protocol(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         connect_tcp(reactor, address, LONG, quiet).add_callback(move |transport| {
             let reactor = transport.reactor().clone();
             let count = move || counts.borrow_mut().push(reactor.delayed_calls().len());
@@ -354,10 +354,10 @@ fn a_timeout_that_is_set_anew_or_whose_connection_is_over_leaves_no_timer_behind
 
 #[cfg(unix)]
 #[test]
-fn when_everything_is_sent_the_time_for_that_is_over() {
+fn the_send_deadline_ends_when_everything_is_sent() {
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     let timers = run_until(|reactor| {
-        let quiet = says(&Log::default(), |_| Ok(()), |_, _| Ok(()));
+        let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
         transport.write(&pattern(1_000_000));
         transport.lose_connection();
@@ -374,7 +374,7 @@ fn when_everything_is_sent_the_time_for_that_is_over() {
 }
 
 #[test]
-fn a_connection_that_is_lost_in_its_own_drained_callback_ends_though_the_peer_keeps_its_side_open() {
+fn a_connection_closed_in_its_own_drained_callback_ends_though_the_peer_stays_open() {
     for aborts in [false, true] {
         let (held, holds) = mpsc::channel();
         let (log, ()) = one(
@@ -391,7 +391,7 @@ fn a_connection_that_is_lost_in_its_own_drained_callback_ends_though_the_peer_ke
             },
             move |mut stream| {
                 let _ = stream.read_to_end(&mut Vec::new());
-                held.send(stream).unwrap(); // open
+                held.send(stream).unwrap(); // keeps it open
             },
         );
         let expected = if aborts { "lost: the connection was aborted" } else { "lost: the connection was closed" };
@@ -410,7 +410,7 @@ fn the_time_in_which_reading_is_paused_is_not_silence() {
             reactor.call_later(350 * MS, move || resumes.resume_producing());
         },
         |mut stream| {
-            thread::sleep(550 * MS); // 200 ms of silence
+            thread::sleep(550 * MS); // 200 ms of which count as silence
             let _ = stream.write_all(b"x");
             let _ = stream.read(&mut [0]);
         },
@@ -435,7 +435,7 @@ impl Error for Caused {
 }
 
 #[test]
-fn the_cause_of_an_error_is_found_behind_the_loss_and_in_the_report() {
+fn the_cause_of_an_error_is_the_source_of_the_loss_and_in_the_report() {
     fn cause(error: &dyn Error) -> String {
         error.source().expect("it has a cause").to_string()
     }
@@ -444,22 +444,22 @@ fn the_cause_of_an_error_is_found_behind_the_loss_and_in_the_report() {
     assert_eq!(cause(&ConnectionLost::Failed(caused().into())), "the cause");
     assert!(ConnectionLost::Done.source().is_none());
 
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = told.clone();
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let sink = reports.clone();
     let _hook = on_unhandled(move |unhandled| {
-        tells.borrow_mut().push(unhandled.downcast_ref::<ProtocolFailed>().map(|failed| cause(failed)));
+        sink.borrow_mut().push(unhandled.downcast_ref::<ProtocolFailed>().map(|failed| cause(failed)));
     });
     run_until(|reactor| {
-        let (_, address) = listen(reactor, |_| says(&Log::default(), |_| Ok(()), |_, _| Ok(())));
-        let fails = says(&Log::default(), move |_| Err(caused().into()), |_, _| Ok(()));
+        let (_, address) = listen(reactor, |_| protocol(&Log::default(), |_| Ok(()), |_, _| Ok(())));
+        let fails = protocol(&Log::default(), move |_| Err(caused().into()), |_, _| Ok(()));
         connect_tcp(reactor, address, LONG, fails).add_callback(|transport| transport.closed())
     })
     .unwrap();
-    assert_eq!(told.take(), [Some("the cause".to_owned())]);
+    assert_eq!(reports.take(), [Some("the cause".to_owned())]);
 }
 
 #[test]
-fn what_a_peer_says_before_it_refuses_the_rest_is_heard() {
+fn data_sent_before_a_reset_is_received() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let refuses = thread::spawn(move || {
@@ -467,12 +467,12 @@ fn what_a_peer_says_before_it_refuses_the_rest_is_heard() {
             let mut stream = stream.unwrap();
             stream.read_exact(&mut [0; 1000]).unwrap();
             stream.write_all(b"too much").unwrap();
-            // What is left unread makes it a reset.
+            // Closing with unread data causes a reset.
         }
     });
     for _ in 0..5 {
         let log = Log::default();
-        let protocol = says(
+        let protocol = protocol(
             &log,
             |transport| {
                 transport.write(&[0; 8_000_000]);
@@ -488,14 +488,14 @@ fn what_a_peer_says_before_it_refuses_the_rest_is_heard() {
     refuses.join().unwrap();
 }
 
-/// Counts what it receives, and aborts at the first piece.
+/// Logs the received bytes, and aborts at the first chunk.
 #[cfg(unix)]
 struct Aborts(Log);
 
 #[cfg(unix)]
 impl Protocol for Aborts {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        transport.write(b"nobody reads this");
+        transport.write(b"never read");
         Ok(())
     }
 
@@ -512,10 +512,10 @@ impl Protocol for Aborts {
 
 #[cfg(unix)]
 #[test]
-fn an_abort_is_the_last_thing_also_while_the_rest_is_read() {
+fn no_callback_follows_an_abort_while_the_rest_is_read() {
     let log = Log::default();
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
-    theirs.write_all(&[0; 100_000]).unwrap(); // more than one read takes
+    theirs.write_all(&[0; 100_000]).unwrap(); // more than one read returns
     drop(theirs);
     run_until(|reactor| Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Aborts(log.clone())).closed())
         .unwrap();
@@ -530,14 +530,14 @@ fn nothing_is_delivered_after_a_callback_has_failed_whatever_the_peer_sends() {
         fn pause_producing(&self) {}
 
         fn resume_producing(&self) {
-            std::panic::resume_unwind(Box::new("no more")); // past the panic hook, which would print
+            std::panic::resume_unwind(Box::new("no more")); // bypasses the panic hook, which would print
         }
     }
     let _hook = on_unhandled(|_| ());
     let log = Log::default();
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.write_all(b"more").unwrap();
-    let protocol = says(
+    let protocol = protocol(
         &log,
         |transport| {
             transport.register_pull_producer(Fails);

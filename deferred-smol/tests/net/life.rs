@@ -1,4 +1,4 @@
-//! What a protocol is told, and when.
+//! The callbacks of a protocol and their order.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use deferred_smol::net::{ConnectionLost, Protocol, ProtocolFailed, Transport, connect_tcp};
 use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
 
-use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
+use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
 #[test]
 fn made_first_then_data_then_lost_once() {
@@ -18,7 +18,7 @@ fn made_first_then_data_then_lost_once() {
     let noted = log.clone();
     run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
-        let protocol = says(
+        let protocol = protocol(
             &noted,
             |transport| {
                 transport.write(b"one");
@@ -43,12 +43,12 @@ fn made_first_then_data_then_lost_once() {
 }
 
 #[test]
-fn what_a_callback_writes_is_sent_behind_it_in_one_piece() {
+fn writes_of_a_callback_are_sent_after_it_in_one_call() {
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
         let (_, address) = listen(reactor, |_| {
-            says(
+            protocol(
                 &Log::default(),
                 |_| Ok(()),
                 |transport, _| {
@@ -60,7 +60,7 @@ fn what_a_callback_writes_is_sent_behind_it_in_one_piece() {
                 },
             )
         });
-        let protocol = says(
+        let protocol = protocol(
             &noted,
             |transport| {
                 transport.write(b"go");
@@ -78,12 +78,12 @@ fn what_a_callback_writes_is_sent_behind_it_in_one_piece() {
 }
 
 #[test]
-fn whoever_has_the_transport_writes_at_any_time() {
+fn a_transport_can_be_written_at_any_time() {
     let received = run_until(|reactor| {
         let loops = reactor.clone();
         let (_, address) = listen(reactor, move |_| {
             let loops = loops.clone();
-            says(
+            protocol(
                 &Log::default(),
                 move |transport| {
                     for n in 1..=5_u32 {
@@ -106,7 +106,7 @@ fn whoever_has_the_transport_writes_at_any_time() {
 }
 
 #[test]
-fn a_peer_that_has_sent_everything_still_gets_its_answers() {
+fn a_peer_that_closed_its_sending_side_still_gets_answers() {
     const LENGTH: usize = 3_000_000;
     let received = run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
@@ -124,7 +124,7 @@ fn a_peer_that_has_sent_everything_still_gets_its_answers() {
     assert!(received.unwrap() == pattern(LENGTH));
 }
 
-/// Counts until the peer has sent everything, answers that later, and ends.
+/// Counts the received bytes, answers with the count after the end of the stream, and closes.
 struct Count(usize);
 
 impl Protocol for Count {
@@ -144,7 +144,7 @@ impl Protocol for Count {
 }
 
 #[test]
-fn a_protocol_may_go_on_writing_to_a_peer_that_has_sent_everything() {
+fn a_protocol_may_write_to_a_peer_that_closed_its_sending_side() {
     let received = run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Count(0));
         deferred_smol::spawn(async move {
@@ -160,12 +160,12 @@ fn a_protocol_may_go_on_writing_to_a_peer_that_has_sent_everything() {
 }
 
 #[test]
-fn the_error_and_the_panic_of_a_callback_lose_the_connection_and_are_told_once() {
+fn an_error_or_panic_of_a_callback_loses_the_connection_and_is_reported_once() {
     for panics in [false, true] {
         for at_once in [false, true] {
-            let told = Rc::new(RefCell::new(Vec::new()));
-            let tells = told.clone();
-            let _hook = on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
+            let reports = Rc::new(RefCell::new(Vec::new()));
+            let sink = reports.clone();
+            let _hook = on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
             let log = Log::default();
             let noted = log.clone();
             let fails = move || if panics { panic!("ouch") } else { Err(Failure::msg("ouch")) };
@@ -174,7 +174,7 @@ fn the_error_and_the_panic_of_a_callback_lose_the_connection_and_are_told_once()
                 let resolver = Rc::new(Cell::new(Some(resolver)));
                 let (_, address) = listen(reactor, move |_| {
                     let resolver = resolver.clone();
-                    says(
+                    protocol(
                         &noted,
                         move |transport| {
                             let resolver = resolver.take().unwrap();
@@ -197,19 +197,22 @@ fn the_error_and_the_panic_of_a_callback_lose_the_connection_and_are_told_once()
             }
             let logged: Vec<_> = log.take().into_iter().map(|line| line.replace("panicked: ", "")).collect();
             assert_eq!(logged, expected);
-            let told = told.borrow();
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].contains("ouch") && told[0].contains("tests/net/main.rs"), "{told:?}");
-            assert!(told[0].contains("the protocol net::Says<"), "{told:?}");
-            assert!(!told[0].contains("deferred-smol/src") && !told[0].contains("deferred-core/src"), "{told:?}");
+            let reports = reports.borrow();
+            assert_eq!(reports.len(), 1, "{reports:?}");
+            assert!(reports[0].contains("ouch") && reports[0].contains("tests/net/main.rs"), "{reports:?}");
+            assert!(reports[0].contains("the protocol net::TestProtocol<"), "{reports:?}");
+            assert!(
+                !reports[0].contains("deferred-smol/src") && !reports[0].contains("deferred-core/src"),
+                "{reports:?}"
+            );
         }
     }
 }
 
-/// Panics at the end.
-struct Rude;
+/// Panics in `connection_lost`.
+struct PanicsInConnectionLost;
 
-impl Protocol for Rude {
+impl Protocol for PanicsInConnectionLost {
     fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
         transport.abort_connection();
         Ok(())
@@ -221,48 +224,48 @@ impl Protocol for Rude {
 }
 
 #[test]
-fn a_panic_at_the_end_is_told_and_whoever_waits_for_that_goes_on() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = told.clone();
+fn a_panic_of_connection_lost_is_reported_and_closed_still_fires() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let sink = reports.clone();
     let _hook = on_unhandled(move |unhandled| {
-        let failed = unhandled.downcast_ref::<ProtocolFailed>().expect("that is what is reported");
-        assert!(failed.protocol().ends_with("Rude"));
-        tells.borrow_mut().push(failed.failure().downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
+        let failed = unhandled.downcast_ref::<ProtocolFailed>().expect("the report contains a `ProtocolFailed`");
+        assert!(failed.protocol().ends_with("PanicsInConnectionLost"));
+        sink.borrow_mut().push(failed.failure().downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
     });
     run_until(|reactor| {
-        let (port, address) = listen(reactor, |_| Rude);
+        let (port, address) = listen(reactor, |_| PanicsInConnectionLost);
         client(address, |mut stream| stream.write_all(b"x").unwrap());
         reactor.defer_later(20 * MS, || Ok(())).add_callback(move |()| port.closed())
     })
     .unwrap();
-    assert_eq!(*told.borrow(), [Some("rude".to_owned())]);
+    assert_eq!(*reports.borrow(), [Some("rude".to_owned())]);
 }
 
-/// Panics when it is dropped.
-struct Cursed;
+/// A protocol whose destructor panics.
+struct PanicsOnDrop;
 
-impl Protocol for Cursed {
+impl Protocol for PanicsOnDrop {
     fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
         transport.abort_connection();
         Ok(())
     }
 }
 
-impl Drop for Cursed {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         panic!("cursed");
     }
 }
 
 #[test]
-fn a_panic_of_a_protocols_destructor_is_told_and_the_next_connection_is_served() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = told.clone();
+fn a_panic_of_a_protocols_destructor_is_reported_and_the_next_connection_is_served() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let sink = reports.clone();
     let _hook = on_unhandled(move |unhandled| {
-        tells.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
+        sink.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panic| panic.message().to_owned()));
     });
     run_until(|reactor| {
-        let (port, address) = listen(reactor, |_| Cursed);
+        let (port, address) = listen(reactor, |_| PanicsOnDrop);
         for _ in 0..2 {
             client(address, |mut stream| {
                 stream.write_all(b"x").unwrap();
@@ -272,14 +275,14 @@ fn a_panic_of_a_protocols_destructor_is_told_and_the_next_connection_is_served()
         reactor.defer_later(20 * MS, || Ok(())).add_callback(move |()| port.closed())
     })
     .unwrap();
-    assert_eq!(*told.borrow(), [Some("cursed".to_owned()), Some("cursed".to_owned())]);
+    assert_eq!(*reports.borrow(), [Some("cursed".to_owned()), Some("cursed".to_owned())]);
 }
 
 #[test]
-fn a_reset_by_the_peer_is_no_error_of_the_programs() {
-    let told = Rc::new(Cell::new(0));
-    let tells = told.clone();
-    let _hook = on_unhandled(move |_| tells.set(tells.get() + 1));
+fn a_reset_by_the_peer_is_not_reported_as_an_error() {
+    let reports = Rc::new(Cell::new(0));
+    let sink = reports.clone();
+    let _hook = on_unhandled(move |_| sink.set(sink.get() + 1));
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
@@ -287,7 +290,7 @@ fn a_reset_by_the_peer_is_no_error_of_the_programs() {
         let resolver = Rc::new(Cell::new(Some(resolver)));
         let (_, address) = listen(reactor, move |_| {
             let resolver = resolver.take().unwrap();
-            says(
+            protocol(
                 &noted,
                 move |transport| {
                     transport.write(b"unread");
@@ -298,17 +301,17 @@ fn a_reset_by_the_peer_is_no_error_of_the_programs() {
             )
         });
         client(address, |stream| {
-            // Closed with something unread, which resets it.
+            // Closing with unread data resets the connection.
             stream.peek(&mut [0]).unwrap();
         });
         ended
     })
     .unwrap();
     assert_eq!(log.take(), ["made", "lost: ConnectionReset"]);
-    assert_eq!(told.get(), 0);
+    assert_eq!(reports.get(), 0);
 }
 
-/// Notes the end of what the peer sends, and goes on.
+/// Logs the end of the peer's stream, and keeps its own side open.
 struct Outlasts(Log);
 
 impl Protocol for Outlasts {
@@ -329,14 +332,14 @@ impl Protocol for Outlasts {
 }
 
 #[test]
-fn a_reset_is_not_taken_for_the_end_of_what_the_peer_sends() {
+fn a_reset_is_not_reported_as_the_end_of_the_stream() {
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
         let (port, address) = listen(reactor, move |_| Outlasts(noted.clone()));
         let talks = client(address, |mut stream| {
             stream.write_all(b"x").unwrap();
-            stream.peek(&mut [0]).unwrap() // closed with something unread, which resets it
+            stream.peek(&mut [0]).unwrap() // closing with unread data resets the connection
         });
         deferred_smol::spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
             .add_callback(move |_| port.closed())
@@ -348,14 +351,14 @@ fn a_reset_is_not_taken_for_the_end_of_what_the_peer_sends() {
 
 #[cfg(unix)]
 #[test]
-fn a_peer_that_sends_just_what_one_read_takes_is_heard_further() {
+fn a_peer_that_sends_exactly_one_buffer_is_read_again() {
     let log = Log::default();
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.write_all(&[0; 64 * 1024]).unwrap();
     run_until(|reactor| {
         let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Outlasts(log.clone()));
         deferred_smol::spawn(async move {
-            theirs.read_exact(&mut [0; 6])?; // by then there was nothing more to read
+            theirs.read_exact(&mut [0; 6])?; // then no data was left to read
             theirs.write_all(b"more")?;
             theirs.read_exact(&mut [0; 6])?;
             Ok(theirs)
@@ -370,14 +373,14 @@ fn a_peer_that_sends_just_what_one_read_takes_is_heard_further() {
 }
 
 #[test]
-fn reading_pauses_and_goes_on_where_it_was() {
+fn reading_pauses_and_resumes_without_loss() {
     const LENGTH: usize = 2_000_000;
     let received = run_until(|reactor| {
         let (done, resolver) = deferred_smol::Deferred::new();
         let (all, resolver) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(Some(resolver))));
         let (_, address) = listen(reactor, move |_| {
             let (all, resolver) = (all.clone(), resolver.clone());
-            says(
+            protocol(
                 &Log::default(),
                 |_| Ok(()),
                 move |transport, data| {
@@ -385,7 +388,7 @@ fn reading_pauses_and_goes_on_where_it_was() {
                     if all.borrow().len() == LENGTH {
                         resolver.take().unwrap().callback(all.take());
                     }
-                    // A pause in each callback, some of them undone at once.
+                    // Pauses in each callback, and resumes at once in some.
                     transport.pause_producing();
                     let later = transport.clone();
                     if data.len() % 3 == 0 {
@@ -414,7 +417,7 @@ fn nothing_is_read_while_reading_is_paused() {
     let noted = log.clone();
     run(|reactor| {
         let (_, address) = listen(reactor, move |_| {
-            says(
+            protocol(
                 &noted,
                 |transport| {
                     transport.pause_producing();
@@ -428,7 +431,7 @@ fn nothing_is_read_while_reading_is_paused() {
             stream.write_all(b"unheard").unwrap();
             std::thread::sleep(20 * MS);
             handle.stop();
-            // Until the other side is gone.
+            // Returns when the other side is closed.
             let _ = stream.read(&mut [0]);
         });
     });
@@ -436,12 +439,12 @@ fn nothing_is_read_while_reading_is_paused() {
 }
 
 #[test]
-fn the_end_of_the_loop_is_told_to_each_connection() {
+fn the_end_of_the_loop_calls_connection_lost_on_each_connection() {
     let log = Log::default();
     let noted = log.clone();
     let (sender, ends) = mpsc::channel();
     run(|reactor| {
-        let (_, address) = listen(reactor, move |_| says(&noted, |_| Ok(()), |_, _| Ok(())));
+        let (_, address) = listen(reactor, move |_| protocol(&noted, |_| Ok(()), |_, _| Ok(())));
         for _ in 0..3 {
             let sender = sender.clone();
             client(address, move |stream| sender.send(read_all(stream)).unwrap());
@@ -457,14 +460,14 @@ fn the_end_of_the_loop_is_told_to_each_connection() {
 }
 
 #[test]
-fn on_a_closed_reactor_a_connection_is_over_at_once() {
+fn on_a_closed_reactor_a_connection_ends_at_once() {
     let log = Log::default();
     let owner = deferred_smol::Reactor::new();
     let reactor = owner.clone();
     drop(owner);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let protocol = says(&log, |_| Ok(()), |_, _| Ok(()));
+    let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
     let transport = Transport::over_tcp(&reactor, smol::Async::new(socket).unwrap(), protocol);
     assert_eq!(log.take(), ["made", "lost: the loop has ended"]);
     assert!(transport.closed().is_ready());
@@ -472,7 +475,7 @@ fn on_a_closed_reactor_a_connection_is_over_at_once() {
 
 #[cfg(unix)]
 #[test]
-fn over_unix_sockets_too() {
+fn unix_sockets_work_alike() {
     use deferred_smol::net::{connect_unix, listen_unix};
     let path = std::env::temp_dir().join(format!("deferred-smol-{}", std::process::id()));
     let log = Log::default();
@@ -480,7 +483,7 @@ fn over_unix_sockets_too() {
     let at = path.clone();
     let (other, pair) = run_until(|reactor| {
         let port = listen_unix(reactor, &at, || Echo).unwrap();
-        let protocol = says(
+        let protocol = protocol(
             &noted,
             |transport| {
                 transport.write(b"hello");
@@ -517,7 +520,7 @@ fn over_unix_sockets_too() {
 }
 
 #[test]
-fn the_addresses_of_both_ends_are_known_until_it_is_over() {
+fn the_addresses_of_both_ends_are_known_until_the_end() {
     run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         connect_tcp(reactor, address, Duration::from_secs(5), Echo).add_callback(move |transport| {
@@ -554,9 +557,9 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
                     transport.write(b"unread");
                     Ok(())
                 };
-                // By a read, by a write, or by the end of this side.
+                // The reset is noticed by a read, by a write, or by closing this side.
                 let is_reset = is_reset.take().unwrap();
-                says(&noted, made, move |transport, _| {
+                protocol(&noted, made, move |transport, _| {
                     is_reset.recv_timeout(LONG).unwrap();
                     match round % 4 {
                         0 => {}
@@ -573,7 +576,7 @@ fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
             client(address, move |mut stream| {
                 stream.write_all(b"x").unwrap();
                 stream.peek(&mut [0]).unwrap();
-                drop(stream); // with something unread, which resets it
+                drop(stream); // closing with unread data resets the connection
                 resets.send(()).unwrap();
             });
             ended

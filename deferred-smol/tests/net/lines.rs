@@ -1,4 +1,4 @@
-//! Lines in what arrives, however it arrives.
+//! `Lines`, which splits the received bytes into lines.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -11,10 +11,10 @@ use deferred_smol::{Failure, run_until, smol, spawn};
 
 use super::{LONG, Log, MS, client, listen, read_all};
 
-/// Notes the lines, and does what some of them say.
-struct Obeys(Log);
+/// Logs the lines, and runs the commands among them.
+struct RunsCommands(Log);
 
-impl LineProtocol for Obeys {
+impl LineProtocol for RunsCommands {
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
         let line = std::str::from_utf8(line)?;
         self.0.note(line);
@@ -42,7 +42,7 @@ impl LineProtocol for Obeys {
     }
 }
 
-/// Counts what has arrived.
+/// Counts the received bytes.
 struct Counts<P>(P, Arc<AtomicUsize>);
 
 impl<P: Protocol> Protocol for Counts<P> {
@@ -57,7 +57,8 @@ impl<P: Protocol> Protocol for Counts<P> {
     }
 }
 
-/// What comes of these pieces, each of which arrives by itself, unless nothing more is read.
+/// Returns the log after `pieces` were sent, each of which arrives in a separate read unless
+/// reading is paused.
 fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
     let log = Log::default();
     let noted = log.clone();
@@ -66,7 +67,7 @@ fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
     run_until(|reactor| {
         let count = arrived.clone();
         let (port, address) =
-            listen(reactor, move |_| Counts(Lines::new(Obeys(noted.clone())).max_length(10), count.clone()));
+            listen(reactor, move |_| Counts(Lines::new(RunsCommands(noted.clone())).max_length(10), count.clone()));
         let talks = client(address, move |mut stream| {
             let mut sent = 0;
             for piece in pieces {
@@ -91,35 +92,35 @@ fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
 }
 
 #[test]
-fn lines_end_with_a_newline_and_a_return_before_it_is_not_theirs() {
+fn lines_end_with_a_newline_and_a_carriage_return_before_it_is_removed() {
     assert_eq!(lines_of(&[b"one\ntwo\r\n\n\r\nfi\rve\n"]), ["one", "two", "", "", "fi\rve"]);
     assert_eq!(lines_of(&[b"o", b"n", b"e\r", b"\ntwo", b"\nno end"]), ["one", "two"]);
 }
 
 #[test]
-fn a_line_may_be_as_long_as_is_said_and_no_longer() {
+fn a_line_may_have_the_maximum_length_and_no_more() {
     assert_eq!(lines_of(&[b"0123456789\r\nnext\n"]), ["0123456789", "next"]);
     assert_eq!(lines_of(&[b"0123456789", b"\r", b"\nnext\n"]), ["0123456789", "next"]);
     assert_eq!(lines_of(&[b"0123456789a\nnext\n"]), ["(too long: 11)", "next"]);
-    // One that goes on for ever is not kept.
+    // A line without an end is not buffered.
     assert_eq!(lines_of(&[b"0123456789abcdefghijklmnop", b"qrstuvwxyz\nnext\n"]), ["(too long: 26)"]);
     assert_eq!(lines_of(&[b"0123456789ab", b"cd\nnext\n"]), ["(too long: 12)", "cd", "next"]);
 }
 
 #[test]
-fn while_reading_is_paused_no_line_comes_also_of_those_that_have_arrived() {
+fn while_reading_is_paused_no_buffered_line_is_delivered() {
     let expected = ["one", "pause", "(resumed)", "two", "pause", "(resumed)", "three"];
     assert_eq!(lines_of(&[b"one\npause\ntwo\npause\nthree\n"]), expected);
     assert_eq!(lines_of(&[b"one\npause\ntw", b"o\npause\nthree", b"\n"]), expected);
 }
 
 #[test]
-fn behind_the_end_no_line_comes() {
+fn after_the_end_no_line_is_delivered() {
     assert_eq!(lines_of(&[b"one\nend\ntwo\n", b"three\n"]), ["one", "end"]);
 }
 
 #[test]
-fn however_it_is_cut_the_lines_are_the_same() {
+fn lines_are_the_same_however_the_bytes_are_split() {
     struct Collects(Rc<RefCell<Vec<Vec<u8>>>>);
     impl LineProtocol for Collects {
         fn line_received(&mut self, _: &Transport, line: &[u8]) -> Result<(), Failure> {
@@ -162,7 +163,7 @@ fn however_it_is_cut_the_lines_are_the_same() {
 }
 
 #[test]
-fn many_lines_with_a_pause_behind_each_come_in_order() {
+fn many_lines_with_a_pause_after_each_arrive_in_order() {
     struct Pauses(Rc<RefCell<Vec<usize>>>);
     impl LineProtocol for Pauses {
         fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
@@ -189,7 +190,7 @@ fn many_lines_with_a_pause_behind_each_come_in_order() {
 }
 
 #[test]
-fn unless_told_otherwise_a_line_of_more_than_16_kib_loses_the_connection() {
+fn by_default_a_line_of_more_than_16_kib_loses_the_connection() {
     struct Plain(Log);
     impl LineProtocol for Plain {
         fn line_received(&mut self, _: &Transport, line: &[u8]) -> Result<(), Failure> {
@@ -216,7 +217,7 @@ fn unless_told_otherwise_a_line_of_more_than_16_kib_loses_the_connection() {
 }
 
 #[test]
-fn it_hears_of_the_beginning_and_the_end_too() {
+fn a_line_protocol_has_connection_made_and_connection_lost() {
     struct Greets(Log);
     impl LineProtocol for Greets {
         fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {

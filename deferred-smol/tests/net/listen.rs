@@ -1,4 +1,4 @@
-//! Ports: who is accepted, and how a server ends.
+//! Ports: accepted connections, and the shutdown of a server.
 
 use std::cell::{Cell, RefCell};
 use std::env;
@@ -13,9 +13,9 @@ use std::thread;
 use deferred_smol::net::{Port, Transport, listen_on_tcp, listen_tcp, listen_unix};
 use deferred_smol::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, smol, spawn};
 
-use super::{Echo, LONG, Log, MS, client, listen, pattern, read_all, says};
+use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
-/// Fires when the port has so many connections.
+/// Returns a Deferred that fires when the port has that number of connections.
 fn has(port: &Port, connections: usize, reactor: &Reactor) -> Deferred<()> {
     let (port, reactor) = (port.clone(), reactor.clone());
     deferred_smol::inline_callbacks(async move {
@@ -37,7 +37,7 @@ fn an_address_that_is_taken_is_an_error_at_once() {
 }
 
 #[test]
-fn a_socket_that_listens_already() {
+fn a_listening_socket_can_be_used() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let peer = run_until(|reactor| {
@@ -56,7 +56,7 @@ fn a_socket_that_listens_already() {
 }
 
 #[test]
-fn after_stop_listening_nobody_is_accepted_and_those_that_were_go_on() {
+fn after_stop_listening_no_connection_is_accepted_and_existing_ones_continue() {
     let (refused, echoed) = run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         let stream = TcpStream::connect(address).unwrap();
@@ -99,11 +99,11 @@ fn a_port_knows_its_connections() {
 }
 
 #[test]
-fn a_server_that_shuts_down_tells_everyone_and_aborts_who_does_not_read() {
+fn shut_down_closes_all_connections_and_aborts_those_that_do_not_read() {
     let log = Log::default();
     let noted = log.clone();
     let (aborted, received) = run_until(|reactor| {
-        let (port, address) = listen(reactor, move |_| says(&noted, |_| Ok(()), |_, _| Ok(())));
+        let (port, address) = listen(reactor, move |_| protocol(&noted, |_| Ok(()), |_, _| Ok(())));
         let readers: Vec<_> = (0..5).map(|_| client(address, read_all)).collect();
         let never_reads = TcpStream::connect(address).unwrap();
         let local = never_reads.local_addr().unwrap();
@@ -130,7 +130,7 @@ fn a_server_that_shuts_down_tells_everyone_and_aborts_who_does_not_read() {
 }
 
 #[test]
-fn a_shut_down_of_a_port_without_connections_is_done_at_once() {
+fn shut_down_of_a_port_without_connections_finishes_at_once() {
     run(|reactor| {
         let (port, _) = listen(reactor, |_| Echo);
         assert_eq!(port.shut_down(LONG).try_take().unwrap().unwrap(), 0);
@@ -158,10 +158,10 @@ fn the_shutdown_of_the_loop_waits_for_the_port() {
 }
 
 #[test]
-fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = told.clone();
-    let _hook = on_unhandled(move |unhandled| tells.borrow_mut().push(unhandled.to_string()));
+fn a_panic_of_the_factory_is_reported_and_the_next_connection_is_served() {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let sink = reports.clone();
+    let _hook = on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
     let echoed = run_until(|reactor| {
         let mut first = true;
         let (_, address) = listen(reactor, move |_| {
@@ -170,7 +170,7 @@ fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
         });
         let talks = thread::spawn(move || {
             let mut all = Vec::new();
-            let _ = TcpStream::connect(address).unwrap().read_to_end(&mut all); // closed, or reset
+            let _ = TcpStream::connect(address).unwrap().read_to_end(&mut all); // closed or reset
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(b"and now?").unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
@@ -179,9 +179,9 @@ fn a_factory_that_panics_is_told_and_the_next_one_is_served() {
         spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
     });
     assert_eq!(echoed.unwrap(), b"and now?");
-    assert_eq!(told.borrow().len(), 1);
-    assert!(told.borrow()[0].contains("no protocol today"));
-    assert!(!told.borrow()[0].contains("src/net"), "where the program listens: {}", told.borrow()[0]);
+    assert_eq!(reports.borrow().len(), 1);
+    assert!(reports.borrow()[0].contains("no protocol today"));
+    assert!(!reports.borrow()[0].contains("src/net"), "where the program listens: {}", reports.borrow()[0]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn an_error_names_the_address_or_the_path() {
 }
 
 #[test]
-fn a_closed_reactor_accepts_nothing_and_says_so() {
+fn listening_on_a_closed_reactor_fails() {
     let reactor = Reactor::new();
     reactor.close();
     let path = env::temp_dir().join(format!("deferred-closed-{}", process::id()));
@@ -212,7 +212,7 @@ fn a_closed_reactor_accepts_nothing_and_says_so() {
     ] {
         assert!(refused.unwrap_err().to_string().contains("the reactor is closed"));
     }
-    assert!(!path.exists(), "nothing is left behind");
+    assert!(!path.exists(), "the socket file was removed");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
                 let (counts, stops, resolver) = (counts.clone(), stops.clone(), resolver.clone());
                 let made = move |transport: &Transport| {
                     counts.set(counts.get() + 1);
-                    let port = stops.borrow().clone().expect("no client has come before");
+                    let port = stops.borrow().clone().expect("the port was stored before the first client");
                     let Some(resolver) = resolver.take() else { return Ok(()) };
                     if shuts_down {
                         let down = port.shut_down(LONG);
@@ -239,10 +239,10 @@ fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
                     }
                     Ok(())
                 };
-                says(&Log::default(), made, |_, _| Ok(()))
+                protocol(&Log::default(), made, |_, _| Ok(()))
             });
             kept.replace(Some(port));
-            // All of them wait when the loop begins.
+            // All clients wait when the loop starts.
             let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
             ended.add_finally(move || drop(clients))
         });
@@ -259,7 +259,7 @@ fn a_port_that_is_shut_down_in_its_factory_does_not_start_that_connection() {
         let (kept, resolver) = (Rc::new(RefCell::new(None::<Port>)), Cell::new(Some(resolver)));
         let stops = kept.clone();
         let (port, address) = listen(reactor, move |_| {
-            let port = stops.borrow().clone().expect("no client has come before");
+            let port = stops.borrow().clone().expect("the port was stored before the first client");
             if let Some(resolver) = resolver.take() {
                 let down = port.shut_down(LONG);
                 down.map(move |_| port.len()).chain_deferred(resolver);
@@ -269,7 +269,7 @@ fn a_port_that_is_shut_down_in_its_factory_does_not_start_that_connection() {
                 counts.set(counts.get() + 1);
                 Ok(())
             };
-            says(&Log::default(), made, |_, _| Ok(()))
+            protocol(&Log::default(), made, |_, _| Ok(()))
         });
         kept.replace(Some(port));
         let client = TcpStream::connect(address).unwrap();
@@ -279,7 +279,7 @@ fn a_port_that_is_shut_down_in_its_factory_does_not_start_that_connection() {
 }
 
 #[test]
-fn while_a_crowd_is_accepted_others_have_their_turn() {
+fn other_calls_run_while_many_connections_are_accepted() {
     let mut seen = run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
@@ -297,26 +297,26 @@ fn while_a_crowd_is_accepted_others_have_their_turn() {
     assert_eq!(seen, [0, 64]);
 }
 
-/// Set for the process that may have few files.
+/// The environment variable that is set in the process with a low limit on files.
 const FEW_FILES: &str = "DEFERRED_TEST_FEW_FILES";
 
 #[test]
-fn who_comes_while_the_system_has_no_room_is_served_when_it_has_and_nothing_is_told() {
+fn connections_beyond_the_file_limit_are_served_later_without_a_report() {
     if env::var_os(FEW_FILES).is_none() {
-        let name = "listen::who_comes_while_the_system_has_no_room_is_served_when_it_has_and_nothing_is_told";
+        let name = "listen::connections_beyond_the_file_limit_are_served_later_without_a_report";
         let mut limited = Command::new("sh");
         limited.args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\""]);
         let output = limited.arg(env::current_exe().unwrap()).arg(name).env(FEW_FILES, "").output().unwrap();
         return assert!(output.status.success(), "{output:?}");
     }
-    // A loop that tries again and again would stop nothing else.
+    // Ends the process if the loop retries without a pause and starves everything else.
     thread::spawn(|| {
         thread::sleep(LONG / 6);
         process::exit(1);
     });
-    let told = Rc::new(Cell::new(0));
-    let tells = told.clone();
-    let _hook = on_unhandled(move |_| tells.set(tells.get() + 1));
+    let reports = Rc::new(Cell::new(0));
+    let sink = reports.clone();
+    let _hook = on_unhandled(move |_| sink.set(sink.get() + 1));
     let echoed = run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
         let mut stream = TcpStream::connect(address).unwrap();
@@ -327,5 +327,5 @@ fn who_comes_while_the_system_has_no_room_is_served_when_it_has_and_nothing_is_t
         spawn(async move { Ok(smol::unblock(|| read_all(stream)).await) })
     });
     assert_eq!(echoed.unwrap(), b"and now?");
-    assert_eq!(told.get(), 0);
+    assert_eq!(reports.get(), 0);
 }

@@ -1,4 +1,4 @@
-//! Network code in callbacks: `deferred_smol::net`.
+//! Tests of `deferred_smol::net`.
 
 mod backpressure;
 mod clock;
@@ -20,10 +20,10 @@ use deferred_smol::net::{ConnectionLost, Port, Protocol, Transport, listen_tcp};
 use deferred_smol::{Failure, Reactor};
 
 const MS: Duration = Duration::from_millis(1);
-/// Longer than any test takes.
+/// A time longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What happened, in order.
+/// A log of events, in order.
 #[derive(Clone, Default)]
 struct Log(Rc<RefCell<Vec<String>>>);
 
@@ -37,22 +37,22 @@ impl Log {
     }
 }
 
-/// A protocol of closures, which are given a log.
-struct Says<M, D> {
+/// A protocol that consists of closures and logs its callbacks.
+struct TestProtocol<M, D> {
     log: Log,
     made: Option<M>,
     data: D,
 }
 
-fn says<M, D>(log: &Log, made: M, data: D) -> Says<M, D>
+fn protocol<M, D>(log: &Log, made: M, data: D) -> TestProtocol<M, D>
 where
     M: FnOnce(&Transport) -> Result<(), Failure> + 'static,
     D: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static,
 {
-    Says { log: log.clone(), made: Some(made), data }
+    TestProtocol { log: log.clone(), made: Some(made), data }
 }
 
-impl<M, D> Protocol for Says<M, D>
+impl<M, D> Protocol for TestProtocol<M, D>
 where
     M: FnOnce(&Transport) -> Result<(), Failure> + 'static,
     D: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static,
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// Echoes, and ends when the peer does.
+/// Echoes all data, and closes when the peer does.
 struct Echo;
 
 impl Protocol for Echo {
@@ -94,19 +94,19 @@ fn listen<P: Protocol>(reactor: &Reactor, factory: impl FnMut(SocketAddr) -> P +
     (port, address)
 }
 
-/// A client that blocks, in a thread of its own.
+/// Runs a blocking client on a thread.
 fn client<T: Send + 'static>(address: SocketAddr, talk: impl FnOnce(TcpStream) -> T + Send + 'static) -> JoinHandle<T> {
-    thread::spawn(move || talk(TcpStream::connect(address).expect("somebody listens")))
+    thread::spawn(move || talk(TcpStream::connect(address).expect("the server listens")))
 }
 
-/// All that comes until the peer ends.
+/// Reads until the end of the stream.
 fn read_all(mut stream: TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).expect("it ends well");
     all
 }
 
-/// Bytes of which each place is known.
+/// Returns bytes whose value depends on their position.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 + n / 251) as u8).collect()
 }

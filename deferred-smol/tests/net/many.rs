@@ -1,4 +1,4 @@
-//! Many connections at once.
+//! Many concurrent connections.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use deferred_smol::{Deferred, Failure, concurrent, gather, run_until};
 
 use super::{Echo, LONG, listen};
 
-/// Sends its number of times, each when the one before has come back, and ends.
+/// Sends its number several times, each time after the previous answer, and closes.
 struct Asks {
     number: usize,
     left: usize,
@@ -31,7 +31,7 @@ impl Protocol for Asks {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         let text = self.text();
         if !text[self.at..].starts_with(data) {
-            return Err(Failure::msg("somebody else's answer"));
+            return Err(Failure::msg("the answer to another client"));
         }
         self.at += data.len();
         if self.at == text.len() {
@@ -52,7 +52,7 @@ impl Protocol for Asks {
 }
 
 #[test]
-fn five_hundred_talk_at_once() {
+fn five_hundred_connections_exchange_data_at_once() {
     const CLIENTS: usize = 500;
     let done = Rc::new(Cell::new(0));
     let count = done.clone();

@@ -22,8 +22,8 @@
 //!
 //! Consequences:
 //!
-//! 1. *No job is left behind.* If jobs wait, a thread is awake, or none is asleep. Then every
-//!    thread that may exist is busy, and checks the queue before it does anything else.
+//! 1. *No job is lost.* If jobs wait, a thread is awake, or none is asleep. Then every thread that
+//!    may exist is busy, and checks the queue before it does anything else.
 //! 2. *No wake-up is wasted*: while a thread is awake, none is woken.
 //! 3. *A thread that ends does not block a place for long.* While it ends it counts as a thread,
 //!    and afterwards it wakes another one if jobs wait. A surplus thread leaves behind no sleeper
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_comes_while_a_thread_ends_gets_another_thread_afterwards() {
+    fn a_job_submitted_while_a_thread_ends_gets_another_thread() {
         let (mut threads, sleepers) = asleep(2, 0, 2);
         woken(threads.wake_for(1));
         threads.begin_job();

@@ -1,5 +1,5 @@
-//! When connections are opened, checked, thrown away and closed, and what a transaction does in
-//! each case.
+//! Connections: when they are opened, checked, discarded and closed, and the steps of a transaction
+//! in each case.
 
 use std::panic;
 use std::rc::Rc;
@@ -15,19 +15,19 @@ use parking_lot::Mutex;
 
 use crate::LIMIT;
 
-/// Logs what is asked of it, and fails what is to fail.
+/// A connection manager that logs each call and fails the chosen ones.
 #[derive(Clone, Default)]
 struct Logs {
     log: Arc<Mutex<Vec<String>>>,
     opened: Arc<AtomicUsize>,
     fails: Arc<Mutex<Vec<&'static str>>>,
-    /// What waits, says so, and goes on when it is told to.
+    /// The call that blocks: it sends a message, and continues when it receives one.
     held: Arc<Mutex<Option<Held>>>,
-    /// Whether a transaction is open.
+    /// `true` if a transaction is open.
     open: Arc<Mutex<Option<bool>>>,
 }
 
-/// Not Send: it must not leave its thread.
+/// A connection that is not `Send`: it must not leave its thread.
 struct Logged {
     number: usize,
     log: Arc<Mutex<Vec<String>>>,
@@ -53,7 +53,7 @@ impl Logs {
         (reached, goes_on)
     }
 
-    fn say(&self, what: &'static str, number: usize) -> Result<(), Failure> {
+    fn log_call(&self, what: &'static str, number: usize) -> Result<(), Failure> {
         let held = self.held.lock().take_if(|(held, ..)| *held == what);
         if let Some((_, reaches, may_go_on)) = held {
             reaches.send(()).unwrap();
@@ -82,25 +82,25 @@ impl ManageConnection for Logs {
 
     fn open(&self) -> Result<Logged, Failure> {
         let number = 1 + self.opened.fetch_add(1, Ordering::SeqCst);
-        self.say("open", number)?;
+        self.log_call("open", number)?;
         let (log, fails) = (self.log.clone(), self.fails.clone());
         Ok(Logged { number, log, thread: thread::current().id(), fails, _stays: Rc::new(()) })
     }
 
     fn check(&self, connection: &mut Logged) -> Result<(), Failure> {
-        self.say("check", connection.number)
+        self.log_call("check", connection.number)
     }
 
     fn begin(&self, connection: &mut Logged) -> Result<(), Failure> {
-        self.say("begin", connection.number)
+        self.log_call("begin", connection.number)
     }
 
     fn commit(&self, connection: &mut Logged) -> Result<(), Failure> {
-        self.say("commit", connection.number)
+        self.log_call("commit", connection.number)
     }
 
     fn rollback(&self, connection: &mut Logged) -> Result<(), Failure> {
-        self.say("rollback", connection.number)
+        self.log_call("rollback", connection.number)
     }
 
     fn in_transaction(&self, _: &mut Logged) -> Option<bool> {
@@ -108,7 +108,7 @@ impl ManageConnection for Logs {
     }
 
     fn rollback_failed(&self, error: &Failure) {
-        self.log.lock().push(format!("told: {error}"));
+        self.log.lock().push(format!("rollback_failed: {error}"));
     }
 }
 
@@ -122,7 +122,7 @@ fn run<T: 'static>(f: impl FnOnce() -> deferred_threadpool::Deferred<T>) -> Resu
 }
 
 #[test]
-fn a_connection_is_opened_where_it_is_used_and_checked_before_each_other_job() {
+fn a_connection_is_opened_on_first_use_and_checked_before_later_jobs() {
     let (pool, logs) = one();
     assert!(logs.take().is_empty());
     let numbers: Vec<_> =
@@ -141,7 +141,7 @@ fn a_broken_connection_is_closed_and_another_serves_the_job() {
 }
 
 #[test]
-fn one_that_cannot_be_opened_fails_the_job_and_the_next_one_tries_again() {
+fn a_failed_open_fails_the_job_and_the_next_job_tries_again() {
     let (pool, logs) = one();
     logs.fail(&["open"]);
     assert_eq!(run(|| pool.run_with_connection(|_| Ok(()))).unwrap_err().to_string(), "no open");
@@ -157,7 +157,7 @@ fn a_transaction_commits_a_value() {
 }
 
 #[test]
-fn a_transaction_rolls_an_error_back_and_a_panic() {
+fn a_transaction_is_rolled_back_on_an_error_and_on_a_panic() {
     let (pool, logs) = one();
     let failed = run(|| pool.run_interaction(|_| Err::<(), _>(Failure::msg("mine"))));
     assert_eq!(failed.unwrap_err().to_string(), "mine");
@@ -182,16 +182,16 @@ fn a_panic_outside_of_a_transaction_closes_the_connection() {
 }
 
 #[test]
-fn the_first_error_wins_and_that_of_the_rollback_is_told_apart() {
+fn the_first_error_is_returned_and_that_of_the_rollback_is_reported() {
     let (pool, logs) = one();
     logs.fail(&["rollback"]);
     let failed = run(|| pool.run_interaction(|_| Err::<(), _>(Failure::msg("mine"))));
     assert_eq!(failed.unwrap_err().to_string(), "mine");
-    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "told: no rollback", "close 1"]);
+    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "rollback_failed: no rollback", "close 1"]);
 
     logs.fail(&["commit", "rollback"]);
     assert_eq!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
-    assert_eq!(logs.take(), ["open 2", "begin 2", "commit 2", "rollback 2", "told: no rollback", "close 2"]);
+    assert_eq!(logs.take(), ["open 2", "begin 2", "commit 2", "rollback 2", "rollback_failed: no rollback", "close 2"]);
 
     logs.fail(&["commit"]);
     assert_eq!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
@@ -206,7 +206,7 @@ fn the_first_error_wins_and_that_of_the_rollback_is_told_apart() {
 }
 
 #[test]
-fn what_with_leaves_open_is_committed_or_rolled_back_as_far_as_that_is_known() {
+fn a_transaction_left_open_is_committed_or_rolled_back_if_known() {
     for (open, fails, expected) in [
         (Some(true), false, vec!["open 1", "commit 1"]),
         (Some(true), true, vec!["open 1", "rollback 1"]),
@@ -232,11 +232,11 @@ fn what_with_leaves_open_is_committed_or_rolled_back_as_far_as_that_is_known() {
         run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine")))).unwrap_err().to_string(),
         "mine"
     );
-    assert_eq!(logs.take(), ["check 1", "rollback 1", "told: no rollback", "close 1"]);
+    assert_eq!(logs.take(), ["check 1", "rollback 1", "rollback_failed: no rollback", "close 1"]);
 }
 
 #[test]
-fn a_manager_that_panics_takes_its_connection_with_it_and_nothing_else() {
+fn a_panic_of_the_manager_closes_only_its_connection() {
     let (pool, logs) = one();
     for what in ["open", "begin", "commit", "rollback", "check"] {
         logs.fail(&[match what {
@@ -260,7 +260,7 @@ fn a_manager_that_panics_takes_its_connection_with_it_and_nothing_else() {
 }
 
 #[test]
-fn a_transaction_that_nobody_waits_for_any_more_is_rolled_back() {
+fn a_cancelled_transaction_is_rolled_back() {
     let (pool, logs) = one();
     let (begun, has_begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
@@ -280,7 +280,7 @@ fn a_transaction_that_nobody_waits_for_any_more_is_rolled_back() {
 }
 
 #[test]
-fn each_thread_has_a_connection_of_its_own_and_closes_it_before_the_stop_is_told() {
+fn each_thread_closes_its_own_connection_before_the_stop_is_reported() {
     let logs = Logs::default();
     let pool = ConnectionPool::with_threads(logs.clone(), ThreadPool::builder().max_threads(3));
     let barrier = Arc::new(std::sync::Barrier::new(3));
@@ -304,7 +304,7 @@ fn each_thread_has_a_connection_of_its_own_and_closes_it_before_the_stop_is_told
 }
 
 #[test]
-fn without_transactions_that_is_said() {
+fn a_manager_without_transactions_returns_an_error() {
     struct Plain;
     impl ManageConnection for Plain {
         type Connection = u8;
@@ -336,7 +336,7 @@ fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() 
 }
 
 #[test]
-fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
+fn a_manager_that_begins_and_cannot_end_transactions_returns_an_error() {
     struct Begins(mpsc::Sender<bool>);
     impl ManageConnection for Begins {
         type Connection = u8;
@@ -350,10 +350,10 @@ fn a_manager_that_begins_and_cannot_end_says_so_of_each() {
             self.0.send(error.check::<NoTransactions>()).unwrap();
         }
     }
-    let (tells, told) = mpsc::channel();
-    let pool = ConnectionPool::new(Begins(tells));
+    let (sender, events) = mpsc::channel();
+    let pool = ConnectionPool::new(Begins(sender));
     assert!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().check::<NoTransactions>());
-    assert!(told.try_recv().unwrap());
+    assert!(events.try_recv().unwrap());
 }
 
 struct PanicsOnDrop;
@@ -391,7 +391,7 @@ fn a_transaction_that_is_cancelled_before_its_closure_begins_never_calls_it() {
 }
 
 #[test]
-fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_no_harm() {
+fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_ignored() {
     for what in ["begin panics", "commit panics", "check panics"] {
         let (pool, logs) = one();
         if what == "check panics" {
@@ -406,7 +406,7 @@ fn a_connection_whose_destructor_panics_after_a_panic_of_its_manager_is_no_harm(
 }
 
 #[test]
-fn a_connection_whose_destructor_panics_is_no_error_of_its_job_and_holds_up_no_stop() {
+fn a_panic_of_a_connections_destructor_fails_no_job_and_delays_no_stop() {
     let (pool, logs) = one();
     logs.fail(&["close panics"]);
     let failed = run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine"))));

@@ -1,9 +1,9 @@
-//! What a pool of connections promises: on one that keeps a log, and on a real SQLite database.
+//! Tests of `ConnectionPool`: with a manager that logs its calls, and with a real SQLite database.
 
 mod log;
 mod sqlite;
 
 use std::time::Duration;
 
-/// Longer than anything here takes: when it passes, something hangs.
+/// A time longer than any test takes: if it passes, something hangs.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Accounts in a real database, whose sum must stay the same.
+//! Accounts in a real database. Transactions must keep their sum.
 
 use std::env;
 use std::fs;
@@ -12,7 +12,7 @@ use deferred_threadpool::{
 };
 use rusqlite::Connection;
 
-/// A file, and whether it is known if a transaction is open.
+/// The path of the database, and whether the manager reports open transactions.
 struct Sqlite(PathBuf, bool);
 
 impl ManageConnection for Sqlite {
@@ -22,7 +22,7 @@ impl ManageConnection for Sqlite {
         let connection = Connection::open(&self.0)?;
         connection.busy_timeout(Duration::from_secs(60))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "OFF")?; // the test's machine does not lose power
+        connection.pragma_update(None, "synchronous", "OFF")?; // a test does not need to survive a power failure
         Ok(connection)
     }
 
@@ -47,7 +47,7 @@ impl ManageConnection for Sqlite {
     }
 }
 
-/// A database of its own, which is deleted.
+/// A temporary database, which is deleted on drop.
 struct File(PathBuf);
 
 impl File {
@@ -58,12 +58,12 @@ impl File {
     }
 
     fn pool(&self, threads: usize) -> ConnectionPool<Sqlite> {
-        self.pool_that(true, threads)
+        self.pool_with(true, threads)
     }
 }
 
 impl File {
-    fn pool_that(&self, knows: bool, threads: usize) -> ConnectionPool<Sqlite> {
+    fn pool_with(&self, knows: bool, threads: usize) -> ConnectionPool<Sqlite> {
         let manager = Sqlite(self.0.clone(), knows);
         ConnectionPool::with_threads(manager, ThreadPool::builder().max_threads(threads).name("db"))
     }
@@ -105,7 +105,7 @@ fn pay(connection: &Connection, from: i64, to: i64, money: i64) -> Result<(), Fa
 }
 
 #[test]
-fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
+fn ten_thousand_interactions_on_eight_threads_keep_the_sum() {
     const INTERACTIONS: i64 = 10_000;
     let file = File::new();
     let pool = file.pool(8);
@@ -113,10 +113,10 @@ fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
         let jobs = pool.clone();
         open_accounts(&pool).add_callback(move |()| {
             let interactions = (0..INTERACTIONS).map(|number| match number % 10 {
-                // What it reads in one statement is always whole.
+                // A read in one statement always sees a consistent sum.
                 0 => total(&jobs)
                     .add_callback(|sum| if sum == ACCOUNTS * EACH { Ok(()) } else { Err(Failure::msg("torn")) }),
-                // It fails or panics in the middle, when one side is paid and the other is not.
+                // It fails or panics after one account was changed and the other was not.
                 1 => jobs.run_interaction(move |connection| {
                     connection.execute("UPDATE accounts SET money = money + 5 WHERE id = ?1", (number % ACCOUNTS,))?;
                     if number % 20 == 1 {
@@ -155,11 +155,11 @@ fn ten_thousand_interactions_on_eight_threads_leave_the_sum_as_it_was() {
     park::run_until(|_| pool.stop_with(Backlog::Run)).unwrap();
 }
 
-/// Set for the process that dies in the middle of a transaction.
+/// The environment variable that is set in the process that dies in a transaction.
 const DIES: &str = "DEFERRED_TEST_DIES_WITH";
 
 #[test]
-fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed() {
+fn a_process_that_dies_in_a_transaction_leaves_the_committed_rows() {
     if let Some(path) = env::var_os(DIES) {
         let pool = ConnectionPool::new(Sqlite(path.into(), true));
         let _ = park::run_until(|_| {
@@ -174,7 +174,7 @@ fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed(
     let pool = file.pool(2);
     park::run_until(|_| open_accounts(&pool)).unwrap();
     for _ in 0..3 {
-        let name = "sqlite::a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed";
+        let name = "sqlite::a_process_that_dies_in_a_transaction_leaves_the_committed_rows";
         let died =
             Command::new(env::current_exe().unwrap()).args(["--exact", name]).env(DIES, &file.0).output().unwrap();
         assert!(!died.status.success() && died.status.code().is_none(), "{died:?}");
@@ -191,7 +191,7 @@ fn a_process_that_dies_in_the_middle_of_a_transaction_leaves_what_was_committed(
 fn a_statement_that_fails_between_begin_and_commit_leaves_the_next_job_a_clean_connection() {
     for knows in [false, true] {
         let file = File::new();
-        let pool = file.pool_that(knows, 1);
+        let pool = file.pool_with(knows, 1);
         park::run_until(|_| open_accounts(&pool)).unwrap();
         let fails = park::run_until(|_| {
             pool.run_with_connection(|connection| {
@@ -209,14 +209,14 @@ fn a_statement_that_fails_between_begin_and_commit_leaves_the_next_job_a_clean_c
         })
         .unwrap();
         park::run_until(|_| pool.stop_with(Backlog::Run)).unwrap();
-        // On disk, and nothing of the failed one.
+        // The committed rows are on disk, and nothing of the failed transaction.
         let others = file.pool(1);
         assert_eq!(park::run_until(|_| total(&others)).unwrap(), ACCOUNTS * EACH + 7);
     }
 }
 
 #[test]
-fn a_transaction_that_with_leaves_open_is_committed() {
+fn a_transaction_left_open_by_a_statement_is_committed() {
     let file = File::new();
     let pool = file.pool(1);
     park::run_until(|_| open_accounts(&pool)).unwrap();

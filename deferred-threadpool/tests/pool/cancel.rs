@@ -1,4 +1,4 @@
-//! Jobs that nobody waits for any more.
+//! Cancelled jobs.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -27,7 +27,7 @@ fn a_job_cancelled_while_it_waits_never_runs_and_is_dropped_at_once() {
 }
 
 #[test]
-fn a_job_cancelled_while_it_runs_goes_on_and_its_result_is_dropped() {
+fn a_job_cancelled_while_it_runs_continues_and_its_result_is_dropped() {
     let pool = ThreadPool::new(1);
     let result = Arc::new(());
     let late = result.clone();
@@ -43,8 +43,8 @@ fn a_job_cancelled_while_it_runs_goes_on_and_its_result_is_dropped() {
         deferred.cancel();
         release.send(()).unwrap();
         let cancelled = deferred.peek().unwrap().unwrap_err().check::<Cancelled>();
-        // The pool's only thread is free again when this one runs: the late result was posted
-        // before.
+        // When this job runs, the pool's only thread is free again, so the late result has been
+        // posted.
         pool.defer_to_thread(move || Ok(cancelled))
     });
     assert!(outcome.unwrap());
@@ -52,7 +52,7 @@ fn a_job_cancelled_while_it_runs_goes_on_and_its_result_is_dropped() {
 }
 
 #[test]
-fn a_job_that_runs_sees_the_stop_flag_and_its_thread_is_abandoned_until_it_is_free() {
+fn a_running_job_observes_the_stop_flag_and_its_thread_counts_as_abandoned() {
     let pool = ThreadPool::new(1);
     let (begun, has_begun) = mpsc::channel();
     let (stopped, has_stopped) = mpsc::channel();
@@ -96,15 +96,15 @@ fn a_flag_is_for_one_job_and_not_for_the_next_of_its_thread() {
         has_begun.recv_timeout(LIMIT).unwrap();
         first.cancel();
         drop(first.add_errback(|failure| failure.trap::<Cancelled>().map(drop)));
-        pool.defer_to_thread_with(|job: &Job<'_>| Ok(job.is_cancelled())).add_callback(|told| assert!(!told))
+        pool.defer_to_thread_with(|job: &Job<'_>| Ok(job.is_cancelled())).add_callback(|cancelled| assert!(!cancelled))
     })
     .unwrap();
 }
 
 #[test]
 fn a_late_result_is_dropped_in_its_thread() {
-    struct Says(mpsc::Sender<thread::ThreadId>);
-    impl Drop for Says {
+    struct SendThreadOnDrop(mpsc::Sender<thread::ThreadId>);
+    impl Drop for SendThreadOnDrop {
         fn drop(&mut self) {
             self.0.send(thread::current().id()).unwrap();
         }
@@ -118,7 +118,7 @@ fn a_late_result_is_dropped_in_its_thread() {
             while !job.is_cancelled() {
                 thread::yield_now();
             }
-            Ok(Says(sender))
+            Ok(SendThreadOnDrop(sender))
         });
         let there = has_begun.recv_timeout(LIMIT).unwrap();
         job.cancel();
@@ -129,7 +129,7 @@ fn a_late_result_is_dropped_in_its_thread() {
 }
 
 #[test]
-fn a_late_result_whose_destructor_panics_takes_no_thread_with_it() {
+fn a_late_result_whose_destructor_panics_ends_no_thread() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
@@ -152,7 +152,7 @@ fn a_late_result_whose_destructor_panics_takes_no_thread_with_it() {
 }
 
 #[test]
-fn a_job_cancelled_when_its_result_is_home_already_is_done_and_the_result_is_dropped() {
+fn a_job_cancelled_after_its_result_was_delivered_drops_the_result() {
     let pool = ThreadPool::new(1);
     let value = Arc::new(());
     let result = value.clone();
@@ -170,7 +170,7 @@ fn a_job_cancelled_when_its_result_is_home_already_is_done_and_the_result_is_dro
 }
 
 #[test]
-fn a_timeout_cancels_what_waits_and_what_runs() {
+fn a_timeout_cancels_queued_and_running_jobs() {
     let pool = ThreadPool::new(1);
     let results = all(|reactor| {
         let soon = Duration::from_millis(5);
@@ -190,7 +190,7 @@ fn a_timeout_cancels_what_waits_and_what_runs() {
 }
 
 #[test]
-fn of_many_that_wait_the_cancelled_ones_never_run_and_the_others_keep_their_order() {
+fn cancelled_queued_jobs_never_run_and_the_others_keep_their_order() {
     let pool = ThreadPool::new(1);
     let (sender, ran) = mpsc::channel();
     all(|_| {
@@ -212,14 +212,14 @@ fn of_many_that_wait_the_cancelled_ones_never_run_and_the_others_keep_their_orde
 }
 
 #[test]
-fn a_result_that_is_home_when_its_job_is_cancelled_is_not_taken_for_that_of_the_next_job() {
+fn a_delivered_result_of_a_cancelled_job_is_not_mistaken_for_the_next_jobs() {
     let pool = ThreadPool::new(1);
     let second = park::run_until(|_| {
         let first = pool.defer_to_thread(|| Ok(1));
         until(|| pool.stats().done == 1);
-        thread::sleep(Duration::from_millis(1)); // it is counted a moment before it is home
+        thread::sleep(Duration::from_millis(1)); // the job is counted a moment before its result is delivered
         first.cancel();
-        let second = pool.defer_to_thread(|| Ok(2)); // who waits for it has the same place
+        let second = pool.defer_to_thread(|| Ok(2)); // reuses the slot of the first
         first.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0)).add_callback(|_| second)
     });
     assert_eq!(second.unwrap(), 2);
@@ -227,10 +227,10 @@ fn a_result_that_is_home_when_its_job_is_cancelled_is_not_taken_for_that_of_the_
 
 #[test]
 fn a_cancel_stays_a_cancel_whatever_the_destructor_of_the_job_does() {
-    struct Bomb;
-    impl Drop for Bomb {
+    struct PanicOnDrop;
+    impl Drop for PanicOnDrop {
         fn drop(&mut self) {
-            std::panic::resume_unwind(Box::new("a destructor")); // past the panic hook, which would print
+            std::panic::resume_unwind(Box::new("a destructor")); // bypasses the panic hook, which would print
         }
     }
     let pool = ThreadPool::new(1);
@@ -242,9 +242,9 @@ fn a_cancel_stays_a_cancel_whatever_the_destructor_of_the_job_does() {
                 Ok(())
             })
         };
-        let cancelled = job(Bomb);
+        let cancelled = job(PanicOnDrop);
         cancelled.cancel();
-        let late = job(Bomb).add_timeout(Duration::from_millis(1), reactor).add_both(move |result| {
+        let late = job(PanicOnDrop).add_timeout(Duration::from_millis(1), reactor).add_both(move |result| {
             release.send(())?;
             result
         });

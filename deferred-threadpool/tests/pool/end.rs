@@ -1,4 +1,4 @@
-//! The end of a reactor whose jobs are still out.
+//! Closing a reactor whose jobs have not finished.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ fn closing_the_reactor_abandons_its_jobs_and_ends_its_default_pool() {
     let capture = Arc::new(());
     let (release, released) = mpsc::channel::<()>();
     park::run(|reactor| {
-        // Ten hold all threads of the default pool, the others wait.
+        // Ten jobs occupy all threads of the default pool; the others wait.
         let released = Arc::new(parking_lot::Mutex::new(released));
         for number in 0..20 {
             let (released, held, log) = (released.clone(), capture.clone(), log.clone());
@@ -34,21 +34,21 @@ fn closing_the_reactor_abandons_its_jobs_and_ends_its_default_pool() {
         reactor.stop();
     });
     assert_eq!(log.take(), (0..20).map(|number| (number, true)).collect::<Vec<_>>());
-    drop(release); // the ten end
+    drop(release); // ends the ten jobs
     while Arc::strong_count(&capture) > 1 {
         thread::yield_now();
     }
 }
 
 #[test]
-fn jobs_of_all_types_are_abandoned_in_the_order_in_which_they_were_given() {
+fn jobs_of_all_types_are_abandoned_in_submission_order() {
     let pool = ThreadPool::new(0);
     let log = Rc::new(RefCell::new(Vec::new()));
     let reactor = Reactor::new();
     let cancelled = pool.defer_to_thread_on(&reactor, || Ok(0));
     for number in 0..6 {
         if number == 4 {
-            cancelled.cancel(); // whose place is for this one
+            cancelled.cancel(); // frees its slot, which the next job reuses
         }
         let job = match number % 2 {
             0 => pool.defer_to_thread_on(&reactor, || Ok(0)).map(drop),
@@ -84,13 +84,13 @@ fn a_job_that_waits_longer_than_its_reactor_never_runs() {
     .unwrap();
     assert_eq!(ended.take(), [true, true]);
     release.send(()).unwrap();
-    // The only thread comes to this job when it is done with those two.
+    // The only thread runs this job after those two.
     assert!(park::run_until(|_| pool.defer_to_thread(|| Ok(()))).is_ok());
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
 #[test]
-fn at_the_end_of_a_reactor_what_waits_is_cancelled_and_what_runs_is_told() {
+fn at_the_end_of_a_reactor_queued_jobs_are_cancelled_and_running_ones_get_the_stop_flag() {
     let pool = ThreadPool::new(1);
     let (stopped, has_stopped) = mpsc::channel();
     let ended = Rc::new(RefCell::new(Vec::new()));
@@ -127,7 +127,7 @@ fn no_job_begins_at_the_end_of_its_reactor() {
     let reactor = Reactor::new();
     let entered = reactor.enter();
     let (begun, has_begun) = mpsc::channel();
-    // It would make room for the others when it is told.
+    // Its result would free a slot for the others when it is delivered.
     let mut jobs = vec![pool.defer_to_thread_with(move |job: &Job<'_>| {
         begun.send(()).unwrap();
         while !job.is_cancelled() {
@@ -151,7 +151,7 @@ fn no_job_begins_at_the_end_of_its_reactor() {
 }
 
 #[test]
-fn a_result_that_was_home_when_the_reactor_ended_is_dropped() {
+fn a_result_delivered_when_the_reactor_ended_is_dropped() {
     let pool = ThreadPool::new(1);
     let value = Arc::new(());
     let result = value.clone();
@@ -160,17 +160,17 @@ fn a_result_that_was_home_when_the_reactor_ended_is_dropped() {
     until(|| pool.stats().done == 1);
     drop(reactor);
     assert!(job.try_take().unwrap().unwrap_err().check::<Abandoned>());
-    until(|| Arc::strong_count(&value) == 1); // its thread may be about to bring it
+    until(|| Arc::strong_count(&value) == 1); // its thread may be about to deliver it
     adds_up(&pool.stats());
 }
 
 #[test]
-fn a_closure_whose_destructor_panics_holds_up_nobody_at_the_end() {
+fn a_closure_whose_destructor_panics_does_not_delay_the_end() {
     struct Panics(Arc<AtomicUsize>);
     impl Drop for Panics {
         fn drop(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
-            std::panic::resume_unwind(Box::new("a destructor")); // past the panic hook, which would print
+            std::panic::resume_unwind(Box::new("a destructor")); // bypasses the panic hook, which would print
         }
     }
     let pool = ThreadPool::new(0);
@@ -194,7 +194,7 @@ fn a_closure_whose_destructor_panics_holds_up_nobody_at_the_end() {
 }
 
 #[test]
-fn a_result_whose_destructor_panics_holds_up_nobody_at_the_end() {
+fn a_result_whose_destructor_panics_does_not_delay_the_end() {
     struct Panics(Arc<AtomicUsize>);
     impl Drop for Panics {
         fn drop(&mut self) {

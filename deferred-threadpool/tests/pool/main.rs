@@ -1,4 +1,4 @@
-//! What the pool promises about each job.
+//! Tests of `ThreadPool`.
 
 mod cancel;
 mod end;
@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use deferred_threadpool::{Deferred, Failure, PoolStats, Reactor, ThreadPool, park};
 
-/// Longer than anything here takes: when it passes, something hangs.
+/// A time longer than any test takes: if it passes, something hangs.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs what `main` returns to its end, and gives the results in the order they came.
+/// Runs all Deferreds that `main` returns, and returns their results in the order in which they
+/// fired.
 pub(crate) fn all<T: 'static>(main: impl FnOnce(&Reactor) -> Vec<Deferred<T>>) -> Vec<Result<T, Failure>> {
     let results = Rc::new(RefCell::new(Vec::new()));
     park::run(|reactor| {
@@ -43,7 +44,7 @@ pub(crate) fn all<T: 'static>(main: impl FnOnce(&Reactor) -> Vec<Deferred<T>>) -
     results.take()
 }
 
-/// A job that holds its thread until the sender is used, and says when it has begun.
+/// Submits a job that blocks its thread until the sender is used, and waits until it has started.
 pub(crate) fn hold(pool: &ThreadPool) -> (Deferred<()>, mpsc::Sender<()>) {
     let (begun, has_begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
@@ -56,30 +57,31 @@ pub(crate) fn hold(pool: &ThreadPool) -> (Deferred<()>, mpsc::Sender<()>) {
     (deferred, release)
 }
 
-thread_local!(static FAREWELL: RefCell<Option<Farewell>> = const { RefCell::new(None) });
+thread_local!(static THREAD_END: RefCell<Option<ThreadEnd>> = const { RefCell::new(None) });
 
-/// Says that its thread ends.
-pub(crate) struct Farewell(mpsc::Sender<()>);
+/// Sends a message when its thread ends.
+pub(crate) struct ThreadEnd(mpsc::Sender<()>);
 
-impl Drop for Farewell {
+impl Drop for ThreadEnd {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
 }
 
-/// Runs a job, and gives its thread's name and what hears of the end of that thread.
+/// Runs a job; returns the name of its thread and a receiver that is notified when that thread
+/// ends.
 pub(crate) fn visit(pool: &ThreadPool) -> (String, mpsc::Receiver<()>) {
     let (sender, ended) = mpsc::channel();
     let name = park::run_until(|_| {
         pool.defer_to_thread(move || {
-            FAREWELL.set(Some(Farewell(sender)));
+            THREAD_END.set(Some(ThreadEnd(sender)));
             Ok(thread::current().name().unwrap().to_owned())
         })
     });
     (name.unwrap(), ended)
 }
 
-/// Each job that was ever given to the pool is counted once.
+/// Checks that each submitted job is counted exactly once.
 #[track_caller]
 fn adds_up(stats: &PoolStats) {
     let ended = stats.done + stats.failed + stats.panicked + stats.cancelled + stats.refused;
@@ -88,7 +90,7 @@ fn adds_up(stats: &PoolStats) {
     assert_eq!(stats.threads, stats.busy + stats.idle, "{stats:?}");
 }
 
-/// Waits, as long as a test may take, for something that threads do by themselves.
+/// Waits for a condition that threads establish, for at most `LIMIT`.
 #[track_caller]
 fn until(what: impl Fn() -> bool) {
     let since = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! How many jobs wait, and what happens when they are too many.
+//! The limit on queued jobs, and reservations.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use deferred_threadpool::{NoReactor, PoolStopped, QueueFull, ThreadPool, inline_
 use crate::{adds_up, all, hold};
 
 #[test]
-fn a_job_too_many_is_refused_at_once_and_dropped() {
+fn a_job_over_the_limit_is_refused_at_once_and_dropped() {
     let pool = ThreadPool::builder().max_threads(1).queue_limit(2).build();
     let capture = Arc::new(());
     let results = all(|_| {
@@ -32,7 +32,7 @@ fn a_job_too_many_is_refused_at_once_and_dropped() {
 }
 
 #[test]
-fn room_is_told_in_the_order_in_which_it_was_asked_for_one_for_each_place() {
+fn reservations_are_granted_in_order_one_for_each_free_slot() {
     let pool = ThreadPool::builder().max_threads(1).queue_limit(2).build();
     let log = Rc::new(RefCell::new(Vec::new()));
     all(|_| {
@@ -45,22 +45,22 @@ fn room_is_told_in_the_order_in_which_it_was_asked_for_one_for_each_place() {
         });
         let asked: Vec<_> = asked.collect();
         asked[1].cancel();
-        waiting[0].cancel(); // a place
-        release.send(()).unwrap(); // another, and another
+        waiting[0].cancel(); // frees a slot
+        release.send(()).unwrap(); // frees two more
         [holding].into_iter().chain(waiting).chain(asked).collect()
     });
     assert_eq!(log.take(), [0, 2]);
 }
 
 #[test]
-fn room_is_there_at_once_where_there_is_some() {
+fn a_reservation_is_ready_at_once_if_a_slot_is_free() {
     let pool = ThreadPool::builder().queue_limit(1).build();
     park::run_until(|_| pool.reserve()).unwrap();
     assert!(pool.reserve().try_take().unwrap().unwrap_err().check::<NoReactor>());
 }
 
 #[test]
-fn stopping_ends_the_wait_for_room() {
+fn stopping_fails_waiting_reservations() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
     let result = park::run_until(|_| {
         let room = pool.reserve();
@@ -73,7 +73,7 @@ fn stopping_ends_the_wait_for_room() {
 }
 
 #[test]
-fn a_producer_that_asks_for_room_is_never_refused() {
+fn a_producer_that_reserves_is_never_refused() {
     let pool = ThreadPool::builder().max_threads(2).queue_limit(3).build();
     let jobs = pool.clone();
     park::run_until(move |_| {
@@ -92,7 +92,7 @@ fn a_producer_that_asks_for_room_is_never_refused() {
 }
 
 #[test]
-fn with_a_limit_of_none_a_job_is_taken_if_a_thread_is_free_for_it() {
+fn with_a_limit_of_zero_a_job_is_accepted_only_if_a_thread_is_free() {
     let pool = ThreadPool::builder().max_threads(2).queue_limit(0).build();
     all(|_| {
         let (first, release) = hold(&pool);
@@ -112,7 +112,7 @@ fn with_a_limit_of_none_a_job_is_taken_if_a_thread_is_free_for_it() {
 }
 
 #[test]
-fn a_job_that_is_cancelled_while_it_waits_is_room_at_once() {
+fn cancelling_a_queued_job_frees_a_slot_at_once() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(1).build();
     park::run_until(|_| {
         let waits = pool.defer_to_thread(|| Ok(()));
@@ -126,7 +126,7 @@ fn a_job_that_is_cancelled_while_it_waits_is_room_at_once() {
 }
 
 #[test]
-fn more_threads_are_room_too() {
+fn raising_the_maximum_frees_slots_too() {
     let pool = ThreadPool::builder().max_threads(0).queue_limit(0).build();
     park::run_until(|_| {
         let (room, jobs) = (pool.reserve(), pool.clone());
@@ -138,7 +138,7 @@ fn more_threads_are_room_too() {
 }
 
 #[test]
-fn of_many_who_ask_none_is_refused_and_whoever_does_not_come_holds_up_nobody() {
+fn unused_reservations_do_not_block_others() {
     let pool = ThreadPool::builder().max_threads(2).queue_limit(1).build();
     let came = Rc::new(RefCell::new(0));
     park::run_until(|_| {
@@ -146,7 +146,7 @@ fn of_many_who_ask_none_is_refused_and_whoever_does_not_come_holds_up_nobody() {
             let (jobs, came) = (pool.clone(), came.clone());
             pool.reserve().add_callback(move |()| {
                 *came.borrow_mut() += 1;
-                // Every second one has nothing to give after all.
+                // Every second reservation is dropped unused.
                 if number % 2 == 0 {
                     jobs.defer_to_thread(|| Ok(()))
                 } else {
@@ -161,17 +161,17 @@ fn of_many_who_ask_none_is_refused_and_whoever_does_not_come_holds_up_nobody() {
 }
 
 #[test]
-fn whoever_was_told_of_room_and_ends_with_his_reactor_passes_it_on() {
+fn a_reservation_granted_to_a_closed_reactor_is_passed_on() {
     let pool = ThreadPool::builder().max_threads(1).queue_limit(0).build();
     for _ in 0..20 {
         let reactor = deferred_threadpool::Reactor::new();
         let entered = reactor.enter();
-        let told = pool.reserve(); // posted, and never delivered
+        let reservation = pool.reserve(); // granted by a post that is never delivered
         let given_up = pool.reserve();
         given_up.cancel();
         drop(entered);
         drop(reactor);
-        assert!(told.is_ready());
+        assert!(reservation.is_ready());
     }
     park::run_until(|_| pool.reserve()).unwrap();
 }

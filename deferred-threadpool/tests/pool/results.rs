@@ -1,4 +1,4 @@
-//! What becomes of a result, and in which thread.
+//! The results of jobs, and the threads that receive and drop them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ fn an_error_arrives_at_the_errback() {
 }
 
 #[test]
-fn a_panic_arrives_at_the_errback_and_the_thread_lives_on() {
+fn a_panic_arrives_at_the_errback_and_the_thread_survives() {
     let pool = ThreadPool::new(1);
     let results = all(|_| {
         vec![
@@ -48,14 +48,14 @@ fn a_panic_arrives_at_the_errback_and_the_thread_lives_on() {
 }
 
 #[test]
-fn jobs_of_one_thread_run_in_the_order_they_were_given() {
+fn jobs_of_one_thread_run_in_submission_order() {
     let pool = ThreadPool::new(1);
     let results = all(|_| (0..100).map(|number| pool.defer_to_thread(move || Ok(number))).collect());
     assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
 }
 
 #[test]
-fn as_many_jobs_run_at_once_as_there_may_be_threads() {
+fn jobs_run_concurrently_up_to_the_maximum_of_threads() {
     let pool = ThreadPool::builder().max_threads(4).name("four").build();
     let barrier = Arc::new(Barrier::new(4));
     let results = all(|_| {
@@ -63,7 +63,7 @@ fn as_many_jobs_run_at_once_as_there_may_be_threads() {
             .map(|_| {
                 let barrier = barrier.clone();
                 pool.defer_to_thread(move || {
-                    barrier.wait(); // hangs unless four of them meet
+                    barrier.wait(); // hangs unless four jobs run at once
                     Ok(thread::current().name().unwrap().to_owned())
                 })
             })
@@ -120,14 +120,14 @@ fn one_pool_serves_reactors_on_many_threads() {
 
 #[test]
 fn a_closure_is_dropped_in_its_thread_as_soon_as_it_has_returned() {
-    struct Says(mpsc::Sender<thread::ThreadId>);
-    impl Drop for Says {
+    struct SendThreadOnDrop(mpsc::Sender<thread::ThreadId>);
+    impl Drop for SendThreadOnDrop {
         fn drop(&mut self) {
             self.0.send(thread::current().id()).unwrap();
         }
     }
     let (sender, dropped) = mpsc::channel();
-    let says = Says(sender);
+    let says = SendThreadOnDrop(sender);
     let pool = ThreadPool::new(1);
     let job = park::run_until(|_| {
         let job = pool.defer_to_thread(move || {
@@ -144,8 +144,8 @@ fn a_closure_is_dropped_in_its_thread_as_soon_as_it_has_returned() {
 fn several_calls_are_one_job_and_the_first_that_fails_ends_it() {
     let (sender, ran) = mpsc::channel();
     let errors = Arc::new(parking_lot::Mutex::new(Vec::new()));
-    let told = errors.clone();
-    let _hook = on_unhandled(move |unhandled| told.lock().push(unhandled.to_string()));
+    let sink = errors.clone();
+    let _hook = on_unhandled(move |unhandled| sink.lock().push(unhandled.to_string()));
     park::run_until(|_| {
         call_multiple_in_thread((0..4).map(|number| {
             let sender = sender.clone();
@@ -161,7 +161,7 @@ fn several_calls_are_one_job_and_the_first_that_fails_ends_it() {
         defer_to_thread(move || Ok(ran.into_iter().collect::<Vec<_>>())).add_callback(|ran| {
             assert_eq!(ran.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1]);
             assert_eq!(ran[0].1, ran[1].1);
-            defer_to_thread(|| Ok(())) // a turn in which the other job's error has come
+            defer_to_thread(|| Ok(())) // takes a turn, in which the other job's error arrives
         })
     })
     .unwrap();
@@ -198,7 +198,7 @@ fn a_turn_inside_a_callback_delivers_the_others() {
             there.set(two);
             Ok(two)
         });
-        // Both are home when the first one is delivered.
+        // Both results are in the list when the first one is delivered.
         let first = first.add_callback(move |one| {
             while sees.get() == 0 {
                 let _ = reactor.turn(Waker::noop());
@@ -212,7 +212,7 @@ fn a_turn_inside_a_callback_delivers_the_others() {
 }
 
 #[test]
-fn a_single_result_is_delivered_in_one_turn_behind_which_the_loop_sleeps() {
+fn a_single_result_takes_one_turn_after_which_the_loop_sleeps() {
     let pool = ThreadPool::new(1);
     let reactor = Reactor::new();
     let mut job = pool.defer_to_thread_on(&reactor, || Ok(()));
@@ -226,7 +226,7 @@ fn a_single_result_is_delivered_in_one_turn_behind_which_the_loop_sleeps() {
 }
 
 #[test]
-fn more_results_than_a_turn_takes_all_come() {
+fn more_results_than_fit_in_a_turn_all_arrive() {
     let pool = ThreadPool::new(2);
     for batch in [1, 7, 256] {
         let results = all(|reactor| {
@@ -237,7 +237,7 @@ fn more_results_than_a_turn_takes_all_come() {
     }
 }
 
-/// Panics when it is dropped, in the thread that it says.
+/// Sends the name of the thread that drops it, and panics.
 struct PanicsOnDrop(mpsc::Sender<String>);
 
 impl Drop for PanicsOnDrop {
@@ -248,12 +248,12 @@ impl Drop for PanicsOnDrop {
 }
 
 #[test]
-fn a_value_that_nobody_wants_is_dropped_in_its_thread_whatever_its_destructor_does() {
+fn an_unwanted_value_is_dropped_in_its_thread_even_if_its_destructor_panics() {
     let (dropped_in, names) = mpsc::channel();
     let messages = Rc::new(RefCell::new(Vec::new()));
-    let told = messages.clone();
+    let sink = messages.clone();
     let _hook = on_unhandled(move |unhandled| {
-        told.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panicked| panicked.message().to_owned()));
+        sink.borrow_mut().push(unhandled.downcast_ref::<Panicked>().map(|panicked| panicked.message().to_owned()));
     });
     let pool = ThreadPool::builder().name("drops-here").build();
     park::run_until(|_| {
@@ -306,10 +306,10 @@ fn a_closure_that_panics_when_it_is_refused_is_an_error_of_the_deferred() {
 }
 
 #[test]
-fn a_job_that_nobody_waits_for_and_that_outlives_its_loop_is_no_error_of_anybody() {
+fn an_unawaited_job_that_outlives_its_loop_reports_no_error() {
     let count = Rc::new(Cell::new(0));
-    let told = count.clone();
-    let _hook = on_unhandled(move |_| told.set(told.get() + 1));
+    let sink = count.clone();
+    let _hook = on_unhandled(move |_| sink.set(sink.get() + 1));
     let pool = ThreadPool::new(1);
     let (release, released) = mpsc::channel::<()>();
     park::run(|reactor| {
@@ -319,7 +319,7 @@ fn a_job_that_nobody_waits_for_and_that_outlives_its_loop_is_no_error_of_anybody
     drop(park::run_until(|_| pool.stop_within(Backlog::Cancel, Duration::ZERO)));
     drop(release);
     assert_eq!(count.get(), 0);
-    // An error of the call itself is.
+    // An error of the call itself is reported.
     let pool = ThreadPool::new(1);
     park::run_until(|_| {
         pool.call_in_thread(|| Err::<(), _>(Failure::msg("its own")));

@@ -1,4 +1,4 @@
-//! Results in an order that a seed draws.
+//! `shuffle_completions`: results in an order drawn from a seed.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,10 +14,10 @@ use deferred_threadpool::{Abandoned, Cancelled, Deferred, Reactor, ThreadPool, g
 
 use crate::hold;
 
-/// Whoever arrives says so, and has a child until that is one of too many.
+/// Submits a job that logs its arrival and then submits a child, until the numbers exceed a limit.
 fn family(pool: ThreadPool, log: Rc<RefCell<Vec<u32>>>, number: u32) -> Deferred<()> {
     pool.defer_to_thread(move || {
-        thread::sleep(Duration::from_micros(u64::from(number * 7919 % 5) * 50)); // whoever is ready first
+        thread::sleep(Duration::from_micros(u64::from(number * 7919 % 5) * 50)); // finish in varying order
         Ok(())
     })
     .add_callback(move |()| {
@@ -38,7 +38,7 @@ fn arrivals(seed: u64, threads: usize) -> Vec<u32> {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_order_and_others_give_all_there_are() {
+fn the_same_seed_gives_the_same_order_and_other_seeds_give_every_order() {
     let orders: Vec<_> = (0..60).map(|seed| arrivals(seed, 3)).collect();
     for (seed, order) in orders.iter().enumerate() {
         for threads in [1, 2, 3, 4] {
@@ -51,7 +51,7 @@ fn the_same_seed_gives_the_same_order_and_others_give_all_there_are() {
 }
 
 #[test]
-fn all_come_also_when_some_are_cancelled() {
+fn all_results_arrive_even_if_some_jobs_are_cancelled() {
     let pool = ThreadPool::new(2);
     for seed in 0..100 {
         park::run_until(|reactor| {
@@ -67,7 +67,7 @@ fn all_come_also_when_some_are_cancelled() {
                 }
             }
             let (last, reactor) = (left.pop().unwrap(), reactor.clone());
-            // Perhaps the one that was drawn.
+            // Possibly the one that was drawn.
             reactor.call_later(Duration::from_micros(seed * 5), move || {
                 last.cancel();
                 last.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0))
@@ -79,7 +79,7 @@ fn all_come_also_when_some_are_cancelled() {
 }
 
 #[test]
-fn a_job_that_was_out_before_arrives_as_it_comes() {
+fn a_job_submitted_before_shuffling_arrives_unshuffled() {
     let pool = ThreadPool::new(1);
     let sum = park::run_until(|reactor: &Reactor| {
         let before = pool.defer_to_thread(|| Ok(1));
@@ -105,11 +105,11 @@ fn a_reactor_that_ends_while_results_wait_for_their_turn_abandons_them() {
 }
 
 #[test]
-fn a_closure_whose_destructor_panics_when_it_is_cancelled_leaves_the_order_whole() {
+fn a_closure_whose_destructor_panics_on_cancel_keeps_the_order() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
-            std::panic::resume_unwind(Box::new("a destructor")); // past the panic hook, which would print
+            std::panic::resume_unwind(Box::new("a destructor")); // bypasses the panic hook, which would print
         }
     }
     for seed in 0..20 {
@@ -122,7 +122,7 @@ fn a_closure_whose_destructor_panics_when_it_is_cancelled_leaves_the_order_whole
                 Ok(())
             });
             let jobs: Vec<_> = (0..5).map(|_| others.defer_to_thread(|| Ok(()))).collect();
-            // Perhaps when it is drawn.
+            // Possibly when it is drawn.
             reactor.call_later(Duration::from_millis(1), move || {
                 waits.cancel();
                 waits.add_errback(|_| Ok(()))
@@ -134,7 +134,7 @@ fn a_closure_whose_destructor_panics_when_it_is_cancelled_leaves_the_order_whole
 }
 
 #[test]
-fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
+fn the_stop_of_a_pool_fires_after_all_results_in_every_order() {
     for seed in 0..60 {
         let (pool, other) = (ThreadPool::new(4), ThreadPool::new(1));
         let log = Rc::new(RefCell::new(Vec::new()));
@@ -145,7 +145,7 @@ fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
                 let log = log.clone();
                 let job = pool.defer_to_thread(move || Ok(number));
                 if number == 4 {
-                    // One that is cancelled does not hold up the end.
+                    // A cancelled job does not delay the end.
                     reactor.call_later(Duration::from_millis(1), move || job.cancel());
                 } else {
                     drop(job.map(move |number| log.borrow_mut().push(number)));
@@ -153,7 +153,7 @@ fn the_end_of_a_pool_is_told_behind_all_its_results_in_every_order() {
             }
             let log = log.clone();
             let end = pool.stop().map(move |()| log.borrow_mut().push(99));
-            // Drawn or not: one of another pool that is out for long.
+            // Drawn or not, a job of another pool that runs for a long time.
             drop(held);
             reactor.call_later(Duration::from_millis(5), move || _ = release.send(()));
             end
@@ -211,7 +211,7 @@ fn of_several_seeds_the_last_one_counts() {
 }
 
 #[test]
-fn results_whose_destructors_panic_while_they_wait_for_their_turn_hold_up_nobody_at_the_end() {
+fn waiting_results_whose_destructors_panic_do_not_delay_the_end() {
     struct Panics(Arc<AtomicUsize>);
     impl Drop for Panics {
         fn drop(&mut self) {
@@ -230,7 +230,7 @@ fn results_whose_destructors_panic_while_they_wait_for_their_turn_hold_up_nobody
         let panics = Panics(drops.clone());
         drop(pool.defer_to_thread(move || Ok(panics)).map(std::mem::forget));
     }
-    let (last, also) = hold(&pool); // before its thread begins it, it has brought those
+    let (last, also) = hold(&pool); // its thread has delivered the others before it starts this job
     let _ = reactor.turn(Waker::noop());
     drop(entered);
     drop(reactor);

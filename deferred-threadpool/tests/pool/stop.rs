@@ -1,4 +1,4 @@
-//! The end of a pool.
+//! Stopping and dropping a pool.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use deferred_threadpool::{
 use crate::{LIMIT, adds_up, all, hold, until, visit};
 
 #[test]
-fn dropping_the_pool_finishes_what_runs_and_runs_what_waits() {
+fn dropping_the_pool_runs_all_submitted_jobs() {
     let pool = ThreadPool::new(1);
     let results = all(move |_| {
         let (holding, release) = hold(&pool);
@@ -27,7 +27,7 @@ fn dropping_the_pool_finishes_what_runs_and_runs_what_waits() {
 }
 
 #[test]
-fn stopping_runs_what_was_given_refuses_what_comes_later_and_tells_the_end() {
+fn stopping_runs_submitted_jobs_refuses_later_ones_and_fires() {
     let pool = ThreadPool::new(1);
     let (_, ended) = visit(&pool);
     let log = Rc::new(RefCell::new(Vec::new()));
@@ -49,7 +49,7 @@ fn stopping_runs_what_was_given_refuses_what_comes_later_and_tells_the_end() {
     })
     .unwrap();
     let mut log = log.take();
-    // Which of the two threads posts first, this one or the pool's, is open.
+    // Either this thread or the pool's may post first.
     log.retain(|entry| *entry != ("refused", true));
     assert_eq!(log, [("holding", false), ("queued", false), ("first", false)]);
     ended.recv_timeout(LIMIT).unwrap();
@@ -82,7 +82,7 @@ fn the_last_clone_may_be_dropped_by_a_job() {
 }
 
 #[test]
-fn a_backlog_is_cancelled_by_choice_with_that_reason() {
+fn a_backlog_may_be_cancelled_with_a_reason() {
     let pool = ThreadPool::new(1);
     let results = all(|_| {
         let (holding, release) = hold(&pool);
@@ -101,7 +101,7 @@ fn a_backlog_is_cancelled_by_choice_with_that_reason() {
 }
 
 #[test]
-fn a_backlog_whose_closures_panic_when_they_are_dropped_is_cancelled_all_the_same() {
+fn a_backlog_whose_closures_panic_on_drop_is_still_cancelled() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
@@ -125,13 +125,13 @@ fn a_backlog_whose_closures_panic_when_they_are_dropped_is_cancelled_all_the_sam
 }
 
 #[test]
-fn with_a_maximum_of_none_a_backlog_is_cancelled_and_the_stop_ends() {
+fn with_a_maximum_of_zero_the_backlog_is_cancelled_and_the_stop_ends() {
     let pool = ThreadPool::new(0);
     let results = all(|_| vec![pool.defer_to_thread(|| -> Result<(), _> { unreachable!() }), pool.stop()]);
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     adds_up(&pool.stats());
 
-    // The same where the maximum goes to none behind the stop.
+    // The same if the maximum is set to zero after the stop.
     let pool = ThreadPool::new(1);
     let results = all(|_| {
         let (holding, release) = hold(&pool);
@@ -146,7 +146,7 @@ fn with_a_maximum_of_none_a_backlog_is_cancelled_and_the_stop_ends() {
 }
 
 #[test]
-fn another_size_behind_the_stop_takes_no_job_out() {
+fn resizing_after_the_stop_loses_no_job() {
     let pool = ThreadPool::new(1);
     all(|_| {
         let (holding, release) = hold(&pool);
@@ -160,9 +160,9 @@ fn another_size_behind_the_stop_takes_no_job_out() {
 }
 
 #[test]
-fn a_deadline_that_passes_gives_up_what_runs_and_cancels_what_waits() {
+fn a_passed_deadline_abandons_running_jobs_and_cancels_queued_ones() {
     let pool = ThreadPool::new(1);
-    let (told, is_told) = mpsc::channel();
+    let (events, is_told) = mpsc::channel();
     let results = all(|_| {
         let (begun, has_begun) = mpsc::channel();
         let runs = pool.defer_to_thread_with(move |job: &Job<'_>| {
@@ -170,7 +170,7 @@ fn a_deadline_that_passes_gives_up_what_runs_and_cancels_what_waits() {
             while !job.is_cancelled() {
                 std::thread::yield_now();
             }
-            Ok(told.send(())?)
+            Ok(events.send(())?)
         });
         has_begun.recv_timeout(LIMIT).unwrap();
         let waits = pool.defer_to_thread(|| Ok(()));
@@ -197,9 +197,9 @@ fn a_deadline_that_passes_gives_up_what_runs_and_cancels_what_waits() {
     adds_up(&pool.stats());
 }
 
-/// More than one delivery brings, while the end is posted already.
+/// More results than one delivery takes, while the end has been posted already.
 #[test]
-fn the_end_is_told_behind_every_job_that_came_home_before() {
+fn stop_fires_after_every_job_that_was_delivered_before() {
     const JOBS: u64 = 1000;
     let pool = ThreadPool::new(2);
     let fired = Rc::new(Cell::new(0));
@@ -233,7 +233,7 @@ fn a_deadline_that_is_kept_does_nothing() {
 }
 
 #[test]
-fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter_while_it_runs_on() {
+fn a_remote_job_abandoned_at_the_deadline_fires_while_it_still_runs() {
     let pool = ThreadPool::new(1);
     let (begun, has_begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
@@ -250,7 +250,7 @@ fn a_remote_job_given_up_at_the_deadline_is_told_to_its_waiter_while_it_runs_on(
     until(|| pool.stats().threads == 0);
 }
 
-/// Takes its time to go.
+/// A value whose destructor takes time.
 struct SlowToDrop;
 
 impl Drop for SlowToDrop {
@@ -260,9 +260,9 @@ impl Drop for SlowToDrop {
 }
 
 #[test]
-fn the_end_is_told_behind_the_jobs_that_another_thread_is_cancelling() {
+fn stop_fires_after_the_jobs_that_another_thread_cancels() {
     type Stops = fn(&ThreadPool);
-    // Whoever sees that no thread is left, while the backlog of the other stop is on its way home.
+    // The stop that finds no thread left, while the backlog of the other stop is being delivered.
     let others: [(&str, Stops); 4] = [
         ("stop", |pool| drop(pool.submit(|_| Ok(())))),
         ("a second stop", |pool| drop(pool.stop())),
@@ -309,12 +309,12 @@ fn the_end_is_told_behind_the_jobs_that_another_thread_is_cancelling() {
 }
 
 #[test]
-fn at_a_deadline_the_end_is_told_behind_what_it_cancels_and_gives_up() {
+fn at_a_deadline_stop_fires_after_the_jobs_it_cancels_and_abandons() {
     let log = Rc::new(RefCell::new(Vec::new()));
     let pool = ThreadPool::new(1);
     let release = Rc::new(Cell::new(None));
     park::run_until(|_| {
-        let tells = |what: &'static str| {
+        let sender = |what: &'static str| {
             let log = log.clone();
             move |result: Result<(), Failure>| {
                 log.borrow_mut().push(format!("{what}: {}", result.unwrap_err()));
@@ -323,9 +323,9 @@ fn at_a_deadline_the_end_is_told_behind_what_it_cancels_and_gives_up() {
         };
         let (holding, released) = hold(&pool);
         release.set(Some(released));
-        drop(holding.add_both(tells("held")));
-        drop(pool.defer_to_thread(|| Ok(())).add_both(tells("queued")));
-        pool.stop_within(Backlog::Run, Duration::from_millis(10)).add_both(tells("end"))
+        drop(holding.add_both(sender("held")));
+        drop(pool.defer_to_thread(|| Ok(())).add_both(sender("queued")));
+        pool.stop_within(Backlog::Run, Duration::from_millis(10)).add_both(sender("end"))
     })
     .unwrap();
     release.take().unwrap().send(()).unwrap();
@@ -333,12 +333,12 @@ fn at_a_deadline_the_end_is_told_behind_what_it_cancels_and_gives_up() {
     assert_eq!(log.len(), 3);
     assert!(log[0].starts_with("queued: cancelled"), "{log:?}");
     assert!(log[1].starts_with("held: abandoned") && log[1].contains("deadline"), "{log:?}");
-    assert!(!log[1].contains("resolver"), "nobody wrote one: {log:?}");
+    assert!(!log[1].contains("resolver"), "no resolver is in the message: {log:?}");
     assert!(log[2].starts_with("end: "), "{log:?}");
 }
 
 #[test]
-fn a_thread_that_is_held_up_at_its_end_is_overdue_too_and_the_error_says_so() {
+fn a_thread_blocked_in_its_stop_hook_is_overdue_too() {
     let (release, released) = mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
     let hook = move || {

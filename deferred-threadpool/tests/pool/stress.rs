@@ -1,4 +1,4 @@
-//! Everything at once, in an order that a seed decides.
+//! All operations concurrently, in an order drawn from a seed.
 
 use std::cell::Cell;
 use std::panic;
@@ -15,7 +15,7 @@ use deferred_threadpool::{
 
 use crate::{LIMIT, adds_up};
 
-/// A generator whose sequence its seed decides.
+/// A pseudorandom generator.
 #[derive(Clone)]
 struct Seeded(u64);
 
@@ -38,7 +38,7 @@ impl Seeded {
     }
 }
 
-/// What the Deferreds of one loop, or the Remotes of one thread, have brought.
+/// The results of the Deferreds of one loop, or of the `RemoteFuture`s of one thread.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     done: u64,
@@ -67,14 +67,14 @@ impl Totals {
     }
 }
 
-/// A job that takes a while, or not, and ends in any way.
+/// A job that may take a while and ends in a random way.
 fn job(mut random: Seeded, ran: &Arc<AtomicUsize>) -> impl FnOnce(&Job<'_>) -> Result<(), Failure> + Send + use<> {
     let ran = ran.clone();
     move |job| {
         ran.fetch_add(1, Ordering::SeqCst);
         random.pause();
         match random.below(8) {
-            0 => panic::resume_unwind(Box::new("stress")), // past the panic hook, which would print
+            0 => panic::resume_unwind(Box::new("stress")), // bypasses the panic hook, which would print
             1 => Err(Failure::msg("stress")),
             2 => {
                 (0..random.below(50)).take_while(|_| !job.is_cancelled()).for_each(|_| thread::yield_now());
@@ -85,8 +85,8 @@ fn job(mut random: Seeded, ran: &Arc<AtomicUsize>) -> impl FnOnce(&Job<'_>) -> R
     }
 }
 
-/// One loop that gives jobs to a shared pool and cancels some, looks at its numbers, changes its
-/// size, and perhaps ends before they are done.
+/// Runs a loop that submits jobs to a shared pool, cancels some, reads the statistics, changes the
+/// size of the pool, and may end before the jobs do.
 fn submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicUsize>) -> Totals {
     let ends_early = random.below(6) == 0;
     let totals = Rc::new(Cell::new(Totals::default()));
@@ -105,7 +105,7 @@ fn submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicU
                 _ => {}
             }
         }
-        // Whoever lowered it to none: the jobs of all are to run.
+        // Another thread may have set the maximum to zero; all jobs must run.
         pool.adjust_pool_size(0, 1 + random.below(4) as usize);
         for deferred in deferreds {
             let (totals, reactor) = (totals.clone(), reactor.clone());
@@ -130,7 +130,7 @@ fn submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicU
     totals
 }
 
-/// The same without a loop.
+/// Like [`submitter`], but without a loop.
 fn remote_submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<AtomicUsize>) -> Totals {
     let mut totals = Totals::default();
     for _ in 0..jobs {
@@ -138,7 +138,7 @@ fn remote_submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<
         random.pause();
         if random.below(3) == 0 {
             drop(remote);
-            totals.cancelled += 1; // or done, or refused: it is not asked
+            totals.cancelled += 1; // possibly finished or refused; the result is not read
         } else {
             totals.count(remote.wait());
         }
@@ -146,7 +146,7 @@ fn remote_submitter(mut random: Seeded, pool: &ThreadPool, jobs: u64, ran: &Arc<
     totals
 }
 
-/// One round. Gives what went wrong.
+/// Runs one round, and panics with the seed if a check fails.
 fn round(seed: u64, jobs: u64) {
     let mut random = Seeded(seed);
     let pool = ThreadPool::builder()
@@ -175,8 +175,8 @@ fn round(seed: u64, jobs: u64) {
     if stops {
         (0..random.below(200)).for_each(|_| thread::yield_now());
         let backlog = if random.below(2) == 0 { Backlog::Run } else { Backlog::Cancel };
-        // In the middle. Somebody may lower the maximum to none behind it, so this does not wait
-        // for the end.
+        // A stop in the middle. Another thread may set the maximum to zero afterwards, so this does
+        // not wait for the end.
         drop(pool.stop_with(backlog).add_errback(|failure| failure.trap::<NoReactor>().map(drop)));
         adds_up(&pool.stats());
     }
@@ -190,29 +190,29 @@ fn round(seed: u64, jobs: u64) {
     assert_eq!((stats.threads, stats.queued, stats.busy, stats.abandoned), (0, 0, 0, 0), "seed {seed}: {stats:?}");
     let sum = |of: fn(&Totals) -> u64| totals[..3].iter().map(of).sum::<u64>();
     let ran = ran.load(Ordering::SeqCst) as u64;
-    // A job that was cancelled may have run, and one whose Deferred was cancelled at the last
-    // moment may be done.
+    // A cancelled job may have run, and a job whose Deferred was cancelled at the last moment may
+    // have finished.
     let by_result = stats.done + stats.failed + stats.panicked;
     assert!(by_result <= ran && ran <= by_result + stats.cancelled, "seed {seed}: {ran} ran, {stats:?}");
     assert!(sum(|totals| totals.panicked) <= stats.panicked && sum(|totals| totals.refused) <= stats.refused);
 }
 
 #[test]
-fn each_job_ends_in_one_way_whatever_happens() {
+fn each_job_ends_exactly_once() {
     for seed in 0..3000 {
         round(seed, 40);
     }
 }
 
 #[test]
-fn more_jobs_than_any_batch_end_in_one_way_each() {
+fn more_jobs_than_any_batch_end_exactly_once() {
     for seed in 0..4 {
         round(10_000 + seed, 7_000);
     }
 }
 
 #[test]
-fn a_job_that_comes_while_the_only_thread_gives_up_is_not_left_behind() {
+fn a_job_submitted_while_the_only_thread_ends_is_run() {
     let mut random = Seeded(7);
     for _ in 0..50 {
         let pool = ThreadPool::builder().max_threads(1).keep_alive(Duration::from_micros(random.below(100))).build();

@@ -1,4 +1,4 @@
-//! Jobs of code that has no reactor.
+//! Jobs submitted by code without a reactor.
 
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
@@ -13,7 +13,7 @@ use deferred_threadpool::{
 use crate::{LIMIT, adds_up, until};
 
 #[test]
-fn a_value_an_error_and_a_panic_are_waited_for() {
+fn wait_returns_a_value_an_error_and_a_panic() {
     let pool = ThreadPool::new(2);
     assert_eq!(
         pool.submit(|_| Ok(thread::current().name().map(str::to_owned))).wait().unwrap().unwrap(),
@@ -28,7 +28,7 @@ fn a_value_an_error_and_a_panic_are_waited_for() {
 }
 
 #[test]
-fn a_task_of_a_loop_awaits_it() {
+fn a_coroutine_may_await_the_job() {
     let pool = ThreadPool::new(1);
     let sum = park::run_until(|reactor| {
         let remote = pool.submit(|_| Ok(20));
@@ -38,7 +38,7 @@ fn a_task_of_a_loop_awaits_it() {
 }
 
 #[test]
-fn dropping_it_takes_out_what_waits_and_tells_what_runs() {
+fn dropping_the_future_cancels_a_queued_job_and_sets_the_stop_flag_of_a_running_one() {
     let pool = ThreadPool::new(1);
     let (begun, has_begun) = mpsc::channel();
     let running: RemoteFuture<()> = pool.submit(move |job| {
@@ -62,7 +62,7 @@ fn dropping_it_takes_out_what_waits_and_tells_what_runs() {
 }
 
 #[test]
-fn a_pool_that_was_stopped_refuses_it() {
+fn a_stopped_pool_refuses_the_job() {
     let pool = ThreadPool::new(1);
     park::run_until(|_| pool.stop()).unwrap();
     assert!(pool.submit(|_| Ok(())).wait().unwrap_err().check::<PoolStopped>());
@@ -70,7 +70,7 @@ fn a_pool_that_was_stopped_refuses_it() {
 }
 
 #[test]
-fn what_it_has_done_may_outlive_the_pool() {
+fn a_result_may_outlive_the_pool() {
     let pool = ThreadPool::new(1);
     let remote = pool.submit(|_| Ok(5));
     drop(pool);
@@ -93,7 +93,7 @@ fn many_threads_submit() {
     assert_eq!(pool.stats().done, 2000);
 }
 
-/// Panics when it is woken.
+/// A waker that panics.
 struct PanicsOnWake;
 
 impl Wake for PanicsOnWake {
@@ -102,7 +102,7 @@ impl Wake for PanicsOnWake {
     }
 }
 
-/// Whoever waits for it is woken by that.
+/// Polls `remote` once with a waker that panics.
 fn awaited<T: Send + 'static>(remote: RemoteFuture<T>) -> Pin<Box<RemoteFuture<T>>> {
     let mut remote = Box::pin(remote);
     let waker = Waker::from(Arc::new(PanicsOnWake));
@@ -111,7 +111,7 @@ fn awaited<T: Send + 'static>(remote: RemoteFuture<T>) -> Pin<Box<RemoteFuture<T
 }
 
 #[test]
-fn a_waker_that_panics_holds_up_nobody() {
+fn a_waker_that_panics_delays_no_other_job() {
     let pool = ThreadPool::new(1);
     let (release, released) = mpsc::channel();
     let done = awaited(pool.submit(move |_| Ok(released.recv_timeout(LIMIT)?)));
@@ -119,7 +119,7 @@ fn a_waker_that_panics_holds_up_nobody() {
     assert_eq!(pool.submit(|_| Ok(5)).wait().unwrap(), 5);
     drop(done);
 
-    // The deadline of a stop: one that runs and one that waits, each with others behind it.
+    // The deadline of a stop: a running job and a queued one, each followed by others.
     let pool = ThreadPool::new(2);
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(parking_lot::Mutex::new(released));

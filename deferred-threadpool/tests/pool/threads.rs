@@ -1,4 +1,4 @@
-//! How many threads there are, and what they are told.
+//! The number of threads, and their hooks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use deferred_threadpool::{SpawnFailed, ThreadPool, defer_to_thread, park};
 
-use crate::{FAREWELL, Farewell, LIMIT, adds_up, all, hold, until, visit};
+use crate::{LIMIT, THREAD_END, ThreadEnd, adds_up, all, hold, until, visit};
 
 #[test]
 fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
@@ -34,7 +34,7 @@ fn threads_without_work_end_one_after_the_other_and_the_last_one_stays() {
             thread::yield_now();
         }
     }
-    thread::sleep(Duration::from_millis(20)); // in which the last one must not end
+    thread::sleep(Duration::from_millis(20)); // the last thread must not end
     assert_eq!((pool.stats().threads, pool.stats().idle), (1, 1));
 }
 
@@ -52,7 +52,7 @@ fn the_default_pool_of_a_reactor_is_one_pool_of_ten_threads() {
 }
 
 #[test]
-fn no_more_threads_are_started_than_there_are_jobs() {
+fn no_more_threads_than_jobs_are_started() {
     let pool = ThreadPool::new(9);
     park::run_until(|_| {
         let held: Vec<_> = (1..=3)
@@ -62,7 +62,7 @@ fn no_more_threads_are_started_than_there_are_jobs() {
                 held
             })
             .collect();
-        drop(held); // which ends them
+        drop(held); // ends the jobs
         pool.stop()
     })
     .unwrap();
@@ -83,7 +83,7 @@ fn threads_that_wait_for_work_sleep_with_and_without_a_keep_alive() {
         vec![meet(both.clone()), meet(both)]
     });
     let threads: Vec<_> = threads.into_iter().map(|thread| Path::new("/proc").join(thread.unwrap())).collect();
-    // How long each of them had a processor.
+    // The CPU time of each thread.
     let times = || threads.iter().map(|thread| fs::read(thread.join("schedstat")).unwrap()).collect::<Vec<_>>();
     let come_to_rest = (0..50).any(|_| {
         let before = times();
@@ -97,8 +97,8 @@ fn threads_that_wait_for_work_sleep_with_and_without_a_keep_alive() {
 fn a_thread_that_waits_is_used_before_a_new_one_is_started() {
     const JOBS: usize = 1000;
     let pool = ThreadPool::new(JOBS);
-    // A result is posted a moment before its thread waits again, so that the next job may need
-    // another one. Not always.
+    // A result is posted a moment before its thread is idle again, so the next job may sometimes
+    // need another thread.
     let names: HashSet<_> = (0..JOBS)
         .map(|_| {
             park::run_until(|_| pool.defer_to_thread(|| Ok(thread::current().name().unwrap().to_owned()))).unwrap()
@@ -129,7 +129,7 @@ fn as_many_threads_stay_as_the_minimum_says() {
                 let barrier = barrier.clone();
                 pool.defer_to_thread(move || {
                     barrier.wait();
-                    FAREWELL.set(Some(Farewell(sender)));
+                    THREAD_END.set(Some(ThreadEnd(sender)));
                     Ok(())
                 })
             })
@@ -142,7 +142,7 @@ fn as_many_threads_stay_as_the_minimum_says() {
         left -= ended();
         thread::yield_now();
     }
-    thread::sleep(Duration::from_millis(20)); // in which the other two must not end
+    thread::sleep(Duration::from_millis(20)); // the other two must not end
     assert_eq!(left - ended(), 2);
     drop(pool);
     while left > 0 {
@@ -169,7 +169,7 @@ fn a_name_with_which_no_thread_can_be_started_is_refused() {
 }
 
 #[test]
-fn a_raised_maximum_serves_those_who_wait_at_once() {
+fn a_raised_maximum_serves_queued_jobs_at_once() {
     let pool = ThreadPool::new(0);
     let barrier = Arc::new(Barrier::new(3));
     all(|_| {
@@ -177,7 +177,7 @@ fn a_raised_maximum_serves_those_who_wait_at_once() {
             .map(|_| {
                 let barrier = barrier.clone();
                 pool.defer_to_thread(move || {
-                    barrier.wait(); // hangs unless three of them meet
+                    barrier.wait(); // hangs unless three jobs run at once
                     Ok(())
                 })
             })
@@ -190,7 +190,7 @@ fn a_raised_maximum_serves_those_who_wait_at_once() {
 }
 
 #[test]
-fn with_a_maximum_lowered_to_none_jobs_wait_until_it_is_raised() {
+fn with_a_maximum_of_zero_jobs_wait_until_it_is_raised() {
     let pool = ThreadPool::new(1);
     all(|_| {
         let (holding, release) = hold(&pool);
@@ -256,7 +256,7 @@ fn hooks_run_in_each_thread_first_and_last_and_their_panics_change_nothing() {
 }
 
 #[test]
-fn a_pool_of_one_thread_keeps_what_never_leaves_it() {
+fn thread_locals_of_a_pool_of_one_thread_persist() {
     thread_local!(static OPENED: RefCell<Option<Rc<Cell<u32>>>> = const { RefCell::new(None) });
     let pool = ThreadPool::builder().max_threads(1).keep_alive(Duration::ZERO).build();
     let counted = all(|_| {
@@ -279,8 +279,8 @@ fn a_pool_of_one_thread_keeps_what_never_leaves_it() {
 }
 
 #[test]
-fn where_stacks_are_larger_than_the_machine_likes_no_job_hangs() {
-    // How many threads there are to be had depends on the machine: all, one, or none.
+fn no_job_hangs_if_threads_cannot_be_started() {
+    // Whether all, one, or no threads can be started depends on the machine.
     let pool = ThreadPool::builder().max_threads(2).stack_size(usize::MAX / 4 * 3).build();
     let results = all(|_| (0..4).map(|_| pool.defer_to_thread(|| Ok(()))).collect());
     for result in results {
@@ -290,7 +290,7 @@ fn where_stacks_are_larger_than_the_machine_likes_no_job_hangs() {
 }
 
 #[test]
-fn one_that_lingers_takes_the_next_job_without_sleeping_and_sleeps_in_the_end() {
+fn a_spinning_thread_takes_the_next_job_without_sleeping_and_sleeps_at_last() {
     let pool = ThreadPool::builder().max_threads(1).spin_before_sleep(Duration::from_micros(200)).build();
     for _ in 0..200 {
         park::run_until(|_| pool.defer_to_thread(|| Ok(()))).unwrap();
@@ -301,7 +301,7 @@ fn one_that_lingers_takes_the_next_job_without_sleeping_and_sleeps_in_the_end() 
 }
 
 #[test]
-fn slow_jobs_of_one_pool_do_not_hold_up_those_of_another() {
+fn slow_jobs_of_one_pool_do_not_delay_another_pool() {
     let (uploads, queries) = (ThreadPool::new(1), ThreadPool::new(1));
     all(|_| {
         let (holding, release) = hold(&uploads);

@@ -1,4 +1,4 @@
-//! A pool that does not keep up says so.
+//! Reports of pools that are stuck.
 
 use std::panic;
 use std::sync::mpsc;
@@ -10,17 +10,17 @@ use deferred_threadpool::{StuckPool, ThreadPool};
 use crate::LIMIT;
 
 fn pool(threads: usize) -> (ThreadPool, mpsc::Receiver<StuckPool>) {
-    let (sender, told) = mpsc::channel();
+    let (sender, reports) = mpsc::channel();
     let pool = ThreadPool::builder()
         .max_threads(threads)
         .name("uploads")
         .stuck_after(Duration::from_millis(5))
         .on_stuck(move |stuck| {
             let _ = sender.send(stuck.clone());
-            panic::resume_unwind(Box::new("a hook")); // which changes nothing
+            panic::resume_unwind(Box::new("a hook")); // has no effect
         })
         .build();
-    (pool, told)
+    (pool, reports)
 }
 
 fn hang(pool: &ThreadPool) -> mpsc::Sender<()> {
@@ -36,11 +36,11 @@ fn hang(pool: &ThreadPool) -> mpsc::Sender<()> {
 }
 
 #[test]
-fn a_stuck_pool_says_what_its_threads_run_once() {
-    let (pool, told) = pool(2);
+fn a_stuck_pool_reports_its_running_jobs_once() {
+    let (pool, reports) = pool(2);
     let releases = [hang(&pool), hang(&pool)];
     let waits = pool.submit(|_| Ok(()));
-    let stuck = told.recv_timeout(LIMIT).unwrap();
+    let stuck = reports.recv_timeout(LIMIT).unwrap();
     assert_eq!((stuck.name.as_str(), stuck.queued, stuck.running.len()), ("uploads", 1, 2));
     assert!(stuck.oldest_wait >= Duration::from_millis(5));
     assert!(stuck.running.iter().all(|job| job.at.file().ends_with("watch.rs")), "{stuck}");
@@ -48,52 +48,52 @@ fn a_stuck_pool_says_what_its_threads_run_once() {
     let text = stuck.to_string();
     assert!(text.starts_with("the pool uploads is stuck: 1 jobs wait") && text.lines().count() == 3, "{text}");
     thread::sleep(Duration::from_millis(30));
-    assert!(told.try_recv().is_err(), "it says so once");
+    assert!(reports.try_recv().is_err(), "it is reported once");
     releases.iter().for_each(|release| release.send(()).unwrap());
     waits.wait().unwrap();
 }
 
 #[test]
-fn however_many_jobs_wait_it_says_so_once() {
-    let (pool, told) = pool(1);
+fn a_stuck_pool_is_reported_once_however_many_jobs_wait() {
+    let (pool, reports) = pool(1);
     let release = hang(&pool);
     let waiting: Vec<_> = (0..10).map(|_| pool.submit(|_| Ok(()))).collect();
-    told.recv_timeout(LIMIT).unwrap();
+    reports.recv_timeout(LIMIT).unwrap();
     thread::sleep(Duration::from_millis(30));
-    assert!(told.try_recv().is_err());
+    assert!(reports.try_recv().is_err());
     release.send(()).unwrap();
     waiting.into_iter().for_each(|job| job.wait().unwrap());
 }
 
 #[test]
-fn it_says_so_again_when_it_is_stuck_anew() {
-    let (pool, told) = pool(1);
+fn a_pool_that_is_stuck_again_is_reported_again() {
+    let (pool, reports) = pool(1);
     for _ in 0..3 {
         let release = hang(&pool);
         let waits = pool.submit(|_| Ok(()));
-        told.recv_timeout(LIMIT).unwrap();
+        reports.recv_timeout(LIMIT).unwrap();
         release.send(()).unwrap();
         waits.wait().unwrap();
     }
 }
 
 #[test]
-fn it_says_so_also_when_the_jobs_came_before_its_thread() {
+fn a_pool_is_reported_if_the_jobs_came_before_its_thread() {
     for _ in 0..20 {
-        let (pool, told) = pool(1);
+        let (pool, reports) = pool(1);
         let (release, released) = mpsc::channel::<()>();
         let hangs = pool.submit(move |_| Ok(released.recv_timeout(LIMIT)?));
         let waits = pool.submit(|_| Ok(()));
-        told.recv_timeout(LIMIT).unwrap();
+        reports.recv_timeout(LIMIT).unwrap();
         release.send(()).unwrap();
         hangs.wait().and(waits.wait()).unwrap();
     }
 }
 
 #[test]
-fn a_pool_that_keeps_up_says_nothing() {
-    // Of jobs that wait for a moment it would be told at once, if the threshold were not looked at.
-    let (sender, told) = mpsc::channel();
+fn a_pool_that_keeps_up_is_not_reported() {
+    // Without the threshold, jobs that wait for a moment would be reported.
+    let (sender, reports) = mpsc::channel();
     let pool = ThreadPool::builder()
         .max_threads(1)
         .stuck_after(LIMIT / 10)
@@ -103,15 +103,15 @@ fn a_pool_that_keeps_up_says_nothing() {
         let jobs: Vec<_> = (0..20).map(|_| pool.submit(|_| Ok(()))).collect();
         jobs.into_iter().for_each(|job| job.wait().unwrap());
     }
-    assert!(told.try_recv().is_err());
+    assert!(reports.try_recv().is_err());
 }
 
 #[test]
-fn a_pool_that_may_have_no_thread_is_not_stuck() {
-    let (pool, told) = pool(0);
+fn a_pool_with_a_maximum_of_zero_is_not_stuck() {
+    let (pool, reports) = pool(0);
     let waits = pool.submit(|_| Ok(()));
     thread::sleep(Duration::from_millis(30));
-    assert!(told.try_recv().is_err());
+    assert!(reports.try_recv().is_err());
     pool.adjust_pool_size(0, 1);
     waits.wait().unwrap();
 }

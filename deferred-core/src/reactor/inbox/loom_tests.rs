@@ -94,7 +94,7 @@ fn a_sleep_is_ended_by_one_wake_however_many_post() {
 }
 
 #[test]
-fn there_are_no_more_wakes_than_sleeps() {
+fn no_more_wakes_than_sleeps() {
     loom::model(|| {
         let inbox = Arc::new(Inbox::new());
         let posters = [(); 2].map(|()| {

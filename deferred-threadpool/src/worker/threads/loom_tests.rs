@@ -83,8 +83,8 @@ impl Pool {
         }
     }
 
-    /// Stops the pool after `jobs` jobs have run. If a job is left behind, or a thread never ends,
-    /// loom reports a deadlock.
+    /// Stops the pool after `jobs` jobs have run. If a job is lost, or a thread never ends, loom
+    /// reports a deadlock.
     fn stop_after(&self, jobs: usize) {
         while self.state.lock().ran < jobs {
             self.ran.wait();
@@ -104,7 +104,7 @@ fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn loom_a_job_that_comes_while_a_thread_falls_asleep_is_run() {
+fn loom_a_job_submitted_while_a_thread_falls_asleep_is_run() {
     check(3, || {
         let pool = Pool::new(1);
         pool.submit();
