@@ -1,4 +1,4 @@
-//! What a loop does: whatever its random numbers say, until it ends in one of several ways.
+//! A loop that performs random operations until it ends in one of several ways.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,10 +22,10 @@ pub(crate) struct Actor {
     random: RefCell<Rng>,
     pools: Vec<ThreadPool>,
     addresses: [SocketAddr; 2],
-    /// What may be cancelled.
+    /// Handles of Deferreds that may be cancelled.
     handles: RefCell<Vec<CancelHandle>>,
     budget: RefCell<u32>,
-    /// By pool, how many jobs of this loop are out.
+    /// The number of unfinished jobs of this loop, for each pool.
     out: RefCell<BTreeMap<usize, u32>>,
 }
 
@@ -63,13 +63,13 @@ impl Actor {
         Duration::from_micros(u64::from(self.below(3000)))
     }
 
-    /// One of those that several loops use, or the reactor's own; and its number.
+    /// Returns a pool that several loops share, or the reactor's default pool, and its number.
     fn pool(&self) -> (usize, ThreadPool) {
         let number = self.below(self.pools.len() as u32 + 1) as usize;
         (number, self.pools.get(number).cloned().unwrap_or_else(|| ThreadPool::for_reactor(&self.reactor)))
     }
 
-    /// A job whose Deferred fires before the pool's end does.
+    /// Submits a job whose Deferred fires before the stop of the pool does.
     fn job_in(self: &Rc<Self>, number: usize, pool: &ThreadPool) -> Deferred<Token> {
         *self.out.borrow_mut().entry(number).or_default() += 1;
         let actor = self.clone();
@@ -84,7 +84,7 @@ impl Actor {
         self.job_in(number, &pool)
     }
 
-    /// The Deferred of this end of this pool comes behind those of all jobs.
+    /// Checks that the Deferred of a stop of this pool fires after those of all its jobs.
     fn ends_last(self: &Rc<Self>, number: usize, stopped: Deferred<()>) -> Deferred<()> {
         let actor = self.clone();
         stopped.add_both(move |stopped| {
@@ -97,7 +97,7 @@ impl Actor {
         })
     }
 
-    /// [Watches](Ledger::watch) it; it may be cancelled later, or has a timeout.
+    /// [Watches](Ledger::watch) a Deferred, and may cancel it later or give it a timeout.
     pub(crate) fn watch_some<T: 'static>(&self, what: &'static str, deferred: Deferred<T>) -> Deferred<()> {
         let mut deferred = match self.below(6) {
             0 => deferred.add_timeout(self.soon(), &self.reactor),
@@ -114,7 +114,7 @@ impl Actor {
         let job = || job(&self.ledger, self.fork());
         match self.below(8) {
             0 => {
-                // The result goes through a RemoteFuture, as if there were no loop.
+                // The result arrives through a `RemoteFuture`, as it would without a loop.
                 let remote = pool.submit(job());
                 self.watch_some("remote job", inline_callbacks(remote))
             }
@@ -123,7 +123,7 @@ impl Actor {
                 self.watch_some("job with room", room.add_callback(move |()| pool.defer_to_thread_with(job)))
             }
             2 => {
-                // The job's thread fires it, if it ever gets there.
+                // The job's thread fires it, if the job runs.
                 let (deferred, resolver) = self.reactor.remote();
                 let random = self.fork();
                 pool.call_in_thread(move || {
@@ -138,14 +138,14 @@ impl Actor {
         }
     }
 
-    /// A job that feeds a queue, and a coroutine that empties it.
+    /// Submits a job that fills a queue, and starts a coroutine that empties it.
     fn feed(&self) -> Deferred<()> {
         let limit = (self.below(2) == 0).then(|| 1 + self.below(3) as usize);
         let (queue, sender) = self.reactor.remote_queue(limit);
         let (ledger, count) = (self.ledger.clone(), self.below(20));
         self.pool().1.call_in_thread(move || {
             for _ in 0..count {
-                // Refused when the loop has ended.
+                // The send fails after the loop has ended.
                 if sender.send_blocking(ledger.token("sent")).is_err() {
                     break;
                 }
@@ -204,7 +204,7 @@ impl Actor {
         self.watch_some("coroutine's end", runs)
     }
 
-    /// Does one thing, and perhaps more later.
+    /// Performs one operation, and possibly more later.
     pub(crate) fn act(self: &Rc<Self>) {
         if *self.budget.borrow() == 0 {
             return;
@@ -229,7 +229,7 @@ impl Actor {
             36 => self.pool().1.adjust_pool_size(self.below(3) as usize, self.below(5) as usize),
             37 if self.below(4) == 0 => drop(self.stop_pool()),
             38 => {
-                // From another thread, which may come too late.
+                // Calls from another thread, possibly too late.
                 let handle = self.reactor.handle();
                 let (token, late) = (self.ledger.token("call from a thread"), self.below(2) == 0);
                 self.pool().1.call_in_thread(move || {
@@ -256,7 +256,7 @@ impl Actor {
         }
     }
 
-    /// Ends the loop, in one way or another.
+    /// Ends the loop in a random way.
     pub(crate) fn end(self: &Rc<Self>, port: &Port, may_wait: bool) {
         let stops = self.reactor.clone();
         let stop = move || stops.stop();

@@ -1,5 +1,5 @@
-//! What the process has: threads, file descriptors, memory. After a round it has what it had
-//! before.
+//! The threads, file descriptors and memory of the process. After a round they must be what they
+//! were before.
 
 use std::alloc::System;
 use std::fmt;
@@ -12,10 +12,9 @@ use cap::Cap;
 #[global_allocator]
 static HEAP: Cap<System> = Cap::new(System, usize::MAX);
 
-/// What a program that does the same again and again may come to hold more: the tables of the
-/// runtime, which grow by doubling.
+/// The tolerated growth of the heap: tables of the runtime grow by doubling.
 const SLACK: usize = 256 << 10;
-/// Threads that have told their end need a moment until they are gone.
+/// The time that threads have to exit after they reported their end.
 pub(crate) const SETTLES: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy)]
@@ -27,13 +26,14 @@ pub(crate) struct Census {
 
 impl Census {
     pub(crate) fn now() -> Census {
-        // Where there is no such directory nothing is counted. One of the files is the directory
-        // itself.
+        // Nothing is counted on systems without this directory. One of the open files is the
+        // directory itself.
         let entries = |path| read_dir(path).map_or(0, Iterator::count);
         Census { threads: entries("/proc/self/task"), files: entries("/proc/self/fd"), bytes: HEAP.allocated() }
     }
 
-    /// What there is more than there was at first; waits for threads that are about to end.
+    /// Compares with the current state, and returns a description if it has grown. Waits for
+    /// threads that are about to exit.
     pub(crate) fn grown(self) -> Option<String> {
         let begun = Instant::now();
         loop {
@@ -42,7 +42,7 @@ impl Census {
                 return None;
             }
             if begun.elapsed() > SETTLES {
-                return Some(format!("there was {self}; now there is {now}"));
+                return Some(format!("before: {self}; now: {now}"));
             }
             thread::sleep(Duration::from_millis(1));
         }

@@ -1,4 +1,4 @@
-//! What is given to a pool.
+//! The jobs that are submitted to pools.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,17 +9,17 @@ use fastrand::Rng;
 
 use crate::ledger::{Ledger, Token, panics};
 
-/// Takes a while, or not, and ends in any way.
+/// Returns a job that may take a while and ends in a random way.
 pub(crate) fn job(
     ledger: &Arc<Ledger>,
     mut random: Rng,
 ) -> impl FnOnce(&Job<'_>) -> Result<Token, Failure> + Send + use<> {
-    let captured = if random.u8(..20) == 0 { ledger.bomb("closure") } else { ledger.token("closure") };
+    let captured = if random.u8(..20) == 0 { ledger.panicking_token("closure") } else { ledger.token("closure") };
     let ledger = ledger.clone();
     move |job| {
         pause(&mut random);
-        // Here and not in the end: the value that a function returns leaks if one of its
-        // destructors panics (rust-lang/rust#47949).
+        // Dropped here rather than at the end, because the value that a function returns leaks if
+        // one of its destructors panics (rust-lang/rust#47949).
         drop(captured);
         match random.u8(..16) {
             0 => panics(),
@@ -30,13 +30,13 @@ pub(crate) fn job(
                 }
                 Ok(ledger.token("value"))
             }
-            4 => Ok(ledger.bomb("value")),
+            4 => Ok(ledger.panicking_token("value")),
             _ => Ok(ledger.token("value")),
         }
     }
 }
 
-/// For a moment, or not.
+/// Sleeps for a random short time, possibly none.
 pub(crate) fn pause(random: &mut Rng) {
     match random.u8(..16) {
         0 => thread::sleep(Duration::from_micros(random.u64(..500))),

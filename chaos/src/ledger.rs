@@ -1,5 +1,5 @@
-//! What is counted, by all threads together: each value is dropped once, each Deferred fires once,
-//! each connection is made and lost once.
+//! Counters shared by all threads: each value is dropped once, each Deferred fires once, and each
+//! connection is made and lost once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use deferred_smol::{Deferred, Failure};
 
-/// What a panic of the programs carries. Every other panic is a problem.
+/// The payload of intended panics. Every other panic is a problem.
 pub(crate) struct Chaos;
 
-/// Past the panic hook, which would count it as a problem.
+/// Panics without the panic hook, which would count a problem.
 pub(crate) fn panics() -> ! {
     std::panic::resume_unwind(Box::new(Chaos))
 }
@@ -21,10 +21,10 @@ type Note = Box<dyn Fn() -> String + Send>;
 #[derive(Default)]
 pub(crate) struct Ledger {
     next: AtomicU64,
-    /// What lives, by its number.
+    /// The values that are alive, by number.
     alive: Mutex<BTreeMap<u64, &'static str>>,
     problems: Mutex<Vec<String>>,
-    /// What is told of a round that hangs.
+    /// Notes that are printed if the round hangs.
     notes: Mutex<Vec<Note>>,
     pub(crate) fired: AtomicU64,
     pub(crate) lost: AtomicU64,
@@ -39,26 +39,26 @@ impl Ledger {
         lock(&self.problems).push(text.into());
     }
 
-    /// Something that is to be dropped once.
+    /// Creates a value that must be dropped once.
     pub(crate) fn token(self: &Arc<Self>, what: &'static str) -> Token {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.alive).insert(number, what);
         Token { ledger: self.clone(), number, bomb: false }
     }
 
-    /// One whose destructor panics.
-    pub(crate) fn bomb(self: &Arc<Self>, what: &'static str) -> Token {
+    /// Like [`token`](Self::token), but the destructor panics.
+    pub(crate) fn panicking_token(self: &Arc<Self>, what: &'static str) -> Token {
         let mut token = self.token(what);
         token.bomb = true;
         token
     }
 
-    /// Sees to it that this Deferred fires once, with whatever.
+    /// Checks that this Deferred fires once, with any result.
     pub(crate) fn watch<T: 'static>(self: &Arc<Self>, what: &'static str, deferred: Deferred<T>) -> Deferred<()> {
         let watched = Watched { token: self.token(what), has_fired: false };
         deferred.add_both(move |result: Result<T, Failure>| {
             watched.fires();
-            drop(result); // which may panic
+            drop(result); // may panic
             Ok(())
         })
     }
@@ -67,7 +67,7 @@ impl Ledger {
         std::mem::take(&mut lock(&self.problems))
     }
 
-    /// If the round hangs, this is told too.
+    /// Adds a note that is printed if the round hangs.
     pub(crate) fn note(&self, note: impl Fn() -> String + Send + 'static) {
         lock(&self.notes).push(Box::new(note));
     }
@@ -81,13 +81,14 @@ impl Ledger {
         drop(notes);
     }
 
-    /// How much of what lives.
+    /// Returns the number of values that are alive, by kind.
     pub(crate) fn alive(&self) -> Option<String> {
         let mut kinds = BTreeMap::<&str, usize>::new();
         lock(&self.alive).values().for_each(|what| *kinds.entry(what).or_default() += 1);
         let mut text = String::new();
         for (what, number) in &kinds {
-            write!(text, "{}{number} of {what}", if text.is_empty() { "" } else { ", " }).expect("a string grows");
+            write!(text, "{}{number} of {what}", if text.is_empty() { "" } else { ", " })
+                .expect("writing to a string cannot fail");
         }
         Some(text).filter(|text| !text.is_empty())
     }

@@ -1,23 +1,23 @@
-//! Pools, loops and sockets at once: rounds of random submits, cancels, timeouts, panics, resizes
-//! and three kinds of stop; two loops, either of which may end first, threads beside them, and
-//! peers that reset, half-close, flood or never read.
+//! Random rounds of pools, loops and sockets: submits, cancels, timeouts, panics, resizes and three
+//! kinds of stop; two loops, either of which may end first, threads without a loop, and peers that
+//! reset, half-close, flood or never read.
 //!
 //! ```text
-//! cargo run --release -p deferred-chaos                        for a minute, of a fresh seed, which it prints
+//! cargo run --release -p deferred-chaos                        for a minute, from a random seed, which is printed
 //! cargo run --release -p deferred-chaos -- --rounds 10000
-//! cargo run --release -p deferred-chaos -- --seed 7 --only 41  that round of that seed, again and again for a minute
+//! cargo run --release -p deferred-chaos -- --seed 7 --only 41  repeats this round of this seed for a minute
 //! ```
 //!
-//! Of each round it is checked that every closure, value and protocol is dropped once, every
-//! Deferred fires once, every connection is made and lost once, the pools' numbers add up, no panic
-//! is the library's, and that threads, file descriptors and heap are back where they were. A round
-//! that is not over after a minute hangs, and is told with what it has not brought to an end.
-//! Threads make it that the same round is not quite the same again.
+//! The test checks for each round that every closure, value and protocol is dropped once, that
+//! every Deferred fires once, that every connection is made and lost once, that the statistics of
+//! the pools add up, that the library does not panic, and that threads, file descriptors and heap
+//! return to what they were. A round that takes more than a minute hangs, and its unfinished
+//! operations are printed. Because of threads, a round never runs exactly the same way twice.
 //!
 //! - `round`: one round, from its seed;
-//! - `actor`: what a loop does; `jobs`: what it gives to a pool; `peers`: what talks over sockets,
-//!   and how badly;
-//! - `ledger`: what is counted; `census`: what the process holds.
+//! - `actor`: the operations of a loop; `jobs`: its jobs in pools; `peers`: well and badly behaved
+//!   users of sockets;
+//! - `ledger`: the counters; `census`: the resources of the process.
 
 #![forbid(unsafe_code)]
 
@@ -37,9 +37,9 @@ use census::Census;
 use ledger::Ledger;
 
 const USAGE: &str = "the options are --rounds N, --seconds N, --seed N and --only N (the Nth round)";
-/// How long a round may take.
+/// The maximum duration of a round.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Before these rounds are over, what the process keeps for good is not there yet.
+/// The number of rounds after which all permanent resources of the process exist.
 const FIRST: u64 = 20;
 
 struct Options {
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         }
     };
     println!("seed {}", options.seed);
-    let panicked = tell_panics();
+    let panicked = collect_panics();
     deferred_smol::set_unhandled_hook(|_| ());
     let (begun, mut first) = (Instant::now(), None);
     let (mut fired, mut lost) = (0, 0);
@@ -109,28 +109,28 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What was not dropped. A loop does not wait for the threads of its own pool, which may still run
-/// a job.
+/// Returns the values that were not dropped. A loop does not wait for the threads of its default
+/// pool, which may still run a job.
 fn left(ledger: &Ledger) -> Option<String> {
     let begun = Instant::now();
     while begun.elapsed() < census::SETTLES {
         ledger.alive()?;
         thread::sleep(Duration::from_micros(100));
     }
-    ledger.alive().map(|alive| format!("what is not dropped: {alive}"))
+    ledger.alive().map(|alive| format!("not dropped: {alive}"))
 }
 
-/// The texts of panics that are not the rounds' own, from now on.
-fn tell_panics() -> Arc<Mutex<Vec<String>>> {
+/// Collects the messages of unintended panics from now on.
+fn collect_panics() -> Arc<Mutex<Vec<String>>> {
     let panicked = Arc::new(Mutex::new(Vec::new()));
-    let told = panicked.clone();
+    let messages = panicked.clone();
     panic::set_hook(Box::new(move |panic| {
-        told.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
+        messages.lock().unwrap_or_else(PoisonError::into_inner).push(panic.to_string());
     }));
     panicked
 }
 
-/// One round, in a thread of its own, so that one that hangs is seen.
+/// Runs one round on a new thread, so that a hang is detected.
 fn play(seed: u64, number: u64) -> Arc<Ledger> {
     let ledger = Arc::new(Ledger::default());
     let (sender, ended) = mpsc::channel();
@@ -140,7 +140,7 @@ fn play(seed: u64, number: u64) -> Arc<Ledger> {
         drop(kept);
         let _ = sender.send(());
     });
-    // Without a sender it has panicked, which is told.
+    // If the sender was dropped, the round panicked, which has been recorded.
     if ended.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
         println!("round {number} hangs; it has not brought to an end: {}", ledger.alive().unwrap_or_default());
         ledger.notes().iter().chain(&ledger.problems()).for_each(|problem| println!("- {problem}"));

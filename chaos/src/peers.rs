@@ -1,5 +1,4 @@
-//! What talks over sockets: protocols of the loops, and threads with plain sockets, which know no
-//! manners.
+//! Users of sockets: protocols of the loops, and threads with plain sockets that behave badly.
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -20,15 +19,15 @@ use crate::jobs;
 use crate::ledger::{Ledger, Token, panics};
 
 const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
-/// More than a connection receives is not answered.
+/// The number of received bytes after which a connection no longer answers.
 const ENOUGH: usize = 1 << 20;
 
-/// One end of a connection. What it does is drawn at each callback.
+/// One end of a connection, whose action is drawn at each callback.
 pub(crate) struct Peer {
     actor: Rc<Actor>,
     random: Rng,
     token: Token,
-    /// Whoever begins says something in the beginning.
+    /// If `true`, this end sends first.
     begins: bool,
     received: usize,
     made: u32,
@@ -41,7 +40,7 @@ impl Peer {
         Peer { actor: actor.clone(), random, token, begins, received: 0, made: 0, lost: 0 }
     }
 
-    /// Whether a callback may come now.
+    /// Checks that a callback is allowed now.
     fn called(&self, what: &str) {
         if self.made != 1 || self.lost != 0 {
             self.actor
@@ -50,7 +49,7 @@ impl Peer {
         }
     }
 
-    /// Anything that can be done with a connection.
+    /// Performs a random operation on the connection.
     fn act(&mut self, transport: &Transport) -> Result<(), Failure> {
         let millis = Duration::from_micros(self.random.u64(..3000));
         match self.random.u8(..48) {
@@ -72,14 +71,14 @@ impl Peer {
             12 => transport.set_close_timeout(millis),
             13 => transport.set_write_limit(self.random.usize(..1 << 20)),
             14 => transport.set_high_water(self.random.usize(..1 << 18)),
-            15 => transport.register_producer(Pieces::new(&self.actor, transport, false)),
-            16 => transport.register_pull_producer(Pieces::new(&self.actor, transport, true)),
+            15 => transport.register_producer(ChunkProducer::new(&self.actor, transport, false)),
+            16 => transport.register_pull_producer(ChunkProducer::new(&self.actor, transport, true)),
             17 => transport.unregister_producer(),
             18 => drop(self.actor.ledger.watch("drained", transport.drained())),
             19 => drop(self.actor.ledger.watch("closed", transport.closed())),
             20 => drop(self.actor.watch_some("drained or cancelled", transport.drained())),
             21..27 => {
-                // The answer is worked out in a thread.
+                // A thread computes the answer.
                 let answers = transport.clone();
                 drop(self.actor.watch_some("answer", self.actor.job()).add_callback(move |()| {
                     answers.write(&PIECE[..100]);
@@ -118,7 +117,7 @@ impl Protocol for Peer {
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.called("read_connection_lost");
         match self.random.u8(..4) {
-            0 => self.act(transport), // and goes on writing
+            0 => self.act(transport), // and keeps writing
             _ => {
                 transport.lose_connection();
                 Ok(())
@@ -145,17 +144,17 @@ impl Protocol for Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // One whose connection never came to be hears of nothing.
+        // A protocol whose connection was never established gets no callback.
         if self.made != self.lost {
             let Peer { made, lost, .. } = self;
-            self.actor.ledger.problem(format!("a protocol was told {made} connection_made and {lost} connection_lost"));
+            self.actor.ledger.problem(format!("a protocol got {made} connection_made and {lost} connection_lost"));
         }
         let _ = &self.token;
     }
 }
 
-/// Writes pieces, or a piece when it is asked.
-struct Pieces {
+/// A producer that writes chunks, all at once or one at each call.
+struct ChunkProducer {
     actor: Rc<Actor>,
     transport: Transport,
     pulls: bool,
@@ -163,14 +162,14 @@ struct Pieces {
     stopped: Cell<bool>,
 }
 
-impl Pieces {
-    fn new(actor: &Rc<Actor>, transport: &Transport, pulls: bool) -> Pieces {
+impl ChunkProducer {
+    fn new(actor: &Rc<Actor>, transport: &Transport, pulls: bool) -> ChunkProducer {
         let left = Cell::new(actor.below(40));
-        Pieces { actor: actor.clone(), transport: transport.clone(), pulls, left, stopped: Cell::new(false) }
+        ChunkProducer { actor: actor.clone(), transport: transport.clone(), pulls, left, stopped: Cell::new(false) }
     }
 }
 
-impl Producer for Pieces {
+impl Producer for ChunkProducer {
     fn pause_producing(&self) {
         if self.actor.below(50) == 0 {
             panics();
@@ -200,12 +199,12 @@ impl Producer for Pieces {
     }
 }
 
-/// A peer that is no protocol of ours, and behaves badly.
+/// A peer with a plain socket that behaves badly.
 pub(crate) fn rude(ledger: &Arc<Ledger>, addresses: [SocketAddr; 2], mut random: Rng) {
     let _token = ledger.token("rude peer");
     for _ in 0..random.u32(1..4) {
         thread::sleep(Duration::from_micros(random.u64(..2000)));
-        // A loop that has ended refuses, and resets.
+        // A loop that has ended refuses or resets connections.
         let Ok(mut stream) = TcpStream::connect_timeout(&addresses[random.usize(..2)], Duration::from_secs(5)) else {
             continue;
         };
@@ -213,7 +212,7 @@ pub(crate) fn rude(ledger: &Arc<Ledger>, addresses: [SocketAddr; 2], mut random:
         let _ = stream.set_write_timeout(Some(Duration::from_micros(random.u64(1..3000))));
         let mut buffer = [0; 4096];
         match random.u8(..8) {
-            0 => {} // nothing, and away
+            0 => {} // closes at once
             1 => {
                 let _ = stream.write_all(b"reset");
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
@@ -224,7 +223,7 @@ pub(crate) fn rude(ledger: &Arc<Ledger>, addresses: [SocketAddr; 2], mut random:
                 while stream.read(&mut buffer).is_ok_and(|length| length > 0) {}
             }
             3 => {
-                // Floods, and never reads.
+                // Floods and never reads.
                 for _ in 0..64 {
                     if stream.write_all(&PIECE).is_err() {
                         break;
@@ -242,7 +241,7 @@ pub(crate) fn rude(ledger: &Arc<Ledger>, addresses: [SocketAddr; 2], mut random:
                 let _ = stream.write_all(b"does not read");
             }
             6 => {
-                // Leaves unread what has come, which resets.
+                // Leaves data unread, which resets the connection.
                 let _ = stream.write_all(b"unread");
                 thread::sleep(Duration::from_micros(random.u64(..2000)));
             }

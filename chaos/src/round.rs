@@ -1,4 +1,4 @@
-//! One round: pools, two loops, threads beside them, and peers.
+//! One round: pools, two loops, threads without a loop, and peers.
 
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,7 +43,7 @@ pub(crate) fn play(ledger: &Arc<Ledger>, seed: u64) {
         }
     });
     for pool in &pools {
-        pool.adjust_pool_size(0, 2); // whoever lowered it to none
+        pool.adjust_pool_size(0, 2); // another thread may have set it to zero
         let has_room = park::run_until(|_| pool.reserve());
         if has_room.is_err_and(|failure| !failure.check::<PoolStopped>()) {
             ledger.problem("a pool has no room");
@@ -68,7 +68,7 @@ fn pool(random: &mut Rng) -> ThreadPoolBuilder {
     if random.u8(..3) == 0 { pool.spin_before_sleep(Duration::from_micros(20)) } else { pool }
 }
 
-/// Every job that was ever given has one outcome, and no thread is left.
+/// Returns `true` if every submitted job has one outcome and no thread is left.
 fn is_over(stats: &PoolStats) -> bool {
     let ended = stats.done + stats.failed + stats.panicked + stats.cancelled + stats.refused;
     let left = stats.threads + stats.busy + stats.queued + stats.abandoned;
@@ -104,7 +104,7 @@ fn a_loop(
         });
         let port = port.expect("it can be watched");
         (0..begins).for_each(|_| actor.act());
-        // Where results have an order, all wait for one whose pool was left without threads.
+        // If results have an order, all wait for one whose pool may have been left without threads.
         let ends = port.clone();
         reactor.call_later(life, move || actor.end(&ends, !ordered));
         Ok::<_, Failure>(port)
@@ -123,11 +123,11 @@ fn outsider(ledger: &Arc<Ledger>, mut random: Rng, pools: &[ThreadPool], reactor
             0..4 => {
                 let remote = pool.submit(job(ledger, random.fork()));
                 pause(&mut random);
-                // What it brings may have a destructor that panics.
+                // The result may have a destructor that panics.
                 let _ = catch_unwind(AssertUnwindSafe(|| match random.u8(..3) {
                     0 => drop(remote),
                     1 => drop(remote.wait_timeout(Duration::from_micros(300))),
-                    // One that waits in a pool that somebody has left without threads is never run.
+                    // A job that waits in a pool left without threads never runs.
                     _ => drop(remote.wait_timeout(Duration::from_millis(20))),
                 }));
             }

@@ -1,4 +1,4 @@
-//! Actions at run time, and how outcomes are written in the trace.
+//! Actions at run time, and the form of outcomes in the trace.
 
 use std::fmt;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ impl Named {
     }
 }
 
-/// What the trace calls an error.
+/// Returns the form of an error in the trace.
 pub(crate) fn error_name(failure: &Failure) -> Json {
     if let Some(Named(name)) = failure.downcast_ref() {
         json!(name)
@@ -44,7 +44,7 @@ pub(crate) fn error_name(failure: &Failure) -> Json {
     }
 }
 
-/// How the trace writes a result.
+/// Returns the form of a result in the trace.
 pub(crate) fn outcome(result: Result<&Json, &Failure>) -> Json {
     match result {
         Ok(value) => json!({ "ok": value }),
@@ -52,7 +52,7 @@ pub(crate) fn outcome(result: Result<&Json, &Failure>) -> Json {
     }
 }
 
-/// Runs an action of which no run returns a Deferred.
+/// Runs an action that never returns a Deferred.
 pub(crate) fn run(world: &Rc<World>, action: &Action, input: Result<Json, Failure>) -> Result<Json, Failure> {
     plain(begin(world, action, &input), input)
 }

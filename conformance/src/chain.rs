@@ -1,4 +1,4 @@
-//! The steps about one Deferred.
+//! The steps on one Deferred.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::action::{Named, run, run_deferred};
 use crate::scenario::{Action, Canceller, ChainStep, Name};
 use crate::world::World;
 
-/// Plays a step; `None` where it does not apply, and then it has done nothing.
+/// Plays a step. Returns `None`, without an effect, if the step does not apply.
 pub(crate) fn play(world: &Rc<World>, step: &ChainStep) -> Option<()> {
     match step {
         ChainStep::New(name, canceller) => {
@@ -60,14 +60,14 @@ fn canceller_of(
     move || {
         world.trace(json!(["canceller", &*name]));
         if decision.is_some() {
-            // This fires it: the program's own right to do so is used up.
+            // The canceller fires it, so the program can no longer fire it.
             std::mem::forget(world.take_resolver(&name));
         }
         decision
     }
 }
 
-/// Callbacks may run in here; the handle is away while they do.
+/// Callbacks may run during the call; the handle is not available to them.
 fn add(world: &World, name: &Name, add: impl FnOnce(Deferred<Json>) -> Deferred<Json>) -> Option<()> {
     let deferred = add(world.take_deferred(name)?);
     world.put_back(name, deferred);

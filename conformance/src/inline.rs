@@ -1,4 +1,4 @@
-//! The steps about coroutines.
+//! The steps on coroutines.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::action::{Named, error_name};
 use crate::scenario::{InlineStep, Statement};
 use crate::world::World;
 
-/// Plays a step; `None` where it does not apply, and then it has done nothing.
+/// Plays a step. Returns `None`, without an effect, if the step does not apply.
 pub(crate) fn play(world: &Rc<World>, step: &InlineStep) -> Option<()> {
     let InlineStep::Inline(name, script) = step;
     world.is_free(name)?;

@@ -1,8 +1,8 @@
-//! Replays recorded Twisted programs on `deferred-core`, and compares what happens, row by row.
+//! Replays recorded Twisted programs on `deferred-core`, and compares the traces row by row.
 //!
-//! `FORMAT.md` beside this crate describes the files. Each scenario is a small program over named
-//! Deferreds, with the exact trace that Twisted produced for it. The replay uses public API only,
-//! so it also proves that the API can express every one of these programs.
+//! `FORMAT.md` in this crate describes the files. Each scenario is a small program over named
+//! Deferreds, with the exact trace that Twisted produced for it. The replay uses only public
+//! interface, so it also proves that the interface can express all of these programs.
 //!
 //! ```
 //! use deferred_conformance::{Handles, replay_text};
@@ -34,11 +34,12 @@ pub use world::{Handles, replay};
 
 use scenario::Scenario;
 
-/// Replays a file of scenarios, as it is or compressed with gzip.
+/// Replays a file of scenarios, plain or compressed with gzip.
 ///
 /// # Errors
 ///
-/// When the file cannot be read, or is not of the format. Nothing of it has been replayed then.
+/// Returns [`Error`] if the file cannot be read or is not in the format. No scenario has been
+/// replayed then.
 pub fn replay_file(path: &Path, handles: Handles) -> Result<Report, Error> {
     let unreadable = |cause| Error::Unreadable { file: path.display().to_string(), cause };
     let bytes = std::fs::read(path).map_err(unreadable)?;
@@ -55,11 +56,11 @@ pub fn replay_file(path: &Path, handles: Handles) -> Result<Report, Error> {
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Replays scenarios, one JSON object a line; `name` is what the report calls them.
+/// Replays scenarios, one JSON object on each line; `name` is the name in the report.
 ///
 /// # Errors
 ///
-/// When a line is not of the format. Nothing has been replayed then.
+/// Returns [`Error`] if a line is not in the format. No scenario has been replayed then.
 pub fn replay_text(name: &str, text: &str, handles: Handles) -> Result<Report, Error> {
     let scenarios = text
         .lines()

@@ -1,6 +1,8 @@
-//! `deferred-conformance [--handles] FILE...`: replays each file and says which scenarios differ.
+//! `deferred-conformance [--handles] FILE...`: replays each file and prints the scenarios that
+//! differ.
 //!
-//! Exits 0 when all passed, 1 when a scenario differed, 2 when the command or a file made no sense.
+//! Exits with 0 if all scenarios passed, with 1 if one differed, and with 2 if the command or a
+//! file was invalid.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +10,7 @@ use std::process::ExitCode;
 use deferred_conformance::{Handles, replay_file};
 
 const USAGE: &str = "usage: deferred-conformance [--handles] FILE...
-  replays recorded programs (plain or .gz; see FORMAT.md) and tells which ones differ
+  replays recorded programs (plain or .gz; see FORMAT.md) and prints which scenarios differ
   --handles  take a cancel handle for every name, not only for those that a step cancels";
 
 fn main() -> ExitCode {

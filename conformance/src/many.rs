@@ -1,4 +1,4 @@
-//! The steps about many Deferreds at once.
+//! The steps on several Deferreds.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::action::error_name;
 use crate::scenario::ManyStep;
 use crate::world::World;
 
-/// Plays a step; `None` where it does not apply, and then it has done nothing.
+/// Plays a step. Returns `None`, without an effect, if the step does not apply.
 pub(crate) fn play(world: &Rc<World>, step: &ManyStep) -> Option<()> {
     let (ManyStep::Gather(name, members) | ManyStep::List(name, members, ..) | ManyStep::Race(name, members)) = step;
     world.is_free(name)?;

@@ -1,19 +1,19 @@
-//! What a replay has to say.
+//! The report of a replay.
 
 use std::fmt;
 
 use serde_json::Value as Json;
 
-/// The outcome of one file.
+/// The results of one file.
 ///
-/// Its [`Display`](fmt::Display) is the differences, if any, then one line with the counts.
+/// Its [`Display`](fmt::Display) prints the differences, if any, then one line with the counts.
 #[derive(Debug)]
 pub struct Report {
     /// The file's name, without its directory.
     pub name: String,
-    /// How many scenarios gave exactly the recorded rows.
+    /// The number of scenarios that produced exactly the recorded rows.
     pub passed: usize,
-    /// The ones that did not, in the file's order.
+    /// The first differences of the other scenarios, in the order of the file.
     pub differences: Vec<Difference>,
 }
 
@@ -35,14 +35,14 @@ pub struct Difference {
     pub id: String,
     /// Counted from 0.
     pub row: usize,
-    /// What was recorded; `None` where the recording has ended.
+    /// The recorded row; `None` if the recording has ended.
     pub expected: Option<Json>,
-    /// What the replay gave; `None` where it has ended.
+    /// The row of the replay; `None` if the replay has ended.
     pub ours: Option<Json>,
 }
 
 impl Difference {
-    /// The first difference between two lists of rows, if there is one.
+    /// Returns the first difference between two lists of rows, if any.
     pub(crate) fn find(id: &str, expected: &[Json], ours: &[Json]) -> Option<Self> {
         (0..expected.len().max(ours.len())).find(|&row| expected.get(row) != ours.get(row)).map(|row| Self {
             id: id.to_owned(),
@@ -62,7 +62,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Why a file could not be replayed at all.
+/// The reason why a file could not be replayed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -70,14 +70,14 @@ pub enum Error {
     Unreadable {
         /// Its path.
         file: String,
-        /// What reading it said.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A line is not of the format.
+    /// A line is not in the format.
     Malformed {
         /// File and line.
         place: String,
-        /// What is wrong with it.
+        /// A description of the problem.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The steps about waiting in line.
+//! The steps on queues, locks and semaphores.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,14 +11,14 @@ use crate::action::{run, run_deferred};
 use crate::scenario::{Action, Name, SyncStep};
 use crate::world::World;
 
-/// What the steps of this family make.
+/// The objects that the steps of this family create.
 #[derive(Default)]
 pub(crate) struct Lines {
     queues: RefCell<BTreeMap<Name, DeferredQueue<Json>>>,
     holds: RefCell<BTreeMap<Name, Hold>>,
 }
 
-/// What has permits.
+/// An object with permits.
 #[derive(Clone)]
 enum Hold {
     Lock(DeferredLock),
@@ -35,7 +35,7 @@ impl Lines {
     }
 }
 
-/// Plays a step; `None` where it does not apply, and then it has done nothing.
+/// Plays a step. Returns `None`, without an effect, if the step does not apply.
 pub(crate) fn play(world: &Rc<World>, step: &SyncStep) -> Option<()> {
     let lines = &world.lines;
     match step {

@@ -1,4 +1,4 @@
-//! The steps about time.
+//! The steps on the clock.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use crate::action::{error_name, outcome, run, run_deferred};
 use crate::scenario::{Action, Name, TimeStep};
 use crate::world::World;
 
-/// The clock, and what the steps of this family make.
+/// The clock, and the objects that the steps of this family create.
 #[derive(Default)]
 pub(crate) struct Timed {
     clock: Clock,
@@ -30,12 +30,12 @@ impl Timed {
     }
 }
 
-/// Moments are multiples of 1/1024 s, which nanoseconds do not hold: here, a second is 1024.
+/// Times are multiples of 1/1024 s, which are not whole nanoseconds; so a second is 1024 here.
 fn seconds(count: f64) -> Duration {
     Duration::from_secs_f64(count * 1024.0)
 }
 
-/// Plays a step; `None` where it does not apply, and then it has done nothing.
+/// Plays a step. Returns `None`, without an effect, if the step does not apply.
 pub(crate) fn play(world: &Rc<World>, step: &TimeStep) -> Option<()> {
     let timed = &world.timed;
     match step {
@@ -96,7 +96,7 @@ pub(crate) fn play(world: &Rc<World>, step: &TimeStep) -> Option<()> {
     Some(())
 }
 
-/// An error that the action raises is traced; one of a Deferred that it returns is let go of.
+/// Errors that the action raises are traced; a Deferred that it returns is dropped.
 fn call_later(world: &Rc<World>, name: &Name, delay: f64, action: &Rc<Action>) -> DelayedCall {
     let (player, name, action) = (Rc::clone(world), Name::clone(name), Rc::clone(action));
     world.timed.clock.call_later(seconds(delay), move || {

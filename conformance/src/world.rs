@@ -1,4 +1,4 @@
-//! One scenario being replayed: what its names stand for, and its trace.
+//! The state of a scenario during its replay: the objects behind its names, and its trace.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,15 +15,15 @@ use crate::sync::{self, Lines};
 use crate::time::{self, Timed};
 use crate::{chain, inline, many};
 
-/// For which names the replay takes a [`CancelHandle`].
+/// Selects the names for which the replay takes a [`CancelHandle`].
 ///
-/// Taking one gives a Deferred its block, and a Deferred without a block runs through other parts
-/// of the library; each way is worth a replay.
+/// Taking a handle allocates the block of a Deferred, and a Deferred without a block runs through
+/// other parts of the library, so both are worth a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handles {
-    /// For those that some step of the program cancels.
+    /// Only names that some step of the program cancels.
     WhereCancelled,
-    /// For every one.
+    /// All names.
     Everywhere,
 }
 
@@ -31,7 +31,7 @@ pub enum Handles {
 ///
 /// # Errors
 ///
-/// The first row in which it differs from its recording.
+/// Returns the first row in which the scenario differs from its recording.
 pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
     let world = Rc::new(World {
         to_cancel: (handles == Handles::WhereCancelled).then(|| scenario.cancelled()),
@@ -49,8 +49,8 @@ pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
         world.play(step);
     }
     let left = world.end();
-    // Whatever else could still fire, unpause or run something lives on: dropping it here would
-    // bring errors of its own into the scenario.
+    // All other objects are leaked: dropping one could fire, unpause or run something, and add
+    // errors to the trace.
     mem::forget(Rc::clone(&world));
     let mut rows = world.trace.take();
     match scenario.end {
@@ -67,7 +67,7 @@ pub fn replay(scenario: Scenario, handles: Handles) -> Result<(), Difference> {
     Difference::find(&scenario.id, &scenario.expected, &rows).map_or(Ok(()), Err)
 }
 
-/// Both ways to see a result have to agree.
+/// Checks that `peek` and `try_take` agree.
 fn final_result(mut deferred: Deferred<Json>) -> Json {
     let seen = deferred.peek().map_or(json!("pending"), outcome);
     let taken = deferred.try_take().map_or(json!("pending"), |result| outcome(result.as_ref()));
@@ -78,9 +78,9 @@ fn unhandled_name(error: &Unhandled<'_>) -> Json {
     error.downcast_ref::<Failure>().map_or_else(|| json!(format!("unexpected: {:?}", error.error())), error_name)
 }
 
-/// What the names of a running scenario stand for, and the rows it has traced so far.
+/// The objects behind the names of a running scenario, and the rows traced so far.
 ///
-/// No method holds a borrow while the library runs callbacks: they play steps too.
+/// No method holds a borrow while the library runs callbacks, because they play steps too.
 pub(crate) struct World {
     /// The names that get a cancel handle; `None` for all.
     to_cancel: Option<BTreeSet<Name>>,
@@ -90,7 +90,7 @@ pub(crate) struct World {
     trace: RefCell<Vec<Json>>,
 }
 
-/// A named Deferred: each part is there until it is used up.
+/// A named Deferred, whose parts exist until they are used up.
 struct Slot {
     deferred: Option<Deferred<Json>>,
     resolver: Option<Resolver<Json>>,
@@ -136,7 +136,7 @@ impl World {
         self.slot(name, |slot| slot.deferred.take())
     }
 
-    /// All of these, or none is taken.
+    /// Takes all of these Deferreds, or none.
     pub(crate) fn take_all(&self, names: &[Name]) -> Option<Vec<Deferred<Json>>> {
         let mut slots = self.slots.borrow_mut();
         let all = |name| slots.get(name).is_some_and(|slot| slot.deferred.is_some());
@@ -146,7 +146,7 @@ impl World {
         names.iter().map(|name| slots.get_mut(name)?.deferred.take()).collect()
     }
 
-    /// Brings back what `take_deferred` gave.
+    /// Returns a Deferred that `take_deferred` took.
     pub(crate) fn put_back(&self, name: &Name, deferred: Deferred<Json>) {
         self.slot(name, |slot| slot.deferred.replace(deferred));
     }
@@ -166,12 +166,13 @@ impl World {
         })
     }
 
-    /// A pause to end; none where the handle is used up, which stays paused for ever.
+    /// Returns a pause to end. Returns `None` if the handle is used up: the Deferred then stays
+    /// paused.
     pub(crate) fn take_pause(&self, name: &Name) -> Option<Pause> {
         self.slot(name, |slot| slot.deferred.as_ref().and_then(|_| slot.pauses.pop()))
     }
 
-    /// The two ends that `chain_deferred` joins: both, or neither is taken.
+    /// Takes the two ends that `chain_deferred` joins, or none.
     pub(crate) fn take_to_chain(&self, from: &Name, to: &Name) -> Option<(Deferred<Json>, Resolver<Json>)> {
         let mut slots = self.slots.borrow_mut();
         let fits = from != to && slots.get(from)?.deferred.is_some() && slots.get(to)?.resolver.is_some();
@@ -181,7 +182,7 @@ impl World {
         Some((slots.get_mut(from)?.deferred.take()?, slots.get_mut(to)?.resolver.take()?))
     }
 
-    /// The handles that are left.
+    /// Returns the remaining handles.
     fn end(&self) -> Vec<(Name, Deferred<Json>)> {
         let mut slots = self.slots.borrow_mut();
         slots.iter_mut().filter_map(|(name, slot)| Some((Name::clone(name), slot.deferred.take()?))).collect()

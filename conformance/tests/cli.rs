@@ -1,4 +1,4 @@
-//! What the command prints, and how it exits.
+//! The output and the exit codes of the command.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::process::Command;
 const PASSES: &str = r#"{"id":"good","end":"results","steps":[["log",1]],"trace":[["step",0],["log",1]],"final":{}}"#;
 const FAILS: &str = r#"{"id":"bad","end":"results","steps":[["log",1]],"trace":[["step",0],["log",2]],"final":{}}"#;
 
-/// Runs the command in a fresh directory, named after the test, that has these files; gives its
-/// exit code and what it printed.
+/// Runs the command in a new directory that is named after the test and contains `files`. Returns
+/// its exit code, its output and its errors.
 fn run(test: &str, files: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(test);
     if directory.exists() {

@@ -1,4 +1,4 @@
-//! A recording with one wrong row fails, in that row, and nothing else fails.
+//! A recording with one wrong row fails in that row, and nothing else fails.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,8 +15,8 @@ fn chain() -> Vec<Json> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Flips one row of every scenario that `flip` wants to; it answers which row that is. Expects
-/// exactly those to fail.
+/// Changes one row of each scenario for which `flip` returns the index of that row, and checks that
+/// exactly these scenarios fail.
 fn assert_flips_are_found(mut flip: impl FnMut(usize, &mut Json) -> Option<usize>) {
     let mut scenarios = chain();
     let mut flipped = Vec::new();
@@ -96,7 +96,7 @@ fn an_unhandled_error_too_few_or_too_many_is_found() {
             errors.clear();
             Some(traced)
         } else if index % 3 == 0 {
-            // Sorts behind every name that occurs.
+            // Sorts after every name that occurs.
             errors.push(json!("\"Z\""));
             Some(traced + errors.len() - 1)
         } else {

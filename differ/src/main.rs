@@ -1,21 +1,21 @@
-//! Runs random programs on the plain engine and on the fast one, and compares what they did: which
-//! callbacks ran in which order with what, what was dropped when, which errors were reported with
-//! which places, and what is still alive.
+//! Runs random programs on the model engine and on the real one, and compares the traces: the order
+//! and the arguments of callbacks, the order of drops, the reported errors with their locations,
+//! and the values that are still alive.
 //!
 //! ```text
-//! cargo run --release -p deferred-differ                       100,000 programs of a fresh seed, which it prints
+//! cargo run --release -p deferred-differ                       100,000 programs from a random seed, which is printed
 //! cargo run --release -p deferred-differ -- --programs 1000000
-//! cargo run --release -p deferred-differ -- --seed 7           the programs of that seed again
+//! cargo run --release -p deferred-differ -- --seed 7           repeats the programs of this seed
 //! ```
 //!
-//! The first program on which the two differ is made as small as it can be while they still do, and
-//! printed with both traces. About a quarter of all programs end in a circle that leaks by right (a
-//! callback that captures its own Deferred's resolver), so the number of live values is compared
-//! and not asserted to be none.
+//! The first program on which the two engines differ is shrunk as far as they still differ, and
+//! printed with both traces. About a quarter of all programs end in a cycle that leaks on both
+//! engines (a callback that captures its own Deferred's resolver), so the numbers of live values
+//! are compared, not asserted to be zero.
 //!
-//! - `program`: what a program is, how one is made, how it is shrunk;
-//! - `play`, and the `values` that it uses: plays it; both are included once for each engine;
-//! - `trace`: what it did.
+//! - `program`: the type of programs, their generation, and their shrinking;
+//! - `play`, and its `values`: the execution of programs; both are included once for each engine;
+//! - `trace`: the recorded events.
 
 #![forbid(unsafe_code)]
 
@@ -24,13 +24,13 @@ mod trace;
 
 mod on_core {
     use deferred_core as deferred;
-    include!("values.rs"); // its macros come before their use
+    include!("values.rs"); // its macros must be defined before their use
     include!("play.rs");
 }
 
 mod on_model {
     use deferred_model as deferred;
-    include!("values.rs"); // its macros come before their use
+    include!("values.rs"); // its macros must be defined before their use
     include!("play.rs");
 }
 
@@ -69,14 +69,16 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// A program may call itself as deep as its budget of ops lasts: a canceller that cancels its own
-/// Deferred, say. Without optimisation that takes more stack than a thread usually has.
+/// Runs `work` on a thread with a large stack. A program may recurse as deep as its budget of
+/// operations allows, for example through a canceller that cancels its own Deferred; without
+/// optimization this takes more stack than a thread usually has.
 fn on_a_large_stack<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let thread = thread::Builder::new().stack_size(64 << 20).spawn(work).expect("a thread");
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Plays a program on both: the trace of the plain engine, and of the fast one.
+/// Plays a program on both engines; returns the trace of the model and the trace of the real
+/// engine.
 fn both(program: &[Op]) -> (Trace, Trace) {
     (on_model::play(program), on_core::play(program))
 }

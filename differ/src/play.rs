@@ -1,5 +1,5 @@
-// Plays a program on the engine whose crate is called `deferred` where this file is included.
-// Included once for each.
+// Plays a program on the engine that is called `deferred` where this file is included. The file is
+// included once for each engine.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
@@ -13,15 +13,14 @@ use deferred::{
     on_unhandled, repeat_until,
 };
 
-/// How many ops a program may do, in case it calls itself for ever.
+/// The maximum number of operations of a program, since it may recurse forever.
 const BUDGET: u32 = 400;
 
 thread_local! {
     static WORLD: World = World::default();
 }
 
-/// Everything that a program has. Always taken out, the borrow ended, before anything is done with
-/// it.
+/// The values of a program. They are always taken out, and the borrow ended, before they are used.
 #[derive(Default)]
 struct World {
     deferreds: RefCell<Vec<Any>>,
@@ -32,7 +31,7 @@ struct World {
     budget: Cell<u32>,
     tokens: RefCell<Vec<bool>>,
     zeros: Cell<i64>,
-    /// Tokens whose destructors panic.
+    /// The tokens whose destructors panic.
     bombs: RefCell<Vec<u32>>,
 }
 
@@ -44,7 +43,7 @@ fn note(what: What, a: u32, b: u32) {
     world(|world| world.trace.borrow_mut().push(Event { what, a, b }));
 }
 
-/// Takes one of a list, counted from its end.
+/// Takes an element of a list, counted from its end.
 fn pick<T>(list: &RefCell<Vec<T>>, pick: Pick) -> Option<T> {
     let mut list = list.borrow_mut();
     let length = list.len();
@@ -59,7 +58,7 @@ fn pick_resolver(number: Pick) -> Option<AnyResolver> {
     world(|world| pick(&world.resolvers, number))
 }
 
-/// One of a type.
+/// Takes a Deferred of type `T`.
 fn pick_deferred_of<T: Kept>(number: Pick) -> Option<Deferred<T>> {
     match T::unwrap(pick_deferred(number)?) {
         Ok(deferred) => Some(deferred),
@@ -83,7 +82,7 @@ fn keep_pair<T: Kept>((deferred, resolver): (Deferred<T>, Resolver<T>)) {
     keep_resolver(T::wrap_resolver(resolver));
 }
 
-/// What is captured beside the token, only to be dropped.
+/// A capture besides the token, which is only dropped.
 #[allow(dead_code)]
 enum Held {
     Nothing,
@@ -115,7 +114,7 @@ impl std::fmt::Display for App {
 
 impl std::error::Error for App {}
 
-/// An error as a number.
+/// Encodes an error as a number.
 fn error_number(failure: &Failure) -> u32 {
     if let Some(App(number)) = failure.downcast_ref() {
         2_000_000 + number
@@ -139,7 +138,7 @@ fn number<T: Kept>(result: Result<&T, &Failure>) -> u32 {
     }
 }
 
-/// What a callback captures.
+/// The captures of a callback.
 struct Captured<C: Kept> {
     capture: C,
     _held: Held,
@@ -156,12 +155,12 @@ impl<C: Kept> Captured<C> {
         Captured { capture, _held: held, stage: stage.clone() }
     }
 
-    /// By reference to the whole, so that a closure captures the whole.
+    /// Borrows the whole struct, so that a closure captures all of it.
     fn stage(&self) -> &Stage {
         &self.stage
     }
 
-    /// Runs the body of a callback that got `got`, and gives how it ends.
+    /// Runs the body of a callback with the argument `got`, and returns its result.
     fn run<U: Kept>(self, got: u32) -> Deferred<U> {
         note(What::Ran, self.stage.id, got);
         self.capture.number();
@@ -196,7 +195,7 @@ fn add<T: Kept>(deferred: Deferred<T>, stage: &Rc<Stage>) -> Any {
     }
     match stage.kind {
         Kind::Both if matches!(stage.capture, Shape::Zero) && !stage.bomb => {
-            // A callback that captures nothing at all.
+            // A callback without captures.
             shaped!(stage.to, To => To::wrap(deferred.add_both(|result: Result<T, Failure>| {
                 note(What::Ran, 0, number(result.as_ref()));
                 Ok(To::make())
@@ -240,7 +239,7 @@ fn run_all(ops: &[Op]) {
     }
 }
 
-/// What a canceller captures.
+/// The captures of a canceller.
 struct Cancels {
     _held: Held,
     token: Token,
@@ -335,7 +334,7 @@ fn run(op: &Op) {
         }
         Op::Chain(number, resolver) => chain(*number, *resolver),
         Op::Cancel(number) => {
-            // A deferred can be cancelled by reference while it is nowhere else.
+            // `cancel` needs the Deferred itself, so it is taken out of the list meanwhile.
             if let Some(any) = pick_deferred(*number) {
                 each!(Any, &any, deferred => deferred.cancel());
                 keep(any);
@@ -435,7 +434,7 @@ fn unhandled(unhandled: &Unhandled<'_>) {
     }
 }
 
-/// Plays a program, takes apart what is left of it, and gives all that it did.
+/// Plays a program, drops the remaining values, and returns the trace.
 pub(crate) fn play(program: &[Op]) -> Trace {
     let _hook = on_unhandled(unhandled);
     world(|world| world.budget.set(BUDGET));
@@ -444,7 +443,7 @@ pub(crate) fn play(program: &[Op]) -> Trace {
         run(op);
     }
     note(What::Op, u32::MAX, 0);
-    // The last made first, and what callbacks make meanwhile as well.
+    // In reverse order of creation, including values that callbacks create meanwhile.
     loop {
         if let Some(resolver) = pick_resolver(0) {
             drop(resolver);

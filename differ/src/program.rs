@@ -1,10 +1,10 @@
-//! What a random program is, how one is made, and how a failing one is made smaller.
+//! The type of random programs, their generation, and the shrinking of failing ones.
 
 use std::rc::Rc;
 
 use fastrand::Rng;
 
-/// Chooses among what is there when the program gets to it.
+/// Selects one of the values that exist when the operation runs.
 pub(crate) type Pick = u8;
 
 /// The type of a result or a capture: zero-sized, small, large, over-aligned.
@@ -16,13 +16,13 @@ pub(crate) enum Shape {
     Wide,
 }
 
-/// One thing that a program does.
+/// An operation of a program.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     New(Shape),
-    /// With a canceller that decides.
+    /// A Deferred with a canceller that decides the result.
     Cancellable(Shape, Rc<Canceller>),
-    /// With a canceller that passes each cancel on.
+    /// A Deferred with a forwarding canceller.
     Forwarding(Shape, Rc<Canceller>),
     Succeed(Shape),
     Fail(Shape),
@@ -54,7 +54,7 @@ pub(crate) struct Canceller {
     pub(crate) hold: Option<Hold>,
 }
 
-/// What a canceller that decides gives.
+/// The decision of a canceller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Decision {
     Nothing,
@@ -63,7 +63,7 @@ pub(crate) enum Decision {
     Panic,
 }
 
-/// A callback of one kind or another.
+/// A callback of some kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub(crate) id: u32,
@@ -71,7 +71,7 @@ pub(crate) struct Stage {
     pub(crate) to: Shape,
     pub(crate) capture: Shape,
     pub(crate) hold: Option<Hold>,
-    /// Its capture's destructor panics.
+    /// If `true`, the destructor of its capture panics.
     pub(crate) bomb: bool,
     pub(crate) body: Vec<Op>,
     pub(crate) end: End,
@@ -87,7 +87,7 @@ pub(crate) enum Kind {
     Map,
 }
 
-/// How a callback ends.
+/// The result of a callback.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     Value,
@@ -96,7 +96,7 @@ pub(crate) enum End {
     Deferred(Pick),
 }
 
-/// What a callback captures, and drops when it has run.
+/// The capture of a callback, which is dropped when it has run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hold {
     Resolver(Pick),
@@ -105,7 +105,7 @@ pub(crate) enum Hold {
     Handle(Pick),
 }
 
-/// A program from the generator's present state.
+/// Generates a program.
 pub(crate) fn generate(rng: &mut Rng) -> Vec<Op> {
     let length = 4 + rng.usize(..28);
     let mut maker = Maker { rng, id: 0 };
@@ -155,9 +155,9 @@ impl Maker<'_> {
         }
     }
 
-    /// What chance seldom makes: `to` waits for `d`, whose last callback leaves `x`, so that `to`
-    /// waits for `x`, and then for `y`. A handle to `d` is used in one of these waits, or after
-    /// them.
+    /// A pattern that random generation rarely produces: `to` waits for `d`, whose last callback
+    /// returns `x`, so that `to` waits for `x`, and later for `y`. A handle to `d` is used during
+    /// one of these waits or after them.
     fn tail_call(&mut self) -> Vec<Op> {
         let mut leaves = |number| {
             self.id += 1;
@@ -175,7 +175,7 @@ impl Maker<'_> {
         ops
     }
 
-    /// Most picks are of what was made last, since that is what has something to do with the rest.
+    /// Draws a value, mostly one of the latest, which are the ones related to each other.
     fn pick(&mut self) -> Pick {
         if self.rng.u32(..3) == 0 { self.rng.u8(..) } else { self.rng.u8(..3) }
     }
@@ -244,7 +244,7 @@ impl Maker<'_> {
     }
 }
 
-/// Takes away what can be taken away while `fails` says that it still fails.
+/// Removes parts of the program as long as `fails` returns `true`.
 pub(crate) fn shrink(mut program: Vec<Op>, fails: impl Fn(&[Op]) -> bool) -> Vec<Op> {
     loop {
         let smaller = smaller(&program).find(|candidate| fails(candidate));
@@ -255,7 +255,7 @@ pub(crate) fn shrink(mut program: Vec<Op>, fails: impl Fn(&[Op]) -> bool) -> Vec
     }
 }
 
-/// All programs with one thing less.
+/// Returns all programs with one part removed or simplified.
 fn smaller(ops: &[Op]) -> impl Iterator<Item = Vec<Op>> {
     let halves = [ops[..ops.len() / 2].to_vec(), ops[ops.len() / 2..].to_vec()].into_iter();
     let fewer = (0..ops.len()).map(|at| {
@@ -274,7 +274,7 @@ fn smaller(ops: &[Op]) -> impl Iterator<Item = Vec<Op>> {
     all.into_iter()
 }
 
-/// What an op may be replaced with.
+/// Returns simpler replacements of an operation.
 fn simpler(op: &Op) -> Vec<Op> {
     let stages = |stage: &Rc<Stage>| {
         let mut simpler: Vec<Stage> = smaller(&stage.body).map(|body| Stage { body, ..Stage::clone(stage) }).collect();

@@ -1,6 +1,6 @@
-//! What a program does on an engine, line by line.
+//! The trace of a program on an engine.
 
-/// One line of a trace. What the numbers mean is said at each kind.
+/// One event of a trace. Each kind documents the meaning of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) what: What,
@@ -10,29 +10,30 @@ pub(crate) struct Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// The program has come to an op of its top level, which is its `a`th.
+    /// The program reached its `a`th top-level operation.
     Op,
-    /// Callback `a` got the value or error `b`.
+    /// Callback `a` was called with the value or error `b`.
     Ran,
     /// Canceller `a` was called.
     CancellerRan,
     /// Token `a` was dropped.
     Dropped,
-    /// The error `a` was reported, of a Deferred made on line `b`.
+    /// The error `a` was reported, of a Deferred created on line `b`.
     Unhandled,
-    /// The same: its last callback was added on line `a`, and its trail has `b` places.
+    /// Of the same report: the last callback was added on line `a`, and the trail has `b`
+    /// locations.
     UnhandledAt,
-    /// A place of that trail.
+    /// A location of that trail.
     Passed,
-    /// The answer to a question, `a`, and what was seen, `b`.
+    /// The result `b` of query `a`.
     Saw,
-    /// A token that is not alive was dropped.
+    /// A token was dropped twice.
     DroppedTwice,
-    /// A value was not what it was made.
+    /// A value was corrupted.
     Corrupt,
-    /// At the end: `a` tokens live.
+    /// `a` tokens are alive at the end.
     Live,
 }
 
-/// All that a program did.
+/// The trace of a program.
 pub(crate) type Trace = Vec<Event>;

@@ -1,7 +1,7 @@
-// What passes through a program's chains, captured and given: each kind with its number, its
-// pattern and its drop. Included beside play.rs, once for each engine.
+// The values in a program's chains and captures: each kind has a number, a pattern and a counted
+// drop. Included beside play.rs, once for each engine.
 
-/// Something that is dropped exactly once.
+/// A value that must be dropped exactly once.
 #[derive(Debug)]
 struct Token(u32);
 
@@ -33,11 +33,11 @@ impl Drop for Token {
     }
 }
 
-/// A type of result and of capture.
-#[allow(clippy::result_large_err)] // a try that fails gives back what it was given
+/// A type of results and captures.
+#[allow(clippy::result_large_err)] // a failed conversion returns its argument
 trait Kept: Sized + 'static {
     fn make() -> Self;
-    /// Its number, after a look at whether it is whole.
+    /// Returns the number of the value, after a check that it is not corrupted.
     fn number(&self) -> u32;
     fn wrap(deferred: Deferred<Self>) -> Any;
     fn wrap_resolver(resolver: Resolver<Self>) -> AnyResolver;
@@ -148,7 +148,7 @@ macro_rules! any {
 any!(Any, Deferred);
 any!(AnyResolver, Resolver);
 
-/// Runs `$body` with `$it` being what is in `$any`, whatever its shape.
+/// Runs `$body` with `$it` bound to the contents of `$any`, whatever its shape.
 macro_rules! each {
     ($kind:ident, $any:expr, $it:ident => $body:expr) => {
         match $any {
@@ -160,7 +160,7 @@ macro_rules! each {
     };
 }
 
-/// Runs `$body` with the type `$name` being that of a shape.
+/// Runs `$body` with the type `$name` of a shape.
 macro_rules! shaped {
     ($shape:expr, $name:ident => $body:expr) => {
         match $shape {

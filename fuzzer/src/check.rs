@@ -1,4 +1,4 @@
-//! Plays a program and says what is wrong.
+//! Plays a program and checks it.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use deferred_core::{Abandoned, Deferred, DeferredSemaphore, inline_callbacks, on
 use crate::program::Program;
 use crate::world::World;
 
-/// What is wrong with it.
+/// Plays `program` without the operations in `without`, and returns the problems found.
 pub(crate) fn play(program: &Program, without: Rc<HashSet<usize>>) -> Vec<String> {
     let _quiet = on_unhandled(|_| ());
     let world = World::new(program.style, without);
@@ -18,9 +18,9 @@ pub(crate) fn play(program: &Program, without: Rc<HashSet<usize>>) -> Vec<String
     {
         let _entered = world.clock.enter();
         for node in program.body.iter() {
-            guarded(&world, &format!("operation {}", node.number), || world.run_one(node));
+            check_no_panic(&world, &format!("operation {}", node.number), || world.run_one(node));
         }
-        guarded(&world, "the end", || world.finish());
+        check_no_panic(&world, "the end", || world.finish());
     }
     drop(world);
     let mut problems = ledger.problems(program.style.ends);
@@ -30,8 +30,8 @@ pub(crate) fn play(program: &Program, without: Rc<HashSet<usize>>) -> Vec<String
     problems
 }
 
-/// No panic comes out of the library.
-fn guarded(world: &World, what: &str, f: impl FnOnce()) {
+/// Calls `f`, and records a problem if a panic propagates out of the library.
+fn check_no_panic(world: &World, what: &str, f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -39,8 +39,8 @@ fn guarded(world: &World, what: &str, f: impl FnOnce()) {
     }
 }
 
-/// The thread is as it was: what is dropped fires at once, and what a callback drops right after
-/// it.
+/// Checks that the thread works as before: a dropped resolver fires at once, and one dropped in a
+/// callback right after it.
 fn works() -> Result<(), String> {
     let log = Rc::new(RefCell::new(Vec::new()));
     let adds = |what: &'static str| {
@@ -58,7 +58,7 @@ fn works() -> Result<(), String> {
 
     let lock = DeferredSemaphore::new(1);
     let permit = lock.try_acquire(1);
-    let (next, ends, behind, resumed) = (adds("next"), adds("callback ends"), adds("behind"), adds("resumed"));
+    let (next, ends, after, resumed) = (adds("next"), adds("callback ends"), adds("after"), adds("resumed"));
     drop(lock.acquire().map(move |_| next()));
     let (fires, resolver) = Deferred::<()>::new();
     let (awaited, resumes) = Deferred::<()>::new();
@@ -73,12 +73,12 @@ fn works() -> Result<(), String> {
                 drop(permit);
                 ends();
             })
-            .map(move |()| behind()),
+            .map(move |()| after()),
     );
     resolver.callback(());
     resumes.callback(());
     let log = log.take();
-    let expected = ["abandoned", "callback ends", "next", "behind", "resumed"];
+    let expected = ["abandoned", "callback ends", "next", "after", "resumed"];
     if log == expected { Ok(()) } else { Err(format!("afterwards the thread does {log:?}, and not {expected:?}")) }
 }
 
@@ -88,6 +88,6 @@ pub(crate) fn print(program: &Program, without: &HashSet<usize>) {
         println!("{}: {:?}", node.number, node.op);
     }
     if !without.is_empty() {
-        println!("(of what is printed inside of others, these are left out: {without:?})");
+        println!("(of the nested operations printed above, these are omitted: {without:?})");
     }
 }

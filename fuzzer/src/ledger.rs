@@ -1,4 +1,4 @@
-//! What is counted: each value is dropped once, each Deferred ends once.
+//! Counters: each value is dropped once, and each Deferred ends once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,10 +9,10 @@ use std::rc::Rc;
 pub(crate) struct Ledger {
     next: Cell<u64>,
     alive: RefCell<BTreeSet<u64>>,
-    /// By Deferred, how often it has ended.
+    /// The number of times that each Deferred has ended.
     ended: RefCell<BTreeMap<u64, u32>>,
     problems: RefCell<Vec<String>>,
-    /// By queue: who has got which value, each by its number.
+    /// For each queue: the numbers of the getters and of the values that they received.
     got: RefCell<BTreeMap<usize, BTreeMap<u64, u64>>>,
 }
 
@@ -27,7 +27,7 @@ impl Ledger {
         self.problems.borrow_mut().push(text.into());
     }
 
-    /// The next in line, whatever the line.
+    /// Returns the next number, for any queue.
     pub(crate) fn ticket(&self) -> u64 {
         self.next.replace(self.next.get() + 1)
     }
@@ -36,12 +36,12 @@ impl Ledger {
         self.got.borrow_mut().entry(queue).or_default().insert(ticket, value.number);
     }
 
-    /// Streams give values back.
+    /// Excludes a queue from the check of the order, because streams return values.
     pub(crate) fn has_no_order(&self, queue: usize) {
         self.got.borrow_mut().entry(queue).or_default().insert(u64::MAX, 0);
     }
 
-    /// Who came first, got what was put first.
+    /// Checks that values and getters are matched in FIFO order.
     fn unfair(&self) -> Option<String> {
         let got = self.got.borrow();
         let unfair = got.iter().find(|(_, got)| !got.contains_key(&u64::MAX) && !got.values().is_sorted());
@@ -64,7 +64,8 @@ impl Ledger {
         }
     }
 
-    /// What is wrong; with `all`, also what has not ended and what lives.
+    /// Returns the problems; if `all`, also Deferreds that have not ended and values that are
+    /// alive.
     pub(crate) fn problems(&self, all: bool) -> Vec<String> {
         let mut problems = self.problems.take();
         problems.extend(self.unfair());
@@ -83,8 +84,7 @@ impl Ledger {
     }
 }
 
-/// A value that is counted. It lies in a box of its own too, so that a sanitizer sees who uses one
-/// that is gone.
+/// A value that is counted. It contains a box, so that a sanitizer detects a use after its drop.
 pub(crate) struct Value {
     number: u64,
     ledger: Rc<Ledger>,
@@ -111,10 +111,10 @@ impl fmt::Debug for Value {
     }
 }
 
-/// Panics when it is dropped.
-pub(crate) struct Bomb;
+/// A value whose destructor panics.
+pub(crate) struct PanicOnDrop;
 
-impl Drop for Bomb {
+impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             panic!("a bomb");

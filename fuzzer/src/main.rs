@@ -1,25 +1,24 @@
-//! Random programs over the whole public interface of deferred-core: Deferreds, coroutines, what
-//! combines them, locks and queues, timers on a clock; with cancels, pauses, panics in callbacks,
-//! cancellers and destructors, nested turns, and things that are held where they should not be, or
-//! forgotten.
+//! Random programs over the whole public interface of deferred-core: Deferreds, coroutines,
+//! combinators, locks and queues, and timers on a clock; with cancels, pauses, panics in callbacks,
+//! cancellers and destructors, nested turns, and values that are held in wrong places or leaked.
 //!
 //! ```text
-//! cargo run --release -p deferred-fuzzer                          100,000 programs of a fresh seed, which it prints
+//! cargo run --release -p deferred-fuzzer                          100,000 programs from a random seed, which is printed
 //! cargo run --release -p deferred-fuzzer -- --programs 1000000
-//! cargo run --release -p deferred-fuzzer -- --seed 7 --only 41    that program of that seed, printed
+//! cargo run --release -p deferred-fuzzer -- --seed 7 --only 41    plays and prints this program of this seed
 //! ```
 //!
-//! Of each program it is checked that every value is dropped once, that no panic comes out of the
-//! library, that permits are conserved, that every Deferred ends once everything is cancelled and
-//! the clock closed, and that the thread works afterwards: what is dropped fires at once, and what
-//! a callback drops right after it.
+//! The fuzzer checks for each program that every value is dropped once, that no panic propagates
+//! out of the library, that permits are conserved, that every Deferred ends after everything is
+//! cancelled and the clock is closed, and that the thread works afterwards: a dropped resolver
+//! fires at once, and one dropped in a callback right after it.
 //!
-//! The programs run in a process of their own, so that one that aborts is found too. The first that
-//! fails is made as small as it can be while it still fails, and printed.
+//! The programs run in a child process, so that an abort is found too. The first program that fails
+//! is shrunk as far as it still fails, and printed.
 //!
-//! - `program`: what a program is, and how one is made;
-//! - `world`, `play`: what it works on, and how it is played; `ledger`: what is counted;
-//! - `check`: plays one and says what is wrong.
+//! - `program`: the type of programs, and their generation;
+//! - `world`, `play`: the state of a program, and its execution; `ledger`: the counters;
+//! - `check`: plays one program and returns the problems.
 
 #![forbid(unsafe_code)]
 
@@ -38,7 +37,7 @@ use fastrand::Rng;
 use program::{Program, generate};
 
 const USAGE: &str = "the options are --programs N, --seed N and --only N (the Nth program)";
-/// How many programs a process plays between two lines.
+/// The number of programs that a process plays between two lines of output.
 const STRIDE: u64 = 500;
 
 #[derive(Clone)]
@@ -46,9 +45,9 @@ struct Options {
     programs: u64,
     seed: u64,
     only: Option<u64>,
-    /// In the process that plays: from which program on.
+    /// In the child process: the number of the first program.
     from: Option<u64>,
-    /// Without these operations.
+    /// The operations that are left out.
     without: Vec<usize>,
 }
 
@@ -89,15 +88,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// A program may call itself as deep as its budget lasts.
+/// Runs `work` on a thread with a large stack: a program may recurse as deep as its budget allows.
 fn on_a_large_stack<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let thread = thread::Builder::new().stack_size(64 << 20).spawn(work).expect("a thread");
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// In the process that plays: up to the first program that fails, whose number is the last line.
+/// Plays programs in the child process until one fails. Its number is the last line of the output.
 fn play_from(options: &Options, from: u64) -> ExitCode {
-    std::panic::set_hook(Box::new(|_| ())); // the programs' own panics
+    std::panic::set_hook(Box::new(|_| ())); // the programs panic on purpose
     let without: Rc<HashSet<usize>> = Rc::new(options.without.iter().copied().collect());
     for number in from..options.programs {
         if number % STRIDE == 0 || options.only.is_some() {
@@ -113,8 +112,8 @@ fn play_from(options: &Options, from: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What a process says that plays these programs: whether it has ended well, its last line, and its
-/// errors.
+/// Runs a child process that plays these programs; returns whether it succeeded, its last line, and
+/// its standard error.
 fn played(options: &Options, from: u64, to: u64) -> (bool, String, String) {
     let without: Vec<_> = options.without.iter().map(usize::to_string).collect();
     let mut command = Command::new(env::current_exe().expect("this program has a path"));
@@ -152,7 +151,7 @@ fn run(options: &Options) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The number of the first program that fails.
+/// Returns the number of the first program that fails.
 fn find(options: &Options) -> Option<u64> {
     let (well, last, _) = played(options, 0, options.programs);
     if well {
@@ -162,14 +161,15 @@ fn find(options: &Options) -> Option<u64> {
     if last.starts_with("failed") {
         return Some(number(&last));
     }
-    // It has ended the process, somewhere behind this.
+    // A later program of this stride ended the process.
     let from = number(&last);
     let each = Options { only: Some(0), ..options.clone() };
     let (_, last, _) = played(&each, from, options.programs);
     Some(number(&last))
 }
 
-/// Leaves out what is not needed for the failure: halves at first, single operations in the end.
+/// Leaves out operations that are not needed for the failure: first halves, finally single
+/// operations.
 fn shrink(options: &Options, number: u64) -> Options {
     let length = program(options.seed, number).length;
     let mut smallest = options.clone();

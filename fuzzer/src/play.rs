@@ -1,4 +1,4 @@
-//! Plays the operations.
+//! The execution of operations.
 
 use std::future::{Future, IntoFuture, poll_fn};
 use std::mem::forget;
@@ -23,20 +23,21 @@ fn millis(time: u64) -> Duration {
     Duration::from_millis(time)
 }
 
-/// What a callback does with the world, if that is still there.
+/// Calls `f` with the world if it still exists, as callbacks do.
 fn of<R>(world: &Weak<World>, f: impl FnOnce(&Rc<World>) -> R) -> Option<R> {
     world.upgrade().map(|world| f(&world))
 }
 
-/// A Deferred that is given, or else one that fails.
+/// Returns `deferred`, or a failed Deferred if it is `None`.
 fn or_gone(deferred: Option<Deferred<Value>>) -> Deferred<Value> {
     deferred.unwrap_or_else(|| Deferred::fail(Failure::msg("the program is over")))
 }
 
 impl World {
-    /// A function that performs the stage each time it is called.
+    /// Returns a function that performs the stage at each call.
     fn performing(self: &Rc<Self>, stage: &Stage, level: u64) -> impl FnMut() -> Deferred<Value> + 'static {
-        // Where it is called again, nothing would take the panic of what it captures.
+        // A function that is called several times must not capture a value whose destructor panics:
+        // nothing would catch the panic.
         let stage = Stage { bomb: false, ..stage.clone() };
         let (world, held) = (Rc::downgrade(self), self.held(&stage));
         move || {
@@ -103,7 +104,7 @@ impl World {
             Op::WithCanceller(slot, stage) => {
                 let level = self.low();
                 let (world, called) = (Rc::downgrade(self), stage.clone());
-                // A canceller has no stage that would take the panic of a destructor.
+                // A canceller has no stage that would catch the panic of a destructor.
                 let held = self.held(&Stage { bomb: false, ..stage.clone() });
                 let (deferred, resolver) = Deferred::with_canceller(move || {
                     let _held = &held;
@@ -227,7 +228,7 @@ impl World {
                 failure
             }),
         };
-        // Its place may have been taken meanwhile, by a callback that ran in there.
+        // A callback that ran meanwhile may have filled the slot.
         self.deferreds.put(slot, Leveled { level, it: added });
     }
 
@@ -505,7 +506,7 @@ impl World {
     }
 }
 
-/// Is pending once, and then ready.
+/// Returns a future that is pending once, and then ready.
 fn once(f: impl FnOnce(&Waker)) -> impl Future<Output = ()> {
     let mut f = Some(f);
     poll_fn(move |context| match f.take() {

@@ -1,16 +1,16 @@
-//! What a random program is, and how one is made.
+//! The type of random programs, and their generation.
 //!
-//! A program is a tree: callbacks, cancellers, coroutines and calls have bodies of their own. Each
-//! operation has a number, by which the shrinker leaves it out.
+//! A program is a tree: callbacks, cancellers, coroutines and calls have bodies. Each operation has
+//! a number, by which the shrinker leaves it out.
 
 use std::rc::Rc;
 
 use fastrand::Rng;
 
-/// How many places there are for each kind of thing.
+/// The number of slots for each kind of value.
 pub(crate) const SLOTS: usize = 8;
 
-/// Operations that are done one after the other.
+/// Operations that run one after the other.
 pub(crate) type Body = Rc<[Node]>;
 
 #[derive(Debug)]
@@ -19,12 +19,12 @@ pub(crate) struct Node {
     pub(crate) op: Op,
 }
 
-/// What a callback does beside its body, and what it leaves.
+/// The body of a callback, its result and its captures.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub(crate) body: Body,
     pub(crate) end: End,
-    /// What it captures, beside its number.
+    /// The values that it captures besides its number.
     pub(crate) holds: Hold,
     /// A capture whose destructor panics.
     pub(crate) bomb: bool,
@@ -35,7 +35,7 @@ pub(crate) enum End {
     Value,
     Error,
     Panic,
-    /// The Deferred that is in this slot then.
+    /// The Deferred that is in this slot when the callback ends.
     Slot(usize),
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Hold {
     Resolver(usize),
     Permit(usize),
     GateGuard(usize),
-    /// Something whose destructor cancels what is in this slot.
+    /// A value whose destructor cancels the Deferred in this slot.
     Cancels(usize),
 }
 
@@ -74,14 +74,14 @@ pub(crate) enum Many {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Await(usize),
-    /// Both, or the first of them.
+    /// Awaits both, or the first of them.
     Join(usize, usize),
     Select(usize, usize),
     Do(Body),
     Yield,
-    /// Is pending until it is woken by `Op::Wake`, with this waker.
+    /// Waits until `Op::Wake` wakes this waker.
     KeepWaker(usize),
-    /// Takes a permit, does this, and gives it back by a drop or by hand.
+    /// Acquires a permit, runs the body, and releases the permit by a drop or explicitly.
     Locked(usize, Body, bool),
     Get(usize),
 }
@@ -159,20 +159,20 @@ pub(crate) enum Op {
     Hook(usize),
     DropHook(usize),
     CloseClock,
-    /// Never drops what is in a slot of this kind.
+    /// Leaks the value in a slot of this kind.
     Forget(usize, usize),
 }
 
-/// What programs of one kind may have. Each program draws its own, so that some are simple and some
-/// have everything.
+/// The features that a program may use, drawn for each program, so that some programs are simple
+/// and some use everything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
-    /// Everything is cancelled and closed in the end, so that everything must end.
+    /// If `true`, everything is cancelled and closed at the end, so that every Deferred must end.
     pub(crate) ends: bool,
     pub(crate) panics: bool,
-    /// Guards and the like are forgotten, so that some things never end.
+    /// If `true`, guards and similar values are leaked, so that some Deferreds never end.
     forgets: bool,
-    /// Permits come back by drops only, and nothing is paused.
+    /// If `true`, permits are released only by drops, and nothing is paused.
     plain: bool,
     time: bool,
     coroutines: bool,
@@ -181,11 +181,11 @@ pub(crate) struct Style {
 pub(crate) struct Program {
     pub(crate) style: Style,
     pub(crate) body: Body,
-    /// How many operations it has.
+    /// The number of operations.
     pub(crate) length: usize,
 }
 
-/// Of what can be forgotten.
+/// The number of kinds of values that can be leaked.
 pub(crate) const KINDS: usize = 12;
 
 pub(crate) fn generate(rng: &mut Rng) -> Program {
@@ -208,7 +208,7 @@ struct Maker<'a> {
     rng: &'a mut Rng,
     style: Style,
     next: usize,
-    /// So many operations more, at any depth.
+    /// The remaining budget of operations, at any depth.
     left: usize,
 }
 
@@ -233,7 +233,7 @@ impl Maker<'_> {
         nodes.into()
     }
 
-    /// Mostly the first ones, so that things meet.
+    /// Draws a slot, mostly one of the first, so that operations meet the same values.
     fn slot(&mut self) -> usize {
         self.rng.usize(..SLOTS).min(self.rng.usize(..SLOTS))
     }
@@ -289,7 +289,7 @@ impl Maker<'_> {
         }
     }
 
-    /// None if it is of a kind that this program does not have.
+    /// Draws an operation; returns `None` if this program does not use its kind.
     fn draw(&mut self, depth: usize) -> Option<Op> {
         Some(match self.rng.u8(..100) {
             0..=3 if self.style.forgets => Op::Forget(self.rng.usize(..KINDS), self.slot()),

@@ -1,11 +1,11 @@
-//! What a program works on: places for each kind of thing.
+//! The state of a program: slots for each kind of value.
 //!
-//! Nothing is borrowed while the library is called. What callbacks capture knows the world weakly.
+//! No borrow is held while the library is called. Callbacks capture weak references to the world.
 //!
-//! Deferreds that wait for each other in a circle wait forever, by right. So each has a *level*,
-//! and waits only for those of lower ones: a Deferred that is made takes the next level, and a
-//! coroutine, a scope and the like, which take theirs before what they wait for is made, one of
-//! those above [`HIGH`].
+//! Deferreds in a cycle of waits wait forever, which is correct. To avoid this, each Deferred has a
+//! *level* and waits only for Deferreds of lower levels. A new Deferred gets the next level. A
+//! coroutine, a scope and the like get their level before the Deferreds that they wait for are
+//! created, so they use levels above [`HIGH`].
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -18,15 +18,15 @@ use deferred_core::{
     Gate, GateGuard, HookGuard, LoopingCall, Pause, Permit, QueueStream, Resolver, Scope, Shared, Wait,
 };
 
-use crate::ledger::{Bomb, Ledger, Value};
+use crate::ledger::{Ledger, PanicOnDrop, Value};
 use crate::program::{Body, End, Hold, Node, SLOTS, Stage, Style};
 
 const HIGH: u64 = 1 << 32;
-/// How deep bodies may call each other: a callback on a ready Deferred runs inside the call that
+/// The maximum depth of nested bodies: a callback on a ready Deferred runs inside the call that
 /// adds it.
 const DEPTH: u32 = 24;
 
-/// Something with a level.
+/// A value with a level.
 pub(crate) struct Leveled<X> {
     pub(crate) level: u64,
     pub(crate) it: X,
@@ -43,17 +43,17 @@ impl<X> Slots<X> {
         self.0[slot].take()
     }
 
-    /// What was there is dropped.
+    /// Stores `thing` and drops the previous value.
     pub(crate) fn put(&self, slot: usize, thing: X) {
         drop(self.0[slot].replace(Some(thing)));
     }
 
-    /// Calls `f` with what is there, which is out meanwhile.
+    /// Calls `f` with the value in the slot, which is taken out meanwhile.
     pub(crate) fn with(&self, slot: usize, f: impl FnOnce(&mut X)) {
         if let Some(mut thing) = self.take(slot) {
             f(&mut thing);
             if let Some(newer) = self.0[slot].replace(Some(thing)) {
-                // Put there meanwhile.
+                // `f` may have filled the slot meanwhile.
                 drop(self.0[slot].replace(Some(newer)));
             }
         }
@@ -78,10 +78,11 @@ pub(crate) struct World {
     pub(crate) locks: [DeferredSemaphore; 2],
     pub(crate) queues: [DeferredQueue<Value>; 3],
     pub(crate) gate: Gate,
-    /// One for each Deferred, where all are to end.
+    /// A handle for each Deferred, if all must end.
     handles: RefCell<Vec<CancelHandle>>,
     pub(crate) deferreds: Slots<Leveled<Deferred<Value>>>,
-    /// And whether its canceller forces nothing, so that only it ends its Deferred.
+    /// The resolvers, and whether the Deferred has a forwarding canceller, so that only the
+    /// resolver ends it.
     pub(crate) resolvers: Slots<Resolving>,
     pub(crate) cancels: Slots<CancelHandle>,
     pub(crate) pauses: Slots<Pause>,
@@ -144,17 +145,17 @@ impl World {
         HIGH + self.low()
     }
 
-    /// That of something which waits for these.
+    /// Returns a level for a Deferred that waits for Deferreds of these levels.
     pub(crate) fn above(&self, levels: impl IntoIterator<Item = u64>) -> u64 {
         if levels.into_iter().any(|level| level >= HIGH) { self.high() } else { self.low() }
     }
 
-    /// Puts a new Deferred into a slot.
+    /// Stores a new Deferred in a slot.
     pub(crate) fn put(&self, slot: usize, level: u64, mut deferred: Deferred<Value>) {
         if self.style.ends {
             self.handles.borrow_mut().push(deferred.cancel_handle());
         }
-        // Some have no such stage.
+        // Some Deferreds get no such stage.
         if level % 3 > 0 {
             let ledger = self.ledger.clone();
             ledger.made(level);
@@ -166,7 +167,7 @@ impl World {
         self.deferreds.put(slot, Leveled { level, it: deferred });
     }
 
-    /// What is in the slot, if one of this level may wait for it.
+    /// Takes the Deferred in the slot if a Deferred of this level may wait for it.
     pub(crate) fn below(&self, slot: usize, level: u64) -> Option<Deferred<Value>> {
         let found = self.deferreds.take(slot)?;
         if found.level < level {
@@ -180,14 +181,14 @@ impl World {
         self.deferreds.with(slot, |deferred| deferred.it.cancel());
     }
 
-    /// Does what a callback does, for a Deferred of this level.
+    /// Performs a stage of a Deferred of this level.
     pub(crate) fn perform(self: &Rc<Self>, stage: &Stage, level: u64) -> Deferred<Value> {
         self.run(&stage.body);
         self.end(stage.end, level)
     }
 
-    /// The same, and lets go of what the callback holds: before its result is made, which a panic
-    /// of that would leak.
+    /// Like [`perform`](Self::perform), but drops the captures before the result is created,
+    /// because a panic of their destructors would leak it.
     pub(crate) fn perform_holding(self: &Rc<Self>, stage: &Stage, level: u64, held: Held) -> Deferred<Value> {
         self.run(&stage.body);
         drop(held);
@@ -220,12 +221,12 @@ impl World {
         }
     }
 
-    /// What a stage captures.
+    /// Returns the captures of a stage.
     pub(crate) fn held(self: &Rc<Self>, stage: &Stage) -> Held {
         let thing: Option<Box<dyn Any>> = match stage.holds {
             Hold::Nothing => None,
             Hold::Resolver(slot) => match self.resolvers.take(slot) {
-                // It may be held by what waits for it.
+                // The Deferred that waits for it may hold it.
                 Some(forwarding @ (_, true)) => {
                     self.resolvers.put(slot, forwarding);
                     None
@@ -236,10 +237,10 @@ impl World {
             Hold::GateGuard(slot) => self.passes.take(slot).map(|found| Box::new(found) as Box<dyn Any>),
             Hold::Cancels(slot) => Some(Box::new(CancelsOnDrop(Rc::downgrade(self), slot))),
         };
-        Held { _value: self.ledger.value(), _thing: thing, _bomb: stage.bomb.then(|| Bomb) }
+        Held { _value: self.ledger.value(), _thing: thing, _bomb: stage.bomb.then(|| PanicOnDrop) }
     }
 
-    /// Lets go of everything. Bodies do nothing any more.
+    /// Drops everything. Bodies do nothing afterwards.
     pub(crate) fn finish(&self) {
         self.fuel.set(0);
         self.clear();
@@ -251,7 +252,7 @@ impl World {
         } else {
             self.clock.close();
         }
-        // What ran meanwhile has left permits and the like.
+        // Callbacks that ran meanwhile have stored permits and the like.
         self.clear();
         self.deferreds.clear();
         self.clear();
@@ -293,11 +294,11 @@ impl Drop for Depth<'_> {
     }
 }
 
-/// Dropped in this order.
+/// Captures, which are dropped in this order.
 pub(crate) struct Held {
     _value: Value,
     _thing: Option<Box<dyn Any>>,
-    _bomb: Option<Bomb>,
+    _bomb: Option<PanicOnDrop>,
 }
 
 struct CancelsOnDrop(Weak<World>, usize);

@@ -1,6 +1,6 @@
-//! The recorded programs, as they are written in the files.
+//! The recorded programs, as written in the files.
 //!
-//! A step is a row of [`Step`]; the families of steps are the enums below it.
+//! Each step is a [`Step`]; the families of steps are the enums below it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,15 +14,15 @@ mod step;
 pub use read::Malformed;
 pub use step::{Canceller, ChainStep, InlineStep, ManyStep, Statement, Step, SyncStep, TimeStep, What};
 
-/// What a program calls a Deferred, a queue, a timed call and so on.
+/// The name of a Deferred, a queue, a timed call and so on.
 pub type Name = Rc<str>;
 
-/// One recorded program, and what Twisted did with it.
+/// A recorded program and its trace on Twisted.
 #[derive(Debug)]
 pub struct Scenario {
     /// Its name in reports.
     pub id: String,
-    /// What to look at when the steps are done.
+    /// The state that is recorded after the steps.
     pub end: End,
     /// The program.
     pub steps: Vec<Step>,
@@ -32,59 +32,59 @@ pub struct Scenario {
     pub expected: Vec<Json>,
 }
 
-/// What is looked at when a scenario's steps are done.
+/// The state that is recorded after a scenario's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// What each Deferred whose handle is left holds.
+    /// The result of each Deferred whose handle exists.
     Results,
-    /// The errors that nobody handled, once every handle is dropped.
+    /// The unhandled errors, after every handle was dropped.
     Unhandled,
 }
 
 /// A callback or errback, a timed call, a loop's function.
 #[derive(Debug)]
 pub struct Action {
-    /// Names it in the trace.
+    /// The name of the action in the trace.
     pub id: i64,
-    /// What it does before it returns.
+    /// The steps that run before it returns.
     pub steps: Vec<Step>,
-    /// What it returns; of several, the n-th run returns the n-th, and the last one repeats.
+    /// The results: the n-th run returns the n-th, and later runs return the last.
     pub returns: Vec<Return>,
-    /// After how many runs the loop it belongs to stops itself.
+    /// The number of runs after which the loop of this action stops.
     pub times: Option<u64>,
     runs: Cell<usize>,
 }
 
 impl Action {
-    /// What this run returns. Each call counts as a run.
+    /// Returns the result of this run. Each call counts as a run.
     pub(crate) fn next_return(&self) -> &Return {
         let run = self.runs.replace(self.runs.get() + 1);
         &self.returns[run.min(self.returns.len() - 1)]
     }
 
-    /// Whether any run returns a Deferred.
+    /// Returns `true` if any run returns a Deferred.
     pub(crate) fn may_defer(&self) -> bool {
         self.returns.iter().any(|r| matches!(r, Return::Deferred(_)))
     }
 }
 
-/// What an action returns.
+/// The result of an action.
 #[derive(Debug)]
 pub enum Return {
     /// Its input, an error included.
     Same,
     /// This value.
     Value(Json),
-    /// An integer input plus this; this alone for any other input.
+    /// An integer input plus this number; the number alone for any other input.
     Add(i64),
     /// Fails with this error.
     Raise(String),
-    /// This Deferred, whose handle is used up; null where it has none.
+    /// This Deferred, which uses up its handle; null if it has none.
     Deferred(Name),
 }
 
 impl Scenario {
-    /// The names that some step cancels, wherever it stands in the program.
+    /// Returns the names that some step cancels, anywhere in the program.
     pub(crate) fn cancelled(&self) -> BTreeSet<Name> {
         let mut names = BTreeSet::new();
         self.each_step(&mut |step| {

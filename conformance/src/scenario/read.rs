@@ -1,4 +1,4 @@
-//! From JSON to [`Scenario`].
+//! Conversion of JSON to [`Scenario`].
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::{
     TimeStep, What,
 };
 
-/// What is wrong with a line.
+/// A line that is not in the format.
 #[derive(Debug)]
 pub struct Malformed(String);
 
@@ -28,7 +28,7 @@ fn malformed(wanted: &str, found: &Json) -> Malformed {
     Malformed(format!("expected {wanted}, found {found}"))
 }
 
-/// What can be read from one JSON value.
+/// A type that can be read from a JSON value.
 trait Read: Sized {
     fn read(json: &Json) -> Result<Self, Malformed>;
 }
@@ -38,7 +38,7 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// When it is not JSON, or is not of the format.
+    /// Returns [`Malformed`] if the line is not JSON or not in the format.
     pub fn parse(line: &str) -> Result<Self, Malformed> {
         let json: Json = serde_json::from_str(line).map_err(|error| Malformed(format!("not JSON: {error}")))?;
         let end = match json["end"].as_str() {
@@ -68,7 +68,7 @@ impl Scenario {
     }
 }
 
-/// A row: its first word, then its fields one after another.
+/// The fields of a row, after its first word.
 struct Fields<'a> {
     row: &'a Json,
     rest: slice::Iter<'a, Json>,

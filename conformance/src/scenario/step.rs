@@ -1,4 +1,4 @@
-//! Every step of the format, by family.
+//! The steps of the format, by family.
 
 use std::rc::Rc;
 
@@ -6,34 +6,34 @@ use serde_json::Value as Json;
 
 use super::{Action, Name};
 
-/// One row of a program.
+/// One step of a program.
 #[derive(Debug)]
 pub struct Step {
-    /// Its first word, which is also what the trace calls it when it does not apply.
+    /// The first word of the row, which is also its name in a skip row.
     pub word: String,
-    /// What it does.
+    /// The operation.
     pub what: What,
 }
 
 /// A step's family.
 #[derive(Debug)]
 pub enum What {
-    /// One Deferred: made, fired, added to, cancelled, paused, chained.
+    /// Operations on one Deferred.
     Chain(ChainStep),
-    /// Many Deferreds at once.
+    /// Operations on several Deferreds.
     Many(ManyStep),
-    /// A manual clock and what hangs on it.
+    /// Operations on the manual clock.
     Time(TimeStep),
-    /// Queues, locks, semaphores.
+    /// Operations on queues, locks and semaphores.
     Sync(SyncStep),
     /// Coroutines.
     Inline(InlineStep),
 }
 
-/// What a Deferred's canceller does.
+/// The action of a Deferred's canceller.
 #[derive(Debug)]
 pub enum Canceller {
-    /// Nothing: the Deferred is cancelled.
+    /// Decides nothing: the Deferred fires `Cancelled`.
     Noop,
     /// Fires it with a value.
     Callback(Json),
@@ -41,14 +41,14 @@ pub enum Canceller {
     Errback(String),
 }
 
-/// The steps about one Deferred.
+/// A step on one Deferred.
 #[derive(Debug)]
 pub enum ChainStep {
-    /// Makes one to be fired.
+    /// Creates a pending Deferred.
     New(Name, Option<Canceller>),
-    /// Makes one that has this value.
+    /// Creates a Deferred with this value.
     Succeed(Name, Json),
-    /// Makes one that has this error.
+    /// Creates a Deferred with this error.
     Fail(Name, String),
     /// Fires it with a value.
     Callback(Name, Json),
@@ -60,100 +60,100 @@ pub enum ChainStep {
     AddErrback(Name, Rc<Action>),
     /// Adds an action for either.
     AddBoth(Name, Rc<Action>),
-    /// Adds one for a value and one for an error, on one level.
+    /// Adds one action for a value and one for an error, on one level.
     AddCallbacks(Name, Rc<Action>, Rc<Action>),
     /// Cancels it.
     Cancel(Name),
     /// Pauses it; pauses are counted.
     Pause(Name),
-    /// Takes one pause back.
+    /// Ends one pause.
     Unpause(Name),
-    /// Lets the first one's result fire the second.
+    /// Fires the second Deferred with the result of the first.
     ChainDeferred(Name, Name),
     /// Writes a number into the trace.
     Log(i64),
 }
 
-/// The steps about many Deferreds at once.
+/// A step on several Deferreds.
 #[derive(Debug)]
 pub enum ManyStep {
-    /// All values, or the first error.
+    /// Collects all values, or the first error.
     Gather(Name, Vec<Name>),
-    /// All outcomes, with `fire_on_one_callback` and `fire_on_one_errback`.
+    /// Collects all results, with `fire_on_one_callback` and `fire_on_one_errback`.
     List(Name, Vec<Name>, bool, bool),
-    /// The first success.
+    /// Takes the first success.
     Race(Name, Vec<Name>),
 }
 
-/// The steps about time; durations are seconds.
+/// A step on the clock. Durations are in seconds.
 #[derive(Debug)]
 pub enum TimeStep {
     /// Moves the clock.
     Advance(f64),
-    /// Makes a timed call.
+    /// Creates a timed call.
     CallLater(Name, f64, Rc<Action>),
-    /// Cancels one.
+    /// Cancels a timed call.
     CallCancel(Name),
-    /// Lets it run so long from now.
+    /// Makes a timed call due after this duration from now.
     CallReset(Name, f64),
-    /// Lets it run so much later.
+    /// Delays a timed call by this duration.
     CallDelay(Name, f64),
-    /// Asks whether it is still to run.
+    /// Traces whether a timed call is pending.
     CallActive(Name),
     /// Adds a timeout, with the value that a late result is converted to.
     Timeout(Name, f64, Option<Json>),
-    /// Runs an action later, and has its result.
+    /// Creates a Deferred with the result of an action that runs later.
     DeferLater(Name, f64, Rc<Action>),
     /// Starts a loop.
     Loop {
-        /// What the loop is called.
+        /// The name of the loop.
         name: Name,
-        /// What the Deferred that its start returns is called.
+        /// The name of the Deferred that starting the loop returns.
         done: Name,
-        /// Seconds between two runs.
+        /// The seconds between two runs.
         interval: f64,
-        /// Whether the first run is at once.
+        /// If `true`, the first run is at once.
         now: bool,
-        /// Whether the action gets the count of intervals.
+        /// If `true`, the action receives the count of intervals.
         counted: bool,
-        /// What each run does.
+        /// The action of each run.
         action: Rc<Action>,
     },
     /// Stops a loop.
     LoopStop(Name),
-    /// Starts a loop's grid anew.
+    /// Restarts the grid of a loop.
     LoopReset(Name),
 }
 
-/// The steps about waiting in line.
+/// A step on a queue, a lock or a semaphore.
 #[derive(Debug)]
 pub enum SyncStep {
-    /// Makes a queue, with its size and its backlog.
+    /// Creates a queue with its size and its backlog.
     Queue(Name, Option<usize>, Option<usize>),
     /// Puts a value into a queue.
     Put(Name, Json),
-    /// Gets a Deferred for the next value.
+    /// Creates a Deferred for the next value.
     Get(Name, Name),
-    /// Makes a lock.
+    /// Creates a lock.
     Lock(Name),
-    /// Makes a semaphore with so many permits.
+    /// Creates a semaphore with this number of permits.
     Semaphore(Name, usize),
-    /// Gets a Deferred for a permit.
+    /// Creates a Deferred for a permit.
     Acquire(Name, Name),
-    /// Gives a permit back.
+    /// Releases a permit.
     Release(Name),
     /// Runs an action with a permit.
     Run(Name, Name, Rc<Action>),
 }
 
-/// The steps about coroutines.
+/// A step on coroutines.
 #[derive(Debug)]
 pub enum InlineStep {
     /// Starts a coroutine.
     Inline(Name, Rc<[Statement]>),
 }
 
-/// One statement of a coroutine.
+/// A statement of a coroutine.
 #[derive(Debug)]
 pub enum Statement {
     /// Writes a number into the trace.
@@ -162,14 +162,14 @@ pub enum Statement {
     Do(Step),
     /// Waits for a Deferred, and catches all errors or those of one name.
     Await(i64, Name, Option<String>),
-    /// Ends with this value.
+    /// Returns this value.
     Return(Json),
-    /// Ends with this error.
+    /// Returns this error.
     Raise(String),
 }
 
 impl Step {
-    /// Shows this step and all that are nested in it.
+    /// Calls `see` with this step and all steps nested in it.
     pub(super) fn each<'a>(&'a self, see: &mut dyn FnMut(&'a Step)) {
         see(self);
         for action in self.actions().into_iter().flatten() {

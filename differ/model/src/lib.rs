@@ -1,10 +1,10 @@
-//! The Deferred on the plain engine: the model that the fast engine is compared with.
+//! The Deferred on the model engine, with which the real engine is compared.
 //!
-//! The typed face and the errors are the files of deferred-core. Only `engine` is another: safe
-//! Rust, a box for every callback and every result, written to be right and to be read.
+//! The typed interface and the errors are the files of deferred-core. Only `engine` differs: safe
+//! Rust, with a box for every callback and every result, written to be correct and readable.
 
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports, unreachable_pub)] // the loop and the crates around it use what is not used here
+#![allow(dead_code, unused_imports, unreachable_pub)] // the model uses only a part of the included files
 
 #[path = "../../../deferred-core/src/abort.rs"]
 mod abort;

@@ -1,13 +1,13 @@
-//! Proof that the differ sees: plants faults in the fast engine, one at a time, and looks that each
-//! is found.
+//! A check that the differ detects faults: it inserts faults into the real engine, one at a time,
+//! and checks that the differ finds each of them.
 //!
 //! ```text
 //! cargo run --release -p deferred-differ --bin faults                  every fault of differ/faults.txt
 //! cargo run --release -p deferred-differ --bin faults -- PART          those whose name contains PART
 //! ```
 //!
-//! It works on a copy of the sources below the target folder, so the tree stays as it is. A fault
-//! is found if within 30,000 programs the two engines differ, or the fast one ends the process.
+//! It works on a copy of the sources in the target folder, so the tree is unchanged. A fault is
+//! found if the two engines differ within 30,000 programs, or if the real one ends the process.
 
 #![forbid(unsafe_code)]
 
@@ -25,8 +25,8 @@ struct Fault<'a> {
     wrong: String,
 }
 
-/// Reads a list of faults: `= name`, the file, the lines that are right after `-`, and the wrong
-/// ones after `+`.
+/// Reads a list of faults: `= name`, the file, the correct lines after `-`, and the wrong ones
+/// after `+`.
 fn read(list: &str) -> Vec<Fault<'_>> {
     let faults = list.split("\n= ").skip(1).map(|fault| {
         let mut lines = fault.lines();
@@ -60,14 +60,14 @@ fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
 fn cargo(tree: &Path) -> Command {
     let mut command = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.current_dir(tree);
-    // Not the release profile, which takes longer to build than it saves.
+    // The release profile takes longer to build than it saves.
     command.args(["run", "--quiet", "--package", "deferred-differ", "--bin", "deferred-differ", "--"]);
     command.env("CARGO_TARGET_DIR", tree.with_file_name("faults-target")).env("CARGO_PROFILE_DEV_DEBUG", "0");
     command.args(["--programs", PROGRAMS]);
     command
 }
 
-/// Whether the fault is found.
+/// Returns `true` if the differ finds the fault.
 fn found(tree: &Path, fault: &Fault<'_>) -> Result<bool, Box<dyn Error>> {
     let path = tree.join(fault.file);
     let right = fs::read_to_string(&path)?;
@@ -77,8 +77,8 @@ fn found(tree: &Path, fault: &Fault<'_>) -> Result<bool, Box<dyn Error>> {
     fs::write(&path, right.replacen(&fault.right, &fault.wrong, 1))?;
     let output = cargo(tree).stderr(Stdio::piped()).stdout(Stdio::piped()).output()?;
     fs::write(&path, right)?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    if !told.starts_with("seed") {
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    if !output_text.starts_with("seed") {
         return Err(format!("{}: does not build:\n{}", fault.name, String::from_utf8_lossy(&output.stderr)).into());
     }
     Ok(!output.status.success())

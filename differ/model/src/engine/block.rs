@@ -1,4 +1,4 @@
-//! The block of a pending Deferred, and what its stages are.
+//! The block of a pending Deferred, and its stages.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -11,33 +11,33 @@ use super::chain::Fired;
 use crate::abort::never_unwinding;
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError};
 
-/// A `Result<T, E>` whose types the loop need not know.
+/// A boxed `Result<T, E>`, whose types the loop does not know.
 pub(super) type Slot = Box<dyn Any>;
 
-/// What the loop can do with a result of an unknown type.
-pub(super) trait Kind {
-    /// The error that the library fires.
-    fn interrupt(&self, why: BuiltinError) -> Slot;
-    /// Tells an error that it passed a place.
+/// Operations on a result whose type is unknown.
+pub(super) trait ResultKind {
+    /// Creates an error from a builtin error.
+    fn builtin_error(&self, why: BuiltinError) -> Slot;
+    /// Adds a location to the result if it is an error.
     fn add_location(&self, slot: &mut Slot, at: CallSite);
-    /// Whether it is an error that nobody has handled, in which case it is reported.
+    /// Reports the result if it is an unhandled error.
     fn report(&self, slot: &Slot, made: CallSite, last: CallSite);
 }
 
-struct Of<T, E>(PhantomData<fn() -> (T, E)>);
+struct Typed<T, E>(PhantomData<fn() -> (T, E)>);
 
-/// The kind of `Result<T, E>`.
-pub(super) fn kind<T: 'static, E: DeferredError>() -> &'static dyn Kind {
-    &Of::<T, E>(PhantomData)
+/// Returns the operations for `Result<T, E>`.
+pub(super) fn result_kind<T: 'static, E: DeferredError>() -> &'static dyn ResultKind {
+    &Typed::<T, E>(PhantomData)
 }
 
-/// The result in a slot of its kind.
-pub(super) fn open<T: 'static, E: DeferredError>(slot: Slot) -> Result<T, E> {
-    *slot.downcast().expect("a stage takes what the one before it gives")
+/// Unboxes the result in a slot.
+pub(super) fn unbox<T: 'static, E: DeferredError>(slot: Slot) -> Result<T, E> {
+    *slot.downcast().expect("a stage takes the type of the previous stage")
 }
 
-impl<T: 'static, E: DeferredError> Kind for Of<T, E> {
-    fn interrupt(&self, why: BuiltinError) -> Slot {
+impl<T: 'static, E: DeferredError> ResultKind for Typed<T, E> {
+    fn builtin_error(&self, why: BuiltinError) -> Slot {
         never_unwinding(|| Box::new(Err::<T, E>(why.into())))
     }
 
@@ -54,49 +54,49 @@ impl<T: 'static, E: DeferredError> Kind for Of<T, E> {
     }
 }
 
-/// What a callback brought.
+/// The output of a callback.
 pub(super) enum Ran {
     Result(Slot),
     Wait(Rc<Block>),
 }
 
-/// What a block does with its result, one after the other. `Give` and `End` are always the last.
+/// A stage of a block. `Deliver` and `End` are always last.
 pub(super) enum Stage {
     /// Runs a callback.
     Call(Call),
-    /// Gives it to the block that waits for this one.
+    /// Delivers the result to the block that waits for this one.
     Deliver(Rc<Block>),
-    /// Hands it to whoever takes it for good, and who may have something to fire with it.
+    /// Passes the result to its consumer, which may return a source to fire.
     End(Box<dyn FnOnce(Slot) -> Option<Fired>>),
 }
 
 pub(super) struct Call {
     pub(super) run: Box<dyn FnOnce(Slot) -> Ran>,
-    /// Of what it brings.
-    pub(super) kind: &'static dyn Kind,
+    /// The type of the output.
+    pub(super) kind: &'static dyn ResultKind,
     pub(super) at: CallSite,
 }
 
-/// Who is told when an unfired block is cancelled.
+/// The canceller of an unfired block.
 pub(super) enum Canceller {
-    /// Called once, and decides.
+    /// A canceller that is called once and decides the result.
     Once(Box<dyn FnOnce() -> Option<Slot>>),
-    /// Called at each cancel, and forces nothing. Counted, since it may be called again from inside
-    /// itself.
+    /// A forwarding canceller, which is called at each cancel and fires nothing. Reference-counted,
+    /// since a call may be re-entrant.
     Forward(Rc<dyn Fn(&Cancelled)>),
 }
 
-/// The block that a stage waits for. Weak: that one holds this one, and whoever can fire it holds
-/// it.
+/// The block that a stage waits for. The reference is weak: the inner block owns this one, and the
+/// producer owns the inner block.
 pub(super) struct Waiting {
     pub(super) inner: Weak<Block>,
-    /// Of the result that will come.
-    pub(super) kind: &'static dyn Kind,
-    /// Where the stage that waits was added.
+    /// The type of the awaited result.
+    pub(super) kind: &'static dyn ResultKind,
+    /// The location where the waiting stage was added.
     pub(super) at: CallSite,
 }
 
-/// Who took the place of a block: `block`, in its wait number `wait`.
+/// The block that replaced another one in a tail call: `block`, in its wait number `wait`.
 #[derive(Clone)]
 pub(super) struct Successor {
     pub(super) block: Weak<Block>,
@@ -105,36 +105,37 @@ pub(super) struct Successor {
 
 /// The state of one pending Deferred.
 pub(super) struct Block {
-    /// The source has spoken: it was fired or cancelled, and what comes from it now is ignored.
+    /// Set once the block was fired or cancelled; later results of the source are ignored.
     pub(super) fired: Cell<bool>,
-    /// Its canceller of the deciding kind runs.
+    /// Set while a deciding canceller runs.
     pub(super) cancelling: Cell<bool>,
-    /// A loop is in this block.
+    /// Set while a loop runs the stages of this block.
     pub(super) busy: Cell<bool>,
-    /// A `Chain` exists: somebody may still add stages or take the result.
+    /// Set while a `Chain` exists, which may add stages or take the result.
     pub(super) has_chain: Cell<bool>,
-    /// A `Handle` was taken, so this block must stay what the handle means.
+    /// Set once a `Handle` was created, so that this block must stay in the chain.
     pub(super) shared: Cell<bool>,
     pub(super) pauses: Cell<u32>,
-    /// The last cancel that came by. See `run::cancel`.
+    /// The number of the last cancel that reached this block. See `run::cancel`.
     pub(super) passed_cancel: Cell<u64>,
-    /// How many waits have begun: tells an successor's wait that goes on from one that is over.
+    /// The number of waits that have begun. It distinguishes the wait of a successor from earlier
+    /// ones.
     pub(super) wait: Cell<u64>,
     pub(super) slot: RefCell<Option<Slot>>,
     pub(super) stages: RefCell<VecDeque<Stage>>,
     pub(super) waiting: RefCell<Option<Waiting>>,
     pub(super) successor: RefCell<Option<Successor>>,
     pub(super) canceller: RefCell<Option<Canceller>>,
-    /// Of what it is fired with.
-    pub(super) source: &'static dyn Kind,
-    /// Of what its last stage gives.
-    pub(super) result: Cell<&'static dyn Kind>,
+    /// The type of the result that fires it.
+    pub(super) source: &'static dyn ResultKind,
+    /// The type of the output of the last stage.
+    pub(super) result: Cell<&'static dyn ResultKind>,
     pub(super) made: CallSite,
     pub(super) last: Cell<CallSite>,
 }
 
 impl Block {
-    pub(super) fn new(kind: &'static dyn Kind, made: CallSite, last: CallSite) -> Rc<Block> {
+    pub(super) fn new(kind: &'static dyn ResultKind, made: CallSite, last: CallSite) -> Rc<Block> {
         Rc::new(Block {
             fired: Cell::new(false),
             cancelling: Cell::new(false),
@@ -160,28 +161,31 @@ impl Block {
         self.pauses.get() > 0
     }
 
-    /// Its result is there, and a loop may take it through the stages.
+    /// Returns `true` if the block has a result and a loop may run its stages.
     pub(super) fn can_run(&self) -> bool {
         !self.busy.get() && !self.is_paused() && self.slot.borrow().is_some()
     }
 
-    /// Its result is there, and nothing is left that would change it.
+    /// Returns `true` if the block has its final result.
     pub(super) fn is_ready(&self) -> bool {
         self.can_run() && self.stages.borrow().is_empty()
     }
 
-    /// All that is left to do is to pass on what it waits for.
+    /// Returns `true` if nothing is left but to deliver the awaited result.
     pub(super) fn only_passes_on(&self) -> bool {
         !self.is_paused() && self.waiting.borrow().is_some() && self.stages.borrow().is_empty()
     }
 
     pub(super) fn push(&self, stage: Stage) {
         let mut stages = self.stages.borrow_mut();
-        debug_assert!(!matches!(stages.back(), Some(Stage::Deliver(_) | Stage::End(_))), "added behind the end");
+        debug_assert!(
+            !matches!(stages.back(), Some(Stage::Deliver(_) | Stage::End(_))),
+            "a stage was added after the end"
+        );
         stages.push_back(stage);
     }
 
-    /// Takes what waits at the end: `Give` or `End` is the only stage left.
+    /// Takes the waiting block if `Deliver` is the only stage left.
     pub(super) fn take_waiter(&self) -> Option<Rc<Block>> {
         let mut stages = self.stages.borrow_mut();
         if stages.len() != 1 || self.is_paused() || !matches!(stages.front(), Some(Stage::Deliver(_))) {
@@ -193,7 +197,7 @@ impl Block {
         }
     }
 
-    /// The result, which is at its end: an error that nobody has handled is reported.
+    /// Ends the chain: reports the result if it is an unhandled error.
     pub(super) fn end(&self) {
         let Some(slot) = self.slot.take() else { return };
         self.result.get().report(&slot, self.made, self.last.get());

@@ -1,86 +1,87 @@
-//! The loop: it runs stages, makes blocks wait for each other, hands results on, and cancels.
+//! The loop: runs stages, makes blocks wait for each other, delivers results, and cancels.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
-use super::block::{Block, Call, Canceller, Kind, Ran, Slot, Stage, Successor, Waiting};
+use super::block::{Block, Call, Canceller, Ran, ResultKind, Slot, Stage, Successor, Waiting};
 use super::chain::Fired;
 use crate::abort::never_unwinding;
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, Cycle, Panicked};
 
-/// One thing for the loop to do.
+/// A job of the loop.
 pub(super) enum Job {
-    /// Takes a busy block through its next stage.
+    /// Runs the next stage of a busy block.
     Step(Rc<Block>),
     /// Fires a block with a result.
     Fire(Fired),
-    /// The resolver of the block was dropped.
+    /// Abandons a block whose resolver was dropped.
     Abandon(Rc<Block>),
     /// Ends one pause.
     Unpause(Rc<Block>),
-    /// Passes a cancel on; the number is that of the cancel.
+    /// Forwards a cancel with its number.
     Cancel(Rc<Block>, Cancelled, u64),
 }
 
 thread_local! {
-    /// The jobs that drops have queued with the level that runs; none while no level runs. See rule
+    /// The jobs that drops have queued with the current level; `None` outside of levels. See rule
     /// 2.
     static QUEUED: RefCell<Option<Vec<Job>>> = const { RefCell::new(None) };
     static CANCELS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A cancel that nobody has seen yet.
+/// Returns the number of a new cancel.
 pub(super) fn new_cancel() -> u64 {
     CANCELS.set(CANCELS.get() + 1);
     CANCELS.get()
 }
 
-/// Does a job now, with all that follows from it.
-pub(super) fn now(job: Job) {
-    level(Some(job), || ());
+/// Runs a job now, and all jobs that follow from it.
+pub(super) fn run_now(job: Job) {
+    enter(Some(job), || ());
 }
 
-/// Does a job right after the callback that runs; now, where none does. What destructors call.
-pub(super) fn soon(job: Job) {
+/// Runs a job right after the current callback, or now if none runs. Called by destructors.
+pub(super) fn queue(job: Job) {
     let mut job = Some(job);
-    // At the end of a thread its queue is gone: what is dropped then fires at once.
+    // At the end of a thread the queue has been destroyed: resolvers dropped then fire at once.
     let _ = QUEUED.try_with(|queued| {
         if let Some(queue) = &mut *queued.borrow_mut() {
             queue.extend(job.take());
         }
     });
     if let Some(job) = job {
-        now(job);
+        run_now(job);
     }
 }
 
-/// Runs `f`, which belongs to the callback that calls this, and leaves what its drops set off to
-/// come after that one. Where no callback runs, it comes after `f`.
-pub(super) fn within<R>(f: impl FnOnce() -> R) -> R {
-    if QUEUED.try_with(|queued| queued.borrow().is_some()) == Ok(true) { f() } else { level(None, f) }
+/// Runs `f` as a part of the callback that calls this: the effects of its drops run after that
+/// callback. Outside of callbacks they run after `f`.
+pub(super) fn enter_merged<R>(f: impl FnOnce() -> R) -> R {
+    if QUEUED.try_with(|queued| queued.borrow().is_some()) == Ok(true) { f() } else { enter(None, f) }
 }
 
-/// Takes the block, if it has a result that its stages may have, through them.
-pub(super) fn start(block: &Rc<Block>) {
-    if let Some(block) = begin(block) {
-        now(Job::Step(block));
+/// Runs the stages of the block if it has a result and can run.
+pub(super) fn run_block(block: &Rc<Block>) {
+    if let Some(block) = claim(block) {
+        run_now(Job::Step(block));
     }
 }
 
-/// A level: `f`, what it dropped, then `first`, and all that follows.
-fn level<R>(first: Option<Job>, f: impl FnOnce() -> R) -> R {
+/// Runs a level: `f`, the effects of its drops, then `first`, and all that follows.
+fn enter<R>(first: Option<Job>, f: impl FnOnce() -> R) -> R {
     let outer = QUEUED.try_with(|queued| queued.replace(Some(Vec::new()))).unwrap_or_default();
     let value = f();
-    work(first);
+    run_queue(first);
     let _ = QUEUED.try_with(|queued| queued.replace(outer));
     value
 }
 
-fn work(first: Option<Job>) {
+fn run_queue(first: Option<Job>) {
     let mut stack = Vec::from_iter(first);
     loop {
-        // What the last job has dropped comes before what else is left, the first drop first.
+        // The effects of the last job's drops run before the remaining jobs, in the order of the
+        // drops.
         let _ = QUEUED.try_with(|queued| {
             if let Some(queue) = &mut *queued.borrow_mut() {
                 stack.extend(queue.drain(..).rev());
@@ -88,7 +89,7 @@ fn work(first: Option<Job>) {
         });
         let Some(job) = stack.pop() else { return };
         let next = match job {
-            Job::Step(block) => step(block),
+            Job::Step(block) => advance(block),
             Job::Fire(fired) => fire(&fired.block, fired.slot),
             Job::Abandon(block) => abandon(&block),
             Job::Unpause(block) => unpause(&block),
@@ -98,8 +99,8 @@ fn work(first: Option<Job>) {
     }
 }
 
-/// Makes a block that can run busy.
-fn begin(block: &Rc<Block>) -> Option<Rc<Block>> {
+/// Marks a block as busy if it can run.
+fn claim(block: &Rc<Block>) -> Option<Rc<Block>> {
     if !block.can_run() {
         return None;
     }
@@ -107,8 +108,8 @@ fn begin(block: &Rc<Block>) -> Option<Rc<Block>> {
     Some(block.clone())
 }
 
-/// Takes a busy block through one stage. Gives the busy block whose step is next.
-fn step(block: Rc<Block>) -> Option<Rc<Block>> {
+/// Runs one stage of a busy block. Returns the busy block to continue with.
+fn advance(block: Rc<Block>) -> Option<Rc<Block>> {
     debug_assert!(block.busy.get() && block.slot.borrow().is_some());
     if block.is_paused() {
         block.busy.set(false);
@@ -133,7 +134,7 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
         },
         Stage::Deliver(to) => {
             block.busy.set(false);
-            give(&to, slot)
+            deliver(&to, slot)
         }
         Stage::End(take) => {
             block.busy.set(false);
@@ -143,20 +144,20 @@ fn step(block: Rc<Block>) -> Option<Rc<Block>> {
     }
 }
 
-/// The end of a wait: `to` gets what it waited for.
-fn give(to: &Rc<Block>, mut slot: Slot) -> Option<Rc<Block>> {
+/// Ends a wait: `to` receives the awaited result.
+fn deliver(to: &Rc<Block>, mut slot: Slot) -> Option<Rc<Block>> {
     let Some(Waiting { kind, at, .. }) = to.waiting.take() else { unreachable!("it waits for this result") };
     kind.add_location(&mut slot, at);
     to.slot.replace(Some(slot));
-    begin(to)
+    claim(to)
 }
 
-/// A stage of the busy `block` has left `inner`, of which it takes the result, or which it waits
-/// for.
-fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: CallSite) -> Option<Rc<Block>> {
+/// Handles a stage of the busy `block` that returned `inner`: takes the result of `inner`, or waits
+/// for it.
+fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn ResultKind, at: CallSite) -> Option<Rc<Block>> {
     inner.has_chain.set(false);
     if Rc::ptr_eq(&block, &inner) {
-        let mut slot = kind.interrupt(Cycle::new().into());
+        let mut slot = kind.builtin_error(Cycle::new().into());
         kind.add_location(&mut slot, at);
         block.slot.replace(Some(slot));
         return Some(block);
@@ -167,19 +168,18 @@ fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: CallSit
         block.slot.replace(Some(slot));
         return Some(block);
     }
-    // Whatever handle is kept to this block, what it meant until now is over.
+    // The earlier wait of this block is over for all its handles.
     block.wait.set(block.wait.get() + 1);
     block.busy.set(false);
     match block.take_waiter() {
-        // A tail call: all that is left is to pass the result on. The one that waits for it waits
-        // for `inner` instead, and this block is out of the chain, which so stays as long as it
-        // was.
+        // A tail call: nothing is left but to deliver the result. The block that waits for this one
+        // waits for `inner` instead, and this block leaves the chain, so the chain does not grow.
         Some(to) if !Rc::ptr_eq(&to, &inner) => {
             block.successor.replace(Some(Successor { block: Rc::downgrade(&to), wait: to.wait.get() }));
             wait_for(to, inner);
         }
         give => {
-            // `inner` is who waits for this block: a circle, that waits for ever.
+            // `inner` waits for this block: a cycle, which waits forever.
             if let Some(to) = give {
                 block.push(Stage::Deliver(to));
             }
@@ -190,9 +190,9 @@ fn join(block: Rc<Block>, inner: Rc<Block>, kind: &'static dyn Kind, at: CallSit
     None
 }
 
-/// Has `block`, which waits, wait for `inner`.
+/// Makes `block` wait for `inner`.
 pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
-    // One that would only pass on what it waits for itself is left out as well.
+    // An inner block that would only deliver the result it waits for is left out as well.
     while inner.only_passes_on() {
         let next = inner.waiting.borrow().as_ref().and_then(|waiting| waiting.inner.upgrade());
         let Some(next) = next.filter(|next| !Rc::ptr_eq(next, &block)) else { break };
@@ -208,7 +208,7 @@ pub(super) fn wait_for(block: Rc<Block>, mut inner: Rc<Block>) {
     inner.push(Stage::Deliver(block));
 }
 
-/// Fires a block, unless that has happened.
+/// Fires a block if it has not fired yet.
 fn fire(block: &Rc<Block>, slot: Slot) -> Option<Rc<Block>> {
     if block.fired.replace(true) {
         never_unwinding(|| drop(slot));
@@ -217,27 +217,26 @@ fn fire(block: &Rc<Block>, slot: Slot) -> Option<Rc<Block>> {
     block.slot.replace(Some(slot));
     let canceller = block.canceller.take();
     never_unwinding(|| drop(canceller));
-    begin(block)
+    claim(block)
 }
 
-fn interrupt(block: &Rc<Block>, why: BuiltinError) -> Option<Rc<Block>> {
-    if block.fired.get() { None } else { fire(block, block.source.interrupt(why)) }
+fn fire_builtin_error(block: &Rc<Block>, why: BuiltinError) -> Option<Rc<Block>> {
+    if block.fired.get() { None } else { fire(block, block.source.builtin_error(why)) }
 }
 
 fn abandon(block: &Rc<Block>) -> Option<Rc<Block>> {
-    // A canceller that decides fires it in a moment, whatever it has dropped.
-    if block.cancelling.get() { None } else { interrupt(block, Abandoned::new().into()) }
+    // A deciding canceller that runs now fires it afterwards, whatever it dropped.
+    if block.cancelling.get() { None } else { fire_builtin_error(block, Abandoned::new().into()) }
 }
 
 fn unpause(block: &Rc<Block>) -> Option<Rc<Block>> {
     block.pauses.set(block.pauses.get() - 1);
-    begin(block)
+    claim(block)
 }
 
-/// Cancels what `block` stands for now: itself while unfired, else what it waits for.
+/// Cancels `block` if it has not fired, else the block that it waits for.
 ///
-/// Each block passes one cancel on once, so that it ends where Deferreds wait for each other in a
-/// circle.
+/// Each block forwards a cancel only once, so that a cancel ends in a cycle of Deferreds.
 fn cancel(block: &Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> {
     let mut block = block.clone();
     while block.fired.get() {
@@ -251,7 +250,7 @@ fn cancel(block: &Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> 
                 let successor = block.successor.borrow().clone()?;
                 let to = successor.block.upgrade()?;
                 if to.wait.get() != successor.wait {
-                    return None; // that wait is over
+                    return None; // the wait has ended
                 }
                 to
             }
@@ -266,11 +265,11 @@ fn cancel(block: &Rc<Block>, why: &Cancelled, number: u64) -> Option<Rc<Block>> 
 fn cancel_unfired(block: &Rc<Block>, why: &Cancelled) -> Option<Rc<Block>> {
     let canceller = block.canceller.take();
     match canceller {
-        None => interrupt(block, why.clone().into()),
+        None => fire_builtin_error(block, why.clone().into()),
         Some(Canceller::Forward(forward)) => {
             block.canceller.replace(Some(Canceller::Forward(forward.clone())));
             let called = catch_unwind(AssertUnwindSafe(move || forward(why)));
-            called.err().and_then(|payload| interrupt(block, Panicked::new(payload).into()))
+            called.err().and_then(|payload| fire_builtin_error(block, Panicked::new(payload).into()))
         }
         Some(Canceller::Once(decide)) => {
             block.cancelling.set(true);
@@ -278,8 +277,8 @@ fn cancel_unfired(block: &Rc<Block>, why: &Cancelled) -> Option<Rc<Block>> {
             block.cancelling.set(false);
             match decided {
                 Ok(Some(slot)) => fire(block, slot),
-                Ok(None) => interrupt(block, why.clone().into()),
-                Err(payload) => interrupt(block, Panicked::new(payload).into()),
+                Ok(None) => fire_builtin_error(block, why.clone().into()),
+                Err(payload) => fire_builtin_error(block, Panicked::new(payload).into()),
             }
         }
     }
