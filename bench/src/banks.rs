@@ -1,4 +1,4 @@
-//! The four banks of the article: the example measures, and tells.
+//! The four banks of the article, measured by the example of that name.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,7 +10,7 @@ use crate::record::{Record, Value};
 use crate::sample::Effort;
 use crate::twisted;
 
-/// The example's names of them. The loop is ours.
+/// The names of the banks in the example's output. The loop is ours.
 const BANKS: [&str; 6] = [
     "one window and a queue",
     "a process for each customer",
@@ -47,13 +47,14 @@ fn run(effort: Effort) -> Records {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let mut banks = read(&String::from_utf8(output.stdout)?)?;
-    let ours = banks.remove(OURS).ok_or("the example has not told of the loop")?;
+    let ours = banks.remove(OURS).ok_or("the output of the example has no row for the loop")?;
     let record =
         |(name, value): (String, Value)| Record::once(row(&name), "customers per second", ours.clone(), Some(value));
     Ok(banks.into_iter().map(record).collect())
 }
 
-/// A line for each bank: its name, what it served, and what the first line says.
+/// Parses the output: a line for each bank, with its name and the columns that the first line
+/// names.
 fn read(text: &str) -> Result<BTreeMap<String, Value>, Box<dyn Error>> {
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let heads = lines.next().ok_or("the example says nothing")?;

@@ -1,4 +1,4 @@
-//! What may be claimed: `bounds.toml` says of a row how far it may go, and why.
+//! The bounds of rows: `bounds.toml` contains the limit of each row and its reason.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,24 +7,24 @@ use serde::Deserialize;
 
 use crate::record::Record;
 
-/// The file, as it was when this was built.
+/// The contents of the file at build time.
 const FILE: &str = include_str!("../bounds.toml");
 
-/// How far a row may go.
+/// The limit of a row.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Limit {
-    /// The median of ours divided by the peer's.
+    /// The maximum of our median divided by the peer's.
     Ratio(f64),
-    /// The median of that again: at least so much, where more is better.
+    /// The minimum of that ratio, for values of which more is better.
     Least(f64),
-    /// The best of those: not more beyond their spread.
+    /// The maximum of the best ratio, with a tolerance of the spread.
     Best(f64),
-    /// The median of ours less the peer's.
+    /// The maximum of our median minus the peer's.
     Extra(f64),
-    /// Ours.
+    /// The maximum of our value.
     Most(f64),
-    /// The exponent with which ours grows.
+    /// The maximum exponent of our growth.
     Slope(f64),
 }
 
@@ -32,12 +32,13 @@ pub(crate) enum Limit {
 struct Bound {
     #[serde(flatten)]
     limit: Limit,
-    /// The reason for the number, for whoever would change it.
+    /// The reason for the number, for a later change.
     why: String,
 }
 
 impl Limit {
-    /// Also when the record has nothing of that kind.
+    /// Returns `true` if the record keeps the bound. A value that was not measured does not keep
+    /// it.
     pub(crate) fn keeps(self, record: &Record, slack: f64) -> bool {
         let (measured, most) = match self {
             Limit::Least(least) => return record.ratio.is_some_and(|ratio| ratio.median >= least / slack),
@@ -45,7 +46,7 @@ impl Limit {
             Limit::Best(most) => (record.ratio.map(|ratio| ratio.least), most * slack),
             Limit::Extra(most) => (record.extra.map(|extra| extra.median), most * slack),
             Limit::Most(most) => (Some(record.ours.median), most * slack),
-            // A slope is an exponent already.
+            // A slope is already an exponent.
             Limit::Slope(most) => {
                 (record.curve.as_ref().and_then(|curve| curve.slope).map(|slope| slope.ours), most + slack.log10())
             }
@@ -80,10 +81,10 @@ impl Bounds {
         self.0.get(row).map(|bound| bound.limit)
     }
 
-    /// Fails with the first bound that would never be looked at.
+    /// Returns an error for the first bound without a row.
     pub(crate) fn must_be_of(&self, rows: &[String]) -> Result<(), Box<dyn Error>> {
         match self.0.keys().find(|row| !rows.contains(row)) {
-            Some(row) => Err(format!("bounds.toml: there is no row {row}").into()),
+            Some(row) => Err(format!("bounds.toml: no row has the name {row}").into()),
             None => Ok(()),
         }
     }
@@ -116,8 +117,8 @@ mod tests {
 
     #[test]
     fn a_bound_without_a_row_is_reported() {
-        let told = Bounds::read().unwrap().must_be_of(&["a/row".to_owned()]).unwrap_err().to_string();
-        assert!(told.contains("there is no row"), "{told}");
+        let message = Bounds::read().unwrap().must_be_of(&["a/row".to_owned()]).unwrap_err().to_string();
+        assert!(message.contains("no row has the name"), "{message}");
     }
 
     #[test]
@@ -141,13 +142,13 @@ mod tests {
 
     #[test]
     fn a_slope_is_that_of_the_last_three_sizes() {
-        // The first is out of line. From 10 on each decade costs twice as much.
+        // The first value is an outlier. From 10 on, each decade doubles the cost.
         let points = [(1.0, 100.0), (10.0, 3.0), (100.0, 6.0), (1000.0, 12.0)];
         let points = points.map(|(size, ours)| Point { size, ours, peer: None });
         let record = Record::curve("a/row", "ns", "ours", "", "sizes", points.to_vec());
         assert!(Limit::Slope(0.302).keeps(&record, 1.0));
         assert!(!Limit::Slope(0.300).keeps(&record, 1.0));
-        // A tenth more a decade.
+        // Each decade adds a tenth.
         assert!(Limit::Slope(0.260).keeps(&record, 1.11));
     }
 

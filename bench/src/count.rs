@@ -1,13 +1,13 @@
-//! An allocator that counts how often it is asked for memory, and for how much.
+//! An allocator that counts allocations and bytes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-// Of all threads.
+// These counters are of all threads.
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// Only while somebody asks, so that counting is no part of the times.
+/// Set only during a count, so that counting does not affect the times.
 static COUNTS: AtomicBool = AtomicBool::new(false);
 
 struct Counting;
@@ -15,19 +15,20 @@ struct Counting;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What a block of the usual allocators costs: eight bytes of its own, all rounded up to sixteen.
+/// Returns the size of a block in common allocators: eight bytes of overhead, rounded up to
+/// sixteen.
 fn cost(layout: Layout) -> u64 {
     (layout.size() as u64 + 8).next_multiple_of(16).max(32)
 }
 
-// SAFETY: each call is passed on to `System` as it came. Counting does not allocate.
+// SAFETY: each call is forwarded unchanged to `System`. Counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTS.load(Ordering::Relaxed) {
             ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
             LIVE_BYTES.fetch_add(cost(layout), Ordering::Relaxed);
         }
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
@@ -35,13 +36,13 @@ unsafe impl GlobalAlloc for Counting {
         if COUNTS.load(Ordering::Relaxed) {
             LIVE_BYTES.fetch_sub(cost(layout), Ordering::Relaxed);
         }
-        // SAFETY: as the caller promised.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(place, layout) }
     }
 }
 
-/// What `work` gives, and by how much all threads together grew what is allocated: bytes, all told;
-/// and how often they asked.
+/// Runs `work`. Returns its result, the growth of allocated bytes (with overhead) and the number of
+/// allocations, both of all threads.
 pub(crate) fn count<R>(work: impl FnOnce() -> R) -> (R, u64, u64) {
     let (allocations, bytes) = (ALLOCATIONS.load(Ordering::Relaxed), LIVE_BYTES.load(Ordering::Relaxed));
     COUNTS.store(true, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! How many instructions a side executes, by callgrind: repeatable, where time is not.
+//! The number of instructions that a side executes, counted by callgrind: reproducible, unlike
+//! times.
 
 use std::env;
 use std::error::Error;
@@ -8,21 +9,20 @@ use crate::plan::{self, Entry};
 use crate::record::Record;
 use crate::sample::Row;
 
-/// The parts whose rows have one thread and ask nothing of the system: of others the count would
-/// say little.
-const COUNTED: [&str; 4] = ["engine/", "coroutine/", "many/", "line/"];
+/// The groups of rows with one thread and without system calls, for which the count is meaningful.
+const COUNTED: [&str; 4] = ["engine/", "coroutine/", "combine/", "sync/"];
 
-/// How often the operation runs. What the process does besides is in both counts.
+/// The numbers of operations of the two runs. The rest of the process is in both counts.
 const TIMES: [u64; 2] = [200, 1200];
 
-/// Whether there is what counts.
+/// Checks that valgrind is available.
 pub(crate) fn available() -> Result<(), Box<dyn Error>> {
     let asked = Command::new("valgrind").arg("--version").output();
     asked.map_err(|error| format!("valgrind, which counts them, does not run: {error}"))?;
     Ok(())
 }
 
-/// Adds the instructions of both sides, where they are counted.
+/// Adds the instructions of both sides, if the row is counted.
 pub(crate) fn add_to(record: &mut Record, row: &Row) -> Result<(), Box<dyn Error>> {
     if COUNTED.iter().any(|part| row.name.starts_with(part)) {
         record.ours.instructions = Some(count(row, "ours")?);
@@ -34,7 +34,7 @@ pub(crate) fn add_to(record: &mut Record, row: &Row) -> Result<(), Box<dyn Error
 }
 
 fn count(row: &Row, side: &str) -> Result<f64, Box<dyn Error>> {
-    // A long operation need not run as often.
+    // A long operation runs fewer times.
     let [fewer, more] = TIMES.map(|times| (times / u64::from(row.per).div_ceil(10)).max(1));
     let times = [fewer, more.max(fewer + 1)];
     let [fewer, more] = times.map(|times| callgrind(row.name, side, times));
@@ -46,19 +46,19 @@ fn callgrind(name: &str, side: &str, times: u64) -> Result<f64, Box<dyn Error>> 
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
     valgrind.args(["--repeat", name, side, &times.to_string()]);
     let output = valgrind.output()?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    let collected = told.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    collected.ok_or_else(|| format!("valgrind did not count: {told}").into())
+    let output = String::from_utf8_lossy(&output.stderr);
+    let collected = output.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    collected.ok_or_else(|| format!("valgrind did not count: {output}").into())
 }
 
-/// The process that is counted.
+/// Runs an operation repeatedly, in the process that is counted.
 pub(crate) fn repeat(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let [name, side, times] = arguments else { return Err("--repeat wants a row, a side and a number".into()) };
     let row = plan::all().into_iter().find_map(|entry| match entry {
         Entry::Row(row) if row.name == *name => Some(row),
         _ => None,
     });
-    let row = row.ok_or("there is no such row")?;
+    let row = row.ok_or("unknown row")?;
     row.side(side).ok_or("a side is ours or peer")?.repeat(times.parse()?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where it was measured.
+//! The machine on which the rows were measured.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Machine {
-    /// What the system calls it.
+    /// The name of the processor.
     pub(crate) processor: String,
     pub(crate) processors: usize,
     pub(crate) system: String,
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// With a question mark for what it does not tell.
+    /// Returns this machine, with a question mark for unknown properties.
     pub(crate) fn this() -> Machine {
         let ask = |program: &str, arguments: &[&str]| {
             let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success());

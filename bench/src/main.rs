@@ -1,18 +1,18 @@
-//! Deferred beside its peers, in one run: what `--help` says, and `docs/performance.md` shows.
+//! Measures deferred beside its peers in one run. `--help` lists the options, and
+//! `docs/performance.md` shows the results.
 //!
 //! Each row has two sides that do the same visible work. Their samples are taken in turn, so that a
-//! slow moment of the machine meets both; each ratio is of two samples next to each other, and the
-//! table shows their median, least and greatest. `bounds.toml` says of a row how far it may go, and
-//! why; `--check` compares.
+//! slow phase of the machine affects both. Each ratio is of two adjacent samples, and the table has
+//! their median, minimum and maximum. `bounds.toml` contains the limit of each row and its reason;
+//! `--check` compares.
 //!
-//! - `rows`: one function a row, or two of a growth; `twisted`, `echo`, `syscalls` and `banks` have
-//!   processes for peers;
-//! - `run`: measures what the options want, and says what is past its bound;
-//! - `plan`: what there is to measure, and in which process;
-//! - `sample`: takes the samples; `count` is the allocator that counts, `instructions` asks
-//!   callgrind;
-//! - `record`: what was measured, and its line of the table; `bounds`: how far it may go;
-//! - `machine`: where; `docs`: the tables and plots of the documentation.
+//! - `rows`: one function for each row, or two for a growth row; `twisted`, `echo`, `syscalls` and
+//!   `banks` use other processes as peers;
+//! - `run`: the options, the rounds and the output; `plan`: the list of measurements, and the
+//!   process of each;
+//! - `sample`: the samples; `count`: a counting allocator; `instructions`: counts by callgrind;
+//! - `record`: a result and its line of the table; `bounds`: the limits of rows;
+//! - `machine`: the machine; `docs`: the tables and plots of the documentation.
 
 mod banks;
 mod bounds;
@@ -36,41 +36,41 @@ use clap::Parser;
 
 use sample::Effort;
 
-/// Deferred beside its peers: measures every row, and prints one table.
+/// Measures deferred beside its peers, and prints a table
 #[derive(Parser)]
 struct Options {
-    /// The rows whose name contains this, which may be given more than once
+    /// Measure only rows whose name contains this; may be repeated
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
-    /// Write all of it there
+    /// Write the report to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Fewer and shorter samples: it runs, and the figures are rough
+    /// Take fewer and shorter samples; the numbers are rough
     #[arg(long, conflicts_with = "check")]
     quick: bool,
-    /// Measure those past their bounds again, up to three rounds, and fail if one stays there
+    /// Measure rows that exceed their bounds again, up to three rounds, and fail if one still does
     #[arg(long)]
     check: bool,
     /// Widen each bound by this factor, such as 1.1
     #[arg(long, default_value_t = 1.0)]
     slack: f64,
-    /// Measure nothing: fill the tables and draw the plots of docs/performance.md from what
-    /// `--json` wrote
+    /// Measure nothing; fill the tables and draw the plots of docs/performance.md from a report of
+    /// `--json`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "json", "only", "quick"])]
     docs: Option<PathBuf>,
-    /// The entry with this name, in this process
+    /// Measure the entry with this name in this process
     #[arg(long, hide = true)]
     entry: Option<String>,
-    /// With it: count the instructions of the entry too
+    /// Also count the instructions of that entry
     #[arg(long, hide = true)]
     instructions: bool,
-    /// One side of a row so often, in this process: the name, the side and how often
+    /// Repeat one side of a row in this process: its name, the side and the number of operations
     #[arg(long, hide = true, num_args = 3)]
     repeat: Option<Vec<String>>,
-    /// The server with this name, in this process
+    /// Run the server with this name in this process
     #[arg(long, hide = true)]
     echo_server: Option<String>,
-    /// So many jobs on the loop with this name, in this process
+    /// Run this number of jobs on the loop with this name in this process
     #[arg(long, hide = true, num_args = 2)]
     jobs: Option<Vec<String>>,
     #[arg(long, hide = true)]

@@ -1,7 +1,8 @@
-//! What there is to measure, and in which process.
+//! The list of measurements, and the process of each.
 //!
-//! Each entry has a process of its own, since what others leave of the heap counts: the same row
-//! may take half as long again behind another one. It prints its records as JSON, a line each.
+//! Each entry runs in its own process, because the heap that others leave matters: the same row may
+//! take half as long again after another one. The process prints its records as JSON, one on each
+//! line.
 
 use std::env;
 use std::error::Error;
@@ -15,12 +16,12 @@ use crate::{banks, echo, instructions, rows, syscalls, twisted};
 
 pub(crate) type Records = Result<Vec<Record>, Box<dyn Error>>;
 
-/// What is measured together.
+/// A unit of measurement.
 pub(crate) enum Entry {
     Row(Row),
     Size(Size),
     Growth(Growth),
-    /// Has several rows.
+    /// A measurement with several rows.
     Group(Group),
 }
 
@@ -29,7 +30,7 @@ pub(crate) struct Group {
     pub(crate) measure: fn(Effort) -> Records,
 }
 
-/// What it wants is not here, such as Python. It may be measured elsewhere.
+/// The error of a measurement that needs a program that is not installed, such as Python.
 #[derive(Debug)]
 pub(crate) struct Unavailable(pub(crate) String);
 
@@ -41,7 +42,7 @@ impl fmt::Display for Unavailable {
 
 impl Error for Unavailable {}
 
-/// All of them, in the order of the table.
+/// Returns all entries in the order of the table.
 pub(crate) fn all() -> Vec<Entry> {
     let mut entries = rows::all();
     entries.extend([twisted::group(), echo::group(), syscalls::group(), banks::group()].map(Entry::Group));
@@ -59,17 +60,16 @@ impl Entry {
     }
 }
 
-/// The exit code of a process whose entry wants what is not here. Whatever else goes wrong has
-/// another.
+/// The exit code of a process whose entry is unavailable. Other errors have other codes.
 const UNAVAILABLE: u8 = 4;
 
-/// What the process of one entry does. Its first row is its name.
+/// Measures one entry in this process. The name of the entry is that of its first row.
 pub(crate) fn measure_here(name: &str, effort: Effort, counts: bool) -> ExitCode {
     let entry = all().into_iter().find(|entry| entry.rows().first().is_some_and(|row| row == name));
     let records = match entry {
         Some(Entry::Row(row)) => {
             let mut record = row.measure(effort);
-            // What was measured stands without.
+            // The measured times remain valid without the instruction counts.
             if let Err(error) = if counts { instructions::add_to(&mut record, &row) } else { Ok(()) } {
                 eprintln!("{name}: {error}");
             }
@@ -78,7 +78,7 @@ pub(crate) fn measure_here(name: &str, effort: Effort, counts: bool) -> ExitCode
         Some(Entry::Size(size)) => Ok(vec![size.measure()]),
         Some(Entry::Growth(growth)) => Ok(vec![growth.measure(effort)]),
         Some(Entry::Group(group)) => (group.measure)(effort),
-        None => Err("there is no such row".into()),
+        None => Err("unknown row".into()),
     };
     let printed = records.and_then(|records| {
         records.iter().try_for_each(|record| {
@@ -95,8 +95,8 @@ pub(crate) fn measure_here(name: &str, effort: Effort, counts: bool) -> ExitCode
     }
 }
 
-/// Measures an entry in a process of its own, and gives each record as it comes. Says whether it
-/// was available.
+/// Measures an entry in another process, and passes on each record as it arrives. Returns `true` if
+/// the entry was available.
 pub(crate) fn measure_apart(
     entry: &Entry,
     options: &[&str],

@@ -1,4 +1,4 @@
-//! What was measured: a record is a line of the table, and an element of what `--json` writes.
+//! Results: a record is a line of the table, and an element of the report of `--json`.
 
 use std::collections::BTreeMap;
 
@@ -6,40 +6,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Limit;
 
-/// One comparison, measured.
+/// The result of one comparison.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Record {
     pub(crate) row: String,
-    /// Of the numbers: what they are of what, such as "ns per callback".
+    /// The unit of the numbers, such as "ns per callback".
     pub(crate) unit: String,
     pub(crate) ours: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) peer: Option<Value>,
-    /// Of samples that were taken next to each other: ours divided by the peer's.
+    /// Our samples divided by the adjacent ones of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ratio: Option<Spread>,
-    /// Of the same: ours less the peer's.
+    /// Our samples minus the adjacent ones of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) extra: Option<Spread>,
-    /// How it changes with a size.
+    /// The growth with a size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) curve: Option<Curve>,
 }
 
-/// Of one side.
+/// The result of one side.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Value {
-    /// What this side is.
+    /// The name of this side.
     pub(crate) what: String,
-    /// The median of what was measured.
+    /// The median of the samples.
     pub(crate) median: f64,
-    /// A unit.
+    /// The allocations per unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) allocations: Option<f64>,
-    /// A unit, by callgrind.
+    /// The instructions per unit, counted by callgrind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<f64>,
-    /// Whatever else is known, with its unit in the name.
+    /// Other values, with their units in their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) more: BTreeMap<String, f64>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// There is at least one sample.
+    /// Creates the spread of at least one sample.
     pub(crate) fn of(samples: impl IntoIterator<Item = f64>) -> Spread {
         let mut samples: Vec<f64> = samples.into_iter().collect();
         samples.sort_by(f64::total_cmp);
@@ -68,11 +68,11 @@ impl Spread {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Curve {
-    /// What the sizes count.
+    /// The name of the size.
     pub(crate) along: String,
     pub(crate) points: Vec<Point>,
-    /// The exponents: with ten times the size one of them costs 10 to the power of this times as
-    /// much. None: 0.
+    /// The exponents `e` of the growth: ten times the size multiplies the cost of one by 10 to the
+    /// power of `e`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slope: Option<Slope>,
 }
@@ -92,7 +92,7 @@ pub(crate) struct Slope {
     pub(crate) peer: Option<f64>,
 }
 
-/// Of the line through the logarithms that leaves the least squares.
+/// Returns the slope of the least-squares line through the logarithms.
 pub(crate) fn slope(points: impl IntoIterator<Item = (f64, f64)>) -> f64 {
     let points: Vec<_> = points.into_iter().map(|(size, cost)| (size.ln(), cost.ln())).collect();
     let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
@@ -102,7 +102,7 @@ pub(crate) fn slope(points: impl IntoIterator<Item = (f64, f64)>) -> f64 {
 }
 
 impl Record {
-    /// Two numbers of which each was measured once.
+    /// Creates a record of values that were measured once.
     pub(crate) fn once(row: impl Into<String>, unit: impl Into<String>, ours: Value, peer: Option<Value>) -> Record {
         let pair = peer.as_ref().map(|peer| (ours.median, peer.median));
         Record {
@@ -116,7 +116,7 @@ impl Record {
         }
     }
 
-    /// From samples, of which those at the same place were taken next to each other.
+    /// Creates a record from samples; those at the same index were taken next to each other.
     pub(crate) fn paired(
         row: impl Into<String>,
         unit: impl Into<String>,
@@ -136,15 +136,15 @@ impl Record {
         }
     }
 
-    /// How it changes with a size.
+    /// Creates a record of a growth.
     pub(crate) fn curve(row: &str, unit: &str, ours: &str, peer: &str, along: &str, points: Vec<Point>) -> Record {
-        // Where it is small other things count.
+        // For small sizes other costs dominate.
         const DECADES: usize = 3;
         let last = &points[points.len().saturating_sub(DECADES)..];
         let peers: Option<Vec<_>> = last.iter().map(|point| Some((point.size, point.peer?))).collect();
         let slope = (last.len() > 1)
             .then(|| Slope { ours: slope(last.iter().map(|point| (point.size, point.ours))), peer: peers.map(slope) });
-        // The greatest that both have.
+        // The largest size that both sides have.
         let compared = points.iter().rev().find(|point| point.peer.is_some()).unwrap_or(&points[points.len() - 1]);
         let peer = compared.peer.map(|median| Value::new(peer, median));
         let mut record = Record::once(row, unit, Value::new(ours, compared.ours), peer);
@@ -153,7 +153,7 @@ impl Record {
     }
 }
 
-/// Above the lines.
+/// Prints the heading of the table.
 pub(crate) fn print_header() {
     println!(
         "{:<44} {:>10} {:>10}  {:<26} {:>13} {:>15}  {:<17} sides",
@@ -161,7 +161,7 @@ pub(crate) fn print_header() {
     );
 }
 
-/// As many digits as tell something.
+/// Formats a number with its significant digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
@@ -180,7 +180,7 @@ fn pair(of: impl Fn(&Value) -> Option<f64>, record: &Record) -> String {
     }
 }
 
-/// One line, and one more for a curve.
+/// Prints a line, and another one for a growth.
 pub(crate) fn print(record: &Record, limit: Option<Limit>, slack: f64) {
     let spread = |spread: Spread, unit| {
         let [least, median, greatest] = [spread.least, spread.median, spread.greatest].map(number);

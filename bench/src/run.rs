@@ -1,4 +1,4 @@
-//! Measures what the options want, prints it as it comes, and says what is past its bound.
+//! Measures the selected rows, prints each result, and reports rows that exceed their bounds.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -12,14 +12,14 @@ use crate::plan::{self, Entry};
 use crate::record::{self, Record};
 use crate::{Options, instructions};
 
-/// What `--json` writes.
+/// The report that `--json` writes.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) records: Vec<Record>,
 }
 
-/// How often a row is measured before it is said to be past its bound.
+/// The number of rounds in which a row must exceed its bound before it fails.
 const ROUNDS: usize = 3;
 
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
-    // Now, so that nobody waits for what cannot be written.
+    // Opened now, so that an unwritable file is reported before the measurement.
     let json = options.json.as_ref().map(|path| {
         File::create(path).map_err(|error| format!("{}: {error}; --json wants a file to write", path.display()))
     });
@@ -55,9 +55,9 @@ struct Run<'a> {
     options: &'a Options,
     bounds: Bounds,
     records: Vec<Record>,
-    /// Those that have not kept their bounds in any round.
+    /// The rows that exceeded their bounds in every round.
     past: BTreeSet<String>,
-    /// What went wrong instead of being measured.
+    /// The errors of measurements.
     failed: Vec<String>,
 }
 
@@ -82,7 +82,8 @@ impl Run<'_> {
         }
     }
 
-    /// Measures those past their bounds once more. Their instructions would be the same.
+    /// Measures the rows that exceeded their bounds again. Their instruction counts would be the
+    /// same.
     fn again(&mut self, entries: &[Entry]) {
         if !self.past.is_empty() {
             println!("again, those past their bounds:");
@@ -97,7 +98,7 @@ impl Run<'_> {
         }
     }
 
-    /// Prints and gives those records of an entry that are wanted, as far as it comes.
+    /// Measures an entry, prints the selected records, and returns them.
     fn measure(&mut self, entry: &Entry, passed_on: &[&str], wants: impl Fn(&str) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
         let available = plan::measure_apart(entry, passed_on, |record| {

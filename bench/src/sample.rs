@@ -1,4 +1,4 @@
-//! Takes samples of both sides of a row in turn.
+//! Takes the samples of both sides of a row in turn.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -8,36 +8,36 @@ use cpu_time::ProcessTime;
 use crate::count;
 use crate::record::{Point, Record, Spread, Value};
 
-/// One comparison of times.
+/// A comparison of times.
 pub(crate) struct Row {
-    /// What `--only` looks at, and `bounds.toml`.
+    /// The name, which `--only` and `bounds.toml` use.
     pub(crate) name: &'static str,
-    /// One operation is that many of `unit`.
+    /// The number of units of one operation.
     pub(crate) per: u32,
     pub(crate) unit: &'static str,
     pub(crate) ours: Side,
     pub(crate) peer: Side,
 }
 
-/// On which processors a row runs, of those that there are.
+/// The processors on which a row runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Cores {
     Any,
-    /// All of it on the first.
+    /// All threads run on the first processor.
     One,
-    /// This thread on the first, its workers on the second.
+    /// This thread runs on the first processor, its workers on the second.
     Two,
 }
 
 impl Cores {
-    /// Threads that are started later start there too.
+    /// Pins this thread. Threads that it starts later are pinned too.
     pub(crate) fn pin_this(self) {
         if !matches!(self, Cores::Any) {
             pin(0);
         }
     }
 
-    /// What a worker calls when it starts.
+    /// Pins a worker thread. The worker calls this when it starts.
     pub(crate) fn pin_worker(self) {
         if let Cores::Two = self {
             pin(1);
@@ -46,7 +46,8 @@ impl Cores {
 }
 
 fn pin(index: usize) {
-    // Asked once, by whoever is not pinned yet: later it says where this thread may run.
+    // Initialized by the first thread, before it is pinned: afterwards the function returns only
+    // the processors on which this thread may run.
     static CORES: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
     let cores = CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     if let Some(core) = cores.get(index) {
@@ -54,14 +55,15 @@ fn pin(index: usize) {
     }
 }
 
-/// What one side does, as often as it is told.
+/// One side of a row, which repeats its operation.
 pub(crate) struct Side {
     pub(crate) what: &'static str,
     run: Box<dyn Fn(u64) -> Duration>,
 }
 
 impl Side {
-    /// The loop is compiled around `operation`, so that it costs both sides the same.
+    /// Creates a side. The loop is compiled around `operation`, so that it costs both sides the
+    /// same.
     pub(crate) fn new(what: &'static str, operation: impl Fn() + 'static) -> Side {
         let run = move |times| {
             let start = Instant::now();
@@ -73,7 +75,7 @@ impl Side {
         Side { what, run: Box::new(run) }
     }
 
-    /// Counts the time of all processors that this process uses, instead of what passes.
+    /// Like [`new`](Self::new), but measures the CPU time of this process instead of wall time.
     pub(crate) fn cpu(what: &'static str, operation: impl Fn() + 'static) -> Side {
         let run = move |times| {
             let start = ProcessTime::now();
@@ -85,12 +87,12 @@ impl Side {
         Side { what, run: Box::new(run) }
     }
 
-    /// So often.
+    /// Runs the operation `times` times.
     pub(crate) fn repeat(&self, times: u64) {
         (self.run)(times);
     }
 
-    /// With this thread pinned.
+    /// Returns this side with its thread pinned.
     pub(crate) fn on(self, cores: Cores) -> Side {
         let run = self.run;
         let pinned = move |times| {
@@ -100,7 +102,7 @@ impl Side {
         Side { what: self.what, run: Box::new(pinned) }
     }
 
-    /// How often it must run for a sample of at least `sample`.
+    /// Returns the number of operations of a sample of at least `sample`.
     fn calibrate(&self, sample: Duration) -> u64 {
         let mut times = 1;
         loop {
@@ -120,35 +122,35 @@ impl Side {
     }
 }
 
-/// What a thing weighs.
+/// A comparison of memory.
 pub(crate) struct Size {
     pub(crate) name: &'static str,
     pub(crate) ours: Weight,
     pub(crate) peer: Option<Weight>,
 }
 
-/// Of what, and how to make it: gives bytes, all told, and allocations.
+/// The name of a side, and a function that returns the bytes (with overhead) and the allocations.
 pub(crate) type Weight = (&'static str, fn() -> (f64, f64));
 
-/// How the cost of one changes with how many there are.
+/// A comparison of the growth of cost.
 pub(crate) struct Growth {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
-    /// What the sizes count.
+    /// The name of the size.
     pub(crate) along: &'static str,
     pub(crate) sizes: &'static [u64],
-    /// One operation is that many.
+    /// The sizes that are measured.
     pub(crate) ours: fn(u64) -> Side,
-    /// None where the peer cannot have so many.
+    /// `None` if the peer cannot handle the size.
     pub(crate) peer: fn(u64) -> Option<Side>,
 }
 
-/// How long a run may take.
+/// The duration of a run.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Effort {
     rounds: usize,
     sample: Duration,
-    /// A row that has taken so long takes no further round.
+    /// The time after which a row starts no further round.
     most: Duration,
 }
 
@@ -163,14 +165,14 @@ impl Effort {
     }
 }
 
-/// What one of `per` takes, in nanoseconds, on both sides: samples next to each other.
+/// Returns the time of one unit in nanoseconds, in adjacent samples of both sides.
 fn samples(ours: &Side, peer: &Side, per: f64, effort: Effort) -> [Vec<f64>; 2] {
     let times = [ours, peer].map(|side| side.calibrate(effort.sample));
     let sample = |side: &Side, times: u64| (side.run)(times).as_secs_f64() * 1e9 / (times as f64 * per);
     let mut samples = [Vec::new(), Vec::new()];
     let begin = Instant::now();
     for round in 0..effort.rounds {
-        // Whoever goes first may find the machine colder: so that is each side in turn.
+        // The first side may find the machine colder, so the sides alternate.
         let (first, second) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
         for index in [first, second] {
             samples[index].push(sample([ours, peer][index], times[index]));
@@ -221,7 +223,7 @@ impl Growth {
         let points = sizes.iter().map(|&size| {
             let (ours, peer) = ((self.ours)(size), (self.peer)(size));
             what = ours.what;
-            // Without a peer it is its own, so that the samples are taken in the same way.
+            // A side without a peer is its own peer, so that the samples are taken in the same way.
             let [mine, theirs] = samples(&ours, peer.as_ref().unwrap_or(&ours), size as f64, effort);
             peers = peer.as_ref().map_or(peers, |peer| peer.what);
             Point { size: size as f64, ours: Spread::of(mine).median, peer: peer.map(|_| Spread::of(theirs).median) }

@@ -1,7 +1,7 @@
-//! The shapes of Twisted's own benchmarks, on this and on Twisted in the same run.
+//! The programs of Twisted's own benchmarks, on deferred and on Twisted in the same run.
 //!
-//! `twisted/shapes.py` has the other side. Twisted comes from the package index of Python, into a
-//! directory of its own below `target`.
+//! `twisted/shapes.py` contains the peer's side. Twisted is installed from the Python package index
+//! into a directory in `target`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,7 +16,7 @@ use crate::plan::{Group, Records, Unavailable};
 use crate::record::{Record, Spread};
 use crate::sample::Effort;
 
-/// Of the row, then of the function in shapes.py.
+/// The name of the row, the name of the function in shapes.py, and our function.
 type Shape = (&'static str, &'static str, fn());
 
 const SHAPES: [Shape; 9] = [
@@ -148,7 +148,7 @@ pub(crate) fn group() -> Group {
     Group { rows: SHAPES.iter().map(|(row, ..)| (*row).to_owned()).collect(), measure: run }
 }
 
-/// Measures all shapes on both sides, in turn.
+/// Measures all programs on both sides in turn.
 fn run(effort: Effort) -> Records {
     let python = python(effort)?;
     let (rounds, at_least) = if effort.is_quick() { (1, 1) } else { (5, 20) };
@@ -167,7 +167,7 @@ fn run(effort: Effort) -> Records {
     Ok(records.collect())
 }
 
-/// Runs the other side.
+/// Runs the peer's side.
 fn theirs(python: &Path, at_least: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("twisted/shapes.py");
     let output = Command::new(python).arg(script).arg(at_least.to_string()).output()?;
@@ -177,7 +177,7 @@ fn theirs(python: &Path, at_least: u64) -> Result<BTreeMap<String, f64>, Box<dyn
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// A Python that has Twisted, which is installed if need be, unless it is to be quick.
+/// Returns a Python with Twisted, and installs Twisted if needed, unless the run is quick.
 pub(crate) fn python(effort: Effort) -> Result<PathBuf, Box<dyn Error>> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/twisted");
     let python = home.join("bin/python");

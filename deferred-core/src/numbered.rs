@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_behaves_like_a_map() {
+    fn behaves_like_a_map() {
         let (mut random, mut number) = (0x2545_f491_4f6c_dd1d_u64, 0);
         let (mut numbered, mut map) = (Numbered::new(), BTreeMap::new());
         for round in 0..20_000 {

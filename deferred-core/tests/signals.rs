@@ -164,7 +164,7 @@ fn react_stops_through_the_shutdown() {
 }
 
 #[test]
-fn run_and_run_until_stop_through_the_shutdown_too_and_a_loop_that_is_driven_does_not() {
+fn run_and_run_until_stop_through_the_shutdown_but_a_manually_driven_loop_does_not() {
     for name in ["run", "run_until"] {
         let mut program = Program::start(name);
         program.wait_for_line("running");

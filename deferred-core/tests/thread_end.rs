@@ -306,7 +306,7 @@ fn a_coroutine_without_a_reactor_that_a_waker_may_wake_ends() {
 }
 
 #[test]
-fn an_error_that_is_not_handled_is_reported_to_the_hook_of_the_thread_or_of_the_process() {
+fn an_unhandled_error_is_reported_to_the_thread_hook_or_the_global_hook() {
     static REPORTED: AtomicU32 = AtomicU32::new(0);
     set_unhandled_hook(|unhandled| {
         if unhandled.downcast_ref::<App>() == Some(&App(77)) {

@@ -109,7 +109,7 @@ fn a_handle_or_a_pause_of_a_ready_deferred_reports_nothing() {
 }
 
 #[test]
-fn looking_at_an_error_does_not_handle_it() {
+fn inspecting_an_error_does_not_handle_it() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     let (mut deferred, resolver) = Deferred::<u32>::new();

@@ -36,7 +36,7 @@ fn block(reports: &Receiver<Blocked>) -> Blocked {
 }
 
 #[test]
-fn each_kind_of_call_is_named_with_its_place_while_it_blocks_and_when_it_has_ended() {
+fn each_kind_of_call_is_reported_with_its_location_while_it_blocks_and_when_it_has_ended() {
     let (dog, reports) = dog();
     let reports = Rc::new(reports);
     let received = reports.clone();
@@ -244,7 +244,7 @@ fn a_resumed_coroutine_counts_as_the_call_that_fires() {
 }
 
 #[test]
-fn it_knows_how_late_each_timer_was() {
+fn the_lateness_of_timers_is_recorded() {
     let clock = Clock::new();
     let times = Watchdog::new().start(&clock).unwrap();
     let turns = clock.clone();
@@ -257,7 +257,7 @@ fn it_knows_how_late_each_timer_was() {
 }
 
 #[test]
-fn a_clock_may_have_one_too() {
+fn a_clock_may_have_a_watchdog() {
     // A clock has no turns, so nothing is watched.
     let clock = Clock::new();
     let times = Watchdog::new().start(&clock).unwrap();

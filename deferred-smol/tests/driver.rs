@@ -227,7 +227,7 @@ fn an_idle_driver_is_woken_by_nothing_and_then_once() {
 }
 
 #[test]
-fn tasks_beside_it_use_the_reactor_they_hold_and_it_is_current_in_its_own_calls_only() {
+fn other_tasks_use_the_reactor_they_hold_and_it_is_current_only_in_its_own_calls() {
     let executor = LocalExecutor::new();
     let owner = Reactor::new();
     let reactor = owner.clone();
@@ -275,7 +275,7 @@ fn several_reactors_run_on_one_thread_and_on_many() {
 }
 
 #[test]
-fn react_reports_the_error_with_the_place_of_its_call() {
+fn react_reports_the_error_with_the_location_of_its_call() {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let seen = reports.clone();
     let _hook = on_unhandled(move |unhandled| {

@@ -1,7 +1,7 @@
-//! Fills the tables and draws the plots of docs/performance.md from what `--json` wrote.
+//! Fills the tables and draws the plots of docs/performance.md from the report of `--json`.
 //!
-//! In that file a table stands between `<!-- KIND PREFIX -->` and `<!-- end -->`: the rows whose
-//! names begin so.
+//! In that file a table is between `<!-- KIND PREFIX -->` and `<!-- end -->`. It contains the rows
+//! whose names begin with PREFIX.
 
 mod plots;
 mod tables;
@@ -15,22 +15,22 @@ use crate::run::Report;
 const END: &str = "<!-- end -->";
 
 pub(crate) fn write(report: &Path) -> Result<(), Box<dyn Error>> {
-    let told = |error: &dyn Error| format!("{}: {error}; --docs wants what --json wrote", report.display());
-    let text = fs::read_to_string(report).map_err(|error| told(&error))?;
-    let report: Report = serde_json::from_str(&text).map_err(|error| told(&error))?;
+    let message = |error: &dyn Error| format!("{}: {error}; --docs needs a report that --json wrote", report.display());
+    let text = fs::read_to_string(report).map_err(|error| message(&error))?;
+    let report: Report = serde_json::from_str(&text).map_err(|error| message(&error))?;
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let text = docs.join("performance.md");
     fs::write(&text, fill(&fs::read_to_string(&text)?, &report)?)?;
     plots::draw(&report, &docs)
 }
 
-/// Of a table: its kind, and what the names of its rows begin with.
+/// Parses a marker: the kind of the table and the prefix of its rows.
 fn mark(line: &str) -> Option<(&str, &str)> {
     let mark = line.strip_prefix("<!-- ")?.strip_suffix(" -->")?;
     Some(mark.split_once(' ').unwrap_or((mark, "")))
 }
 
-/// The text with what is between each pair of marks replaced.
+/// Returns the text with new tables between the markers.
 fn fill(text: &str, report: &Report) -> Result<String, Box<dyn Error>> {
     let mut filled = String::new();
     let mut lines = text.lines();
@@ -91,8 +91,8 @@ mod tests {
             ("<!-- something part/ -->\n<!-- end -->\n", "no kind"),
             ("<!-- rows part/ -->\n", "has no <!-- end -->"),
         ] {
-            let told = fill(text, &report()).unwrap_err().to_string();
-            assert!(told.contains(part), "{told}");
+            let message = fill(text, &report()).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
         }
     }
 }

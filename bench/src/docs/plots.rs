@@ -15,7 +15,7 @@ const FONT: (&str, u32) = ("sans-serif", 14);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Those for which there are records.
+/// Draws the plots for which the report has records.
 pub(super) fn draw(report: &Report, docs: &Path) -> Result<()> {
     let find = |row: &str| report.records.iter().find(|record| record.row == row);
     if let Some(chain) = find("growth/chain") {
@@ -67,7 +67,7 @@ fn lines(record: &Record, ours: &'static str, peer: &'static str) -> Vec<Line> {
     ]
 }
 
-/// Both axes are logarithmic.
+/// Draws curves; both axes are logarithmic.
 fn curves(path: &Path, along: &str, what: &str, lines: &[Line], legend: SeriesLabelPosition) -> Result<()> {
     let area = SVGBackend::new(path, (720, 380)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -113,7 +113,8 @@ fn curves(path: &Path, along: &str, what: &str, lines: &[Line], legend: SeriesLa
     Ok(())
 }
 
-/// On a logarithmic scale, since the best serves hundreds of times as many as the worst.
+/// Draws bars on a logarithmic scale, since the best bank serves hundreds of times as many
+/// customers as the worst.
 fn bars(path: &Path, banks: &[&Value]) -> Result<()> {
     let area = SVGBackend::new(path, (720, 60 + 44 * banks.len() as u32)).into_drawing_area();
     area.fill(&WHITE)?;

@@ -6,7 +6,7 @@ use std::error::Error;
 use crate::record::{self, Record, Value};
 use crate::run::Report;
 
-/// The table of that kind, of the rows whose names begin so.
+/// Returns the table of this kind with the rows whose names begin with `prefix`.
 pub(super) fn table(kind: &str, prefix: &str, report: &Report) -> Result<String, Box<dyn Error>> {
     if kind == "machine" {
         return Ok(machine(report));
@@ -35,12 +35,12 @@ fn line(cells: impl IntoIterator<Item = String>) -> String {
     format!("| {} |\n", cells.into_iter().collect::<Vec<_>>().join(" | "))
 }
 
-/// What is behind the slash.
+/// Returns the part of the name after the slash.
 fn short(record: &Record) -> String {
     record.row.split_once('/').map_or(&*record.row, |(_, name)| name).to_owned()
 }
 
-/// Ours and the peer's, where there are both.
+/// Formats our value and the peer's, as far as both exist.
 fn pair(record: &Record, of: impl Fn(&Value) -> Option<f64>) -> String {
     let shown = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), rounded);
     match (of(&record.ours), record.peer.as_ref()) {
@@ -50,15 +50,15 @@ fn pair(record: &Record, of: impl Fn(&Value) -> Option<f64>) -> String {
     }
 }
 
-/// Counts, most of which are whole.
+/// Formats counts, most of which are integers.
 fn rounded(value: f64) -> String {
     if value.fract().abs() < 0.005 { format!("{value:.0}") } else { number(value) }
 }
 
-/// What of a value stands below which head.
+/// A column: its heading, and the value in it.
 type Column = (&'static str, fn(&Value) -> Option<f64>);
 
-/// One line each, with the two sides.
+/// Formats rows, one line each, with both sides.
 fn rows(records: &[&Record]) -> String {
     let has = |(_, of): &Column| records.iter().any(|record| of(&record.ours).is_some());
     let columns: [Column; 2] =
@@ -69,10 +69,10 @@ fn rows(records: &[&Record]) -> String {
     text.push_str(&format!("| --- | ---: | ---: | --- | --- |{}\n", " --- |".repeat(columns.len())));
     for record in records {
         let peer = record.peer.as_ref();
-        // Where the name tells both there is no need to say it again.
-        let told = record.row.contains(&record.ours.what) && peer.is_some_and(|peer| record.row.contains(&peer.what));
+        // Sides that are already in the name are not repeated.
+        let named = record.row.contains(&record.ours.what) && peer.is_some_and(|peer| record.row.contains(&peer.what));
         let beside = peer.map_or_else(String::new, |peer| format!("; beside {}", peer.what));
-        let what = if told { String::new() } else { format!(": {}{beside}", record.ours.what) };
+        let what = if named { String::new() } else { format!(": {}{beside}", record.ours.what) };
         let ratio = record.ratio.map_or_else(String::new, |ratio| {
             let [least, median, greatest] = [ratio.least, ratio.median, ratio.greatest].map(number);
             if least == greatest { median } else { format!("{median} ({least}..{greatest})") }
@@ -89,7 +89,7 @@ fn rows(records: &[&Record]) -> String {
     text
 }
 
-/// One line each, with the cost at each size.
+/// Formats growth rows, one line each, with the cost at each size.
 fn growth(records: &[&Record]) -> String {
     let mut text = line(["", "", "at each size: ours, peer", "slope: ours, peer"].map(str::to_owned));
     text.push_str("| --- | --- | --- | --- |\n");
@@ -130,7 +130,7 @@ pub(super) fn thousands(value: f64) -> String {
     shown
 }
 
-/// One line for each side that there is, with all that is known of it.
+/// Formats values, one line for each side, with all that was measured.
 fn values(records: &[&Record]) -> String {
     let mut seen = BTreeSet::new();
     let sides = records.iter().flat_map(|record| [Some(&record.ours), record.peer.as_ref()]).flatten();

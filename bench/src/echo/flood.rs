@@ -1,8 +1,8 @@
-//! A quiet client beside many that flood: how long it waits for its answer, and how long a turn of
-//! the loop takes.
+//! A quiet client beside many that flood: the time until its answer, and the longest turn of the
+//! loop.
 //!
-//! Not of servers on smol's own sockets: those are never suspended while their peer has more to
-//! read, and a first one that floods is the only one that is served.
+//! Servers on smol's own sockets are not measured: they are never suspended while their peer has
+//! more data, so only the first connection that floods is served.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -34,7 +34,7 @@ pub(super) fn rows() -> impl Iterator<Item = String> {
     OTHERS.into_iter().map(row).chain([TURN.to_owned()])
 }
 
-/// Connections that write as much as they can, and read what comes back; one thread.
+/// Connections that write as much as they can and read the answers, on one thread.
 struct Flood {
     ends: Arc<AtomicBool>,
     thread: JoinHandle<io::Result<()>>,
@@ -68,7 +68,7 @@ fn flood(server: SocketAddr, ends: &AtomicBool) -> io::Result<()> {
         poll.poll(&mut events, Some(Duration::from_millis(10)))?;
         for event in &events {
             let stream = &mut streams[event.token().0];
-            // Until the system has no more to give and to take: it tells once.
+            // Continues until both directions would block, because readiness is reported once.
             let would_block = |result: io::Result<usize>| match result {
                 Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => Ok(false),
@@ -84,17 +84,17 @@ fn flood(server: SocketAddr, ends: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// What a quiet client of this server waits, 99 times of 100, in milliseconds.
+/// Returns the 99th percentile of the time a quiet client waits, in milliseconds.
 fn late(server: &Server, time: Duration) -> Result<f64, Box<dyn Error>> {
     let flood = Flood::start(server.address);
     let mut quiet = Clients::connect(server.address, 1)?;
-    quiet.ask(time / 4)?; // until the flood is there
+    quiet.ask(time / 4)?; // until the flood has started
     let load = quiet.ask(time);
     flood.end()?;
     Ok(load?.percentile(0.99).as_secs_f64() * 1e3)
 }
 
-/// Asks each server in turn. The one that is watched tells its longest turn when it ends.
+/// Measures each server in turn. The watched server prints its longest turn when it ends.
 pub(super) fn run(servers: &[Server], effort: Effort) -> Result<Vec<Record>, Box<dyn Error>> {
     let (rounds, time) = if effort.is_quick() { (1, 100) } else { (5, 1000) };
     let mut samples = BTreeMap::<_, Vec<f64>>::new();
@@ -114,13 +114,13 @@ pub(super) fn run(servers: &[Server], effort: Effort) -> Result<Vec<Record>, Box
     Ok(records)
 }
 
-/// The longest turn of a loop that is flooded for so long, in milliseconds.
+/// Returns the longest turn of a loop that is flooded for `time`, in milliseconds.
 fn turn(time: Duration) -> Result<f64, Box<dyn Error>> {
     let mut server = Server::start_ours(super::WATCHED)?;
     late(&server, time)?;
-    drop(server.process.stdin.take()); // which ends it
+    drop(server.process.stdin.take()); // ends the server
     let mut line = String::new();
     BufReader::new(server.process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
-    let micros: f64 = line.trim().parse().map_err(|_| "the server did not tell its longest turn")?;
+    let micros: f64 = line.trim().parse().map_err(|_| "the server did not print its longest turn")?;
     Ok(micros / 1e3)
 }

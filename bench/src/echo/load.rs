@@ -1,4 +1,4 @@
-//! The clients: many connections on one thread, each with one message under way.
+//! The clients: many connections on one thread, each with one pending message.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ struct Client {
     received: usize,
 }
 
-/// What a sample says.
+/// The result of a sample.
 pub(super) struct Load {
     pub(super) requests: usize,
     pub(super) took: Duration,
-    /// Of each request, sorted.
+    /// The latency of each request, sorted.
     latencies: Vec<Duration>,
 }
 
@@ -29,7 +29,7 @@ impl Load {
     }
 }
 
-/// So many connections that ask for so long.
+/// A number of connections that send requests.
 pub(super) struct Clients {
     poll: Poll,
     clients: Vec<Client>,
@@ -67,7 +67,7 @@ impl Clients {
             let over = now - begun >= time;
             for event in &events {
                 let client = &mut self.clients[event.token().0];
-                // The buffer is larger than what can be under way: what is there is read at once.
+                // The buffer is larger than the pending data, so one read returns all of it.
                 client.received += match client.stream.read(&mut buffer) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(length) => length,
@@ -95,7 +95,7 @@ impl Client {
     fn send(&mut self) -> io::Result<()> {
         self.received = 0;
         self.sent = Instant::now();
-        // It fits into the buffer of the system.
+        // The message fits into the send buffer.
         self.stream.write_all(&MESSAGE)
     }
 }

@@ -1,9 +1,9 @@
-//! Echo over TCP: small messages, one thread that serves, beside a plain smol server with a task
-//! per connection, tokio's current-thread runtime, and Twisted where it can be had.
+//! Echo over TCP: small messages and a single-threaded server, beside a plain smol server with a
+//! task per connection, tokio's current-thread runtime, and Twisted if available.
 //!
-//! Each server is a process on the first processor; the clients are this one, on the second. All
-//! are there from the start, and are asked in turn. Then a quiet client asks, beside others that
-//! flood.
+//! Each server is a process on the first processor; the clients are this process, on the second.
+//! All servers run from the start and are measured in turn. Finally, a quiet client is measured
+//! beside others that flood.
 
 mod flood;
 mod load;
@@ -28,15 +28,15 @@ use crate::twisted;
 
 pub(crate) use servers::run_one;
 
-/// Ours, and whom they are compared with. Each is a row for each number of connections, and one for
-/// its memory.
+/// Our servers and their peers. Each pair is a row for each number of connections, and one for
+/// memory.
 const OURS: [&str; 2] = ["Protocol", "coroutines"];
 const PEERS: [&str; 3] = ["smol", "tokio", TWISTED];
 const TWISTED: &str = "Twisted";
-/// [`OURS`] with a watchdog, which tells its longest turn in the end.
+/// The server with a protocol and a watchdog, which prints its longest turn at the end.
 const WATCHED: &str = "Protocol, watched";
 const CONNECTIONS: [usize; 2] = [100, 1000];
-/// For what a connection weighs.
+/// The number of connections for the memory row.
 const MANY: usize = 9000;
 
 struct Server {
@@ -50,7 +50,7 @@ impl Server {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
-        let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
+        let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not print its port"))?;
         Ok(Server { name, process, address: ([127, 0, 0, 1], port).into() })
     }
 
@@ -58,14 +58,14 @@ impl Server {
         Server::start(name, Command::new(env::current_exe()?).args(["--echo-server", name]))
     }
 
-    /// Its memory, where the system says so.
+    /// Returns the resident memory of the server, if the system reports it.
     fn resident(&self) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     }
 
-    /// How long its threads have run, where the system says so.
+    /// Returns the CPU time of the server, if the system reports it.
     fn cpu(&self) -> Option<Duration> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).ok()?;
         let nanos = threads.filter_map(|thread| {
@@ -83,7 +83,7 @@ impl Drop for Server {
     }
 }
 
-/// All that there are.
+/// Starts all available servers.
 fn start_all(effort: Effort) -> Result<Vec<Server>, Box<dyn Error>> {
     let mut servers = Vec::new();
     for name in OURS.into_iter().chain(PEERS).filter(|name| *name != TWISTED) {
@@ -99,7 +99,7 @@ fn start_all(effort: Effort) -> Result<Vec<Server>, Box<dyn Error>> {
     Ok(servers)
 }
 
-/// A server of ours or in Rust, below `perf`, which counts its system calls until it ends.
+/// Runs a Rust server under `perf`, which counts its system calls until it ends.
 fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--"]).arg(env::current_exe()?);
@@ -108,26 +108,27 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
         perf.spawn().map_err(|error| Unavailable(format!("perf, which counts system calls, does not run: {error}")))?;
     let mut line = String::new();
     BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
-    let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not tell its port"))?;
+    let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not print its port"))?;
     let mut clients = Clients::connect(([127, 0, 0, 1], port).into(), CONNECTIONS[0])?;
     let mut asked = 0;
     while asked < requests {
         asked += clients.ask(Duration::from_millis(20))?.requests as u64;
     }
-    let told = process.wait_with_output()?; // which closes its standard input
-    let told = String::from_utf8_lossy(&told.stderr);
-    let calls = told.split(',').next().and_then(|count| count.trim().parse().ok());
-    Ok((calls.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {told}")))?, asked as f64))
+    let output = process.wait_with_output()?; // closes its standard input
+    let output = String::from_utf8_lossy(&output.stderr);
+    let calls = output.split(',').next().and_then(|count| count.trim().parse().ok());
+    Ok((calls.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {output}")))?, asked as f64))
 }
 
-/// System calls per request: those of a process that answers many, less those of one that answers
-/// fewer.
+/// Returns the system calls per request: the difference between two runs with different numbers of
+/// requests.
 pub(crate) fn syscalls(name: &str, times: [u64; 2]) -> Result<f64, Box<dyn Error>> {
     let (fewer, more) = (counted(name, times[0])?, counted(name, times[1])?);
     Ok((more.0 - fewer.0) / (more.1 - fewer.1))
 }
 
-/// What each server has in memory, with so many connections of which each has said something.
+/// Returns the resident memory of each server with `many` connections, each of which has sent a
+/// message.
 fn resident(servers: &[Server], many: usize) -> BTreeMap<&'static str, Value> {
     let mut resident = BTreeMap::new();
     for server in servers {
@@ -173,7 +174,7 @@ pub(crate) fn group() -> Group {
 fn run(effort: Effort) -> Records {
     let servers = start_all(effort)?;
     Cores::Two.pin_worker();
-    // First, while nothing is left of other connections.
+    // Memory is measured first, before other connections have left anything.
     let memory = resident(&servers, if effort.is_quick() { MANY / 10 } else { MANY });
     let mut records = Vec::new();
     for connections in CONNECTIONS {
@@ -198,10 +199,10 @@ fn run(effort: Effort) -> Records {
     Ok(records)
 }
 
-/// Of one server with so many connections, in microseconds.
+/// The samples of one server and number of connections, in microseconds.
 #[derive(Default)]
 struct Samples {
-    /// From one answer to the next, of whichever connection.
+    /// The time from one answer to the next, on any connection.
     each: Vec<f64>,
     median: Vec<f64>,
     late: Vec<f64>,
@@ -219,7 +220,7 @@ impl Samples {
     }
 }
 
-/// Asks all of them in turn, some rounds.
+/// Measures all servers in turn, for several rounds.
 fn ask_all(
     servers: &[Server],
     connections: usize,
@@ -229,11 +230,11 @@ fn ask_all(
     let mut samples = BTreeMap::<_, Samples>::new();
     for round in 0..rounds {
         for turn in 0..servers.len() {
-            // Each is the first in one of the rounds.
+            // Each server is the first in one of the rounds.
             let server = &servers[(turn + round) % servers.len()];
             let samples = samples.entry(server.name).or_default();
             let mut clients = Clients::connect(server.address, connections)?;
-            clients.ask(Duration::from_millis(time / 8))?; // to warm it
+            clients.ask(Duration::from_millis(time / 8))?; // warm-up
             let before = server.cpu();
             let load = clients.ask(Duration::from_millis(time))?;
             let micros = |time: Duration| time.as_secs_f64() * 1e6;

@@ -1,5 +1,5 @@
-//! The servers: each answers with what it gets, on one thread. Each has a process of its own,
-//! prints its port, and ends when its standard input does.
+//! The servers: each echoes its input on one thread. Each is a process that prints its port and
+//! ends when its standard input is closed.
 
 use std::error::Error;
 use std::io;
@@ -34,16 +34,16 @@ pub(crate) fn run_one(name: &str) -> Result<(), Box<dyn Error>> {
         "coroutines" => with_coroutines(),
         "smol" => plain_smol(),
         "tokio" => plain_tokio(),
-        _ => Err("there is no such server".into()),
+        _ => Err("unknown server".into()),
     }
 }
 
-/// The end of the standard input.
+/// Waits until standard input is closed.
 fn await_end() {
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
 }
 
-fn tell(address: SocketAddr) {
+fn print_port(address: SocketAddr) {
     println!("{}", address.port());
 }
 
@@ -59,13 +59,13 @@ impl Protocol for Echo {
 fn with_protocol() -> Result<(), Box<dyn Error>> {
     run(|reactor| {
         let port = listen_tcp(reactor, ANY, |_| Echo)?;
-        port.local_addr().into_iter().for_each(tell);
+        port.local_addr().into_iter().for_each(print_port);
         Ok::<_, io::Error>(())
     })?;
     Ok(())
 }
 
-/// Tells the microseconds of its longest turn in the end.
+/// Serves with a watchdog, and prints the longest turn in microseconds at the end.
 fn watched() -> Result<(), Box<dyn Error>> {
     run(|reactor| {
         let times = Watchdog::new().hook(|_| ()).start(reactor)?;
@@ -79,7 +79,7 @@ fn watched() -> Result<(), Box<dyn Error>> {
             process::exit(0)
         }));
         let port = listen_tcp(reactor, ANY, |_| Echo)?;
-        port.local_addr().into_iter().for_each(tell);
+        port.local_addr().into_iter().for_each(print_port);
         Ok::<_, io::Error>(())
     })?;
     Ok(())
@@ -100,7 +100,7 @@ fn with_coroutines() -> Result<(), Box<dyn Error>> {
     run(|_| {
         drop(inline_callbacks(async {
             let listener = TcpListener::bind(ANY).await?;
-            tell(listener.local_addr()?);
+            print_port(listener.local_addr()?);
             loop {
                 let (stream, _) = listener.accept().await?;
                 drop(inline_callbacks(async move {
@@ -119,7 +119,7 @@ fn plain_smol() -> Result<(), Box<dyn Error>> {
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind(ANY).await?;
-        tell(listener.local_addr()?);
+        print_port(listener.local_addr()?);
         loop {
             let (stream, _) = listener.accept().await?;
             executor.spawn(serve(stream)).detach();
@@ -133,7 +133,7 @@ fn plain_tokio() -> Result<(), Box<dyn Error>> {
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
         let listener = tokio::net::TcpListener::bind(ANY).await?;
-        tell(listener.local_addr()?);
+        print_port(listener.local_addr()?);
         loop {
             let (mut stream, _) = listener.accept().await?;
             tokio::task::spawn_local(async move {

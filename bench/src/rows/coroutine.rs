@@ -18,7 +18,7 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![ready(), suspended_once(), suspended_one_at_a_time(), one_after_the_other()]
 }
 
-/// What is awaited in the ready row, as often as it is.
+/// The number of awaits in the ready row.
 const AWAITS: u32 = 1000;
 
 fn ready() -> Row {
@@ -53,7 +53,7 @@ fn runtime() -> (Runtime, LocalSet) {
     (Builder::new_current_thread().build().expect("a runtime without I/O"), LocalSet::new())
 }
 
-/// How many there are at once.
+/// The number of concurrent coroutines.
 const COROUTINES: usize = 100;
 
 fn suspended_once() -> Row {
@@ -83,7 +83,7 @@ fn suspended_once() -> Row {
                     let task = async move { receiver.await.expect("it is sent to") + black_box(1) };
                     all.push((tokio::task::spawn_local(task), sender));
                 }
-                tokio::task::yield_now().await; // all of them wait now
+                tokio::task::yield_now().await; // now all of them wait
                 let mut sum = 0;
                 for (task, sender) in all {
                     sender.send(black_box(1)).expect("the receiver lives");
@@ -130,7 +130,7 @@ fn suspended_one_at_a_time() -> Row {
     }
 }
 
-/// Where one that waits leaves what wakes it.
+/// The slot in which a waiting coroutine stores its resolver.
 type Slot<X> = Rc<Cell<Option<X>>>;
 
 fn one_after_the_other() -> Row {

@@ -1,4 +1,4 @@
-//! Callbacks: ready, pending, long, large, failing.
+//! Callbacks on ready and pending Deferreds, long chains, large results and errors.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -27,7 +27,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// What every callback here does: one addition of something it captured.
+/// The work of each callback: one addition of a captured number.
 pub(super) fn add(value: u64, more: u64) -> u64 {
     value.wrapping_add(more)
 }
@@ -57,7 +57,7 @@ fn ready() -> Row {
     }
 }
 
-/// `steps` callbacks, made, added and fired.
+/// Creates a Deferred, adds `steps` callbacks, fires it and takes the result.
 pub(super) fn ours_pending(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let (mut deferred, resolver) = Deferred::<u64>::new();
@@ -66,7 +66,7 @@ pub(super) fn ours_pending(steps: u64) -> u64 {
     }
     let deferred = match black_box(deferred).try_take() {
         Err(pending) => pending,
-        Ok(_) => unreachable!("nobody has fired it"),
+        Ok(_) => unreachable!("it has not fired"),
     };
     resolver.callback(black_box(1));
     match deferred.try_take() {
@@ -75,8 +75,8 @@ pub(super) fn ours_pending(steps: u64) -> u64 {
     }
 }
 
-/// A oneshot's receiver, then a boxed `map` a step; polled once while it is pending, then sent to
-/// and polled.
+/// The receiver of a oneshot with a boxed `map` for each step, polled once while it is pending,
+/// then sent to and polled.
 pub(super) fn boxed_pending(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let (sender, receiver) = oneshot::channel::<u64>();
@@ -94,7 +94,7 @@ pub(super) fn boxed_pending(steps: u64) -> u64 {
     }
 }
 
-/// The receiver's own error is dealt with in the first step, so that it costs no step of its own.
+/// The receiver's error is handled in the first step, so that it needs no step of its own.
 pub(super) fn first_step<T: 'static>(
     receiver: Receiver<T>,
     step: impl FnOnce(T) -> T + 'static,
@@ -108,14 +108,14 @@ fn pending_3() -> Row {
         per: 3,
         unit: "callback",
         ours: Side::new("made, added, fired, taken", || {
-            // As it is written: without a loop, each callback of a type of its own.
+            // Written without a loop, so that each callback has its own type.
             let (one, two, three) = (black_box(1_u64), black_box(2_u64), black_box(3_u64));
             let (deferred, resolver) = Deferred::<u64>::new();
             let deferred = deferred
                 .add_callback(move |value| Ok(add(value, one)))
                 .add_callback(move |value| Ok(add(value, two)))
                 .add_callback(move |value| Ok(add(value, three)));
-            let Err(deferred) = black_box(deferred).try_take() else { unreachable!("nobody has fired it") };
+            let Err(deferred) = black_box(deferred).try_take() else { unreachable!("it has not fired") };
             resolver.callback(black_box(1));
             black_box(deferred.try_take().ok());
         }),
@@ -150,7 +150,7 @@ fn pending_10() -> Row {
     }
 }
 
-/// What the compiler makes of ten steps that it knows all of: a single state machine in one box.
+/// Ten steps whose types the compiler knows: a single state machine in one box.
 fn beside_static() -> Row {
     Row {
         name: "engine/10 beside a static chain",
@@ -200,8 +200,7 @@ fn pending_1000() -> Row {
 
 type Step = Box<dyn FnOnce(u64) -> u64>;
 
-/// The least that a list of callbacks can be: it has no errors, nobody else may hold it, and it
-/// fires once.
+/// The simplest list of callbacks: no errors, a single owner, and it fires once.
 pub(super) fn bare_list(steps: u64) -> u64 {
     let more = black_box(1_u64);
     let mut list = Vec::<Step>::new();
@@ -220,18 +219,18 @@ fn million() -> Row {
         ours: Side::new("made, added, fired, taken", || {
             black_box(ours_pending(black_box(MILLION.into())));
         }),
-        // So many boxed futures, one in the other, are a stack overflow.
+        // A million nested boxed futures overflow the stack.
         peer: Side::new("a Vec of boxed closures, called", || {
             black_box(bare_list(black_box(MILLION.into())));
         }),
     }
 }
 
-/// How often the loop goes round.
+/// The number of rounds of the loop.
 const LOOPS: u32 = 1000;
 
 fn tail_recursive() -> Row {
-    /// Each round returns a Deferred that is fired later, and whose callback is the next round.
+    /// Each round returns a Deferred that is fired later and whose callback is the next round.
     fn round(left: u32, value: u64, fire: &Slot) -> Deferred<u64> {
         if left == 0 {
             return Deferred::succeed(value);
@@ -254,7 +253,7 @@ fn tail_recursive() -> Row {
             black_box(deferred.try_take().ok());
         }),
         // A boxed future that awaits the next one would keep all rounds until the last, so the peer
-        // has a loop.
+        // uses a loop.
         peer: Side::new("an async loop that awaits a boxed oneshot", || {
             let fire = Rc::new(Cell::new(None::<oneshot::Sender<u64>>));
             let waits = fire.clone();
@@ -277,7 +276,7 @@ fn tail_recursive() -> Row {
     }
 }
 
-/// Where the one that waits leaves what fires it.
+/// The slot in which a pending round stores its resolver.
 type Slot = Rc<Cell<Option<Resolver<u64>>>>;
 
 /// Ten callbacks that each change one word of a large result.
@@ -296,7 +295,7 @@ fn results<const WORDS: usize>(name: &'static str) -> Row {
             for _ in 0..10 {
                 deferred = deferred.add_callback(move |values| Ok(change(values, more)));
             }
-            let Err(deferred) = black_box(deferred).try_take() else { unreachable!("nobody has fired it") };
+            let Err(deferred) = black_box(deferred).try_take() else { unreachable!("it has not fired") };
             resolver.callback(black_box([1; WORDS]));
             black_box(deferred.try_take().ok());
         }),

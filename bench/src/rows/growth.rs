@@ -1,4 +1,4 @@
-//! How the cost of one changes with how many there are: a flat line has slope 0.
+//! The cost of one operation for growing sizes: a flat line has slope 0.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use deferred_core::{Clock, Phase, Reactor, SystemEvent, on_unhandled};
 
 use super::engine::{bare_list, boxed_pending, ours_pending};
-use super::{many, pool, time};
+use super::{combine, pool, time};
 use crate::sample::{Cores, Growth, Side};
 
 const DECADES: &[u64] = &[1000, 10_000, 100_000];
@@ -30,7 +30,7 @@ fn triggers(count: u64) -> Side {
     })
 }
 
-/// All are due when a call puts each off by nothing, behind the others.
+/// All calls are due when a call delays each by zero, after the others.
 fn overdue(count: u64) -> Side {
     Side::new("put off by nothing in a call", move || {
         let clock = Clock::new();
@@ -53,7 +53,7 @@ fn hooks(count: u64) -> Side {
     })
 }
 
-/// Each wakes itself at each of its first ten polls.
+/// Each coroutine wakes itself at each of its first ten polls.
 fn wakes(count: u64) -> Side {
     const POLLS: u32 = 10;
     Side::new("started, polled ten times", move || {
@@ -78,7 +78,7 @@ pub(crate) fn all() -> Vec<Growth> {
             along: "callbacks",
             sizes: &[1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000, 1_000_000],
             ours: chain,
-            // Each is polled inside of the next: with many more the stack overflows.
+            // Each is polled inside the next one: with many more the stack overflows.
             peer: |callbacks| {
                 (callbacks <= 10_000).then(|| {
                     Side::new("oneshot, map().boxed_local() each", move || {
@@ -104,8 +104,8 @@ pub(crate) fn all() -> Vec<Growth> {
             unit: "member",
             along: "members",
             sizes: DECADES,
-            ours: many::gathered,
-            peer: |members| Some(many::joined(members)),
+            ours: combine::gathered,
+            peer: |members| Some(combine::joined(members)),
         },
         Growth {
             name: "growth/timers cancelled",
@@ -138,7 +138,7 @@ pub(crate) fn all() -> Vec<Growth> {
     ]
 }
 
-/// No operation on many may cost more than n log n.
+/// An operation on n values may cost at most n log n.
 fn alone(name: &'static str, unit: &'static str, along: &'static str, ours: fn(u64) -> Side) -> Growth {
     Growth { name, unit, along, sizes: DECADES, ours, peer: |_| None }
 }

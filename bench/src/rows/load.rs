@@ -1,4 +1,4 @@
-//! How long a job of the pool takes under load: from when it is given until its callback runs.
+//! The latency of pool jobs under load: from their submission until their callback runs.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use crate::plan::{Group, Records};
 use crate::record::{Point, Record, Spread};
 use crate::sample::{Cores, Effort};
 
-/// What is told of the times of all jobs.
+/// The percentiles that are reported.
 const ROWS: [(&str, f64); 2] = [("load/pool, median", 0.5), ("load/pool, 99th percentile", 0.99)];
 
-/// Jobs are given in bursts, since neither side's timers are finer than that.
+/// Jobs are submitted in bursts, since neither side's timers are finer.
 const EVERY: Duration = Duration::from_millis(1);
 const BURSTS: [u64; 9] = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const THREADS: usize = 4;
@@ -26,7 +26,7 @@ pub(crate) fn group() -> Group {
     Group { rows: ROWS.map(|(row, _)| row.to_owned()).to_vec(), measure: run }
 }
 
-/// What a sample gives: of each job, how long it took.
+/// The latency of each job of a sample.
 type Latencies = Rc<RefCell<Vec<Duration>>>;
 
 fn run(effort: Effort) -> Records {
@@ -57,7 +57,7 @@ fn run(effort: Effort) -> Records {
         .collect())
 }
 
-/// In microseconds.
+/// Returns a percentile in microseconds.
 fn percentile(sorted: &[Duration], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6
 }
@@ -72,7 +72,7 @@ fn ours(pool: &ThreadPool, burst: u64, bursts: u64) -> Vec<Duration> {
         let looping = LoopingCall::new(&reactor.clone(), move || {
             if begun.get() < bursts {
                 begun.set(begun.get() + 1);
-                give(&pool, &reactor, burst, burst * bursts, &all);
+                submit(&pool, &reactor, burst, burst * bursts, &all);
             }
         });
         drop(looping.start(EVERY));
@@ -80,8 +80,8 @@ fn ours(pool: &ThreadPool, burst: u64, bursts: u64) -> Vec<Duration> {
     latencies.take()
 }
 
-/// So many at once; the last of all stops the loop.
-fn give(pool: &ThreadPool, reactor: &Reactor, burst: u64, total: u64, latencies: &Latencies) {
+/// Submits a burst; the last job of all stops the loop.
+fn submit(pool: &ThreadPool, reactor: &Reactor, burst: u64, total: u64, latencies: &Latencies) {
     for number in 0..burst {
         let (latencies, stops) = (latencies.clone(), reactor.clone());
         let given = Instant::now();

@@ -1,29 +1,29 @@
-//! The rows: one function each, or two of a growth.
+//! The rows: one function for each, or two for a growth row.
 
+mod combine;
 mod coroutine;
 mod engine;
 mod growth;
-mod line;
 mod load;
-mod many;
 mod net;
 mod once;
 pub(crate) mod pool;
 mod post;
 mod size;
+mod sync;
 mod time;
 
 use crate::plan::Entry;
 
-/// In the order of the table.
+/// Returns all rows in the order of the table.
 pub(crate) fn all() -> Vec<Entry> {
     let sizes = [size::sizes(), time::sizes(), net::sizes()];
     let rows = [
         engine::rows(),
         once::rows(),
         coroutine::rows(),
-        many::rows(),
-        line::rows(),
+        combine::rows(),
+        sync::rows(),
         time::rows(),
         post::rows(),
         pool::rows(),

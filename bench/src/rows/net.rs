@@ -1,4 +1,4 @@
-//! What a connection weighs.
+//! The memory of a connection.
 
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
@@ -27,14 +27,14 @@ impl Protocol for Echo {
     }
 }
 
-/// Connects so many, each of which has its byte echoed.
+/// Connects clients, each of which has a byte echoed.
 fn connect(port: &Port, driver: &mut Drive, streams: &mut Vec<TcpStream>) -> io::Result<()> {
     let address = port.local_addr().expect("it is of TCP");
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(address)?;
         (&stream).write_all(b"x")?;
         stream.set_nonblocking(true)?;
-        // One at a time: nobody accepts while this thread connects.
+        // One at a time, because nothing accepts while this thread connects.
         smol::block_on(poll_fn(|context| {
             let polled = Pin::new(&mut *driver).poll(context);
             if (&stream).read(&mut [0]).is_ok_and(|length| length == 1) { Poll::Ready(()) } else { polled }
@@ -50,7 +50,7 @@ fn idle_connection() -> (f64, f64) {
     let mut driver = drive(owner);
     let port = listen_tcp(&reactor, "127.0.0.1:0", |_| Echo).expect("loopback has a port");
     let mut streams = Vec::with_capacity(2 * CONNECTIONS as usize);
-    // The first ones find nothing of what all share.
+    // The first connections allocate the state that all share.
     connect(&port, &mut driver, &mut streams).expect("loopback connects");
     let second = || connect(&port, &mut driver, &mut streams);
     let (connected, bytes, allocations) = count::count(second);

@@ -1,4 +1,4 @@
-//! One result: made, fired, taken, cancelled, or handed on to another.
+//! A single result: created, fired, taken, cancelled, or forwarded.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -65,7 +65,7 @@ fn async_oneshot() -> Side {
     })
 }
 
-/// What one writes by hand where a dependency calls back.
+/// A handwritten cell for a dependency that calls back.
 type BareCell = Rc<RefCell<Option<Box<dyn FnOnce(u64)>>>>;
 
 fn beside_a_bare_cell() -> Row {
@@ -80,7 +80,7 @@ fn beside_a_bare_cell() -> Row {
             }));
             resolver.callback(black_box(1));
         }),
-        // It has no errors, no results, and hangs when it is forgotten.
+        // It has no errors and no results, and hangs if it is never called.
         peer: Side::new("Rc<RefCell<Option<Box<dyn FnOnce>>>>", || {
             let cell = black_box(BareCell::default());
             let fires = cell.clone();
@@ -147,7 +147,7 @@ fn flatten() -> Row {
             let (inner, inner_resolver) = Deferred::<u64>::new();
             let (outer, resolver) = Deferred::<u64>::new();
             let outer = outer.add_callback(move |value| inner.add_callback(move |more| Ok(add(value, more))));
-            let Err(outer) = black_box(outer).try_take() else { unreachable!("nobody has fired it") };
+            let Err(outer) = black_box(outer).try_take() else { unreachable!("it has not fired") };
             resolver.callback(black_box(1));
             inner_resolver.callback(black_box(2));
             black_box(outer.try_take().ok());

@@ -26,7 +26,7 @@ pub(crate) fn rows() -> Vec<Row> {
     ];
     rows.extend(other_peers());
     rows.extend(on_smol());
-    rows.extend(lingering());
+    rows.extend(spinning());
     rows.push(at_once("pool/100,000 at once", Cores::Any));
     rows.push(at_once("pool/100,000 at once, one core", Cores::One));
     rows.push(own_part());
@@ -55,7 +55,7 @@ pub(super) fn tokio(threads: usize, cores: Cores) -> Runtime {
         .expect("a runtime")
 }
 
-/// What the jobs do.
+/// The work of a job.
 pub(super) fn job(number: u64) -> u64 {
     black_box(number) + 1
 }
@@ -65,7 +65,7 @@ fn side(what: &'static str, cores: Cores, cpu: bool, operation: impl Fn() + 'sta
     side.on(cores)
 }
 
-/// A job, whose callback gives the next one.
+/// Submits a job whose callback submits the next one.
 fn in_a_row(pool: ThreadPool, left: u64, reactor: Reactor) {
     let again = pool.clone();
     drop(pool.defer_to_thread_on(&reactor.clone(), move || Ok(job(left))).add_callback(move |sum| {
@@ -78,7 +78,7 @@ fn in_a_row(pool: ThreadPool, left: u64, reactor: Reactor) {
     }));
 }
 
-/// So many jobs on the loop with this name, for whoever counts their system calls.
+/// Runs jobs on the loop with this name, in a process whose system calls are counted.
 pub(crate) fn jobs_in_a_row(name: &str, jobs: u64, one_core: bool) -> Option<()> {
     let cores = if one_core { Cores::One } else { Cores::Any };
     cores.pin_this();
@@ -123,7 +123,7 @@ fn one_at_a_time(name: &'static str, cores: Cores, cpu: bool) -> Row {
     }
 }
 
-/// There and back: two wake-ups of a sleeping thread.
+/// A round trip: two wake-ups of a sleeping thread.
 fn beside_bare_wakes() -> Row {
     let cores = Cores::Two;
     let pool = pool(1, cores);
@@ -146,7 +146,7 @@ fn beside_bare_wakes() -> Row {
     }
 }
 
-/// Whenever the word is true, it makes it false and wakes this thread.
+/// A thread that waits until the flag is `true`, sets it to `false` and wakes this thread.
 fn partner(cores: Cores) -> (thread::Thread, Arc<AtomicBool>) {
     let turn = Arc::new(AtomicBool::new(false));
     let (here, word) = (thread::current(), turn.clone());
@@ -187,7 +187,7 @@ fn at_once(name: &'static str, cores: Cores) -> Row {
     Row { name, per, unit: "job", ours: ours_of(AT_ONCE, cores), peer: tokios_of(AT_ONCE, cores) }
 }
 
-/// So many at once.
+/// Submits this number of jobs at once.
 pub(super) fn ours_of(jobs: u64, cores: Cores) -> Side {
     let pool = pool(THREADS, cores);
     Side::new(OURS, move || ours_at_once(&pool, jobs)).on(cores)
@@ -198,11 +198,11 @@ pub(super) fn tokios_of(jobs: u64, cores: Cores) -> Side {
     Side::new(TOKIO, move || runtime.block_on(tokios_at_once(runtime.handle(), jobs))).on(cores)
 }
 
-/// The same Deferreds without a pool.
+/// Compares with the same Deferreds fired without a pool.
 fn own_part() -> Row {
     let pool = pool(THREADS, Cores::Any);
     Row {
-        name: "pool/100,000 at once, its own part",
+        name: "pool/100,000 at once, pool overhead",
         per: AT_ONCE as u32,
         unit: "job",
         ours: Side::new(OURS, move || ours_at_once(&pool, AT_ONCE)),
@@ -234,7 +234,7 @@ fn own_part() -> Row {
 
 const IDLE: usize = 10;
 
-/// Ten jobs that sleep for a millisecond, for ten threads that sleep.
+/// Ten jobs that sleep for a millisecond, on ten idle threads.
 fn ten_idle() -> Row {
     let (pool, runtime) = (pool(IDLE, Cores::Any), tokio(IDLE, Cores::Any));
     let nap = || thread::sleep(Duration::from_millis(1));
@@ -275,8 +275,8 @@ fn ten_idle() -> Row {
     }
 }
 
-/// Those that run no callback on a loop, and what is left when everything else is taken away. All
-/// of it on one core: threads stay on the core of the one that starts them.
+/// Peers that run no callback on a loop, down to a pair of channels. All threads run on one core,
+/// because threads inherit the core of the thread that starts them.
 fn other_peers() -> Vec<Row> {
     let cores = Cores::One;
     let row = |name, peer: Side| {
@@ -338,7 +338,7 @@ fn on_smol() -> Vec<Row> {
     ]
 }
 
-fn lingering() -> Vec<Row> {
+fn spinning() -> Vec<Row> {
     let row = |name, cores: Cores| {
         let (without, with) = (pool(1, cores), OnceCell::new());
         Row {
@@ -356,9 +356,9 @@ fn lingering() -> Vec<Row> {
         }
     };
     vec![
-        row("pool/lingering, one core", Cores::One),
-        row("pool/lingering, across two", Cores::Two),
-        row("pool/lingering, unpinned", Cores::Any),
+        row("pool/spinning, one core", Cores::One),
+        row("pool/spinning, across two", Cores::Two),
+        row("pool/spinning, unpinned", Cores::Any),
     ]
 }
 
@@ -405,7 +405,7 @@ async fn tokios_at_once(blocking: &Handle, jobs: u64) {
 
 const PACED: u32 = 20;
 
-/// A job that sleeps for a millisecond, every five: most of the time nothing happens.
+/// A job that sleeps for a millisecond, every five milliseconds: the process is mostly idle.
 fn paced(name: &'static str, what: &'static str, run: fn(fn(&Reactor) -> ())) -> Row {
     thread_local!(static POOL: ThreadPool = pool(2, Cores::Any));
     fn main(reactor: &Reactor) {

@@ -1,4 +1,4 @@
-//! Calls from other threads, beside a channel that feeds a task which runs them.
+//! Calls from other threads, beside a channel to a task that runs them.
 
 use std::cell::Cell;
 use std::thread;
@@ -24,7 +24,7 @@ thread_local! {
     static RAN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What is posted. Whether it was the last is asked behind each.
+/// The posted call. After each call the loop checks whether it was the last.
 fn call(number: u64) -> impl FnOnce() + Send {
     move || RAN.set(RAN.get() + number)
 }

@@ -1,4 +1,4 @@
-//! What a Deferred weighs.
+//! The memory of a Deferred.
 
 use std::hint::black_box;
 use std::mem;
@@ -23,12 +23,12 @@ pub(crate) fn sizes() -> Vec<Size> {
     ]
 }
 
-/// A pending Deferred and its resolver, with some callbacks that capture a word each.
+/// A pending Deferred and its resolver, with callbacks that capture a word each.
 fn ours<const CALLBACKS: u64>() -> Weight {
     ("a Deferred and its resolver", || weigh_ours(CALLBACKS))
 }
 
-/// A oneshot, polled once, since who waits leaves a waker.
+/// A oneshot, polled once, so that it has a waker.
 fn boxed<const CALLBACKS: u64>() -> Weight {
     ("a futures oneshot, map().boxed_local() each", || weigh_boxed(CALLBACKS))
 }
@@ -51,7 +51,7 @@ fn weigh_ours(callbacks: u64) -> (f64, f64) {
         }
         (deferred, resolver)
     });
-    // Its memory would be for the next one.
+    // Its block would be reused for the next one.
     mem::forget((deferred, resolver));
     (bytes as f64, allocations as f64)
 }

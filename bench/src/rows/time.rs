@@ -22,7 +22,7 @@ pub(crate) fn rows() -> Vec<Row> {
         fired("timers/fired, 1,000 at once", 1000),
         fired("timers/fired, 1,000,000 at once", MANY),
         Row {
-            name: "watchdog/what it costs a call",
+            name: "watchdog/overhead of a call",
             per: BATCH,
             unit: "call",
             ours: Side::new("a turn's calls, watched", turns(true)),
@@ -31,14 +31,14 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// Posted calls, since a timer's lateness is recorded too.
+/// Posted calls, because the watchdog also records the lateness of timers.
 fn turns(watched: bool) -> impl Fn() {
     let reactor = OnceCell::<ReactorOwner>::new();
     move || {
         let reactor = reactor.get_or_init(|| {
             let reactor = Reactor::new();
             if watched {
-                Watchdog::new().start(&reactor).expect("the system has a thread to give");
+                Watchdog::new().start(&reactor).expect("the system can start a thread");
             }
             reactor.set_calls_per_turn(BATCH as usize);
             reactor
@@ -51,7 +51,7 @@ fn turns(watched: bool) -> impl Fn() {
     }
 }
 
-/// For what one weighs.
+/// The number of timers for the memory row.
 const WEIGHED: usize = 10_000;
 
 pub(crate) fn sizes() -> Vec<Size> {
@@ -77,17 +77,17 @@ thread_local! {
     static RAN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What the timers do.
+/// The work of a timer.
 fn tick(number: u64) -> impl FnOnce() {
     move || RAN.set(RAN.get() + number)
 }
 
-/// Moments that come in no order, up to a minute from now.
+/// Random times up to a minute from now.
 struct Moments(u64);
 
 impl Moments {
     fn next(&mut self) -> Duration {
-        // Xorshift: it costs both sides the same nanosecond.
+        // Xorshift, which costs both sides the same.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -104,7 +104,7 @@ fn fill(reactor: &Reactor, pending: usize) {
     }
 }
 
-/// Timers that are made and cancelled in one sample.
+/// The number of timers that are created and cancelled in one sample.
 const BATCH: u32 = 1000;
 
 fn ours_cancelled(pending: usize) -> impl Fn() {
@@ -180,7 +180,7 @@ fn ours_fired(timers: usize) {
 
 fn tokios_fired(runtime: &Runtime, timers: usize) {
     let entered = runtime.enter();
-    // Outside of a task, whose budget would refuse most of these polls.
+    // Outside of a task, because a task's budget would refuse most of these polls.
     let pending = sleeps(timers, &mut Moments(7), Duration::from_millis(1));
     drop(entered);
     runtime.block_on(async {
@@ -197,7 +197,7 @@ fn fired(name: &'static str, timers: u64) -> Row {
     Row { name, per: timers as u32, unit: "timer", ours: ours_fire(timers), peer: tokios_fire(timers) }
 }
 
-/// So many, made and fired.
+/// Creates and fires this number of timers.
 pub(super) fn ours_fire(timers: u64) -> Side {
     Side::new("call_later, Clock", move || ours_fired(timers as usize))
 }
@@ -207,7 +207,7 @@ pub(super) fn tokios_fire(timers: u64) -> Side {
     Side::new("tokio: sleep, paused clock", move || tokios_fired(&runtime, timers as usize))
 }
 
-/// As many made and cancelled as there are pending.
+/// Creates and cancels as many timers as are pending.
 pub(super) fn ours_cancel(timers: u64) -> Side {
     let batch = ours_cancelled(timers as usize);
     Side::new("call_later, cancel", move || (0..timers / u64::from(BATCH)).for_each(|_| batch()))

@@ -1,6 +1,6 @@
-//! System calls: of a job of the pool, of a turn of the loop on smol, and of an echo. `perf` counts
-//! those of a process that does many, less those of one that does fewer. (strace would change who
-//! sleeps.)
+//! The system calls of a pool job, of a turn of the loop on smol, and of an echo. `perf` counts
+//! those of two processes with different numbers of operations. (strace would change which threads
+//! sleep.)
 
 #[cfg(unix)]
 mod turns;
@@ -15,7 +15,7 @@ use crate::record::{Record, Value};
 use crate::rows::pool::jobs_in_a_row;
 use crate::sample::Effort;
 
-/// A row: of which unit, and its two sides.
+/// A row: its unit and its two sides.
 struct Counted {
     row: &'static str,
     unit: &'static str,
@@ -24,9 +24,9 @@ struct Counted {
 
 #[derive(Clone, Copy)]
 enum What {
-    /// One job of the pool after the other, on the loop with this name.
+    /// Sequential jobs of the pool, on the loop with this name.
     Jobs(&'static str, bool),
-    /// Turns, called so.
+    /// Turns with this name.
     Turns(&'static str),
     /// Requests to the server with this name.
     Echo(&'static str),
@@ -41,13 +41,13 @@ const ROWS: [Counted; 9] = [
     jobs("syscalls/a pool job, smol", "through smol", "smol", false),
     jobs("syscalls/a pool job, smol, one core", "through smol", "smol", true),
     turns("syscalls/a tick", "calls per tick", ("a LoopingCall", "ticks"), "plain-ticks"),
-    turns("syscalls/a byte to oneself", "calls per byte", ("a coroutine that waits", "bytes"), "plain-bytes"),
     turns(
-        "syscalls/the same with a timeout",
+        "syscalls/a byte through a socket pair",
         "calls per byte",
-        ("taken back each time", "bytes-timeout"),
+        ("a coroutine that waits", "bytes"),
         "plain-bytes",
     ),
+    turns("syscalls/a byte with a timeout", "calls per byte", ("cancelled each time", "bytes-timeout"), "plain-bytes"),
     echoes("syscalls/an echo, Protocol", "Protocol"),
     echoes("syscalls/an echo, coroutines", "coroutines"),
 ];
@@ -87,7 +87,7 @@ fn run(effort: Effort) -> Records {
         .collect()
 }
 
-/// System calls of one of them.
+/// Returns the system calls of one operation.
 fn count(what: What, effort: Effort) -> Result<f64, Box<dyn Error>> {
     let least: u64 = if effort.is_quick() { 500 } else { 10_000 };
     let (times, one_core, name) = match what {
@@ -99,7 +99,7 @@ fn count(what: What, effort: Effort) -> Result<f64, Box<dyn Error>> {
     Ok((more? - fewer?) / (times[1] - times[0]) as f64)
 }
 
-/// Those of a process that runs so many jobs.
+/// Returns the system calls of a process with this number of jobs.
 fn count_process(name: &str, one_core: bool, jobs: u64) -> Result<f64, Box<dyn Error>> {
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--"]).arg(env::current_exe()?);
@@ -109,12 +109,12 @@ fn count_process(name: &str, one_core: bool, jobs: u64) -> Result<f64, Box<dyn E
     }
     let missing = |error| Unavailable(format!("perf, which counts system calls, does not run: {error}"));
     let output = perf.output().map_err(missing)?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    let count = told.split(',').next().and_then(|count| count.trim().parse().ok());
-    Ok(count.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {told}")))?)
+    let output = String::from_utf8_lossy(&output.stderr);
+    let count = output.split(',').next().and_then(|count| count.trim().parse().ok());
+    Ok(count.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {output}")))?)
 }
 
-/// The process that is counted.
+/// Runs the jobs, in the process that is counted.
 pub(crate) fn jobs_here(arguments: &[String], one_core: bool) -> Result<(), Box<dyn Error>> {
     let [name, jobs] = arguments else { return Err("--jobs wants a loop and a number".into()) };
     let jobs = jobs.parse()?;
@@ -122,5 +122,5 @@ pub(crate) fn jobs_here(arguments: &[String], one_core: bool) -> Result<(), Box<
     if turns::run_one(name, jobs) {
         return Ok(());
     }
-    Ok(jobs_in_a_row(name, jobs, one_core).ok_or_else(|| format!("there is no loop {name}"))?)
+    Ok(jobs_in_a_row(name, jobs, one_core).ok_or_else(|| format!("unknown loop {name}"))?)
 }

@@ -1,4 +1,4 @@
-//! Turns of the loop on smol, each with one thing in it.
+//! Turns of the loop on smol, each with one operation.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use smol::{Async, LocalExecutor, Timer};
 
 const TICK: Duration = Duration::from_micros(100);
 
-/// So many of what is called so. Says whether there is such a thing.
+/// Runs the operation with this name `times` times. Returns `false` if the name is unknown.
 pub(super) fn run_one(name: &str, times: u64) -> bool {
     match name {
         "ticks" => ticks(times),
@@ -43,7 +43,7 @@ fn ticks(times: u64) {
     });
 }
 
-/// A reader and a writer, each a coroutine. The reader begins to wait before there is anything.
+/// A reader and a writer, each a coroutine. The reader waits before the byte is written.
 fn bytes(times: u64, timeout: bool) {
     let done: Result<(), _> = run_until(|reactor| {
         let reactor = reactor.clone();
@@ -51,7 +51,7 @@ fn bytes(times: u64, timeout: bool) {
             let (here, mut there) = pair();
             let mut here = Some(here);
             for _ in 0..times {
-                let mut socket = here.take().expect("it comes back");
+                let mut socket = here.take().expect("the socket is returned after each read");
                 let read: Deferred<_> = inline_callbacks(async move {
                     socket.read_exact(&mut [0]).await?;
                     Ok(socket)
@@ -66,18 +66,18 @@ fn bytes(times: u64, timeout: bool) {
     done.expect("nothing fails");
 }
 
-/// The same with a task for each read.
+/// Like [`bytes`], but with a task for each read.
 fn plain_bytes(times: u64) {
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let (mut here, mut there) = pair();
         for _ in 0..times {
             let read = executor.spawn(async move {
-                here.read_exact(&mut [0]).await.expect("it comes");
+                here.read_exact(&mut [0]).await.expect("a byte arrives");
                 here
             });
             smol::future::yield_now().await;
-            there.write_all(b"x").await.expect("there is room for a byte");
+            there.write_all(b"x").await.expect("the buffer has space for a byte");
             here = read.await;
         }
     }));

@@ -290,7 +290,7 @@ fn a_panic_of_a_destructor_during_a_cancel_is_the_result() {
 }
 
 #[test]
-fn a_cancel_ends_in_a_circle_of_coroutines() {
+fn a_cancel_ends_in_a_cycle_of_coroutines() {
     let _quiet = ignore_unhandled();
     let slot = Rc::new(RefCell::new(None::<Deferred<u32>>));
     let mine = slot.clone();

@@ -464,7 +464,7 @@ fn a_cancel_inside_a_callback_of_the_inner_deferred_does_nothing() {
 }
 
 #[test]
-fn cancelling_the_target_of_chain_deferred_leaves_its_source_alone() {
+fn cancelling_the_target_of_chain_deferred_does_not_cancel_its_source() {
     let log = Log::new();
     let _hook = unhandled_into(&log);
     for brings_an_error in [false, true] {

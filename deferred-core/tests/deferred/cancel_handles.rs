@@ -56,7 +56,7 @@ fn a_handle_keeps_neither_the_captures_nor_the_value() {
 }
 
 #[test]
-fn a_circle_of_two_is_left_alone_by_a_cancel() {
+fn a_cancel_in_a_cycle_of_two_does_nothing() {
     let (first, first_resolver) = Deferred::<()>::new();
     let (second, second_resolver) = Deferred::<()>::new();
     let (a, b) = (deferred_cell::<u32>(), deferred_cell::<u32>());
@@ -160,7 +160,7 @@ fn handles_from_any_round_of_a_tail_recursive_chain_stay_valid() {
 }
 
 #[test]
-fn a_handle_to_a_returned_one_means_nothing_after_that_wait() {
+fn a_handle_to_a_returned_deferred_does_nothing_after_that_wait() {
     let log = Log::new();
     let source = |name: &'static str| {
         let events = log.clone();

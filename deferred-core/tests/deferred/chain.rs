@@ -379,7 +379,7 @@ fn map_err_receives_only_errors() {
 }
 
 #[test]
-fn finally_keeps_the_outcome_unless_it_fails() {
+fn finally_keeps_the_result_unless_it_fails() {
     check_matrix(Kind::Finally, &Act::ALL);
 }
 
@@ -486,7 +486,7 @@ fn a_callback_runs_inside_the_call_that_fires_or_adds() {
 }
 
 #[test]
-fn a_dropped_deferred_runs_on() {
+fn a_chain_continues_after_its_deferred_is_dropped() {
     let log = Log::new();
     let (deferred, resolver) = Deferred::<u32>::new();
     drop(log.watch("watched", deferred.map(|value| value + 1)));

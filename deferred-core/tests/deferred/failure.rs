@@ -362,7 +362,7 @@ fn a_cause_that_the_text_already_contains_is_not_repeated() {
 }
 
 #[test]
-fn debug_is_the_causes_and_the_trail_one_a_line() {
+fn debug_prints_the_causes_and_the_trail_on_lines() {
     let mut failure = Failure::from(TextError::because("a", TextError::because("b", TextError::new("c"))));
     assert_eq!(format!("{failure:?}"), "a\n    caused by: b\n    caused by: c");
     let (first, second) = (here(), here());
@@ -387,7 +387,7 @@ fn debug_is_the_causes_and_the_trail_one_a_line() {
 }
 
 #[test]
-fn a_failure_turns_into_the_error_that_it_was_made_of() {
+fn a_failure_converts_back_into_its_error() {
     fn whole() -> Result<(), Box<dyn Error + Send + Sync>> {
         Err(Failure::from(TextError::new("mine")))?
     }
@@ -438,7 +438,7 @@ fn a_trail_keeps_both_ends_and_counts_the_middle() {
 }
 
 #[test]
-fn a_trail_prints_one_place_a_line() {
+fn a_trail_prints_one_location_on_each_line() {
     let places = [here(), here()];
     let failure = passing(&places);
     assert_eq!(failure.trail().to_string(), format!("{}\n{}", places[0], places[1]));

@@ -56,7 +56,7 @@ fn a_panic_of_a_finally_counts_as_its_error() {
 }
 
 #[test]
-fn a_cancel_while_it_waits_goes_to_its_deferred() {
+fn a_cancel_while_a_finally_waits_goes_to_its_deferred() {
     let _quiet = ignore_unhandled();
     for ready in [false, true] {
         let log = Log::new();
@@ -74,7 +74,7 @@ fn a_cancel_while_it_waits_goes_to_its_deferred() {
 }
 
 #[test]
-fn it_runs_after_a_cancel_and_after_a_panic() {
+fn a_finally_runs_after_a_cancel_and_after_a_panic() {
     let log = Log::new();
     let events = log.clone();
     let (deferred, _resolver) = Deferred::<u32>::new();
@@ -95,7 +95,7 @@ fn it_runs_after_a_cancel_and_after_a_panic() {
 }
 
 #[test]
-fn several_run_in_the_order_they_were_added() {
+fn several_finallys_run_in_the_order_they_were_added() {
     let log = Log::new();
     let (mut deferred, resolver) = Deferred::<u32>::new();
     let mut closed = Vec::new();
@@ -121,7 +121,7 @@ fn several_run_in_the_order_they_were_added() {
 }
 
 #[test]
-fn the_outcome_it_keeps_is_dropped_once() {
+fn the_result_that_a_finally_keeps_is_dropped_once() {
     let _quiet = ignore_unhandled();
     for fails in [false, true] {
         for ready in [false, true] {
@@ -150,7 +150,7 @@ fn the_outcome_it_keeps_is_dropped_once() {
 }
 
 #[test]
-fn a_finally_that_is_the_recursion_ends_with_the_first_outcome() {
+fn a_recursive_finally_ends_with_the_first_result() {
     fn down(left: u32) -> Deferred<u32> {
         Deferred::succeed(left).add_finally(move || if left == 0 { Deferred::succeed(0) } else { down(left - 1) })
     }

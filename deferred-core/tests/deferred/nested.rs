@@ -107,7 +107,7 @@ fn the_order_of_firing_makes_no_difference_to_the_outcome() {
 }
 
 #[test]
-fn an_error_of_the_returned_one_is_the_outers() {
+fn an_error_of_the_returned_deferred_is_the_outers() {
     let _quiet = ignore_unhandled();
     let (inner, inner_resolver) = Deferred::<u32>::new();
     let outer = Deferred::succeed(()).add_callback(|()| inner);
@@ -163,7 +163,7 @@ fn a_dropped_outer_still_waits_and_runs() {
 }
 
 #[test]
-fn a_returned_one_of_another_size_arrives_whole() {
+fn a_returned_result_of_another_size_arrives_intact() {
     let (inner, inner_resolver) = Deferred::<[u64; 40]>::new();
     let (outer, resolver) = Deferred::<u8>::new();
     let outer = outer.add_callback(|_| inner).map(|array| array.iter().sum::<u64>());
@@ -237,7 +237,7 @@ fn chain_deferred_fires_the_other_with_the_result() {
 }
 
 #[test]
-fn chain_deferred_of_a_ready_one_fires_inside_the_call() {
+fn chain_deferred_of_a_ready_deferred_fires_inside_the_call() {
     let (target, target_resolver) = Deferred::<u32>::new();
     Deferred::succeed(4).chain_deferred(target_resolver);
     assert_eq!(take_text(target), "4");

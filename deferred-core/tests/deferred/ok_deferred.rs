@@ -22,7 +22,7 @@ fn is_refused<T: 'static>(deferred: Deferred<T>) -> bool {
 }
 
 #[test]
-fn a_callback_that_returns_it_fails_whenever_it_runs() {
+fn a_callback_that_returns_ok_deferred_fails_whenever_it_runs() {
     let lock = DeferredLock::new();
     assert!(is_refused(Deferred::succeed(1).add_callback(|_| Ok(never()))));
     assert!(is_refused(Deferred::<Deferred<u32>>::fail(App(1)).add_errback(|_| Ok(never()))));
@@ -49,7 +49,7 @@ fn an_error_beside_an_ok_deferred_is_unchanged() {
 }
 
 #[test]
-fn a_coroutine_that_returns_it_fails_at_once_and_later() {
+fn a_coroutine_that_returns_ok_deferred_fails_at_once_and_later() {
     assert!(is_refused(inline_callbacks(async { Ok(never()) })));
     let (awaited, resolver) = Deferred::<u32>::new();
     let later = inline_callbacks(async move {
@@ -76,7 +76,7 @@ fn a_main_that_returns_ok_deferred_fails_with_a_remedy() {
 }
 
 #[test]
-fn a_call_of_the_loop_that_returns_it_is_reported() {
+fn a_call_of_the_loop_that_returns_ok_deferred_is_reported() {
     let log = Log::new();
     let events = log.clone();
     let _hook = on_unhandled(move |unhandled| events.add(format!("{:?}", unhandled.builtin())));
@@ -98,7 +98,7 @@ fn the_inner_deferred_continues_and_is_reported_if_it_fails() {
 }
 
 #[test]
-fn deferreds_that_are_values_may_be_in_whatever_else() {
+fn deferreds_may_be_inside_other_values() {
     let pair =
         Deferred::succeed(()).add_callback(|()| Ok((1, Deferred::succeed(2)))).add_callback(|(_, second)| second);
     assert_eq!(take_text(pair), "2");
@@ -132,7 +132,7 @@ fn try_deferred_takes_errors_panics_and_deferreds() {
 }
 
 #[test]
-fn never_fires_by_a_cancel_only_wherever_it_is() {
+fn never_fires_only_by_a_cancel() {
     let never = Deferred::never();
     let outer = Deferred::succeed(()).add_callback(|()| never.map(|_| ()));
     assert!(!outer.is_ready());

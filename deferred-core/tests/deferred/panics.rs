@@ -214,7 +214,7 @@ fn a_panic_of_captures_that_a_stage_drops_unused_counts_as_the_stages() {
 }
 
 #[test]
-fn large_and_over_aligned_captures_that_panic_are_the_stages_too() {
+fn panics_of_large_and_over_aligned_captures_count_as_the_stages() {
     #[repr(align(64))]
     struct Wide(#[expect(dead_code, reason = "only its destructor matters")] PanicOnDrop);
 
@@ -312,7 +312,7 @@ fn a_panic_of_the_error_that_a_stage_drops_counts_as_the_stages() {
 }
 
 #[test]
-fn a_panic_next_to_a_panic_is_one_error_each() {
+fn adjacent_panics_are_separate_errors() {
     expect(VALUE, "Panicked(third)", |d| {
         d.add_both(|_| -> Result<u32, Failure> { panic!("first") })
             .add_both(|_| -> Result<u32, Failure> { panic!("second") })
@@ -477,7 +477,7 @@ fn a_callback_of_a_ready_deferred_cannot_reach_that_deferred() {
 }
 
 #[test]
-fn typed_errors_are_made_of_the_panic_too() {
+fn a_panic_converts_into_typed_errors_too() {
     use deferred_core::{BuiltinError, DeferredError};
 
     #[derive(Debug)]
@@ -525,7 +525,7 @@ fn typed_errors_are_made_of_the_panic_too() {
 }
 
 #[test]
-fn a_panic_in_one_chain_leaves_the_chain_that_fired_it_alone() {
+fn a_panic_in_one_chain_does_not_affect_the_chain_that_fired_it() {
     let _quiet = ignore_unhandled();
     let log = Log::new();
     let (inner, inner_resolver) = Deferred::<u32>::new();

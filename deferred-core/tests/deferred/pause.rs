@@ -7,7 +7,7 @@ use crate::support::{App, Log, deferred_cell, ignore_unhandled, peek_text, take_
 use deferred_core::{Deferred, Pause};
 
 #[test]
-fn a_paused_one_keeps_its_result_until_it_is_unpaused() {
+fn a_paused_deferred_keeps_its_result_until_it_is_unpaused() {
     let log = Log::new();
     let (mut deferred, resolver) = Deferred::<u32>::new();
     let pause = deferred.pause();
@@ -54,7 +54,7 @@ fn pauses_are_counted() {
 }
 
 #[test]
-fn unpausing_before_it_is_fired_runs_nothing() {
+fn unpausing_a_pending_deferred_runs_nothing() {
     let log = Log::new();
     let (mut deferred, resolver) = Deferred::<u32>::new();
     let pause = deferred.pause();
@@ -67,7 +67,7 @@ fn unpausing_before_it_is_fired_runs_nothing() {
 }
 
 #[test]
-fn a_ready_one_can_be_paused() {
+fn a_ready_deferred_can_be_paused() {
     let log = Log::new();
     let mut deferred = Deferred::<u32>::succeed(1);
     let pause = deferred.pause();
@@ -323,7 +323,7 @@ fn pauses_of_an_outer_and_an_inner_deferred_are_independent() {
 }
 
 #[test]
-fn a_pause_holds_errors_back_too() {
+fn a_pause_holds_back_errors_too() {
     let log = Log::new();
     let _hook = crate::support::unhandled_into(&log);
     let (mut deferred, resolver) = Deferred::<u32>::new();

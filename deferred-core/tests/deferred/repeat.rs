@@ -10,7 +10,7 @@ use deferred_core::{Deferred, Failure, Resolver, repeat_until};
 type Turn = ControlFlow<u32>;
 
 #[test]
-fn it_runs_its_body_until_it_breaks() {
+fn repeat_until_runs_its_body_until_it_breaks() {
     let mut count = 0;
     let deferred = repeat_until(move || {
         count += 1;
@@ -20,7 +20,7 @@ fn it_runs_its_body_until_it_breaks() {
 }
 
 #[test]
-fn it_waits_for_the_deferred_of_its_body() {
+fn repeat_until_waits_for_the_deferred_of_its_body() {
     let log = Log::new();
     let (events, next) = (log.clone(), Rc::new(RefCell::new(None::<Resolver<Turn>>)));
     let place = next.clone();
@@ -97,7 +97,7 @@ fn an_error_or_a_panic_ends_the_loop() {
 }
 
 #[test]
-fn its_body_is_dropped_when_it_ends() {
+fn the_body_is_dropped_when_the_loop_ends() {
     let _quiet = ignore_unhandled();
     for (turn, expected) in [(Some(ControlFlow::Break(1)), "1"), (None, "Abandoned")] {
         let log = Log::new();
@@ -176,7 +176,7 @@ fn a_loop_whose_deferred_is_dropped_continues() {
 }
 
 #[test]
-fn a_pause_holds_its_end_back() {
+fn a_pause_delays_the_end_of_the_loop() {
     let (pending, resolver) = Deferred::<Turn>::new();
     let mut pending = Some(pending);
     let mut deferred = repeat_until(move || pending.take().unwrap());

@@ -100,7 +100,7 @@ fn an_error_that_was_only_inspected_is_reported() {
 }
 
 #[test]
-fn a_cancelled_one_can_be_taken() {
+fn a_cancelled_result_can_be_taken() {
     let (deferred, _resolver) = Deferred::<u32>::new();
     deferred.cancel();
     let failure: Failure = deferred.try_take().unwrap().unwrap_err();

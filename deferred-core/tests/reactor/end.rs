@@ -9,7 +9,7 @@ use crate::{HOUR, Log, on_another_thread, record, turn};
 use deferred_core::{Failure, Inactive, Panicked, Reactor, Turn, on_unhandled, park};
 
 #[test]
-fn the_turn_that_is_stopped_runs_to_its_end_and_is_the_last() {
+fn a_stopped_turn_runs_to_its_end_and_is_the_last() {
     let reactor = Reactor::new();
     let log = Log::default();
     let stopper = reactor.clone();
@@ -24,7 +24,7 @@ fn the_turn_that_is_stopped_runs_to_its_end_and_is_the_last() {
 }
 
 #[test]
-fn a_stop_before_the_loop_leaves_it_its_first_turn() {
+fn a_stop_before_the_loop_takes_effect_after_the_first_turn() {
     let reactor = Reactor::new();
     let log = Log::default();
     reactor.call_when_running(log.adds("start"));
@@ -132,7 +132,7 @@ fn a_call_may_close_its_own_reactor() {
 }
 
 #[test]
-fn a_closed_one_stays_closed_and_keeps_nothing() {
+fn a_closed_reactor_stays_closed_and_stores_nothing() {
     let reactor = Reactor::new();
     assert_eq!(turn(&reactor), Turn::Sleep(None));
     reactor.close();

@@ -26,7 +26,7 @@ fn reports_to(log: &Log) -> HookGuard {
 }
 
 #[test]
-fn each_phase_is_called_in_its_place_and_in_order() {
+fn the_phases_run_in_order() {
     let reactor = Reactor::new();
     let log = Log::default();
     for event in [SystemEvent::Shutdown, SystemEvent::Startup] {
@@ -332,7 +332,7 @@ fn a_shutdown_in_time_cancels_its_deadline_and_one_without_a_deadline_waits_fore
 }
 
 #[test]
-fn a_stop_during_the_startup_takes_its_place() {
+fn a_stop_during_the_startup_replaces_it() {
     let reactor = Reactor::new();
     let log = Log::default();
     let (deferred, resolver) = pending();

@@ -96,7 +96,7 @@ fn posts_to_a_reactor_that_ends_are_refused_or_abandoned() {
 }
 
 #[test]
-fn one_may_wait_for_another_that_waits_for_it() {
+fn two_reactors_may_wait_for_each_other() {
     let (other, thread) = start();
     let answer = park::run_until(|reactor| {
         let (answer, resolver) = reactor.remote::<u32>();

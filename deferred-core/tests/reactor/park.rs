@@ -189,7 +189,7 @@ fn a_loop_inside_another_one_is_refused_in_a_callback_and_in_main() {
 }
 
 #[test]
-fn a_main_that_fails_ends_it_before_the_loop_and_is_the_result() {
+fn a_main_that_fails_ends_run_before_the_loop() {
     let log = Log::default();
     let seen = log.clone();
     let result = park::run(move |reactor| {

@@ -34,7 +34,7 @@ fn an_earlier_timer_wakes_a_sleeping_driver_and_a_later_one_does_not() {
 }
 
 #[test]
-fn a_timer_that_is_moved_to_an_earlier_moment_wakes_a_sleeping_driver_and_one_to_a_later_one_is_slept_for() {
+fn moving_a_timer_earlier_wakes_a_sleeping_driver_and_moving_it_later_does_not() {
     let clock = Clock::new();
     let (wakes, waker) = Wakes::new();
     let call = clock.call_later(HOUR * 2, || ());

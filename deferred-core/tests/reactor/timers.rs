@@ -121,7 +121,7 @@ fn dropping_the_handle_of_a_call_changes_nothing() {
 }
 
 #[test]
-fn the_sleep_ends_with_the_earliest_timer_that_is_left() {
+fn the_sleep_ends_with_the_earliest_remaining_timer() {
     let reactor = Reactor::new();
     let before = Instant::now();
     let calls: Vec<_> = (1..=5).map(|hours| reactor.call_later(HOUR * hours, || ())).collect();
@@ -154,7 +154,7 @@ fn timers_cancelled_in_any_order_leave_the_others() {
 }
 
 #[test]
-fn a_delay_beyond_the_clock_is_as_good_as_never() {
+fn a_delay_beyond_the_clock_never_ends() {
     let reactor = Reactor::new();
     let call = reactor.call_later(Duration::MAX, || -> () { unreachable!() });
     assert!(matches!(turn(&reactor), Turn::Sleep(Some(_))));

@@ -38,7 +38,7 @@ fn a_turn_runs_the_start_then_posts_then_timers() {
 }
 
 #[test]
-fn posts_run_in_order_up_to_a_batch_a_turn() {
+fn posts_run_in_order_up_to_a_batch_in_each_turn() {
     let reactor = Reactor::new();
     reactor.set_calls_per_turn(3);
     let handle = reactor.handle();
@@ -134,7 +134,7 @@ fn a_nested_turn_continues_where_the_outer_turn_is() {
 }
 
 #[test]
-fn a_nested_turn_takes_its_posts_from_the_batch_of_the_outer_one() {
+fn a_nested_turn_runs_posts_of_the_outer_turns_batch() {
     let reactor = Reactor::new();
     reactor.set_calls_per_turn(2);
     let handle = reactor.handle();
@@ -208,7 +208,7 @@ fn a_call_that_panics_is_reported_with_its_location_and_the_loop_continues() {
 }
 
 #[test]
-fn a_call_as_posted_runs_at_once_and_is_reported_with_its_place() {
+fn call_as_posted_runs_at_once_and_is_reported_with_its_location() {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let seen = reports.clone();
     let _hook = on_unhandled(move |unhandled| seen.borrow_mut().push(unhandled.made_at()));
@@ -220,7 +220,7 @@ fn a_call_as_posted_runs_at_once_and_is_reported_with_its_place() {
 }
 
 #[test]
-fn the_trail_of_a_call_that_fails_names_places_of_the_user_only() {
+fn the_trail_of_a_failed_call_has_only_locations_of_the_user() {
     let trails = Rc::new(RefCell::new(Vec::new()));
     let seen = trails.clone();
     let _hook = on_unhandled(move |unhandled| {
@@ -252,7 +252,7 @@ async fn wakes_itself(polls: Rc<Cell<u32>>, ends: Rc<Cell<bool>>) -> Result<(), 
 }
 
 #[test]
-fn coroutines_that_wake_themselves_take_a_batch_a_turn_whatever_else_runs() {
+fn coroutines_that_wake_themselves_are_polled_in_batches() {
     for batch in [256, 1000] {
         let reactor = Reactor::new();
         reactor.set_calls_per_turn(batch);
@@ -363,7 +363,7 @@ fn a_resolver_dropped_in_a_nested_loop_fires_in_that_loop() {
 }
 
 #[test]
-fn a_coroutine_without_a_reactor_that_is_woken_in_the_last_turn_is_polled_by_the_next_call() {
+fn a_coroutine_without_a_reactor_woken_in_the_last_turn_is_polled_by_the_next_call() {
     let (deferred, resolver) = Deferred::<u32>::new();
     let coroutine = inline_callbacks(async move {
         let mut all = futures::stream::FuturesUnordered::new();

@@ -113,7 +113,7 @@ const ENDS: [(&str, Ends); 8] = [
 ];
 
 #[test]
-fn a_million_permits_are_handed_on_wherever_they_end() {
+fn a_million_permits_are_handed_on_wherever_they_are_dropped() {
     for (name, ends) in ENDS {
         println!("{name}"); // a stack overflow prints nothing else
         on_a_small_stack(move || {
@@ -154,7 +154,7 @@ fn a_million_permits_are_handed_on_inside_of_coroutines() {
 }
 
 #[test]
-fn a_million_resolvers_and_pauses_fall_one_after_the_other() {
+fn a_million_resolvers_and_pauses_drop_one_after_the_other() {
     on_a_small_stack(|| {
         let (first, resolver) = Deferred::<()>::new();
         let (mut held, mut last) = (Some(resolver), first);
@@ -179,7 +179,7 @@ fn a_million_resolvers_and_pauses_fall_one_after_the_other() {
 }
 
 #[test]
-fn a_million_streams_go_with_a_value_each_of_which_lets_the_next_one_go() {
+fn a_million_streams_with_a_value_drop_one_after_the_other() {
     on_a_small_stack(|| {
         let (mut next, count) = (None, Rc::new(Cell::new(0)));
         for _ in 0..MANY {

@@ -21,7 +21,7 @@ fn an_open_gate_admits_and_a_closed_one_waits_for_its_guards() {
 }
 
 #[test]
-fn run_is_inside_until_its_deferred_is_done_and_refused_when_closed() {
+fn run_holds_the_gate_until_its_deferred_fires_and_fails_when_closed() {
     let gate = Gate::new();
     let (inner, resolver) = Deferred::<u32>::new();
     let runs = gate.run(move || inner);
@@ -34,14 +34,14 @@ fn run_is_inside_until_its_deferred_is_done_and_refused_when_closed() {
 }
 
 #[test]
-fn a_panic_inside_goes_out() {
+fn a_panic_of_the_function_releases_the_gate() {
     let gate = Gate::new();
     let panics = gate.run(|| -> Result<(), _> { panic!("inside") });
     assert_eq!((take_text(panics).as_str(), gate.count()), ("Panicked(inside)", 0));
 }
 
 #[test]
-fn the_last_one_out_fires_after_the_callback_in_which_it_goes() {
+fn dropping_the_last_guard_fires_close_after_the_callback() {
     let log = Log::new();
     let gate = Gate::new();
     let pass = gate.enter().unwrap();

@@ -57,7 +57,7 @@ fn waiters_are_served_in_order_even_if_the_first_needs_more() {
 }
 
 #[test]
-fn waiters_after_one_that_gives_up_are_served() {
+fn waiters_after_a_cancelled_one_are_served() {
     let log = Log::new();
     let semaphore = DeferredSemaphore::new(3);
     let _held = semaphore.acquire_many(2).try_take().unwrap().unwrap();
@@ -89,7 +89,7 @@ fn releasing_many_permits_serves_all_possible_waiters_in_order() {
 }
 
 #[test]
-fn release_inside_a_callback_serves_inside_and_a_drop_right_after_it() {
+fn release_serves_inside_the_callback_and_a_drop_right_after_it() {
     for release in [false, true] {
         let log = Log::new();
         let lock = DeferredSemaphore::new(1);

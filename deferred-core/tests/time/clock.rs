@@ -10,7 +10,7 @@ use crate::secs;
 use crate::support::{App, Log, ignore_unhandled, unhandled_into};
 
 #[test]
-fn time_stands_until_it_is_moved() {
+fn the_clock_stands_still_until_it_is_advanced() {
     let clock = Clock::new();
     let begun = clock.now();
     assert_eq!(clock.now(), begun);
@@ -20,7 +20,7 @@ fn time_stands_until_it_is_moved() {
 }
 
 #[test]
-fn it_has_started_when_it_is_made() {
+fn a_new_clock_has_started() {
     let clock = Clock::new();
     for phase in [Phase::Before, Phase::During, Phase::After] {
         let late = clock.add_system_event_trigger(phase, SystemEvent::Startup, || -> () { unreachable!() });
@@ -126,7 +126,7 @@ fn a_call_that_fails_is_reported_and_the_next_one_runs() {
 }
 
 #[test]
-fn a_stop_ends_it() {
+fn a_stop_ends_an_advance() {
     let (clock, log) = (Clock::new(), Log::new());
     let (stopper, seen) = (clock.clone(), log.clone());
     clock.call_later(secs(1), move || stopper.stop());

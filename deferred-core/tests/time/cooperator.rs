@@ -17,7 +17,7 @@ fn logging(log: &Log, name: &'static str, count: u32) -> impl Iterator<Item = ()
 }
 
 #[test]
-fn work_is_done_in_turn_one_step_each() {
+fn tasks_take_steps_in_turn() {
     let (clock, log) = (Clock::new(), Log::new());
     let cooperator = Cooperator::new(&clock);
     let (a, b) = (cooperator.cooperate(logging(&log, "a", 3)), cooperator.cooperate(logging(&log, "b", 2)));
@@ -30,7 +30,7 @@ fn work_is_done_in_turn_one_step_each() {
 }
 
 #[test]
-fn with_a_slice_of_zero_one_step_is_made_in_a_turn_and_timers_run_in_between() {
+fn with_a_slice_of_zero_each_turn_runs_one_step_and_timers_run_in_between() {
     let ticks = Rc::new(Cell::new(0));
     let count = ticks.clone();
     park::run_until(|reactor| {
@@ -59,7 +59,7 @@ fn a_step_that_returns_a_deferred_is_waited_for_and_others_continue() {
 }
 
 #[test]
-fn an_error_of_a_step_or_a_panic_ends_it() {
+fn an_error_or_a_panic_of_a_step_ends_the_task() {
     let clock = Clock::new();
     let cooperator = Cooperator::new(&clock);
     let failed = cooperator.coiterate([Ok(()), Err(Failure::from(App(1))), Ok(())]);
@@ -197,7 +197,7 @@ fn an_error_without_when_done_is_reported() {
 }
 
 #[test]
-fn closing_the_reactor_abandons_it_ready_paused_or_waiting() {
+fn closing_the_reactor_abandons_ready_paused_and_waiting_tasks() {
     let reactor = Reactor::new();
     let cooperator = Cooperator::new(&reactor);
     let (never, resolver) = Deferred::<()>::new();

@@ -145,7 +145,7 @@ fn a_reset_in_a_turn_waits_for_the_next_one() {
 }
 
 #[test]
-fn the_pending_calls_are_listed_with_their_places() {
+fn the_pending_calls_are_listed_with_their_locations() {
     let clock = Clock::new();
     clock.call_later(secs(2), || ());
     clock.call_later(secs(1), || ()).cancel().unwrap();

@@ -43,7 +43,7 @@ fn the_first_call_is_inside_start_and_later_ones_are_on_the_grid() {
 }
 
 #[test]
-fn start_later_leaves_the_first_moment_out() {
+fn start_later_skips_the_first_call() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let _done = call.start_later(secs(10));
     assert!(log.take().is_empty() && call.is_running());
@@ -52,7 +52,7 @@ fn start_later_leaves_the_first_moment_out() {
 }
 
 #[test]
-fn a_late_call_does_not_move_the_next_one() {
+fn a_late_call_does_not_move_the_grid() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let _done = call.start(millis(500));
     clock.pump([millis(700), millis(300), millis(499), millis(1)]);
@@ -60,7 +60,7 @@ fn a_late_call_does_not_move_the_next_one() {
 }
 
 #[test]
-fn moments_that_have_passed_are_left_out() {
+fn intervals_that_have_passed_are_skipped() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let _done = call.start(secs(1));
     clock.advance(millis(4200));
@@ -69,7 +69,7 @@ fn moments_that_have_passed_are_left_out() {
 }
 
 #[test]
-fn work_that_takes_longer_than_the_interval_skips_moments_and_does_not_drift() {
+fn work_longer_than_the_interval_skips_calls_and_does_not_drift() {
     let Ticking { clock, log, call } = ticking(millis(2500));
     let _done = call.start(secs(1));
     clock.pump([millis(500); 4]);
@@ -106,7 +106,7 @@ fn an_interval_of_zero_is_a_call_a_turn() {
 }
 
 #[test]
-fn an_interval_beyond_the_clock_is_as_good_as_never() {
+fn an_interval_beyond_the_clock_never_ends() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let done = call.start(Duration::MAX);
     clock.advance(secs(1_000_000));
@@ -185,7 +185,7 @@ fn a_deferred_of_the_function_is_waited_for() {
 }
 
 #[test]
-fn an_error_a_panic_and_a_late_error_end_it() {
+fn errors_and_panics_end_a_looping_call() {
     let clock = Clock::new();
     let failing = LoopingCall::new(&clock, || Err::<(), _>(App(1).into()));
     assert_eq!(take_text(failing.start(secs(1))), "App(1)");
@@ -202,7 +202,7 @@ fn an_error_a_panic_and_a_late_error_end_it() {
 }
 
 #[test]
-fn cancelling_its_deferred_stops_it() {
+fn cancelling_its_deferred_stops_the_looping_call() {
     let Ticking { clock, log, call } = ticking(Duration::ZERO);
     let done = call.start(secs(1));
     done.cancel();

@@ -24,7 +24,7 @@ fn moments(backoff: Backoff, until: u64) -> (Vec<f64>, String) {
 }
 
 #[test]
-fn each_wait_is_longer_than_the_one_before_up_to_a_limit() {
+fn waits_grow_up_to_the_limit() {
     let backoff = Backoff::new(secs(1)).jitter(0.0).max_delay(secs(5)).max_attempts(6);
     assert_eq!(moments(backoff, 100), (vec![0.0, 1.0, 3.0, 7.0, 12.0, 17.0], "App(5)".into()));
     let even = Backoff::new(secs(2)).jitter(0.0).factor(1.0).max_attempts(3);
@@ -34,7 +34,7 @@ fn each_wait_is_longer_than_the_one_before_up_to_a_limit() {
 }
 
 #[test]
-fn the_jitter_leaves_out_a_part_at_random_and_the_same_one_with_the_same_seed() {
+fn jitter_shortens_waits_at_random_and_reproducibly_by_seed() {
     let backoff = |seed| Backoff::new(secs(8)).factor(1.0).jitter(0.25).max_attempts(50).seed(seed);
     let waits = |seed| {
         let (moments, _) = moments(backoff(seed), 1000);
@@ -53,7 +53,7 @@ fn the_jitter_leaves_out_a_part_at_random_and_the_same_one_with_the_same_seed() 
 }
 
 #[test]
-fn it_ends_with_the_first_success_and_waits_for_each_attempt() {
+fn retry_ends_with_the_first_success_and_waits_for_each_attempt() {
     let (clock, log) = (Clock::new(), Log::new());
     let attempts = Rc::new(Cell::new(None::<Resolver<u32>>));
     let (slot, lines) = (attempts.clone(), log.clone());
@@ -74,7 +74,7 @@ fn it_ends_with_the_first_success_and_waits_for_each_attempt() {
 }
 
 #[test]
-fn only_errors_that_may_pass_are_tried_again_and_a_panic_counts_as_one() {
+fn only_retryable_errors_are_retried_and_a_panic_counts_as_one() {
     let clock = Clock::new();
     let once = clock.retry_if(
         Backoff::new(secs(1)),

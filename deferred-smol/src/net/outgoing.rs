@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn sent_bytes_are_removed_if_there_is_no_room_and_they_are_at_least_half() {
+    fn sent_bytes_are_removed_if_the_buffer_is_full_and_they_are_at_least_half() {
         let mut outgoing = Outgoing::default();
         outgoing.push(&[7; 16], || Vec::with_capacity(16));
         assert!(send(&mut outgoing, 7).is_err());

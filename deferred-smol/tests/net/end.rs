@@ -222,7 +222,7 @@ impl Producer for Pieces {
 }
 
 #[test]
-fn a_connection_that_is_to_end_waits_for_its_producer() {
+fn a_closing_connection_waits_for_its_producer() {
     let (log, received) = one(
         |transport, _| {
             transport.register_pull_producer(Pieces { transport: transport.clone(), left: 100.into() });
@@ -272,7 +272,7 @@ fn a_peer_that_is_not_read_is_not_silent() {
 }
 
 #[test]
-fn a_connection_that_is_to_end_is_not_idle_while_its_peer_reads() {
+fn a_closing_connection_is_not_idle_while_its_peer_reads() {
     const LENGTH: usize = 12_000_000;
     let (log, received) = one(
         |transport, _| {
@@ -290,7 +290,7 @@ fn a_connection_that_is_to_end_is_not_idle_while_its_peer_reads() {
 }
 
 #[test]
-fn a_timeout_is_put_off_by_the_protocol_and_by_no_byte_of_the_peer() {
+fn a_timeout_is_reset_by_the_protocol_and_not_by_received_bytes() {
     let (log, ()) = one(
         |transport, reactor| {
             transport.set_timeout(Some(60 * MS));

@@ -541,7 +541,7 @@ fn the_addresses_of_both_ends_are_known_until_the_end() {
 }
 
 #[test]
-fn a_peer_that_resets_is_reported_as_that_however_it_is_noticed() {
+fn a_reset_is_reported_as_such_however_it_is_noticed() {
     for round in 0..40 {
         let log = Log::default();
         let noted = log.clone();

@@ -27,7 +27,7 @@ fn has(port: &Port, connections: usize, reactor: &Reactor) -> Deferred<()> {
 }
 
 #[test]
-fn an_address_that_is_taken_is_an_error_at_once() {
+fn an_address_in_use_is_an_error_at_once() {
     run(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
         assert_eq!(listen_tcp(reactor, address, |_| Echo).unwrap_err().kind(), ErrorKind::AddrInUse);

@@ -226,7 +226,7 @@ fn a_delivered_result_of_a_cancelled_job_is_not_mistaken_for_the_next_jobs() {
 }
 
 #[test]
-fn a_cancel_stays_a_cancel_whatever_the_destructor_of_the_job_does() {
+fn a_cancel_stays_a_cancel_even_if_the_destructor_of_the_job_panics() {
     struct PanicOnDrop;
     impl Drop for PanicOnDrop {
         fn drop(&mut self) {

@@ -17,7 +17,7 @@ use deferred_threadpool::{
 use crate::{LIMIT, all};
 
 #[test]
-fn a_job_runs_in_another_thread_and_its_callbacks_in_this_one() {
+fn a_job_runs_on_another_thread_and_its_callbacks_on_this_one() {
     let here = thread::current().id();
     let result = park::run_until(|_| {
         defer_to_thread(|| Ok(thread::current().id())).add_callback(|there| Ok((there, thread::current().id())))

@@ -218,7 +218,7 @@ fn stop_fires_after_every_job_that_was_delivered_before() {
 }
 
 #[test]
-fn a_deadline_that_is_kept_does_nothing() {
+fn a_deadline_that_is_met_does_nothing() {
     let pool = ThreadPool::new(2);
     park::run_until(|reactor| {
         let jobs: Vec<_> = (0..100).map(|_| pool.defer_to_thread(|| Ok(()))).collect();

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Combinators.
 
 use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
@@ -18,7 +18,7 @@ const MEMBERS: u64 = 10_000;
 
 fn gather_10_000() -> Row {
     Row {
-        name: "many/gather of 10,000",
+        name: "combine/gather of 10,000",
         per: MEMBERS as u32,
         unit: "member",
         ours: gathered(MEMBERS),

@@ -1,4 +1,4 @@
-//! Waiting in line.
+//! Queues and locks.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ const VALUES: u64 = 1000;
 
 fn put_then_get() -> Row {
     Row {
-        name: "line/queue: put, get",
+        name: "sync/queue: put, get",
         per: VALUES as u32,
         unit: "value",
         ours: Side::new("put, get().await", || {
@@ -49,7 +49,7 @@ fn put_then_get() -> Row {
 
 fn get_then_put() -> Row {
     Row {
-        name: "line/queue: get waits, put",
+        name: "sync/queue: get waits, put",
         per: VALUES as u32,
         unit: "value",
         ours: Side::new("a coroutine gets, another puts", || {
@@ -95,13 +95,13 @@ fn get_then_put() -> Row {
     }
 }
 
-/// How many want the lock, and how often each.
+/// The number of tasks that acquire the lock, and the acquisitions of each.
 const HOLDERS: u64 = 10;
 const ROUNDS: u64 = 100;
 
 fn hand_over() -> Row {
     Row {
-        name: "line/lock: hand over",
+        name: "sync/lock: hand over",
         per: (HOLDERS * ROUNDS) as u32,
         unit: "hand-over",
         ours: Side::new("ten coroutines in turn", || {
@@ -134,14 +134,14 @@ fn hand_over() -> Row {
                             let guard = lock.lock().await;
                             black_box(*guard);
                             drop(guard);
-                            // It is not fair by itself: whoever has just had it would have it
-                            // again.
+                            // The peer is not fair by itself: the task that released the lock would
+                            // acquire it again.
                             smol::future::yield_now().await;
                         }
                     })
                 })
                 .collect();
-            while executor.try_tick() {} // all of them wait
+            while executor.try_tick() {} // until all of them wait
             drop(held);
             smol::future::block_on(executor.run(async {
                 for task in all {
