@@ -29,6 +29,7 @@ use crate::time::Clock;
 ///
 /// assert_eq!(success_result_of(Deferred::succeed(1)), 1);
 /// ```
+#[doc(alias = "successResultOf")]
 #[track_caller]
 pub fn success_result_of<T: 'static, E: DeferredError>(deferred: Deferred<T, E>) -> T {
     match deferred.try_take() {
@@ -54,6 +55,7 @@ pub fn success_result_of<T: 'static, E: DeferredError>(deferred: Deferred<T, E>)
 /// let failure = failure_result_of(Deferred::<u32>::fail(Cancelled::new()));
 /// assert!(failure.check::<Cancelled>());
 /// ```
+#[doc(alias = "failureResultOf")]
 #[track_caller]
 pub fn failure_result_of<T: Debug + 'static, E: DeferredError>(deferred: Deferred<T, E>) -> E {
     match deferred.try_take() {
@@ -81,6 +83,7 @@ pub fn failure_result_of<T: Debug + 'static, E: DeferredError>(deferred: Deferre
 /// resolver.callback(1);
 /// assert_eq!(success_result_of(deferred), 1);
 /// ```
+#[doc(alias = "assertNoResult")]
 #[track_caller]
 pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Deferred<T, E>) {
     if let Some(result) = deferred.peek() {
@@ -153,6 +156,7 @@ impl UnhandledErrors {
     }
 
     /// Returns the reports collected so far, and removes them.
+    #[doc(alias = "flushLoggedErrors")]
     #[must_use]
     pub fn take(&self) -> Vec<String> {
         self.reports.take()

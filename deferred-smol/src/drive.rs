@@ -75,6 +75,7 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// });
 /// assert_eq!(sum.unwrap(), 42);
 /// ```
+#[doc(alias = "block_on")]
 pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
     driver::run_until(drive_here, main)
 }
@@ -96,6 +97,7 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
 ///     })
 /// }
 /// ```
+#[doc(alias = "task.react")]
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     driver::react(drive_here, main)

@@ -35,6 +35,7 @@ use smol::future::FutureExt;
 /// });
 /// assert_eq!(sum.unwrap(), 10_100);
 /// ```
+#[doc(alias = "deferToThread")]
 #[track_caller]
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Deferred<T> {
     match Reactor::current() {

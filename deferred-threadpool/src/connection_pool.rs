@@ -169,6 +169,7 @@ impl Error for NoTransactions {}
 /// # Examples
 ///
 /// See [`ManageConnection`].
+#[doc(alias = "adbapi")]
 pub struct ConnectionPool<M: ManageConnection> {
     manager: Arc<M>,
     pool: ThreadPool,
@@ -224,6 +225,7 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// # Cancellation
     ///
     /// Like [`ThreadPool::defer_to_thread`].
+    #[doc(alias = "runWithConnection")]
     #[track_caller]
     pub fn run_with_connection<T: Send + 'static>(
         &self,
@@ -249,6 +251,10 @@ impl<M: ManageConnection> ConnectionPool<M> {
     ///
     /// A cancel before `f` begins prevents it. A cancel before the commit begins rolls the
     /// transaction back. A later cancel does not undo it.
+    #[doc(alias = "runInteraction")]
+    #[doc(alias = "transaction")]
+    #[doc(alias = "runQuery")]
+    #[doc(alias = "runOperation")]
     #[track_caller]
     pub fn run_interaction<T: Send + 'static>(
         &self,

@@ -44,6 +44,7 @@ use crate::worker::{Reservation, Workers};
 /// });
 /// assert_eq!(sizes.unwrap(), 3);
 /// ```
+#[doc(alias = "twisted.python.threadpool")]
 #[derive(Clone)]
 pub struct ThreadPool {
     owner: Arc<Owner>,
@@ -69,6 +70,7 @@ impl ThreadPool {
     /// of it exists.
     ///
     /// Twisted's `reactor.getThreadPool`.
+    #[doc(alias = "getThreadPool")]
     #[must_use]
     pub fn for_reactor(reactor: &Reactor) -> ThreadPool {
         ThreadPool::clone(&reactor.extension(ThreadPool::default))
@@ -107,6 +109,10 @@ impl ThreadPool {
     /// [`Panicked`]: deferred_core::Panicked
     /// [`PoolStopped`]: crate::PoolStopped
     /// [`QueueFull`]: crate::QueueFull
+    #[doc(alias = "deferToThread")]
+    #[doc(alias = "deferToThreadPool")]
+    #[doc(alias = "spawn_blocking")]
+    #[doc(alias = "unblock")]
     #[track_caller]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
@@ -192,6 +198,8 @@ impl ThreadPool {
     /// let pool = ThreadPool::new(1);
     /// assert_eq!(pool.submit(|_| Ok(6 * 7)).wait().unwrap(), 42);
     /// ```
+    #[doc(alias = "spawn_blocking")]
+    #[doc(alias = "JoinHandle")]
     #[track_caller]
     pub fn submit<T: Send + 'static>(
         &self,
@@ -204,6 +212,7 @@ impl ThreadPool {
     /// Otherwise like [`defer_to_thread`](Self::defer_to_thread).
     ///
     /// Twisted's `callInThread`.
+    #[doc(alias = "callInThread")]
     #[track_caller]
     pub fn call_in_thread<T: Send + 'static>(&self, f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
         ignore_job(self.defer_to_thread(without_value(f)));
@@ -265,6 +274,7 @@ impl ThreadPool {
     /// minimum above the maximum is clamped.
     ///
     /// Twisted's `adjustPoolsize`.
+    #[doc(alias = "adjustPoolsize")]
     pub fn adjust_pool_size(&self, min_threads: usize, max_threads: usize) {
         self.owner.workers.adjust(min_threads, max_threads);
     }
@@ -401,6 +411,10 @@ impl fmt::Debug for ThreadPool {
 /// let answer = park::run_until(|_| defer_to_thread(|| Ok(6 * 7)));
 /// assert_eq!(answer.unwrap(), 42);
 /// ```
+#[doc(alias = "deferToThread")]
+#[doc(alias = "deferToThreadPool")]
+#[doc(alias = "spawn_blocking")]
+#[doc(alias = "unblock")]
 #[track_caller]
 pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Deferred<T> {
     match Reactor::current() {
@@ -425,6 +439,7 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
 ///     call_in_thread(move || Ok(handle.stop()));
 /// });
 /// ```
+#[doc(alias = "callInThread")]
 #[track_caller]
 pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
     ignore_job(defer_to_thread(without_value(f)));
@@ -455,6 +470,7 @@ fn without_reactor<T: 'static>(closure: impl Sized) -> Deferred<T> {
 /// first error ends the job and is reported as unhandled. Otherwise like [`call_in_thread`].
 ///
 /// Twisted's `callMultipleInThread`.
+#[doc(alias = "callMultipleInThread")]
 #[track_caller]
 pub fn call_multiple_in_thread<F: FnOnce() -> Result<(), Failure> + Send + 'static>(
     calls: impl IntoIterator<Item = F>,

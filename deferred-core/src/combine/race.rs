@@ -38,6 +38,7 @@ use crate::error::{Abandoned, BuiltinError, Cancelled, DeferredError, FailureGro
 /// assert_eq!(success_result_of(first), (1, "fast"));
 /// assert!(loser.is_cancelled());
 /// ```
+#[doc(alias = "select_ok")]
 #[track_caller]
 pub fn race<T: 'static, E: DeferredError>(
     deferreds: impl IntoIterator<Item = Deferred<T, E>>,
@@ -65,6 +66,8 @@ pub fn race<T: 'static, E: DeferredError>(
 /// let first = first_success([Deferred::fail(Failure::msg("no")), Deferred::succeed(2)]);
 /// assert!(matches!(success_result_of(first), FirstSuccess::Success { index: 1, value: 2 }));
 /// ```
+#[doc(alias = "select_ok")]
+#[doc(alias = "fireOnOneCallback")]
 #[doc(alias = "DeferredList")]
 #[track_caller]
 pub fn first_success<T: 'static, E: DeferredError>(
@@ -99,6 +102,8 @@ pub fn first_success<T: 'static, E: DeferredError>(
 /// let first = first_completion([slow, Deferred::succeed(2)]);
 /// assert_eq!(success_result_of(first), (1, 2));
 /// ```
+#[doc(alias = "select_all")]
+#[doc(alias = "fireOnOneErrback")]
 #[doc(alias = "DeferredList")]
 #[doc(alias = "select")]
 #[track_caller]

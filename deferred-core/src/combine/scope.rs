@@ -43,6 +43,8 @@ use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failu
 /// assert!(resolver.is_cancelled());
 /// assert_eq!(success_result_of(done), 42);
 /// ```
+#[doc(alias = "TaskTracker")]
+#[doc(alias = "JoinSet")]
 #[doc(alias = "nursery")]
 #[track_caller]
 pub fn scope<R: IntoDeferred<Failure>>(body: impl FnOnce(&Scope) -> R) -> Deferred<R::Value> {
@@ -86,6 +88,8 @@ fn scope_at<E: DeferredError, R: IntoDeferred<E>>(
 }
 
 /// The scope in which the body of [`scope`] starts work. Clones refer to the same scope.
+#[doc(alias = "TaskTracker")]
+#[doc(alias = "JoinSet")]
 pub struct Scope<E: DeferredError = Failure> {
     state: Rc<State<E>>,
 }

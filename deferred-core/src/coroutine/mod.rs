@@ -131,6 +131,7 @@ impl Reactor {
     /// });
     /// assert_eq!(sum.unwrap(), 21);
     /// ```
+    #[doc(alias = "ensureDeferred")]
     #[track_caller]
     pub fn ensure_deferred<T: 'static>(
         &self,

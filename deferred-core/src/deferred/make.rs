@@ -13,6 +13,8 @@ use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 /// constructors are for error types of your own.
 impl<T: 'static> Deferred<T, Failure> {
     /// Creates a pending Deferred and the [`Resolver`] that fires it.
+    #[doc(alias = "oneshot")]
+    #[doc(alias = "channel")]
     #[track_caller]
     #[allow(clippy::new_ret_no_self)] // it returns the pair
     pub fn new() -> (Deferred<T>, Resolver<T>) {

@@ -35,6 +35,7 @@ use crate::error::{CallSite, Failure};
 /// });
 /// assert_eq!(success_result_of(deferred), 1000);
 /// ```
+#[doc(alias = "loop_fn")]
 #[track_caller]
 pub fn repeat_until<B, R, F>(body: F) -> Deferred<B>
 where

@@ -181,6 +181,7 @@ impl Reactor {
     ///     reactor.stop();
     /// });
     /// ```
+    #[doc(alias = "addSystemEventTrigger")]
     #[track_caller]
     pub fn add_system_event_trigger<R: IntoDeferred<Failure>>(
         &self,
@@ -365,6 +366,7 @@ impl SystemEventTrigger {
     /// assert_eq!(trigger.remove(), Ok(()));
     /// assert!(!trigger.active());
     /// ```
+    #[doc(alias = "removeSystemEventTrigger")]
     pub fn remove(&self) -> Result<(), Inactive> {
         self.trigger.state.get()?;
         let event = self.reactor.core.events.get(self.event);

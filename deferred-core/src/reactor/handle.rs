@@ -50,6 +50,7 @@ impl ReactorHandle {
     ///
     /// Returns [`Closed`] with `call` if the reactor is closed. A call that was posted before the
     /// closing and has not run is dropped by the closing, on the reactor's thread.
+    #[doc(alias = "callFromThread")]
     #[track_caller]
     pub fn call_from_thread<F, R>(&self, call: F) -> Result<(), Closed<F>>
     where

@@ -254,6 +254,7 @@ impl Reactor {
     /// });
     /// assert_eq!(*order.borrow(), ["first", "second", "late"]);
     /// ```
+    #[doc(alias = "callLater")]
     #[track_caller]
     pub fn call_later<R: IntoDeferred<Failure>>(
         &self,
@@ -302,6 +303,7 @@ impl Reactor {
     ///     println!("{} is due at {:?}", call.registered_at(), call.time());
     /// }
     /// ```
+    #[doc(alias = "getDelayedCalls")]
     #[must_use]
     pub fn delayed_calls(&self) -> Vec<DelayedCall> {
         self.core.timers.all().into_iter().map(|timer| DelayedCall::new(self.clone(), timer)).collect()
@@ -332,6 +334,7 @@ impl Reactor {
     /// let _ = reactor.turn(Waker::noop());
     /// assert_eq!(seen.get(), 1);
     /// ```
+    #[doc(alias = "callWhenRunning")]
     #[track_caller]
     pub fn call_when_running<R: IntoDeferred<Failure>>(&self, call: impl FnOnce() -> R + 'static) {
         if self.is_running() {

@@ -54,6 +54,7 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// # Panics
 ///
 /// Panics like [`run`].
+#[doc(alias = "block_on")]
 pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
     driver::run_until(drive_owned, main)
 }
@@ -87,6 +88,7 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
 ///     park::react(program)
 /// }
 /// ```
+#[doc(alias = "task.react")]
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     driver::react(drive_owned, main)

@@ -210,6 +210,7 @@ impl Timers {
 ///     reactor.stop();
 /// });
 /// ```
+#[doc(alias = "IDelayedCall")]
 #[derive(Clone)]
 pub struct DelayedCall {
     reactor: Reactor,

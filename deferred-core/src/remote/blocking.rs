@@ -111,6 +111,7 @@ impl ReactorHandle {
     ///     });
     /// });
     /// ```
+    #[doc(alias = "blockingCallFromThread")]
     #[track_caller]
     pub fn blocking_call_from_thread<F, R>(&self, call: F) -> Result<R::Value, Failure>
     where

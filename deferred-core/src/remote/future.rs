@@ -26,6 +26,7 @@ use crate::reactor::{ReactorHandle, deadline_after};
 ///
 /// Dropping a `RemoteFuture` before it is complete cancels its Deferred on the reactor's thread, in
 /// a turn. [`RemoteCompleter::is_cancelled`] returns `true` from then on.
+#[doc(alias = "JoinHandle")]
 #[must_use = "dropping a RemoteFuture cancels what it waits for"]
 pub struct RemoteFuture<T: 'static, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
@@ -177,6 +178,7 @@ impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
 ///
 /// Dropping it without a result completes the future with [`Abandoned`]. If the `RemoteFuture` was
 /// dropped, a result is only dropped.
+#[doc(alias = "oneshot")]
 pub struct RemoteCompleter<T, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,
 }

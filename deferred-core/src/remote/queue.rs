@@ -52,6 +52,8 @@ impl Reactor {
     /// });
     /// assert_eq!(sum.unwrap(), 10);
     /// ```
+    #[doc(alias = "channel")]
+    #[doc(alias = "mpsc")]
     #[track_caller]
     pub fn remote_queue<T: Send + 'static>(&self, limit: Option<usize>) -> (DeferredQueue<T>, RemoteSender<T>) {
         self.remote_queue_typed(limit)
@@ -83,6 +85,8 @@ impl Reactor {
 ///
 /// Clones feed the same queue. Dropping the last one closes the queue, after all values that were
 /// sent are in it.
+#[doc(alias = "channel")]
+#[doc(alias = "mpsc")]
 pub struct RemoteSender<T: Send + 'static, E: DeferredError = Failure> {
     ends: Arc<SenderState<T, E>>,
 }

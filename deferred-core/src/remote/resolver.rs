@@ -37,6 +37,8 @@ impl Reactor {
     /// });
     /// assert_eq!(sum.unwrap(), 10_100);
     /// ```
+    #[doc(alias = "oneshot")]
+    #[doc(alias = "channel")]
     #[track_caller]
     pub fn remote<T: Send + 'static>(&self) -> (Deferred<T>, RemoteResolver<T>) {
         self.remote_typed()

@@ -33,6 +33,8 @@ use crate::error::{BuiltinError, Cancelled, DeferredError, Failure};
 /// assert!(drained.is_ready());
 /// # drop(request);
 /// ```
+#[doc(alias = "TaskTracker")]
+#[doc(alias = "WaitGroup")]
 pub struct Gate<E: DeferredError = Failure> {
     gate: Rc<State<E>>,
 }

@@ -34,6 +34,7 @@ use crate::error::{DeferredError, Failure};
 /// assert_eq!(success_result_of(second), "acquired");
 /// assert!(!lock.is_locked());
 /// ```
+#[doc(alias = "Mutex")]
 pub struct DeferredLock<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
 }

@@ -32,6 +32,8 @@ use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 /// assert_eq!(success_result_of(first), "first");
 /// assert_eq!(success_result_of(jobs.get()), "second");
 /// ```
+#[doc(alias = "channel")]
+#[doc(alias = "mpsc")]
 pub struct DeferredQueue<T: 'static, E: DeferredError = Failure> {
     queue: Rc<Queue<T, E>>,
 }

@@ -34,6 +34,7 @@ use crate::error::{CallSite, DeferredError, Failure};
 /// assert_eq!(connections.available(), 2);
 /// # drop(first);
 /// ```
+#[doc(alias = "Semaphore")]
 pub struct DeferredSemaphore<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
 }

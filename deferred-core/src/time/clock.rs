@@ -29,6 +29,7 @@ use crate::reactor::{Reactor, ReactorOwner, deadline_after};
 /// ticking.stop();
 /// assert!(done.is_ready());
 /// ```
+#[doc(alias = "task.Clock")]
 #[derive(Debug)]
 pub struct Clock {
     reactor: ReactorOwner,

@@ -159,6 +159,7 @@ impl Cooperator {
     /// # Cancellation
     ///
     /// Cancelling the returned Deferred stops the work.
+    #[doc(alias = "task.coiterate")]
     #[track_caller]
     pub fn coiterate<I>(&self, work: I) -> Deferred<()>
     where
@@ -288,6 +289,7 @@ impl Drop for AtClose {
 /// Dropping it has no effect.
 ///
 /// Twisted's `CooperativeTask`.
+#[doc(alias = "coiterate")]
 #[derive(Clone)]
 pub struct CooperativeTask {
     work: Rc<Work>,

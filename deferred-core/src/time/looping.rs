@@ -45,6 +45,7 @@ use crate::reactor::{DelayedCall, Reactor, deadline_after};
 /// .unwrap();
 /// assert!((1..=5).contains(&ticks.get())); // 5, unless the machine was very busy
 /// ```
+#[doc(alias = "interval")]
 pub struct LoopingCall<E: DeferredError = Failure> {
     looping: Rc<Looping<E>>,
 }
@@ -155,6 +156,7 @@ impl LoopingCall {
     /// clock.advance(Duration::from_secs(3)); // as if the loop had been blocked
     /// assert_eq!(*counts.borrow(), [1, 1, 3]);
     /// ```
+    #[doc(alias = "withCount")]
     #[track_caller]
     pub fn with_count<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut(u64) -> R + 'static) -> LoopingCall {
         LoopingCall::typed_with_count(reactor, f)

@@ -36,6 +36,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// });
     /// assert!(answer.unwrap_err().check::<TimedOut>());
     /// ```
+    #[doc(alias = "addTimeout")]
+    #[doc(alias = "timeout")]
     #[track_caller]
     #[must_use = "the timeout applies to the returned Deferred"]
     pub fn add_timeout(self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
@@ -66,6 +68,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// clock.advance(Duration::from_secs(1));
     /// assert_eq!(success_result_of(answer), 0);
     /// ```
+    #[doc(alias = "onTimeoutCancel")]
+    #[doc(alias = "timeout")]
     #[track_caller]
     #[must_use = "the timeout applies to the returned Deferred"]
     pub fn add_timeout_with(

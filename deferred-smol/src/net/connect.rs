@@ -62,6 +62,9 @@ use super::{Protocol, Transport};
 /// })?;
 /// # Ok::<(), Failure>(())
 /// ```
+#[doc(alias = "connectTCP")]
+#[doc(alias = "ClientFactory")]
+#[doc(alias = "TCP4ClientEndpoint")]
 #[track_caller]
 #[must_use = "the error is in the Deferred"]
 pub fn connect_tcp<P: Protocol>(
@@ -97,6 +100,8 @@ pub fn connect_tcp<P: Protocol>(
 /// # Cancellation
 ///
 /// Like [`connect_tcp`].
+#[doc(alias = "connectUNIX")]
+#[doc(alias = "UNIXClientEndpoint")]
 #[cfg(unix)]
 #[track_caller]
 #[must_use = "the error is in the Deferred"]

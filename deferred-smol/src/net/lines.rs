@@ -10,6 +10,8 @@ const MAX_LENGTH: usize = 16 * 1024;
 /// The callbacks of a connection on which lines arrive. [`Lines`] converts it into a [`Protocol`].
 ///
 /// Twisted's `LineReceiver`.
+#[doc(alias = "LineReceiver")]
+#[doc(alias = "LineOnlyReceiver")]
 pub trait LineProtocol: 'static {
     /// Called when the connection is established: see [`Protocol::connection_made`].
     ///
@@ -29,6 +31,7 @@ pub trait LineProtocol: 'static {
     /// # Errors
     ///
     /// An error loses the connection.
+    #[doc(alias = "lineReceived")]
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure>;
 
     /// Called for a line of at least `length` bytes, which exceeds the maximum. By default it loses
@@ -38,6 +41,7 @@ pub trait LineProtocol: 'static {
     /// # Errors
     ///
     /// An error loses the connection.
+    #[doc(alias = "lineLengthExceeded")]
     fn line_length_exceeded(&mut self, transport: &Transport, length: usize) -> Result<(), Failure> {
         let _ = length;
         transport.lose_connection();
@@ -76,6 +80,8 @@ pub trait LineProtocol: 'static {
 ///     # reactor.stop();
 /// });
 /// ```
+#[doc(alias = "LineReceiver")]
+#[doc(alias = "LineOnlyReceiver")]
 #[derive(Debug)]
 pub struct Lines<L> {
     protocol: L,
@@ -94,6 +100,7 @@ impl<L: LineProtocol> Lines<L> {
     }
 
     /// Sets the maximum length of a line in bytes, without its end.
+    #[doc(alias = "MAX_LENGTH")]
     #[must_use]
     pub fn max_length(mut self, bytes: usize) -> Lines<L> {
         self.max_length = bytes;

@@ -62,6 +62,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 ///     # reactor.stop();
 /// });
 /// ```
+#[doc(alias = "listenTCP")]
+#[doc(alias = "ServerFactory")]
+#[doc(alias = "TCP4ServerEndpoint")]
 #[track_caller]
 pub fn listen_tcp<P: Protocol>(
     reactor: &Reactor,
@@ -79,6 +82,7 @@ pub fn listen_tcp<P: Protocol>(
 /// # Errors
 ///
 /// Returns an error if the socket cannot be registered with smol, or if the reactor is closed.
+#[doc(alias = "adoptStreamPort")]
 #[track_caller]
 pub fn listen_on_tcp<P: Protocol>(
     reactor: &Reactor,
@@ -104,6 +108,8 @@ pub fn listen_on_tcp<P: Protocol>(
 ///
 /// Returns an error, which names the path, if `path` exists or the socket cannot be created.
 /// Returns an error if the reactor is closed.
+#[doc(alias = "listenUNIX")]
+#[doc(alias = "UNIXServerEndpoint")]
 #[cfg(unix)]
 #[track_caller]
 pub fn listen_unix<P: Protocol>(

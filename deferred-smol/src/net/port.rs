@@ -16,6 +16,7 @@ use super::Transport;
 /// Dropping them has no effect.
 ///
 /// Twisted's `IListeningPort`.
+#[doc(alias = "IListeningPort")]
 #[derive(Clone)]
 pub struct Port {
     state: Rc<PortState>,
@@ -70,6 +71,7 @@ impl Port {
     }
 
     /// Returns the address of the socket. `None` for a Unix socket.
+    #[doc(alias = "getHost")]
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.state.address
@@ -79,6 +81,7 @@ impl Port {
     /// further call does nothing.
     ///
     /// Twisted's `stopListening`.
+    #[doc(alias = "stopListening")]
     pub fn stop_listening(&self) {
         self.state.is_listening.set(false);
         let accepting = self.state.accepting.take();

@@ -12,14 +12,19 @@ use super::Transport;
 /// exceeds the limit. So they take `&self`, and change state in a `Cell`.
 ///
 /// Twisted's `IPushProducer` and `IPullProducer`.
+#[doc(alias = "IPushProducer")]
+#[doc(alias = "IPullProducer")]
 pub trait Producer {
     /// Stop writing until `resume_producing`.
+    #[doc(alias = "pauseProducing")]
     fn pause_producing(&self);
 
     /// Write again. A pull producer writes one piece.
+    #[doc(alias = "resumeProducing")]
     fn resume_producing(&self);
 
     /// Stop writing: the connection has ended.
+    #[doc(alias = "stopProducing")]
     fn stop_producing(&self) {}
 }
 

@@ -38,6 +38,7 @@ pub trait Protocol: 'static {
     /// # Errors
     ///
     /// An error loses the connection.
+    #[doc(alias = "connectionMade")]
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
@@ -49,6 +50,7 @@ pub trait Protocol: 'static {
     /// # Errors
     ///
     /// An error loses the connection.
+    #[doc(alias = "dataReceived")]
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
 
     /// Called when the peer has ended its side; it may still read. By default this [loses the
@@ -60,6 +62,8 @@ pub trait Protocol: 'static {
     /// # Errors
     ///
     /// An error loses the connection.
+    #[doc(alias = "readConnectionLost")]
+    #[doc(alias = "IHalfCloseableProtocol")]
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         transport.lose_connection();
         Ok(())
@@ -78,6 +82,7 @@ pub trait Protocol: 'static {
 
     /// Called when the connection has ended. No other callback follows, and data that is still
     /// written to a [`Transport`] is dropped.
+    #[doc(alias = "connectionLost")]
     fn connection_lost(&mut self, reason: &ConnectionLost) {
         let _ = reason;
     }

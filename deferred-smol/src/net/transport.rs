@@ -20,6 +20,10 @@ use super::transport_state::{Cold, Idle, Stage, TransportState};
 /// they do nothing.
 ///
 /// Twisted's `ITransport`, with `IConsumer` and `IPushProducer`.
+#[doc(alias = "ITransport")]
+#[doc(alias = "ITCPTransport")]
+#[doc(alias = "IConsumer")]
+#[doc(alias = "IPushProducer")]
 #[derive(Clone)]
 pub struct Transport {
     pub(super) state: Rc<TransportState>,
@@ -36,6 +40,7 @@ impl Transport {
     /// other writes. Outside of the connection's own callbacks this happens in the same turn or the
     /// next. Data that the peer does not read is buffered. Nothing is written on a connection that
     /// has ended, or that is [losing](Self::lose_connection) and has sent everything.
+    #[doc(alias = "writeSequence")]
     pub fn write(&self, data: &[u8]) {
         let state = &*self.state;
         if data.is_empty() || state.stage.get() >= Stage::Finished {
@@ -114,6 +119,7 @@ impl Transport {
     /// unread data of the peer could otherwise make its system drop data that it has not read.
     ///
     /// Twisted's `loseConnection`.
+    #[doc(alias = "loseConnection")]
     pub fn lose_connection(&self) {
         if self.state.stage.get() == Stage::Open {
             self.state.stage.set(Stage::Closing);
@@ -126,6 +132,7 @@ impl Transport {
     /// `connection_lost` is called in the same turn or the next.
     ///
     /// Twisted's `abortConnection`.
+    #[doc(alias = "abortConnection")]
     pub fn abort_connection(&self) {
         self.state.end(ConnectionLost::Aborted);
     }
@@ -157,12 +164,14 @@ impl Transport {
     /// Pauses reading until [`resume_producing`](Self::resume_producing). Data that the peer sends
     /// fills the buffers of both systems, and then the peer blocks. Meanwhile the end of the peer
     /// is not detected.
+    #[doc(alias = "pauseProducing")]
     pub fn pause_producing(&self) {
         self.state.paused.set(true);
         self.state.resumed.set(false);
     }
 
     /// Resumes reading.
+    #[doc(alias = "resumeProducing")]
     pub fn resume_producing(&self) {
         if self.state.paused.replace(false) {
             self.state.note_received(); // the idle timeout begins here
@@ -182,6 +191,7 @@ impl Transport {
     /// On a connection that has ended, `producer` is stopped at once.
     ///
     /// Twisted's `registerProducer(producer, True)`.
+    #[doc(alias = "registerProducer")]
     pub fn register_producer(&self, producer: impl Producer + 'static) {
         self.register(Registered::push(producer));
     }
@@ -191,6 +201,7 @@ impl Transport {
     /// [`register_producer`](Self::register_producer).
     ///
     /// Twisted's `registerProducer(producer, False)`.
+    #[doc(alias = "registerProducer")]
     pub fn register_pull_producer(&self, producer: impl Producer + 'static) {
         self.register(Registered::pull(producer));
     }
@@ -205,6 +216,7 @@ impl Transport {
     }
 
     /// Removes the producer.
+    #[doc(alias = "unregisterProducer")]
     pub fn unregister_producer(&self) {
         let before = self.state.cold.borrow_mut().as_mut().and_then(|cold| cold.producer.take());
         if before.is_some() {
@@ -293,6 +305,8 @@ impl Transport {
     ///
     /// Returns the error of the system, or [`NotConnected`](io::ErrorKind::NotConnected) if the
     /// connection has ended.
+    #[doc(alias = "setTcpNoDelay")]
+    #[doc(alias = "nodelay")]
     pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
         self.state.with_socket(|socket| socket.set_nodelay(no_delay))
     }
@@ -302,6 +316,7 @@ impl Transport {
     /// # Errors
     ///
     /// Like [`set_nodelay`](Self::set_nodelay). Returns `Unsupported` for a Unix socket.
+    #[doc(alias = "getPeer")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.state.with_socket(Socket::peer_addr)
     }
@@ -311,6 +326,7 @@ impl Transport {
     /// # Errors
     ///
     /// Like [`peer_addr`](Self::peer_addr).
+    #[doc(alias = "getHost")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.state.with_socket(Socket::local_addr)
     }
