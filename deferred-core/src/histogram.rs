@@ -59,12 +59,12 @@ impl Histogram {
     /// twice the quantile. Returns zero if nothing was counted.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Duration {
-        let wanted = (part.clamp(0.0, 1.0) * self.count as f64).ceil() as u64;
+        let rank = (part.clamp(0.0, 1.0) * self.count as f64).ceil() as u64;
         let mut below = 0;
         self.buckets()
             .find(|(_, number)| {
                 below += number;
-                below >= wanted
+                below >= rank
             })
             .map_or(Duration::ZERO, |(limit, _)| limit.min(self.max))
     }

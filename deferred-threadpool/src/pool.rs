@@ -505,9 +505,9 @@ mod tests {
             assert!(!stays.is_ready());
             pool.owner.workers.waiting()
         };
-        let (room, _) = lines(&|| pool.reserve());
-        let (_, enders) = lines(&|| pool.stop());
-        assert!(room < 200 && enders < 200, "{room} wait for room, {enders} for the end");
+        let (reservations, _) = lines(&|| pool.reserve());
+        let (_, stops) = lines(&|| pool.stop());
+        assert!(reservations < 200 && stops < 200, "{reservations} reservations and {stops} stops wait");
         drop(ends);
         drop(job.add_both(|_| Ok(())));
     }

@@ -78,16 +78,16 @@ impl Concurrent {
     /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Deferred, Resolver, concurrent};
     ///
-    /// let begun = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
-    /// let calls = begun.clone();
+    /// let index = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
+    /// let calls = index.clone();
     /// let all = concurrent(2).map(0..5, move |_| {
     ///     let (deferred, resolver) = Deferred::new();
     ///     calls.borrow_mut().push(resolver);
     ///     deferred
     /// });
-    /// assert_eq!(begun.borrow().len(), 2);
+    /// assert_eq!(index.borrow().len(), 2);
     /// for n in 0..5 {
-    ///     let resolver = begun.borrow_mut().remove(0);
+    ///     let resolver = index.borrow_mut().remove(0);
     ///     resolver.callback(n);
     /// }
     /// assert_eq!(success_result_of(all), [0, 1, 2, 3, 4]);
@@ -149,12 +149,12 @@ impl Concurrent {
         let coroutine = async move {
             let mut feed = Feed { stream: Box::pin(stream), ended: false, limit: self.limit, calls: Calls::new(at) };
             let mut values = Vec::new();
-            let mut begun = 0;
+            let mut index = 0;
             while let Some(next) = poll_fn(|context| feed.poll(context)).await {
                 match next {
                     Next::Item(item) => {
-                        feed.calls.begin(begun, maybe_deferred_at(at, || f(item)));
-                        begun += 1;
+                        feed.calls.begin(index, maybe_deferred_at(at, || f(item)));
+                        index += 1;
                     }
                     Next::Done(index, Ok(value)) => values.push((index, value)),
                     Next::Done(index, Err(error)) => {

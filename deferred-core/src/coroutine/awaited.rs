@@ -13,8 +13,8 @@ pub(super) struct Awaited {
     only_number: Cell<u64>,
     /// Waits that began during another one.
     more: Cell<BTreeMap<u64, Handle>>,
-    /// The number of waits that have begun.
-    begun: Cell<u64>,
+    /// The number of waits that have next_number.
+    next_number: Cell<u64>,
     count: Cell<usize>,
     /// The id of the block of the coroutine's own Deferred; 0 until it has one.
     own: Cell<usize>,
@@ -35,8 +35,8 @@ impl Awaited {
     /// Begins a wait and returns its number. The first is 1.
     #[inline(always)]
     pub(super) fn begin(&self) -> u64 {
-        self.begun.set(self.begun.get() + 1);
-        self.begun.get()
+        self.next_number.set(self.next_number.get() + 1);
+        self.next_number.get()
     }
 
     /// Sets the handle of the Deferred that a wait waits for.

@@ -65,18 +65,18 @@ struct Flat(Option<Held>);
 
 impl Flat {
     fn get(&self) -> &Held {
-        self.0.as_ref().expect("it is taken only when this goes")
+        self.0.as_ref().expect("the value is taken only by `into_held` and on drop")
     }
 
     fn into_held(mut self) -> Held {
-        self.0.take().expect("it is taken only when this goes")
+        self.0.take().expect("the value is taken only by `into_held` and on drop")
     }
 }
 
 impl Drop for Flat {
     fn drop(&mut self) {
         match self.0.take() {
-            None | Some(Held::Builtin(_)) => {} // which sees to what is inside it
+            None | Some(Held::Builtin(_)) => {} // drops its contents without recursion itself
             Some(held) => drop_flat(Nested::Held(held)),
         }
     }

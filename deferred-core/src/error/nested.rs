@@ -45,31 +45,31 @@ thread_local! {
     static DROPPING: Cell<bool> = const { Cell::new(false) };
     /// The errors that were dropped inside such a drop. It has no destructor, since outside of a
     /// drop it is empty and owns no memory.
-    static LEFT: ManuallyDrop<RefCell<Vec<Nested>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    static PENDING: ManuallyDrop<RefCell<Vec<Nested>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 /// Drops `nested`. If this is called inside the drop of another nested error, drops it after that
 /// one.
 pub(super) fn drop_flat(nested: Nested) {
     if DROPPING.replace(true) {
-        LEFT.with(|left| left.borrow_mut().push(nested));
+        PENDING.with(|left| left.borrow_mut().push(nested));
         return;
     }
-    let _rest = Rest;
+    let _pending = DropPending;
     nested.drop_here();
 }
 
-/// Drops what is left when dropped itself, also during a panic of a destructor.
-struct Rest;
+/// Drops the pending errors when it is dropped, even during a panic of a destructor.
+struct DropPending;
 
-impl Drop for Rest {
+impl Drop for DropPending {
     fn drop(&mut self) {
-        while let Some(next) = LEFT.with(|left| left.borrow_mut().pop()) {
-            let rest = Rest;
+        while let Some(next) = PENDING.with(|left| left.borrow_mut().pop()) {
+            let pending = DropPending;
             next.drop_here();
-            mem::forget(rest);
+            mem::forget(pending);
         }
-        LEFT.with(|left| left.replace(Vec::new()));
+        PENDING.with(|left| left.replace(Vec::new()));
         DROPPING.set(false);
     }
 }

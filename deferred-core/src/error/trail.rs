@@ -1,4 +1,4 @@
-//! `Trail`: the places that an error passed.
+//! `Trail`: the locations that an error passed.
 
 use std::fmt;
 use std::panic::Location;
@@ -6,15 +6,15 @@ use std::panic::Location;
 /// A location in the source: where a Deferred was created, or a callback was added.
 pub(crate) type CallSite = &'static Location<'static>;
 
-/// The number of places that are kept from each end of a trail.
+/// The number of locations that are recorded from each end of a trail.
 const END: usize = 16;
 
 /// The source locations that an error passed, oldest first.
 ///
-/// Each place is a line where a callback was added, so a trail reads like a traceback of the
+/// Each location is a line where a callback was added, so a trail reads like a traceback of the
 /// callbacks. Trails are recorded in release builds too, and cost nothing until there is an error.
-/// Of a long trail, the first 16 and the last 16 places are kept, and the number of those between.
-/// An empty trail allocates nothing; the first place allocates once, and later ones allocate
+/// Of a long trail, the first 16 and the last 16 locations are recorded, and the number of those between.
+/// An empty trail allocates nothing; the first location allocates once, and later ones allocate
 /// nothing.
 ///
 /// [`Failure::trail`](crate::Failure::trail) returns the trail of a failure. An error type of your
@@ -33,37 +33,37 @@ const END: usize = 16;
 /// }
 /// assert_eq!(trail.total(), 1000);
 /// assert_eq!(trail.omitted(), 968);
-/// assert!(trail.iter().all(|place| place.file() == file!()));
+/// assert!(trail.iter().all(|location| location.file() == file!()));
 /// assert!(trail.to_string().contains("… 968 more …"));
 /// ```
 #[derive(Clone, Default)]
 pub struct Trail {
-    /// `None` until the first place, so that an error without places allocates nothing for its
+    /// `None` until the first location, so that an error without locations allocates nothing for its
     /// trail.
-    kept: Option<Box<Kept>>,
+    recorded: Option<Box<Recorded>>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct Recorded {
     total: usize,
-    /// The first places, followed by a ring of the last ones.
-    places: [CallSite; 2 * END],
+    /// The first locations, followed by a ring of the last ones.
+    locations: [CallSite; 2 * END],
 }
 
 impl Trail {
     /// Creates an empty trail.
     #[must_use]
     pub const fn new() -> Trail {
-        Trail { kept: None }
+        Trail { recorded: None }
     }
 
-    /// Appends a place.
+    /// Appends a location.
     #[inline]
     pub fn push(&mut self, at: &'static Location<'static>) {
-        match &mut self.kept {
-            Some(kept) => {
-                kept.places[slot(kept.total)] = at;
-                kept.total += 1;
+        match &mut self.recorded {
+            Some(recorded) => {
+                recorded.locations[slot(recorded.total)] = at;
+                recorded.total += 1;
             }
             None => self.begin(at),
         }
@@ -71,48 +71,48 @@ impl Trail {
 
     #[cold]
     fn begin(&mut self, at: CallSite) {
-        self.kept = Some(Box::new(Kept { total: 1, places: [at; 2 * END] }));
+        self.recorded = Some(Box::new(Recorded { total: 1, locations: [at; 2 * END] }));
     }
 
-    /// Returns the number of places, including the omitted ones.
+    /// Returns the number of locations, including the omitted ones.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| kept.total)
+        self.recorded.as_ref().map_or(0, |recorded| recorded.total)
     }
 
-    /// Returns the number of omitted places, which are in the middle.
+    /// Returns the number of omitted locations, which are in the middle.
     #[must_use]
     pub fn omitted(&self) -> usize {
         self.total().saturating_sub(2 * END)
     }
 
-    /// Returns `true` if no place was added.
+    /// Returns `true` if no location was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.kept.is_none()
+        self.recorded.is_none()
     }
 
-    /// Returns the kept places in the order in which they were added: the first 16, then the last
+    /// Returns the recorded locations in the order in which they were added: the first 16, then the last
     /// 16.
     ///
-    /// Between the two halves, [`omitted`](Trail::omitted) places are missing.
+    /// Between the two halves, [`omitted`](Trail::omitted) locations are missing.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'static Location<'static>> + ExactSizeIterator {
         let omitted = self.omitted();
-        let places = self.kept.as_ref().map_or(&[][..], |kept| &kept.places);
-        (0..self.total() - omitted).map(move |n| places[if n < END { n } else { slot(n + omitted) }])
+        let locations = self.recorded.as_ref().map_or(&[][..], |recorded| &recorded.locations);
+        (0..self.total() - omitted).map(move |n| locations[if n < END { n } else { slot(n + omitted) }])
     }
 
-    /// Returns the lines to print: the kept places, and a line with the number of omitted ones.
+    /// Returns the lines to print: the recorded locations, and a line with the number of omitted ones.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
         let omitted = self.omitted();
         let gap = (omitted > 0).then_some(Line::Omitted(omitted));
-        let mut places = self.iter().map(Line::Place);
-        let first: Vec<_> = places.by_ref().take(END).collect();
-        first.into_iter().chain(gap).chain(places)
+        let mut locations = self.iter().map(Line::Location);
+        let first: Vec<_> = locations.by_ref().take(END).collect();
+        first.into_iter().chain(gap).chain(locations)
     }
 }
 
-/// Returns the index of the `n`th place.
+/// Returns the index of the `n`th location.
 #[inline]
 fn slot(n: usize) -> usize {
     if n < END { n } else { END + n % END }
@@ -120,20 +120,20 @@ fn slot(n: usize) -> usize {
 
 /// A line of a trail.
 pub(super) enum Line {
-    Place(CallSite),
+    Location(CallSite),
     Omitted(usize),
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Line::Place(place) => write!(f, "{place}"),
+            Line::Location(location) => write!(f, "{location}"),
             Line::Omitted(count) => write!(f, "… {count} more …"),
         }
     }
 }
 
-/// Prints one place on each line, as `file:line:column`, and one line for the omitted places.
+/// Prints one location on each line, as `file:line:column`, and one line for the omitted locations.
 /// Prints nothing for an empty trail.
 impl fmt::Display for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

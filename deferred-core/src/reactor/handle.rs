@@ -78,7 +78,7 @@ impl ReactorHandle {
 
     /// Returns `true` on the reactor's own thread.
     pub(crate) fn is_on_its_thread(&self) -> bool {
-        self.inbox.home() == thread::current().id()
+        self.inbox.thread() == thread::current().id()
     }
 
     /// Stops the loop like [`Reactor::stop`], after the calls that were posted before. Does nothing

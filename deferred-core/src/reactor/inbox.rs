@@ -66,7 +66,7 @@ pub(crate) struct Posted {
 /// The inbox of a reactor; see the page above.
 pub(super) struct Inbox {
     state: Mutex<State>,
-    home: ThreadId,
+    thread: ThreadId,
 }
 
 struct State {
@@ -96,12 +96,12 @@ impl State {
 impl Inbox {
     pub(super) fn new() -> Inbox {
         let state = Mutex::new(State { calls: VecDeque::new(), driver: Driver::Awake });
-        Inbox { state, home: thread::current().id() }
+        Inbox { state, thread: thread::current().id() }
     }
 
     /// Returns the thread that created the inbox: the reactor's.
-    pub(super) fn home(&self) -> ThreadId {
-        self.home
+    pub(super) fn thread(&self) -> ThreadId {
+        self.thread
     }
 
     /// Posts a call, from any thread. Returns the call if the reactor is closed.

@@ -52,7 +52,7 @@ impl Reactor {
     }
 
     /// Calls `f` with the value of a key. Returns `None` if there is none any more.
-    pub(crate) fn look<X: 'static, R>(&self, key: u64, f: impl FnOnce(&X) -> R) -> Option<R> {
+    pub(crate) fn with<X: 'static, R>(&self, key: u64, f: impl FnOnce(&X) -> R) -> Option<R> {
         let entries = self.core.registry.entries.borrow();
         Some(f(entries.get(&key)?.fires.downcast_ref().expect("a key is used with the type that it was created for")))
     }

@@ -149,7 +149,7 @@ impl<T: Item> Wheel<T> {
         let level = &mut self.levels[usize::from(place.level)];
         let entries = &mut level.slots[usize::from(place.slot)];
         let removed = entries.swap_remove(place.index as usize);
-        debug_assert!(removed.key == key, "each entry knows its place");
+        debug_assert!(removed.key == key, "the entry at the index of a key has that key");
         match entries.get(place.index as usize) {
             Some(moved) => moved.item.place().set(place),
             None if entries.is_empty() => level.occupied &= !(1 << place.slot),

@@ -71,9 +71,12 @@ impl Reactor {
     ) -> (DeferredQueue<T, E>, RemoteSender<T, E>) {
         assert!(limit != Some(0), "a remote queue with a limit of 0 could never take a value");
         let queue = DeferredQueue::<T, E>::typed(None, None);
-        let way = Way { pending: VecDeque::new(), inside: 0, calls: 0, ended: false, closed: false };
-        let shared =
-            Arc::new(Shared { way: Mutex::new(way), room: Condvar::new(), limit: limit.unwrap_or(usize::MAX) });
+        let channel = Channel { pending: VecDeque::new(), inside: 0, calls: 0, ended: false, closed: false };
+        let shared = Arc::new(Shared {
+            channel: Mutex::new(channel),
+            capacity: Condvar::new(),
+            limit: limit.unwrap_or(usize::MAX),
+        });
         queue.set_feeder(shared.clone());
         let key = self.keep(FedQueue { queue: queue.clone() }, None);
         let ends = SenderState { shared, reactor: self.handle(), key, at: Location::caller(), feeds: PhantomData };
@@ -103,13 +106,13 @@ struct SenderState<T: Send + 'static, E: DeferredError> {
 }
 
 struct Shared<T> {
-    way: Mutex<Way<T>>,
+    channel: Mutex<Channel<T>>,
     /// Notified when a sender that blocks may send.
-    room: Condvar,
+    capacity: Condvar,
     limit: usize,
 }
 
-struct Way<T> {
+struct Channel<T> {
     /// Values that were sent and are not in the queue yet.
     pending: VecDeque<T>,
     /// The number of values in transit or in the queue.
@@ -140,11 +143,11 @@ impl<T> Shared<T> {
     /// Closes the channel. Returns the values in transit, for the caller to drop after all senders
     /// have been notified: their destructors are user code.
     fn close(&self) -> VecDeque<T> {
-        let mut way = self.way.lock();
-        way.closed = true;
-        let in_transit = mem::take(&mut way.pending);
-        drop(way);
-        self.room.notify_all();
+        let mut channel = self.channel.lock();
+        channel.closed = true;
+        let in_transit = mem::take(&mut channel.pending);
+        drop(channel);
+        self.capacity.notify_all();
         in_transit
     }
 }
@@ -152,13 +155,13 @@ impl<T> Shared<T> {
 impl<T: 'static> Feeder for Arc<Shared<T>> {
     /// Counts values that this thread has put into the queue, and values that left it. Sent values
     /// were counted before.
-    fn count(&self, came: usize, went: usize) {
-        let mut way = self.way.lock();
-        way.inside = way.inside.saturating_add(came).saturating_sub(went);
-        let room = way.inside < self.limit;
-        drop(way);
-        if went > 0 && room {
-            self.room.notify_one();
+    fn count(&self, added: usize, removed: usize) {
+        let mut channel = self.channel.lock();
+        channel.inside = channel.inside.saturating_add(added).saturating_sub(removed);
+        let capacity = channel.inside < self.limit;
+        drop(channel);
+        if removed > 0 && capacity {
+            self.capacity.notify_one();
         }
     }
 
@@ -189,10 +192,10 @@ impl<T: Send + 'static, E: DeferredError> RemoteSender<T, E> {
     /// for itself, and fails like `send`.
     pub fn send_blocking(&self, value: T) -> Result<(), QueueOverflow<T>> {
         let ends = &*self.ends;
-        ends.send(value, |way| {
+        ends.send(value, |channel| {
             let waits = !ends.reactor.is_on_its_thread();
             if waits {
-                ends.shared.room.wait(way);
+                ends.shared.capacity.wait(channel);
             }
             waits
         })
@@ -209,42 +212,42 @@ impl<T: Send + 'static, E: DeferredError> SenderState<T, E> {
     fn send(
         &self,
         value: T,
-        wait_for_room: impl Fn(&mut MutexGuard<'_, Way<T>>) -> bool,
+        wait_for_capacity: impl Fn(&mut MutexGuard<'_, Channel<T>>) -> bool,
     ) -> Result<(), QueueOverflow<T>> {
-        let mut way = self.shared.way.lock();
+        let mut channel = self.shared.channel.lock();
         loop {
-            if way.closed || way.ended {
+            if channel.closed || channel.ended {
                 return Err(QueueOverflow::new(value, Overflow::Closed));
             }
-            if way.inside >= self.shared.limit {
-                if wait_for_room(&mut way) {
+            if channel.inside >= self.shared.limit {
+                if wait_for_capacity(&mut channel) {
                     continue;
                 }
                 return Err(QueueOverflow::new(value, Overflow::Full));
             }
-            if way.calls > 0 {
-                way.inside += 1;
-                way.pending.push_back(value);
+            if channel.calls > 0 {
+                channel.inside += 1;
+                channel.pending.push_back(value);
                 return Ok(());
             }
             // The call is posted first, so that a pending value always has a call that will move
             // it.
-            way.calls += 1;
-            drop(way);
+            channel.calls += 1;
+            drop(channel);
             if !self.post() {
                 return Err(QueueOverflow::new(value, Overflow::Closed));
             }
-            way = self.shared.way.lock();
+            channel = self.shared.channel.lock();
         }
     }
 
     fn end(&self) {
-        let mut way = self.shared.way.lock();
-        way.ended = true;
-        let post = way.calls == 0;
-        way.calls += usize::from(post);
-        drop(way);
-        self.shared.room.notify_all();
+        let mut channel = self.shared.channel.lock();
+        channel.ended = true;
+        let post = channel.calls == 0;
+        channel.calls += usize::from(post);
+        drop(channel);
+        self.shared.capacity.notify_all();
         if post {
             self.post();
         }
@@ -273,26 +276,26 @@ fn move_values<T: Send + 'static, E: DeferredError>(
     key: u64,
     shared: &Arc<Shared<T>>,
 ) {
-    let Some(queue) = reactor.look::<FedQueue<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
-    shared.way.lock().calls -= 1;
+    let Some(queue) = reactor.with::<FedQueue<T, E>, _>(key, |fed| fed.queue.clone()) else { return };
+    shared.channel.lock().calls -= 1;
     for _ in 0..BATCH {
         // Closed on this thread, or only this clone and the registry's are left.
         if queue.is_closed() || queue.is_orphan(2) {
             drop(reactor.claim::<FedQueue<T, E>>(key));
             return;
         }
-        let mut way = shared.way.lock();
-        let Some(value) = way.pending.pop_front() else {
-            let ends = way.ended && way.calls == 0;
-            drop(way);
+        let mut channel = shared.channel.lock();
+        let Some(value) = channel.pending.pop_front() else {
+            let ends = channel.ended && channel.calls == 0;
+            drop(channel);
             if ends {
                 drop(reactor.claim::<FedQueue<T, E>>(key));
             }
             return;
         };
-        let post_next = !way.pending.is_empty() && way.calls == 0;
-        way.calls += usize::from(post_next);
-        drop(way);
+        let post_next = !channel.pending.is_empty() && channel.calls == 0;
+        channel.calls += usize::from(post_next);
+        drop(channel);
         if post_next && !post::<T, E>(handle, key, shared.clone()) {
             shared.close();
         }

@@ -51,9 +51,9 @@ struct Queue<T: 'static, E: DeferredError> {
 
 /// A source that feeds a queue from other threads and counts its values.
 pub(crate) trait Feeder {
-    /// Called when `came` values have entered the queue from elsewhere, and `went` values have left
+    /// Called when `added` values have entered the queue from elsewhere, and `removed` values have left
     /// it.
-    fn count(&self, came: usize, went: usize);
+    fn count(&self, added: usize, removed: usize);
 
     /// Called when the queue takes no more values: it was closed, or only the feeder refers to it
     /// and no getter waits. Returns the values in transit, for the caller to drop after all waiters
@@ -290,9 +290,9 @@ impl<T: 'static, E: DeferredError> Queue<T, E> {
         self.values.borrow().len() < self.size
     }
 
-    fn count(&self, came: usize, went: usize) {
+    fn count(&self, added: usize, removed: usize) {
         if let Some(feeder) = self.feeder.get() {
-            feeder.count(came, went);
+            feeder.count(added, removed);
         }
     }
 }

@@ -187,7 +187,7 @@ impl Inner {
     /// Runs steps until the slice is over.
     fn tick(self: Rc<Self>) {
         self.scheduled.set(false);
-        let begun = Instant::now();
+        let started_at = Instant::now();
         loop {
             let next = self.ready.borrow_mut().pop_front();
             let Some(work) = next else { return };
@@ -199,7 +199,7 @@ impl Inner {
             if work.state.get() == State::Ready {
                 work.step(&self);
             }
-            if begun.elapsed() >= self.slice.get() {
+            if started_at.elapsed() >= self.slice.get() {
                 return;
             }
         }

@@ -145,7 +145,7 @@ impl Reactor {
         self.retry_if(backoff, |_| true, f)
     }
 
-    /// Like [`retry`](Self::retry), but tries again only after errors for which `again` returns
+    /// Like [`retry`](Self::retry), but tries is_retryable only after errors for which `is_retryable` returns
     /// `true`.
     ///
     /// # Cancellation
@@ -155,19 +155,19 @@ impl Reactor {
     pub fn retry_if<R: IntoDeferred<Failure>>(
         &self,
         mut backoff: Backoff,
-        again: impl FnMut(&Failure) -> bool + 'static,
+        is_retryable: impl FnMut(&Failure) -> bool + 'static,
         mut f: impl FnMut(u32) -> R + 'static,
     ) -> Deferred<R::Value> {
         let (reactor, at) = (self.clone(), Location::caller());
-        let again = Rc::new(RefCell::new(again));
+        let is_retryable = Rc::new(RefCell::new(is_retryable));
         let mut made = 0;
         repeat_until(move || {
             let attempt = maybe_deferred_at(at, || f(made));
             made += 1;
-            let (reactor, again, wait) = (reactor.clone(), again.clone(), backoff.wait(made));
+            let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.wait(made));
             attempt.add_stage_at(at, move |result| match (result, wait) {
                 (Ok(value), _) => StageOutput::Ready(Ok(ControlFlow::Break(value))),
-                (Err(failure), Some(wait)) if !is_cancelled(&failure) && (again.borrow_mut())(&failure) => {
+                (Err(failure), Some(wait)) if !is_cancelled(&failure) && (is_retryable.borrow_mut())(&failure) => {
                     reactor.sleep(wait).map(ControlFlow::Continue).into_output()
                 }
                 (Err(failure), _) => StageOutput::Ready(Err(failure)),

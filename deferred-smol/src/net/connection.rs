@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Connection<P: Protocol> {
     protocol: P,
     transport: Transport,
-    begun: bool,
+    made: bool,
     /// Whether data may be available, so that a check by the system can be skipped.
     readable: bool,
     /// Whether the send buffer of the system is full.
@@ -66,7 +66,7 @@ pub(super) fn start<P: Protocol>(
         protocol,
         entry: entry(&transport),
         transport: transport.clone(),
-        begun: false,
+        made: false,
         readable: false,
         blocked: false,
         may_be_ready: false,
@@ -95,7 +95,7 @@ impl<P: Protocol> Future for Connection<P> {
         let this = self.get_mut();
         this.transport.state.set_waker(context.waker());
         this.transport.state.polling.set(true);
-        this.may_be_ready = this.begun && !this.transport.state.dirty.get();
+        this.may_be_ready = this.made && !this.transport.state.dirty.get();
         let why = this.run(context);
         this.transport.state.polling.set(false);
         why.map(|why| {
@@ -109,8 +109,8 @@ impl<P: Protocol> Connection<P> {
     /// Reads and sends without waiting. Returns `Ready` when the connection has ended; the reason
     /// is also an error, so that `?` can be used.
     fn run(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
-        if !self.begun {
-            self.begun = true;
+        if !self.made {
+            self.made = true;
             guarded(|| self.protocol.connection_made(&self.transport))?;
         }
         let state = &*self.transport.state.clone();

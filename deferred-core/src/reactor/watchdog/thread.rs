@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hook;
-use super::watched::{Seen, Shared};
+use super::watched::{CurrentCall, Shared};
 use super::{Blocked, Watchdog};
 
 /// The interval of the checks while a call blocks the loop, to detect its end.
@@ -26,7 +26,7 @@ pub(super) struct Thread {
 
 /// The call that the last check found.
 struct Found {
-    seen: Seen,
+    current: CurrentCall,
     since: Instant,
     blocks: Blocks,
 }
@@ -51,23 +51,23 @@ impl Thread {
         let mut idle = 0;
         loop {
             let blocks = found.as_ref().is_some_and(|found| found.blocks != Blocks::NotYet);
-            let goes_on = if blocks {
+            let running = if blocks {
                 self.shared.wait(CHECK_INTERVAL)
             } else if idle < IDLE_CHECKS {
                 self.shared.wait(self.watchdog.threshold / 4)
             } else {
                 self.shared.wait_for_a_turn()
             };
-            let seen = self.shared.current_call().filter(|_| goes_on);
-            idle = if seen.is_some() { 0 } else { idle + 1 };
-            if let Some(ended) = found.take_if(|found| Some(found.seen) != seen) {
+            let current = self.shared.current_call().filter(|_| running);
+            idle = if current.is_some() { 0 } else { idle + 1 };
+            if let Some(ended) = found.take_if(|found| Some(found.current) != current) {
                 self.has_ended(&ended);
             }
-            if !goes_on {
+            if !running {
                 return;
             }
-            match (&mut found, seen) {
-                (None, Some(seen)) => found = Some(Found { seen, since: Instant::now(), blocks: Blocks::NotYet }),
+            match (&mut found, current) {
+                (None, Some(current)) => found = Some(Found { current, since: Instant::now(), blocks: Blocks::NotYet }),
                 (Some(found), _) if found.blocks == Blocks::NotYet => self.check(found),
                 _ => {}
             }
@@ -99,7 +99,7 @@ impl Thread {
     }
 
     fn report(&mut self, found: &Found, ended: bool) {
-        let (kind, at) = self.shared.describe(found.seen);
+        let (kind, at) = self.shared.describe(found.current);
         let unreported = std::mem::take(&mut self.unreported);
         let blocked = Blocked { kind, at, time: found.since.elapsed(), ended, unreported };
         hook::report(self.watchdog.hook.as_ref(), &blocked);

@@ -49,22 +49,23 @@ pub(super) struct Shared {
 
 /// The call that the loop runs, as the thread has read it.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct CurrentCall {
     pub(super) number: u64,
     call: u64,
 }
 
 impl Shared {
     /// Returns the call that the loop runs. `None` between two turns.
-    pub(super) fn current_call(&self) -> Option<Seen> {
+    pub(super) fn current_call(&self) -> Option<CurrentCall> {
         let busy = self.busy.load(Ordering::Relaxed);
-        let seen = Seen { number: self.number.load(Ordering::Relaxed), call: self.call.load(Ordering::Relaxed) };
-        busy.then_some(seen)
+        let current =
+            CurrentCall { number: self.number.load(Ordering::Relaxed), call: self.call.load(Ordering::Relaxed) };
+        busy.then_some(current)
     }
 
-    pub(super) fn describe(&self, seen: Seen) -> (CallKind, Option<CallSite>) {
-        let kind = CallKind::ALL[seen.call as usize % (1 << KIND_BITS)];
-        (kind, self.places.lock().get(&(seen.call >> KIND_BITS)).copied())
+    pub(super) fn describe(&self, current: CurrentCall) -> (CallKind, Option<CallSite>) {
+        let kind = CallKind::ALL[current.call as usize % (1 << KIND_BITS)];
+        (kind, self.places.lock().get(&(current.call >> KIND_BITS)).copied())
     }
 
     /// Counts a call that held the loop for too long.
@@ -168,7 +169,7 @@ impl Watched {
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.shared.wake();
         }
-        Watching { watched: self, outer: nested.then_some(outer), begun: Instant::now() }
+        Watching { watched: self, outer: nested.then_some(outer), started_at: Instant::now() }
     }
 
     pub(in crate::reactor) fn late(&self, by: Duration) {
@@ -186,13 +187,13 @@ impl Watched {
 pub(in crate::reactor) struct Watching<'a> {
     watched: &'a Watched,
     outer: Option<u64>,
-    begun: Instant,
+    started_at: Instant,
 }
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
         let Watched { shared, turns, .. } = self.watched;
-        turns.borrow_mut().record(self.begun.elapsed());
+        turns.borrow_mut().record(self.started_at.elapsed());
         self.watched.note(self.outer.unwrap_or(CallKind::Turn as u64));
         if self.outer.is_none() {
             shared.busy.store(false, Ordering::SeqCst);
