@@ -96,8 +96,8 @@ pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Def
 ///
 /// # Panics
 ///
-/// Panics if it leaves something behind, with the places of the calls or the reports of the errors.
-/// A panic of the test is passed on.
+/// Panics if it leaves something behind, with the locations of the calls or the reports of the
+/// errors. A panic of the test is passed on.
 ///
 /// # Examples
 ///

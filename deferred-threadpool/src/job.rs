@@ -82,7 +82,7 @@ pub(crate) struct QueuedJob {
 
 /// The data that the pool keeps about a job while a thread has its box.
 pub(crate) struct JobInfo {
-    /// The place where the job was submitted.
+    /// The location where the job was submitted.
     pub(crate) submitted_on: &'static Location<'static>,
     /// The time when the job was submitted.
     pub(crate) submitted_at: Instant,
@@ -92,8 +92,8 @@ pub(crate) struct JobInfo {
 
 impl JobInfo {
     /// Creates the data of a job that is submitted now.
-    pub(crate) fn new(place: &'static Location<'static>, sink: Arc<dyn CompletionSink>, key: JobKey) -> JobInfo {
-        JobInfo { submitted_on: place, submitted_at: Instant::now(), sink, key }
+    pub(crate) fn new(location: &'static Location<'static>, sink: Arc<dyn CompletionSink>, key: JobKey) -> JobInfo {
+        JobInfo { submitted_on: location, submitted_at: Instant::now(), sink, key }
     }
 }
 

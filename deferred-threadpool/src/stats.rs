@@ -53,7 +53,7 @@ pub struct PoolStats {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RunningJob {
-    /// The place where the job was submitted.
+    /// The location where the job was submitted.
     pub at: &'static Location<'static>,
     /// The time for which the job has been running.
     pub time: Duration,
@@ -76,7 +76,7 @@ pub struct StuckPool {
     pub queued: usize,
     /// The time for which the oldest queued job has waited.
     pub oldest_wait: Duration,
-    /// The place where the oldest queued job was submitted.
+    /// The location where the oldest queued job was submitted.
     pub oldest_at: &'static Location<'static>,
     /// The jobs that the threads run.
     pub running: Vec<RunningJob>,

@@ -95,7 +95,7 @@ pub struct Scope<E: DeferredError = Failure> {
 }
 
 struct State<E: DeferredError> {
-    /// The place where the scope was created.
+    /// The location where the scope was created.
     at: CallSite,
     children: RefCell<BTreeMap<u64, Handle>>,
     added: Cell<u64>,

@@ -105,7 +105,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         task::start(coroutine, Location::caller())
     }
 
-    /// Like [`from_coroutine`](Deferred::from_coroutine), but with the place where the coroutine
+    /// Like [`from_coroutine`](Deferred::from_coroutine), but with the location where the coroutine
     /// was created.
     pub(crate) fn from_coroutine_at(
         at: CallSite,
@@ -140,7 +140,7 @@ impl Reactor {
         self.ensure_deferred_at(Location::caller(), coroutine)
     }
 
-    /// Like [`ensure_deferred`](Self::ensure_deferred), but under the place `at`, which a
+    /// Like [`ensure_deferred`](Self::ensure_deferred), but under the location `at`, which a
     /// [`Watchdog`](crate::Watchdog) and the report of an unhandled error name. This is for an
     /// adapter whose caller made the request earlier.
     ///

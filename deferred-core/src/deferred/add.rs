@@ -29,7 +29,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         self.add_stage_at(Location::caller(), stage)
     }
 
-    /// Like [`add_stage`](Self::add_stage), but with the place where the user gave the stage.
+    /// Like [`add_stage`](Self::add_stage), but with the location where the user added the stage.
     #[inline(always)]
     pub(crate) fn add_stage_at<U, D, F>(self, at: CallSite, stage: F) -> Deferred<U, D>
     where

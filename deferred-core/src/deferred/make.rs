@@ -55,7 +55,7 @@ impl<T: 'static> Deferred<T, Failure> {
 
     /// Creates a Deferred that is ready with an error. It allocates nothing but the error.
     ///
-    /// The place of this call begins the error's trail.
+    /// The location of this call begins the error's trail.
     #[track_caller]
     pub fn fail(error: impl Into<Failure>) -> Deferred<T> {
         let mut failure = error.into();
@@ -96,7 +96,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         Self::typed_at(Location::caller())
     }
 
-    /// Like [`typed`](Deferred::typed), but with the place of the creation.
+    /// Like [`typed`](Deferred::typed), but with the location of the creation.
     #[inline(always)]
     pub(crate) fn typed_at(at: CallSite) -> (Deferred<T, E>, Resolver<T, E>) {
         let (chain, source) = Chain::pair(at);
@@ -111,7 +111,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         Self::typed_with_canceller_at(Location::caller(), canceller)
     }
 
-    /// Like [`typed_with_canceller`](Deferred::typed_with_canceller), but with the place of the
+    /// Like [`typed_with_canceller`](Deferred::typed_with_canceller), but with the location of the
     /// creation.
     #[inline]
     pub(crate) fn typed_with_canceller_at(
@@ -136,8 +136,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         Self::forwarding_at(Location::caller(), canceller)
     }
 
-    /// Like [`with_forwarding_canceller`](Deferred::with_forwarding_canceller), but with the place
-    /// of the creation.
+    /// Like [`with_forwarding_canceller`](Deferred::with_forwarding_canceller), but with the
+    /// location of the creation.
     pub(crate) fn forwarding_at(
         at: CallSite,
         canceller: impl Fn(&Cancelled) + 'static,
@@ -244,8 +244,8 @@ pub fn try_deferred<T: 'static, E: DeferredError>(f: impl FnOnce() -> Result<Def
     maybe_deferred_at(at, || f().unwrap_or_else(|error| Deferred::with_result(Err(error), at, at)))
 }
 
-/// Like [`maybe_deferred`], but with the place where the user gave the function, and for any error
-/// type.
+/// Like [`maybe_deferred`], but with the location where the user passed the function, and for any
+/// error type.
 pub(crate) fn maybe_deferred_at<E: DeferredError, R: IntoDeferred<E>>(
     at: CallSite,
     f: impl FnOnce() -> R,

@@ -2,7 +2,7 @@
 
 use crate::error::{self, CallSite, DeferredError};
 
-/// The result of a Deferred that allocates nothing, with the two places that a report names.
+/// The result of a Deferred that allocates nothing, with the two locations that a report names.
 pub(crate) struct Ready<T, E: DeferredError> {
     /// `None` after it was taken, until this is dropped or replaced.
     result: Option<Result<T, E>>,

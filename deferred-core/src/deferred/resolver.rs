@@ -47,7 +47,7 @@ impl<T: 'static, E: DeferredError> Resolver<T, E> {
 
     /// Fires the Deferred with an error, or with a value that converts into one.
     ///
-    /// The place of this call begins the error's trail.
+    /// The location of this call begins the error's trail.
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();

@@ -123,12 +123,12 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         self.block().id()
     }
 
-    /// Returns the place where the Deferred was created.
+    /// Returns the location where the Deferred was created.
     pub(crate) fn made(&self) -> CallSite {
         self.block().state.made
     }
 
-    /// Returns the place where the last stage was added.
+    /// Returns the location where the last stage was added.
     pub(crate) fn last(&self) -> CallSite {
         self.block().state.last.get()
     }

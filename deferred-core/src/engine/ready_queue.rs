@@ -14,7 +14,7 @@ use crate::error::CallSite;
 
 /// A suspended coroutine.
 pub(crate) trait Resume {
-    /// Returns the place where the coroutine was created.
+    /// Returns the location where the coroutine was created.
     fn made_at(&self) -> CallSite;
 
     /// Resumes the coroutine. Returns its Deferred's block if that was fired.
@@ -92,7 +92,7 @@ pub(crate) fn is_empty() -> bool {
 }
 
 /// Resumes up to `limit` of the coroutines that are in the queues now, for a turn. Calls
-/// `before_each` with the place where each was created. Returns their number.
+/// `before_each` with the location where each was created. Returns their number.
 pub(crate) fn run_batch(limit: usize, before_each: impl Fn(CallSite)) -> usize {
     let with_reactor = with_queues(|queues| queues.with_reactor.len().min(limit));
     let without_reactor = with_queues(|queues| queues.without_reactor.len().min(limit - with_reactor));

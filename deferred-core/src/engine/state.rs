@@ -1,4 +1,4 @@
-//! The part of a block's state that no unsafe code relies on: pauses, waits, cancels and places.
+//! The part of a block's state that no unsafe code relies on: pauses, waits, cancels and locations.
 
 #![forbid(unsafe_code)]
 
@@ -61,9 +61,9 @@ pub(super) struct State<F, L> {
     /// The block that this one waits for, or its successor. Weak, since the source of that block
     /// owns it.
     link: Cell<Option<L>>,
-    /// The place where the Deferred was created.
+    /// The location where the Deferred was created.
     pub(super) made: CallSite,
-    /// The place where the last stage was added.
+    /// The location where the last stage was added.
     pub(super) last: Cell<CallSite>,
 }
 

@@ -13,7 +13,7 @@ use super::group::unwrap_whole;
 use super::nested::{Nested, builtin_inside, drop_flat, source_inside, write_inside};
 use super::{BuiltinError, DeferredError, Trail};
 
-/// Any error, with the trail of the places that it passed. It is the default error type of a
+/// Any error, with the trail of the locations that it passed. It is the default error type of a
 /// Deferred.
 ///
 /// `?` converts every error that is `Send + Sync + 'static`; [`Failure::msg`] converts a text. A
@@ -29,7 +29,7 @@ use super::{BuiltinError, DeferredError, Trail};
 ///
 /// `{}` prints the message of the error, and `{:#}` also its causes, in one line:
 /// `reading the settings: no such file`. `{:?}`, which `unwrap()` and a `main` that returns an
-/// error use, prints each cause and each place of the trail on a line of its own. A cause is
+/// error use, prints each cause and each location of the trail on a line of its own. A cause is
 /// omitted if the text before already ends with the text of the cause, as the text of many errors
 /// does.
 ///
@@ -351,7 +351,7 @@ impl Failure {
         source_inside(self)
     }
 
-    /// Returns the places that the error passed since it became a `Failure`.
+    /// Returns the locations that the error passed since it became a `Failure`.
     #[must_use]
     pub fn trail(&self) -> &Trail {
         &self.0.trail

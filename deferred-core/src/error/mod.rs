@@ -5,7 +5,7 @@
 //!   a type of its own;
 //! - [`Failure`]: the default error type, which holds any error in one word;
 //! - [`FirstError`] and [`FailureGroup`]: the errors of functions that combine Deferreds;
-//! - [`Trail`]: the places that an error passed;
+//! - [`Trail`]: the locations that an error passed;
 //! - [`Unhandled`]: the argument of the hook for unhandled errors; [`report`] calls that hook.
 
 mod builtin;
@@ -78,18 +78,18 @@ pub trait DeferredError: From<BuiltinError> + Debug + 'static {
         None
     }
 
-    /// Adds a place to the trail of the error: the place where a stage was added that the error
-    /// passes.
+    /// Adds a location to the trail of the error: the location where a stage was added that the
+    /// error passes.
     ///
     /// It is called once for each stage, so it should be cheap, like [`Trail::push`]. The default
-    /// ignores the place.
+    /// ignores the location.
     fn add_location(&mut self, at: &'static Location<'static>) {
         let _ = at;
     }
 
-    /// Returns the places that the error passed, if it stores them.
+    /// Returns the locations that the error passed, if it stores them.
     ///
-    /// Defaults to `None`: the report of an unhandled error then shows no places. An error that
+    /// Defaults to `None`: the report of an unhandled error then shows no locations. An error that
     /// wraps another one forwards this method and [`add_location`](DeferredError::add_location);
     /// one with a [`Trail`] of its own pushes to it in `add_location` and returns it here.
     fn trail(&self) -> Option<&Trail> {

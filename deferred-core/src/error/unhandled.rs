@@ -11,8 +11,8 @@ use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstE
 ///
 /// The hook is called when a Deferred with an error is dropped, or when the callbacks of a Deferred
 /// that was dropped before end with an error. `Display` prints the whole report, which goes to
-/// standard error by default: the error with its causes, the places where the Deferred was created
-/// and where its last callback was added, and the trail of the error.
+/// standard error by default: the error with its causes, the locations where the Deferred was
+/// created and where its last callback was added, and the trail of the error.
 ///
 /// See [`set_unhandled_hook`](crate::set_unhandled_hook) and [`on_unhandled`](crate::on_unhandled).
 pub struct Unhandled<'a> {
@@ -24,25 +24,25 @@ pub struct Unhandled<'a> {
 }
 
 impl<'a> Unhandled<'a> {
-    /// Returns the place where the Deferred was created.
+    /// Returns the location where the Deferred was created.
     ///
-    /// A Deferred that was ready when callbacks were added may keep only the place of
+    /// A Deferred that was ready when callbacks were added may keep only the location of
     /// [`last_added_at`](Unhandled::last_added_at), and then returns that one. For a call of a
-    /// reactor that failed or panicked, which has no Deferred, both are the place where the call
+    /// reactor that failed or panicked, which has no Deferred, both are the location where the call
     /// was registered.
     #[must_use]
     pub fn made_at(&self) -> &'static Location<'static> {
         self.made
     }
 
-    /// Returns the place where the last callback was added to the Deferred, or where it was created
-    /// if it has none.
+    /// Returns the location where the last callback was added to the Deferred, or where it was
+    /// created if it has none.
     #[must_use]
     pub fn last_added_at(&self) -> &'static Location<'static> {
         self.last
     }
 
-    /// Returns the places that the error passed, if its type stores them, as [`Failure`] does.
+    /// Returns the locations that the error passed, if its type stores them, as [`Failure`] does.
     #[must_use]
     pub fn trail(&self) -> Option<&'a Trail> {
         self.error.trail()
@@ -90,7 +90,7 @@ impl fmt::Display for Unhandled<'_> {
             write!(f, "{:?}", self.error())?;
         }
         if self.made == self.last {
-            // Either no callback was added, or only one place is known.
+            // Either no callback was added, or only one location is known.
             write!(f, "\n    it comes from {}", self.made)?;
         } else {
             write!(f, "\n    its Deferred was made at {}", self.made)?;

@@ -196,7 +196,7 @@ pub fn run_until<T: 'static, E: DeferredError>(
 /// is ready, and returns the exit code. See [`park::react`] for the details.
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    // Not through `run`, whose closures do not know the place of the caller.
+    // Not through `run`, whose closures do not know the location of the caller.
     let _only = OnlyLoop::begin();
     let reactor = new_for_a_program();
     let entered = reactor.enter();

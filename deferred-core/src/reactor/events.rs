@@ -152,8 +152,8 @@ impl Reactor {
     /// Registers `call` to run at the startup or the shutdown of the loop, on its thread. The calls
     /// of one phase run in the order in which they were added, each once.
     ///
-    /// An error or panic of a call is reported as unhandled with the place of this line, and does
-    /// not keep the others from running. In [`Phase::Before`] the event waits for a returned
+    /// An error or panic of a call is reported as unhandled with the location of this line, and
+    /// does not keep the others from running. In [`Phase::Before`] the event waits for a returned
     /// Deferred. A call that is added while its phase runs is run in that phase; one that is added
     /// to `Before` while the event waits runs inside this call. If the phase has passed, or the
     /// reactor is closed, `call` is dropped and the returned trigger is not active.
@@ -209,9 +209,9 @@ impl Reactor {
     /// Sets how long a shutdown waits for the Deferreds of [`Phase::Before`]. Defaults to 30
     /// seconds; `None` waits forever.
     ///
-    /// When the deadline passes, [`ShutdownTimedOut`] is reported as unhandled, with the places of
-    /// the pending triggers. Their Deferreds are cancelled, and the shutdown goes on without them.
-    /// A change has no effect on a shutdown that has begun.
+    /// When the deadline passes, [`ShutdownTimedOut`] is reported as unhandled, with the locations
+    /// of the pending triggers. Their Deferreds are cancelled, and the shutdown goes on without
+    /// them. A change has no effect on a shutdown that has begun.
     pub fn set_shutdown_deadline(&self, deadline: impl Into<Option<Duration>>) {
         self.core.events.deadline_delay.set(deadline.into());
     }
@@ -406,7 +406,7 @@ pub struct ShutdownTimedOut {
 }
 
 impl ShutdownTimedOut {
-    /// Returns the places where the triggers with pending Deferreds were added, in the order in
+    /// Returns the locations where the triggers with pending Deferreds were added, in the order in
     /// which they were called.
     #[must_use]
     pub fn pending(&self) -> &[&'static Location<'static>] {

@@ -41,8 +41,8 @@ impl ReactorHandle {
     /// thread, and never runs `call` inside this call, not even on the reactor's own thread. Calls
     /// that one thread posts run in that order.
     ///
-    /// If `call` returns an error or panics, that is reported as unhandled, with the place of this
-    /// line.
+    /// If `call` returns an error or panics, that is reported as unhandled, with the location of
+    /// this line.
     ///
     /// Twisted's `callFromThread`.
     ///
@@ -88,7 +88,7 @@ impl ReactorHandle {
         let _ = self.post(Stop, Location::caller());
     }
 
-    /// Posts a call with the place that made it. Drops the call if the reactor is closed.
+    /// Posts a call with the location that made it. Drops the call if the reactor is closed.
     pub(crate) fn post(&self, call: impl Call + 'static, at: CallSite) -> Result<(), Closed<()>> {
         self.inbox.post(Box::new(call), at).map_err(|_| Closed(()))
     }

@@ -57,7 +57,7 @@ pub(crate) trait Call: Send {
     fn call(self: Box<Self>, reactor: &Reactor, at: CallSite) -> Deferred<()>;
 }
 
-/// A call in the queue, with the place that posted it.
+/// A call in the queue, with the location that posted it.
 pub(crate) struct Posted {
     pub(super) call: Box<dyn Call>,
     pub(super) at: CallSite,

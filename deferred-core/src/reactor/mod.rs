@@ -228,7 +228,7 @@ impl Reactor {
     /// Calls run in the order of their due times; calls with equal due times run in the order in
     /// which they were made. A call with a delay of zero runs in a turn too, never inside
     /// `call_later`. If `call` returns an error or panics ([`Panicked`](crate::Panicked)), that is
-    /// reported as unhandled with the place of this line, and the loop goes on.
+    /// reported as unhandled with the location of this line, and the loop goes on.
     ///
     /// On a closed reactor `call` is dropped, and the returned [`DelayedCall`] is not active.
     ///
@@ -287,8 +287,8 @@ impl Reactor {
         DelayedCall::new(self.clone(), timer)
     }
 
-    /// Returns all pending calls in the order in which they are due, each with the place where it
-    /// was registered.
+    /// Returns all pending calls in the order in which they are due, each with the location where
+    /// it was registered.
     ///
     /// Twisted's `getDelayedCalls`.
     ///
@@ -377,10 +377,10 @@ impl Reactor {
     }
 
     /// Runs `call` inside this call as a turn runs a posted call: its error or panic is reported as
-    /// unhandled with the place `at` and does not propagate, and a [`Watchdog`] names that place
-    /// while `call` runs.
+    /// unhandled with the location `at` and does not propagate, and a [`Watchdog`] names that
+    /// location while `call` runs.
     ///
-    /// This is for an adapter that delivers several results with one post, each under the place
+    /// This is for an adapter that delivers several results with one post, each under the location
     /// that requested it.
     ///
     /// # Examples

@@ -286,7 +286,7 @@ impl DelayedCall {
         self.reactor.core.timers.instant(self.timer.key.get().0)
     }
 
-    /// Returns the place where the call was registered.
+    /// Returns the location where the call was registered.
     #[must_use]
     pub fn registered_at(&self) -> &'static Location<'static> {
         self.timer.at

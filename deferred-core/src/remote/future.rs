@@ -189,7 +189,8 @@ impl<T, E: DeferredError> RemoteCompleter<T, E> {
         self.fire(Ok(value));
     }
 
-    /// Completes the `RemoteFuture` with an error. The place of this call begins the error's trail.
+    /// Completes the `RemoteFuture` with an error. The location of this call begins the error's
+    /// trail.
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();

@@ -107,7 +107,7 @@ impl<T: Send + 'static, E: DeferredError + Send> RemoteResolver<T, E> {
 
     /// Fires the Deferred with an error.
     ///
-    /// The place of this call begins the error's trail.
+    /// The location of this call begins the error's trail.
     #[track_caller]
     pub fn errback(self, error: impl Into<E>) {
         let mut error = error.into();

@@ -43,7 +43,7 @@ pub(super) struct Connection<P: Protocol> {
     /// Whether the peer has ended its side.
     peer_ended: bool,
     has_ended: bool,
-    /// The place where the program listens or has connected.
+    /// The location where the program listens or has connected.
     at: &'static Location<'static>,
     /// The entry in the list of the port.
     entry: Option<PortEntry>,
@@ -305,7 +305,7 @@ impl<P: Protocol> Connection<P> {
 
     fn report(&self, failure: Failure) {
         let failed = ProtocolFailed { protocol: type_name::<P>(), failure };
-        // The error of a coroutine is reported with only the place where the program has created
+        // The error of a coroutine is reported with only the location where the program has created
         // the connection.
         drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed.into()))));
     }

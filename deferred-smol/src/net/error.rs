@@ -119,13 +119,17 @@ impl fmt::Display for NotConnected {
 impl Error for NotConnected {}
 
 /// Calls `f` and adds the address or path to its error.
-pub(super) fn with_address<T>(what: &str, place: &impl fmt::Debug, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    f().map_err(|error| error_with_address(what, &format!("{place:?}"), error))
+pub(super) fn with_address<T>(
+    what: &str,
+    address: &impl fmt::Debug,
+    f: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    f().map_err(|error| error_with_address(what, &format!("{address:?}"), error))
 }
 
 /// Adds the operation and the address to an error of the system, and keeps its kind.
-pub(super) fn error_with_address(what: &str, place: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what} {place}: {error}"))
+pub(super) fn error_with_address(what: &str, address: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {address}: {error}"))
 }
 
 /// Handles the error of an internal coroutine that was cancelled or whose loop has ended. Passes

@@ -175,7 +175,7 @@ fn is_connection_error(error: &io::Error) -> bool {
 fn start<P: Protocol>(port: &Rc<PortState>, socket: Socket, factory: impl FnOnce() -> P) {
     let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
         Ok(protocol) => protocol,
-        // A failed coroutine reports the panic, with the place where the program listens.
+        // A failed coroutine reports the panic, with the location where the program listens.
         Err(payload) => {
             let panicked = ready(Err(Panicked::new(payload).into()));
             return drop(port.reactor.ensure_deferred_at::<()>(port.at, panicked));

@@ -25,7 +25,7 @@ pub struct Port {
 pub(super) struct PortState {
     pub(super) reactor: Reactor,
     address: Option<SocketAddr>,
-    /// The place where the program listens.
+    /// The location where the program listens.
     pub(super) at: &'static Location<'static>,
     /// Checked after each connection, whose callbacks may stop the port.
     is_listening: Cell<bool>,

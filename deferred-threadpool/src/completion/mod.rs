@@ -42,11 +42,11 @@ where
     if reactor.is_closed() {
         return Deferred::fail(drop_refused(closure, Abandoned::because("its reactor is closed").into()));
     }
-    let place = Location::caller();
+    let location = Location::caller();
     let jobs = ReactorJobs::of(reactor);
     let (number, slab) = jobs.slabs.for_type::<T>();
     let key = slab.reserve(number);
-    match workers.submit(Box::new(JobState::Closure(closure)), JobInfo::new(place, jobs.inbox.clone(), key)) {
+    match workers.submit(Box::new(JobState::Closure(closure)), JobInfo::new(location, jobs.inbox.clone(), key)) {
         Err((job, why)) => {
             slab.release(key);
             Deferred::fail(drop_refused(job, why))
@@ -58,7 +58,7 @@ where
                 None
             });
             // The result cannot be delivered before this: deliveries are in turns of this thread.
-            let submitted = Submitted { workers: workers.clone(), number, place };
+            let submitted = Submitted { workers: workers.clone(), number, location };
             let order = jobs.submitted.replace(jobs.submitted.get() + 1);
             pending::fill(&*slab, key, order, PendingJob { resolver, submitted });
             if jobs.order.borrow().is_some() {

@@ -35,11 +35,11 @@ pub(super) struct PendingJob<T> {
     pub(super) submitted: Submitted,
 }
 
-/// The pool and the number of a submitted job, and the place of the submission.
+/// The pool and the number of a submitted job, and the location of the submission.
 pub(super) struct Submitted {
     pub(super) workers: Arc<Workers>,
     pub(super) number: u64,
-    pub(super) place: &'static Location<'static>,
+    pub(super) location: &'static Location<'static>,
 }
 
 /// A pending job that was removed. Dropping the resolver fires `Abandoned` in its Deferred.
@@ -163,7 +163,7 @@ impl<T: 'static> AnySlab for Slab<T> {
     fn deliver(&self, reactor: &Reactor, key: JobKey, completed: Completed) {
         let pending = self.take(key);
         let Some(PendingJob { resolver, submitted }) = pending else { return }; // drops the result
-        reactor.call_as_posted(submitted.place, || match completed {
+        reactor.call_as_posted(submitted.location, || match completed {
             Completed::Job(job) => {
                 let mut slot = None;
                 job.take_result(&mut slot);

@@ -75,7 +75,7 @@ mod bit {
     ///
     /// Set when that stage returns. Cleared when the result is moved here, when the wait ends with
     /// an error, or when the waiter of this block takes the wait over. Meanwhile the slot holds the
-    /// place of the stage that waits.
+    /// location of the stage that waits.
     pub(super) const WAITING: u8 = 1 << 4;
 }
 
@@ -294,8 +294,8 @@ impl Block {
         unsafe { (self.input().write_error)(self, why, at) };
     }
 
-    /// Moves the result to `waiter`, which waits for it. Adds the place of the stage that waited to
-    /// the trail of an error.
+    /// Moves the result to `waiter`, which waits for it. Adds the location of the stage that waited
+    /// to the trail of an error.
     pub(in crate::engine) fn move_result(&self, waiter: &Block) {
         let vtable = self.output.get();
         assert!(self.is_ready() && !self.has_chain(), "a chain owns the result");
@@ -347,17 +347,17 @@ impl Block {
     pub(super) fn begin_wait(&self, at: CallSite) {
         debug_assert!(!self.has_result() && !self.has(bit::WAITING));
         self.state.count_wait();
-        // SAFETY: the slot is empty, and has a word. `WAITING` says that it holds a place.
+        // SAFETY: the slot is empty, and has a word. `WAITING` says that it holds a location.
         unsafe { put(self.region.slot(1), at) };
         self.set(bit::WAITING);
     }
 
-    /// Ends the wait. Returns the place of the stage that waited.
+    /// Ends the wait. Returns the location of the stage that waited.
     fn end_wait(&self) -> CallSite {
         assert!(self.has(bit::WAITING), "the block does not wait for a result");
         self.clear(bit::WAITING);
         self.state.clear_link();
-        // SAFETY: the block was waiting, so the slot held a place.
+        // SAFETY: the block was waiting, so the slot held a location.
         unsafe { take(self.region.slot(1)) }
     }
 

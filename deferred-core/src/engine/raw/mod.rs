@@ -28,7 +28,7 @@
 //! 2. *The slot* holds a result exactly when `full` is set. Its type is the input of the first
 //!    record that has one, else the block's output: `Block::input`. The slot is as large as the
 //!    largest result of the chain, which is ensured when a stage is added. While `WAITING` is set
-//!    it is empty, and its first word holds the place of the stage that waits.
+//!    it is empty, and its first word holds the location of the stage that waits.
 //! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which has `HAS_CHAIN`
 //!    set while it lives. The block's output is then a `Result<T, E>`, only this `Chain` adds
 //!    stages, and a result after which no stage is left belongs to it. A `Source<T, E>` fires the
@@ -59,8 +59,8 @@
 //! | `Block::run_canceller` | not `FIRED` | may write | removes a deciding canceller | clears `CANCELLER`; sets `FIRED`, `full` |
 //! | `Block::drop_canceller` | | | removes the first | clears `CANCELLER` |
 //! | `Block::advance` (`run` of a stage) | `full`, no canceller | reads, writes | removes the first | `full` |
-//! | `Block::begin_wait` | empty slot | writes the place | | sets `WAITING` |
-//! | `Block::end_wait_with_error` | `WAITING` | reads the place, writes | | clears `WAITING`, sets `full` |
+//! | `Block::begin_wait` | empty slot | writes the location | | sets `WAITING` |
+//! | `Block::end_wait_with_error` | `WAITING` | reads the location, writes | | clears `WAITING`, sets `full` |
 //! | `Block::move_result` | this one ready without `HAS_CHAIN`, the other `WAITING` | reads; writes the other's | | clears the other's `WAITING`; moves `full` |
 //! | `Block::set_successor` | `WAITING` or empty, no record | | | clears `WAITING` |
 //! | `Chain::peek` | ready | borrows | | |

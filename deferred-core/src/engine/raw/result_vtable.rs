@@ -12,15 +12,15 @@ use crate::error::{self, BuiltinError, CallSite, DeferredError};
 /// comment says whether the slot must be full or empty.
 pub(super) struct ResultVtable {
     /// The minimum size of the slot in words: the size of the result, and at least one for the
-    /// place of a stage that waits.
+    /// location of a stage that waits.
     pub(super) words: u32,
     type_id: fn() -> TypeId,
-    /// Without a place: fires an unfired block with a built-in error. Returns `false` if the
-    /// conversion of the error has fired the block meanwhile. With a place: writes the error, with
-    /// that place in its trail, to an empty slot.
+    /// Without a location: fires an unfired block with a built-in error. Returns `false` if the
+    /// conversion of the error has fired the block meanwhile. With a location: writes the error,
+    /// with that location in its trail, to an empty slot.
     pub(super) write_error: unsafe fn(&Block, BuiltinError, Option<CallSite>) -> bool,
     /// Moves the result from the full slot of the first block to the empty slot of the second. Adds
-    /// the place to the trail of an error.
+    /// the location to the trail of an error.
     pub(super) move_to: unsafe fn(&Block, &Block, CallSite),
     /// Drops the result in a full slot, and reports an error as unhandled.
     pub(super) report_and_drop: unsafe fn(&Block),

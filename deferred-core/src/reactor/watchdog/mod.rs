@@ -217,7 +217,7 @@ impl Blocked {
         self.kind
     }
 
-    /// Returns the place where the call was registered, such as the line of the `call_later`.
+    /// Returns the location where the call was registered, such as the line of the `call_later`.
     /// `None` for a turn.
     #[must_use]
     pub fn registered_at(&self) -> Option<&'static Location<'static>> {

@@ -1,10 +1,10 @@
 //! The state that a watched loop shares with the watchdog's thread.
 //!
-//! It is the number of the call that runs, and a word with its kind and place: the address of the
-//! `Location`, and below it three bits. The thread reads both without any order between them. It
-//! relies on them only after it has found the same values twice.
+//! It is the number of the call that runs, and a word with its kind and location: the address of
+//! the `Location`, and below it three bits. The thread reads both without any order between them.
+//! It relies on them only after it has found the same values twice.
 //!
-//! Safe code cannot turn the address back into a reference. So the loop adds each new place to a
+//! Safe code cannot turn the address back into a reference. So the loop adds each new location to a
 //! table that both share, and remembers, by their low bits, which ones it has added. A line of code
 //! has one address, so there are few.
 
@@ -22,13 +22,13 @@ use crate::error::CallSite;
 use crate::histogram::Histogram;
 
 const KIND_BITS: u32 = 3;
-const KNOWN_PLACES: usize = 256;
+const KNOWN_LOCATIONS: usize = 256;
 
 /// The loop's side of the watchdog.
 pub(in crate::reactor) struct Watched {
     shared: Arc<Shared>,
     number: Cell<u64>,
-    known: Box<[Cell<u64>; KNOWN_PLACES]>,
+    known: Box<[Cell<u64>; KNOWN_LOCATIONS]>,
     turns: RefCell<Histogram>,
     lateness: RefCell<Histogram>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Shared {
     asleep: AtomicBool,
     closed: Mutex<bool>,
     wakes: Condvar,
-    places: Mutex<HashMap<u64, CallSite>>,
+    locations: Mutex<HashMap<u64, CallSite>>,
     blocked: AtomicU64,
 }
 
@@ -65,7 +65,7 @@ impl Shared {
 
     pub(super) fn describe(&self, current: CurrentCall) -> (CallKind, Option<CallSite>) {
         let kind = CallKind::ALL[current.call as usize % (1 << KIND_BITS)];
-        (kind, self.places.lock().get(&(current.call >> KIND_BITS)).copied())
+        (kind, self.locations.lock().get(&(current.call >> KIND_BITS)).copied())
     }
 
     /// Counts a call that held the loop for too long.
@@ -112,13 +112,13 @@ impl Watched {
             asleep: AtomicBool::new(false),
             closed: Mutex::new(false),
             wakes: Condvar::new(),
-            places: Mutex::default(),
+            locations: Mutex::default(),
             blocked: AtomicU64::new(0),
         };
         Watched {
             shared: Arc::new(shared),
             number: Cell::new(0),
-            known: Box::new([const { Cell::new(0) }; KNOWN_PLACES]),
+            known: Box::new([const { Cell::new(0) }; KNOWN_LOCATIONS]),
             turns: RefCell::default(),
             lateness: RefCell::default(),
         }
@@ -143,13 +143,13 @@ impl Watched {
     /// Stores the call that begins now.
     #[inline]
     pub(in crate::reactor) fn begin(&self, kind: CallKind, at: CallSite) {
-        let place = ptr::from_ref(at).addr() as u64;
-        let known = &self.known[(place >> 3) as usize % KNOWN_PLACES];
-        if known.get() != place {
-            known.set(place);
-            self.shared.places.lock().insert(place, at);
+        let location = ptr::from_ref(at).addr() as u64;
+        let known = &self.known[(location >> 3) as usize % KNOWN_LOCATIONS];
+        if known.get() != location {
+            known.set(location);
+            self.shared.locations.lock().insert(location, at);
         }
-        self.note(place << KIND_BITS | kind as u64);
+        self.note(location << KIND_BITS | kind as u64);
     }
 
     #[inline]
