@@ -5,8 +5,8 @@
 //! An inbox is a queue of calls and the state of the driver, both protected by one lock:
 //!
 //! - `Awake`: the driver is in a turn, or begins one without being woken;
-//! - `Asleep(waker)`: the last turn found nothing to do and told its driver so, which waits for a
-//!   deadline or for this waker;
+//! - `Asleep(waker)`: the last turn found nothing to do, and the driver waits for a deadline or for
+//!   this waker;
 //! - `Gone`: the reactor is closed.
 //!
 //! A thread that **posts** takes the lock, and finds one of the three. `Gone`: the call is returned

@@ -1,4 +1,4 @@
-//! What crosses threads: results into the loop, results out of it, and blocking calls.
+//! Transfers across threads: results into the loop, results out of it, and blocking calls.
 //!
 //! | from | to | by |
 //! | --- | --- | --- |
