@@ -20,36 +20,61 @@
 //! assert_eq!(success_result_of(deferred), "42 rows");
 //! ```
 //!
+//! # Terms
+//!
+//! | term | meaning |
+//! | --- | --- |
+//! | fire | set the result of a Deferred, by its [`Resolver`] or by a cancel; runs its callbacks |
+//! | pending | not ready: a Deferred that has not fired, is paused, or waits for another one |
+//! | ready | with a final result, which [`Deferred::try_take`] returns |
+//! | errback | a callback for errors |
+//! | unhandled | of an error: no errback or other code received it before its Deferred was dropped |
+//! | trail | the source locations that an error passed |
+//! | reactor, loop | the event loop of a thread: timers, posted calls and woken coroutines |
+//! | turn | one round of the loop |
+//! | driver | code that runs the turns and sleeps between them, such as [`park`] or deferred-smol |
+//! | post | to send a call to the loop's thread, which runs it in a turn |
+//!
 //! # Overview
 //!
-//! - Callbacks: [`Deferred`], [`Resolver`], [`CancelHandle`], [`Pause`]; [`IntoDeferred`] is the
-//!   return type of callbacks.
-//! - Coroutines: [`inline_callbacks`] runs an `async` block that awaits Deferreds and other futures.
-//! - Several Deferreds: [`gather`], [`deferred_list`], [`race`], [`first_success`],
-//!   [`first_completion`]; a call for each of many items: [`concurrent`], [`fold`]; several observers:
-//!   [`Deferred::share`]; structured concurrency: [`scope`].
-//! - Queues and locks: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`Gate`].
-//! - The event loop: [`Reactor`], [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`],
-//!   [`Cooperator`]. [`park`] runs it on a bare thread, an adapter crate on an executor. [`Watchdog`]
-//!   reports calls that block it.
-//! - Other threads: [`ReactorHandle`] posts calls, [`RemoteResolver`] fires a Deferred,
-//!   [`RemoteSender`] feeds a queue, [`RemoteFuture`] waits for a Deferred or a [`RemoteCompleter`].
-//! - Errors: [`Failure`] holds any error, [`BuiltinError`] the library's own; [`DeferredError`] is the
-//!   trait of error types; [`on_unhandled`] sets a hook for unhandled errors.
-//! - Tests: [`testing`], and [`Clock`], a reactor with manual time.
+//! - [`Deferred`], [`Resolver`], [`CancelHandle`] and [`Pause`] are the basis. [`IntoDeferred`] is
+//!   the trait of the return types of callbacks: `Result`, `Deferred` and `()`.
+//! - [`inline_callbacks`] runs a coroutine: an `async` block that awaits Deferreds and other
+//!   futures.
+//! - [`gather`], [`deferred_list`], [`race`], [`first_success`] and [`first_completion`] combine
+//!   several Deferreds. [`concurrent`] and [`fold`] make a call for each of many items.
+//!   [`Deferred::share`] has several observers. [`scope`] is for structured concurrency.
+//! - [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`] and [`Gate`] coordinate callbacks
+//!   and coroutines.
+//! - [`Reactor`] is the event loop, [`park`] its driver for a bare thread. It has timers,
+//!   [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`] and [`Cooperator`].
+//!   [`Watchdog`] reports calls that block it.
+//! - Other threads post calls with a [`ReactorHandle`], fire a Deferred with a [`RemoteResolver`],
+//!   feed a queue with a [`RemoteSender`], and wait for a [`RemoteFuture`].
+//! - [`Failure`] holds any error, and [`BuiltinError`] is the library's own. [`DeferredError`] is
+//!   the trait of error types. [`on_unhandled`] sets a hook for unhandled errors.
+//! - [`testing`] has helpers for tests, and [`Clock`] is a reactor with manual time.
 //!
 //! # Depth
 //!
-//! The library never recurses: a million Deferreds, coroutines or gathers that wait for each other
-//! fire, are cancelled and are dropped on a small stack. So do a million waiters that pass a permit on
-//! by dropping it. Your own callbacks may recurse: a callback that is added to a ready Deferred runs
-//! inside `add_callback`, and a [`Resolver`] that a callback fires runs the other Deferred's callbacks
-//! inside that call.
+//! The library never recurses. A chain of a million Deferreds, coroutines or gathers that wait for
+//! each other can be fired, cancelled and dropped on a small stack. A million waiters can pass on
+//! one permit by dropping it. Your own callbacks may recurse: a callback that is added to a ready
+//! Deferred runs inside `add_callback`, and a [`Resolver`] that a callback fires runs the other
+//! Deferred's callbacks inside that call.
+//!
+//! # Crate features
+//!
+//! - `signals` (default): [`Reactor::stop_on_signals`], which the drivers' `run`, `run_until` and
+//!   `react` call.
+//! - `tracing`: reports unhandled errors as events instead of lines on standard error.
 //!
 //! # Source
 //!
-//! Each folder imports only the folders above it:
+//! Each folder or file imports only those above it:
 //!
+//! - `abort`, `numbered`, `histogram`: helpers: an abort after a panic outside of stages, a map of
+//!   ascending numbers, a distribution of durations;
 //! - `error`: error types, trails, and reports of unhandled errors;
 //! - `engine`: the blocks of pending Deferreds and the run loop; `engine/raw` has all unsafe code;
 //! - `deferred`: `Deferred` and `Resolver`, the typed interface of the engine;
@@ -57,7 +82,7 @@
 //! - `coroutine`: `async` blocks that await Deferreds;
 //! - `sync`: queue, semaphore, lock and gate;
 //! - `combine`: `gather`, `race` and other functions of several Deferreds;
-//! - `remote`: results, values and calls that cross threads;
+//! - `remote`: results, values and blocking calls between threads (posted calls are in `reactor`);
 //! - `time`: `LoopingCall`, `Cooperator`, timeouts, retries and the test clock;
 //! - `testing`: helpers for tests.
 

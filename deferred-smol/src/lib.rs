@@ -2,14 +2,15 @@
 //!
 //! # Overview
 //!
-//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`](fn@drive) returns a future for a program
-//!   that smol already runs.
-//! - Coroutines ([`inline_callbacks`]) await smol's sockets, files, processes and timers. smol does
-//!   not suspend a task that always finds data: a coroutine that reads from a peer that sends
-//!   without a pause must call `smol::future::yield_now().await` from time to time.
+//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`](fn@drive) returns a future for
+//!   a program that smol already runs.
+//! - Coroutines ([`inline_callbacks`]) await smol's sockets, files, processes and timers. If a peer
+//!   sends without a pause, a coroutine that reads from it must regularly call
+//!   `smol::future::yield_now().await`, because smol does not suspend a task that always finds
+//!   data.
 //! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport.
-//! - [`spawn`](fn@spawn) runs a future in the threads of smol's executor, and returns a Deferred for its
-//!   result.
+//! - [`spawn`](fn@spawn) runs a future in the threads of smol's executor, and returns a Deferred
+//!   for its result.
 //!
 //! # Examples
 //!

@@ -1,9 +1,9 @@
 //! Thread pools for blocking libraries, so that they take part in an event loop without blocking
 //! it.
 //!
-//! [`defer_to_thread`] runs a closure in a thread of the pool and returns a [`Deferred`] for its
-//! result. The callbacks run on the thread that called `defer_to_thread`, in a turn of its reactor.
-//! An error or a panic of the closure goes to the errbacks.
+//! [`defer_to_thread`] runs a closure in a thread of the reactor's default pool and returns a
+//! [`Deferred`] for its result. The callbacks run on the thread that called `defer_to_thread`, in a
+//! turn of its reactor. An error or a panic of the closure goes to the errbacks.
 //!
 //! # Examples
 //!
@@ -41,10 +41,22 @@
 //!   `config`: the settings;
 //! - `job`: the box that holds the closure and then the result;
 //! - `worker`: the queue and the threads, protected by one lock;
-//! - `completion`: the way of results back to a reactor or a `RemoteFuture`;
-//! - `sync`: the locks, which loom can replace.
+//! - `completion`: the delivery of results to a reactor or a `RemoteFuture`;
+//! - `sync`: locks, threads and preemption points, which loom or seeded delays can replace.
 //!
-//! Everything of `deferred_core` is here too.
+//! # Terms
+//!
+//! | term | meaning |
+//! | --- | --- |
+//! | job | a submitted closure, later its result |
+//! | worker slot | the entry of a thread, with the job that it runs |
+//! | waiter | a caller that waits for a place in the queue, or for the end of the pool |
+//! | reservation | a place in the queue that is kept for a caller |
+//! | abandoned | of a thread: its job was cancelled while it runs |
+//! | stuck | of a pool: a queued job has waited longer than the threshold while no thread was free |
+//! | completion list | the list through which threads send finished jobs to a reactor |
+//! | slab, key | the Deferreds of pending jobs of one type, and the index of one |
+//! | sink | the destination of a finished job: a reactor or a `RemoteFuture` |
 #![forbid(unsafe_code)]
 
 mod builder;

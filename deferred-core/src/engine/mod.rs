@@ -1,39 +1,47 @@
 //! The engine: one block per pending Deferred, and the run loop that passes results through
 //! callbacks.
 //!
-//! The rest of the crate uses the names that this module exports and nothing else, so the engine
-//! can be replaced as a whole. A second one exists: safe code with a box for every callback, which
-//! random programs compare with this one.
+//! The rest of the crate uses only the items that this module exports, so the engine can be
+//! replaced. `differ/model` is a second engine, in safe code with a box for every callback; the
+//! differ runs random programs on both and compares them.
 //!
 //! # Terms
 //!
 //! | term | meaning |
 //! | --- | --- |
-//! | block | the memory of one pending Deferred: its state, its result and its stages |
-//! | slot | the place of the result in a block |
+//! | user code | callbacks, cancellers, destructors, error conversions, wakers, futures |
+//! | block | the memory of a Deferred that is pending, or that has a handle or a pause |
+//! | region, word | the memory of a block's slot and records, in units of a pointer |
+//! | slot | the memory of the result in a block |
 //! | stage | one callback in a block, with its captures |
 //! | record | the memory of a stage, or of the canceller |
+//! | fired | the producer has set a result; more stages may change it |
+//! | ready | the result is final: no stage, wait or pause is left |
+//! | busy | the run loop works on the block |
 //! | [`Chain`] | the consumer's end of a block: adds stages, takes the result |
 //! | [`Source`] | the producer's end of a block: fires it once; dropping it fires `Abandoned` |
-//! | [`Handle`] | a reference to a block that can cancel and pause, without a type |
-//! | [`StageOutput`] | the output of a stage: a result, or a chain whose result is still to come |
-//! | [`Fired`] | a block that has been fired and that the run loop has still to run |
-//! | waiter | the block that waits for the result of another block |
-//! | level | one call from user code into the engine; a callback that calls the engine opens an inner level |
-//! | run queue | the jobs that destructors have queued on this thread |
+//! | [`Handle`] | an untyped reference to a block, with which it is cancelled or paused |
+//! | [`StageOutput`] | the output of a stage: a result, or the chain whose result is the output |
+//! | [`Fired`] | a fired block that the run loop must still run, or none if the result was ignored |
+//! | waiter | the block that waits for the result of another block; a `DELIVER` stage refers to it |
+//! | successor | the block that replaced another one in a tail call: it delivers directly to the waiter |
+//! | `OnReady` | a last stage that is called when the result is ready and leaves it in the block |
+//! | level | one call into the engine that runs callbacks: a fire, a cancel, an unpause |
+//! | job | an entry of the run queue (not a job of the thread pool) |
+//! | run queue | the jobs of this thread that run after the current callback |
 //!
 //! # Files
 //!
-//! - `raw`: the memory of a block, and all unsafe code of the crate, with rules of its own;
+//! - `raw`: the memory of a block, and all unsafe code of the crate, with its own rules;
 //! - `state`: the part of a block's state that no unsafe code relies on;
-//! - `block`: questions about a block that combine both;
+//! - `block`: predicates that combine `state` and `raw`;
 //! - `chain`: the operations of `Chain`, `Source` and `Fired` that the rest of the crate calls;
-//! - `call`: callbacks on a result that is ready, which need no block;
+//! - `call`: callbacks on a ready result, which need no block;
 //! - `run`: the run loop, the run queue and the levels;
 //! - `ready_queue`: coroutines that have been woken;
 //! - `handle`: `Handle`.
 //!
-//! # How a result travels
+//! # The path of a result
 //!
 //! [`Source::fire`] stores the result in the block and calls the run loop, which passes it from
 //! stage to stage. If a stage returns a chain, its block waits for that chain's block
@@ -42,23 +50,24 @@
 //!
 //! # The rules
 //!
-//! 1. *The library never recurses.* The run loop pushes further work onto the run queue instead of
-//!    calling itself. Only user code calls the engine from inside the engine, and each such call is
-//!    a level of its own that finishes before it returns. Up to sixteen nested levels run the jobs
-//!    that destructors queue in them; a deeper level leaves them to the levels outside.
-//! 2. *A drop fires later.* What a destructor starts inside a level (a resolver dropped unfired,
-//!    the guard of a pause, a permit) is queued. It runs right after the callback in which the drop
-//!    happened, before the next callback of the same Deferred, in the order of the drops, each with
-//!    everything it drops itself. A callback on a ready result belongs to the callback that adds
-//!    it: its drops run after that one.
-//! 3. *One loop at a time is in a block.* The block is `BUSY` then. Meanwhile an added stage waits,
-//!    a look or a take finds no result, and a cancel is ignored. A busy block can hold its result:
-//!    between two stages.
-//! 4. *State first, foreign code after.* Nothing of a block is borrowed while user code runs. That
+//! 1. *The library never recurses.* Each step of the run loop returns the block to run next,
+//!    instead of calling itself. Other work goes through the run queue. Only user code calls the
+//!    engine from inside the engine. Each such call is a level, and runs its jobs before it
+//!    returns, with two exceptions: a callback on a ready result, and a level nested more than
+//!    sixteen deep, leave their jobs to the outer level.
+//! 2. *A drop fires later.* Work that a destructor starts inside a level (a resolver dropped
+//!    unfired, the guard of a pause, a permit) is queued. It runs after the current callback and
+//!    before the next one of the same Deferred, in the order of the drops. The drops that a job
+//!    causes run directly after that job. If a callback adds a callback to a ready Deferred, the
+//!    drops of the inner callback take effect after the outer one.
+//! 3. *At most one run loop works on a block*, which is `BUSY` meanwhile. Added stages wait, `peek`
+//!    and `take` find no result, and cancels are ignored. Between two stages the slot of a busy
+//!    block is full.
+//! 4. *State first, user code after.* No reference into a block is held while user code runs, which
 //!    includes every destructor of a value, a callback or an error.
-//! 5. *No panic leaves.* A stage's panic becomes its error. Where no stage can receive it, see
-//!    [`never_unwinding`](crate::abort::never_unwinding). A level that ends by a panic still
-//!    finishes its work.
+//! 5. *No panic leaves the engine.* A stage's panic becomes its error. If no stage can receive it,
+//!    the process aborts: see [`never_unwinding`](crate::abort::never_unwinding). A level that ends
+//!    by a panic still finishes its work.
 
 mod block;
 mod call;

@@ -31,7 +31,7 @@
 //!    ended: it causes a turn without work.
 //! 4. *Nothing is posted to a closed reactor.* Closing takes the queue and sets `Gone` in one step.
 //!    A post is before that, and the closing drops it, or after it, and is returned.
-//! 5. *No foreign code runs under the lock*: calls are boxed before and dropped after, wakers are
+//! 5. *No user code runs under the lock*: calls are boxed before and dropped after, wakers are
 //!    cloned before and called or dropped after. So a waker may take any lock, and a destructor may
 //!    post.
 //!

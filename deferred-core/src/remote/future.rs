@@ -154,7 +154,7 @@ impl<T: 'static, E: DeferredError> Future for RemoteFuture<T, E> {
             State::Gone => panic!("a RemoteFuture was polled after it was complete"),
         };
         drop(state);
-        drop(before); // after the lock is released: a waker is foreign code
+        drop(before); // after the lock is released: a waker is user code
         Poll::Pending
     }
 }

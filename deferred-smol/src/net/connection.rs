@@ -33,8 +33,7 @@ pub(super) struct Connection<P: Protocol> {
     readable: bool,
     /// Whether the send buffer of the system is full.
     blocked: bool,
-    /// Whether the wake-up may come from the socket, because nothing else has may_be_ready the
-    /// coroutine.
+    /// Whether the wake-up may come from the socket, because nothing else has woken the coroutine.
     ///
     /// If only smol's own thread polls the sockets, as with a `Clock`, smol may repeatedly wake the
     /// coroutine for a socket that it then reports as not ready. So the operation is tried once

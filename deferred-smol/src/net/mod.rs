@@ -3,17 +3,17 @@
 //! A [`Protocol`] has the callbacks of one connection: when it is made, when data arrives, and when
 //! it is lost. A [`Transport`] writes to the connection and ends it. [`listen_tcp`] and
 //! [`connect_tcp`] create connections, and [`Lines`] splits incoming data into lines. All of this
-//! runs on the loop's thread. A coroutine that awaits smol's own sockets is the alternative. The
-//! two work together: any code can hold a transport, and [`drained`](Transport::drained) and
-//! [`closed`](Transport::closed) return Deferreds.
+//! runs on the loop's thread. The alternative is a coroutine that awaits smol's own sockets. Both
+//! can be combined: any code of the thread can hold a transport, and
+//! [`drained`](Transport::drained) and [`closed`](Transport::closed) return Deferreds.
 //!
 //! # Memory and slow peers
 //!
-//! A slow peer does not hold up others: data that it does not read is buffered for it. An idle
-//! connection has no thread and no buffer. A connection whose peer does not read costs the data
-//! that was written to it, up to [`set_write_limit`](Transport::set_write_limit).
-//! [`register_producer`](Transport::register_producer) pauses code that writes much, and a
-//! coroutine awaits [`drained`](Transport::drained).
+//! A slow peer does not delay others: data that it does not read is buffered. A write while more
+//! than [`set_write_limit`](Transport::set_write_limit) bytes are buffered (16 MiB by default) ends
+//! the connection with [`ConnectionLost::TooSlow`]. Code that writes much should be a
+//! [producer](Transport::register_producer), which is paused and resumed, or a coroutine that
+//! awaits [`drained`](Transport::drained). An idle connection has no thread and no buffer.
 //!
 //! # Examples
 //!

@@ -1,7 +1,7 @@
-//! The way of results back to the caller: to the Deferreds of a reactor, or to a `RemoteFuture`.
+//! Delivery of results to the caller: to the Deferreds of a reactor, or to a `RemoteFuture`.
 //!
 //! - this file: `ReactorJobs`, the pending jobs of a reactor and the delivery of their results;
-//! - `list`: how threads send finished jobs to a reactor: a protocol, and the page that states it;
+//! - `list`: sending finished jobs to a reactor; its documentation states the protocol;
 //! - `pending`: the Deferreds of pending jobs, in slabs by type;
 //! - `remote`: jobs of callers without a reactor;
 //! - `order`: delivers results in a random order, for tests.
@@ -46,7 +46,7 @@ where
     let jobs = ReactorJobs::of(reactor);
     let (number, slab) = jobs.slabs.for_type::<T>();
     let key = slab.reserve(number);
-    match workers.submit(Box::new(JobState::Closure(closure)), JobInfo::new(location, jobs.inbox.clone(), key)) {
+    match workers.submit(Box::new(JobState::Closure(closure)), JobInfo::new(location, jobs.sender.clone(), key)) {
         Err((job, why)) => {
             slab.release(key);
             Deferred::fail(drop_refused(job, why))
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// Delivers the results of this reactor's jobs in a random order.
+/// Sets a random order, determined by `seed`, for the delivery of this reactor's results.
 pub(crate) fn shuffle(reactor: &Reactor, seed: u64) {
     let jobs = ReactorJobs::of(reactor);
     let mut order = jobs.order.borrow_mut();
@@ -84,8 +84,8 @@ pub(crate) fn shuffle(reactor: &Reactor, seed: u64) {
 #[track_caller]
 pub(crate) fn stop_waiter(reactor: &Reactor, workers: &Arc<Workers>) -> (Deferred<()>, Box<dyn StopWaiter>) {
     let (deferred, resolver) = reactor.remote();
-    let inbox = ReactorJobs::of(reactor).inbox.clone();
-    (deferred, Box::new(ReactorStopWaiter { inbox, workers: Arc::downgrade(workers), resolver }))
+    let sender = ReactorJobs::of(reactor).sender.clone();
+    (deferred, Box::new(ReactorStopWaiter { sender, workers: Arc::downgrade(workers), resolver }))
 }
 
 /// Returns the number of ended pools whose waiters still wait for jobs of this reactor.
@@ -94,9 +94,9 @@ pub(crate) fn ended_pools(reactor: &Reactor) -> usize {
     ReactorJobs::of(reactor).ended_pools.borrow().len()
 }
 
-/// A Deferred of a reactor that waits for the end of a pool.
+/// The waiter that fires a reactor's Deferred when a pool has ended.
 struct ReactorStopWaiter {
-    inbox: Arc<Inbox>,
+    sender: Arc<CompletionSender>,
     workers: Weak<Workers>,
     resolver: RemoteResolver<()>,
 }
@@ -108,27 +108,26 @@ impl Waiter for ReactorStopWaiter {
 }
 
 impl StopWaiter for ReactorStopWaiter {
-    /// The end goes through the same list as the jobs, so that results that are in transit are
-    /// delivered before it.
+    /// Sends the end through the completion list, so that earlier results are delivered before it.
     fn complete(self: Box<Self>, result: Result<(), StopTimedOut>) {
-        let ReactorStopWaiter { inbox, workers, resolver } = *self;
-        inbox.push(Event::PoolEnded(workers, resolver, result));
+        let ReactorStopWaiter { sender, workers, resolver } = *self;
+        sender.push(Event::PoolEnded(workers, resolver, result));
     }
 }
 
-/// An entry of a reactor's completion list.
+/// An element of a reactor's completion list.
 enum Event {
     JobCompleted(JobKey, Completed),
     PoolEnded(Weak<Workers>, RemoteResolver<()>, Result<(), StopTimedOut>),
 }
 
-/// The part of `ReactorJobs` that threads use.
-struct Inbox {
+/// The part of `ReactorJobs` that other threads use: its completion list and the reactor's handle.
+struct CompletionSender {
     list: CompletionList<Event>,
     reactor: ReactorHandle,
 }
 
-impl Inbox {
+impl CompletionSender {
     fn push(&self, event: Event) {
         preemption_point();
         match self.list.push(event) {
@@ -150,7 +149,7 @@ impl Inbox {
     }
 }
 
-impl CompletionSink for Inbox {
+impl CompletionSink for CompletionSender {
     fn complete(&self, key: JobKey, job: Box<dyn AnyJob>) {
         self.push(Event::JobCompleted(key, Completed::Job(job)));
     }
@@ -162,7 +161,7 @@ impl CompletionSink for Inbox {
 
 /// The pending jobs of one reactor. An extension of the reactor owns it.
 struct ReactorJobs {
-    inbox: Arc<Inbox>,
+    sender: Arc<CompletionSender>,
     slabs: Slabs,
     /// The number of jobs that were ever submitted.
     submitted: Cell<u64>,
@@ -184,9 +183,9 @@ struct EndedPool {
 impl ReactorJobs {
     fn of(reactor: &Reactor) -> Rc<ReactorJobs> {
         let make = || {
-            let inbox = Arc::new(Inbox { list: CompletionList::new(), reactor: reactor.handle() });
+            let sender = Arc::new(CompletionSender { list: CompletionList::new(), reactor: reactor.handle() });
             CloseOnDrop(Rc::new(ReactorJobs {
-                inbox,
+                sender,
                 slabs: Slabs::default(),
                 submitted: Cell::new(0),
                 undelivered: RefCell::default(),
@@ -202,13 +201,13 @@ impl ReactorJobs {
         let mut undelivered = self.undelivered.borrow_mut();
         if undelivered.is_empty() {
             let spare = mem::take(&mut *undelivered);
-            *undelivered = self.inbox.list.take(spare);
+            *undelivered = self.sender.list.take(spare);
         } else {
-            undelivered.extend(self.inbox.list.take(VecDeque::new()));
+            undelivered.extend(self.sender.list.take(VecDeque::new()));
         }
         let batch = undelivered.len().min(reactor.calls_per_turn());
-        if undelivered.len() > 1 && self.inbox.list.post_next() {
-            self.inbox.post_delivery();
+        if undelivered.len() > 1 && self.sender.list.post_next() {
+            self.sender.post_delivery();
         }
         drop(undelivered);
         for _ in 0..batch {
@@ -239,8 +238,8 @@ impl ReactorJobs {
         self.complete_ended_pools(Some(key));
     }
 
-    /// Delivers the drawn result, if results have a random order and it has arrived. Another turn
-    /// draws the next one, after the callbacks of this one have submitted their jobs.
+    /// Delivers the drawn result, if results have a random order and it has arrived. The next
+    /// result is drawn in a later turn, after the callbacks of this result have run.
     fn deliver_drawn(&self, reactor: &Reactor) {
         let drawn = self.order.borrow_mut().as_mut().and_then(Order::next);
         if let Some((key, completed)) = drawn {
@@ -296,7 +295,7 @@ impl ReactorJobs {
 
     fn post_draw(&self) {
         if self.order.borrow().as_ref().is_some_and(Order::needs_draw) {
-            self.inbox.post(|jobs, reactor| {
+            self.sender.post(|jobs, reactor| {
                 jobs.order.borrow_mut().as_mut().map(Order::draw);
                 jobs.deliver_drawn(reactor);
             });
@@ -318,17 +317,19 @@ impl ReactorJobs {
     }
 }
 
-/// The extension of the reactor, whose drop closes its `ReactorJobs`. Cancellers of Deferreds refer
-/// to those too, and may exist longer than the reactor.
+/// The extension of the reactor, a value that the reactor stores and drops when it is closed. The
+/// drop closes its `ReactorJobs`, to which cancellers of Deferreds refer too, possibly longer than
+/// the reactor exists.
 struct CloseOnDrop(Rc<ReactorJobs>);
 
 impl Drop for CloseOnDrop {
     /// Abandons all pending jobs, because the reactor is closed.
     fn drop(&mut self) {
-        let events = self.0.inbox.list.close();
+        let events = self.0.sender.list.close();
         let (undelivered, order) = (self.0.undelivered.take(), self.0.order.take());
         let removed = self.0.slabs.remove_all();
-        // The last ones first: a thread whose job ends by this would begin a later one.
+        // In reverse order: a thread freed by one cancel could otherwise begin a job that is
+        // cancelled next.
         for Removed { submitted, .. } in removed.iter().rev() {
             ignore_panic(|| submitted.workers.cancel(submitted.number)); // which drops the closure
         }

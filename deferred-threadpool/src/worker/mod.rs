@@ -3,14 +3,13 @@
 //! - this file: `Workers`, the pool's core, and its operations;
 //! - `state`: the data under the lock;
 //! - `run`: the thread's side: it takes jobs, runs them, and sleeps;
-//! - `threads`: how threads are woken and started, and how they end: a protocol, and the page that
-//!   states it;
+//! - `threads`: waking, starting and ending threads; its documentation states the protocol;
 //! - `queue`: the queue of jobs;
 //! - `waiters`: callers that wait for a place in the queue, or for the end of the pool;
 //! - `watch`: the thread that reports a stuck pool.
 //!
-//! A finished job goes to its [`CompletionSink`](crate::job::CompletionSink); this folder does not
-//! know what that does.
+//! A finished job goes to its [`CompletionSink`](crate::job::CompletionSink); this folder is
+//! independent of the implementations.
 
 mod queue;
 mod run;
@@ -48,9 +47,9 @@ pub(crate) struct Workers {
 #[derive(Default)]
 struct AfterUnlock {
     wake: Option<WakeAction>,
-    /// Callers that have a place in the queue now.
+    /// Requests that left the waiting list: with a place, or cancelled and only to be dropped.
     reserved: Vec<ReserveRequest>,
-    /// Callers that wait for the end of the pool, which has ended.
+    /// Callers to notify that the pool has ended.
     stopped: VecDeque<Box<dyn StopWaiter>>,
     /// Whether a watcher must be started.
     watch: bool,
@@ -125,14 +124,15 @@ impl Workers {
             self.note_queued(&state);
             after.reserved = state.reserve_places(self.config.queue_limit);
         } else {
-            state.give_up(|running| running.number == number);
+            state.abandon(|running| running.number == number);
         }
         drop(state);
         after.run(self);
         drop(removed); // without the lock: a destructor may submit, or panic
     }
 
-    /// Fires `resolver` when there is a place in the queue: inside this call if there is one now.
+    /// Completes `resolver` with a reservation as soon as the queue has a free place, or with
+    /// [`PoolStopped`] if the pool is stopped.
     pub(crate) fn reserve(self: &Arc<Self>, resolver: RemoteResolver<Reservation>) {
         let mut state = self.lock();
         if state.stopped {
@@ -142,7 +142,7 @@ impl Workers {
         let cancelled = state.reserving.push(resolver);
         let reserved = state.reserve_places(self.config.queue_limit);
         drop(state);
-        drop(cancelled); // without the lock: this posts to their reactors
+        drop(cancelled); // without the lock: dropping the resolvers posts to their reactors
         AfterUnlock { reserved, ..AfterUnlock::default() }.run(self);
     }
 
@@ -167,7 +167,7 @@ impl Workers {
     pub(crate) fn stop(self: &Arc<Self>, cancels: bool, waiter: Option<Box<dyn StopWaiter>>) {
         let mut state = self.lock();
         state.stopped = true;
-        // With a maximum of 0 no thread would ever run them.
+        // With a maximum of 0 no thread would run the queued jobs.
         let cancelled = if cancels || state.threads.max() == 0 { state.cancel_queue() } else { Vec::new() };
         self.note_queued(&state);
         let reserving = state.reserving.take();
@@ -179,21 +179,21 @@ impl Workers {
         reserving.into_iter().for_each(|resolver| resolver.errback(PoolStopped::default()));
         after.run(self);
         refuse_all(cancelled, pool_stopped);
-        drop(given_up); // without the lock: this posts to their reactors
+        drop(given_up); // without the lock: dropping the resolvers posts to their reactors
     }
 
-    /// Ends the wait of a stop whose deadline has passed: cancels queued jobs and gives up running
-    /// ones.
+    /// Ends a stop whose deadline has passed: cancels queued jobs and abandons running ones.
     pub(crate) fn stop_timed_out(self: &Arc<Self>) {
         let mut state = self.lock();
         let cancelled = state.cancel_queue();
         let error = StopTimedOut { running: state.running() };
-        let given_up = state.give_up(|_| true);
+        let given_up = state.abandon(|_| true);
         let waiters = state.stop_waiters.take();
         drop(state);
         refuse_all(cancelled, pool_stopped);
         for (sink, key) in given_up {
-            let why = "its pool was stopped, and it ran on past the deadline; let a long job check `Job::is_cancelled`";
+            let why =
+                "the pool was stopped, and the job still ran at the deadline; let a long job check `Job::is_cancelled`";
             ignore_panic(|| sink.abandon(key, Abandoned::because(why).into()));
         }
         waiters.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));

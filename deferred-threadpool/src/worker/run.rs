@@ -190,7 +190,7 @@ impl Workers {
     }
 }
 
-/// Sends a finished job to its destination. That may wake a driver, which is foreign code.
+/// Sends a finished job to its destination. That may wake a driver, which is user code.
 fn complete(info: JobInfo, job: Box<dyn AnyJob>) {
     preemption_point();
     ignore_panic(|| info.sink.complete(info.key, job));

@@ -188,7 +188,7 @@ impl State {
 
     /// Marks running jobs as cancelled. They run on, and their results are ignored. Returns their
     /// destinations.
-    pub(super) fn give_up(&mut self, which: impl Fn(&Running) -> bool) -> Vec<(Arc<dyn CompletionSink>, JobKey)> {
+    pub(super) fn abandon(&mut self, which: impl Fn(&Running) -> bool) -> Vec<(Arc<dyn CompletionSink>, JobKey)> {
         let mut given_up = Vec::new();
         for slot in &mut self.slots {
             let Some(running) = slot.running.as_mut().filter(|running| !running.is_given_up && which(running)) else {

@@ -163,7 +163,7 @@ fn release(block: Rc<Block>) {
         block.drop_contents();
     }
     // Not with `get_mut`: a `&mut Block` would invalidate the pointers of the region. The counts
-    // are read after foreign code.
+    // are read after user code.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
         let place = Rc::into_raw(block);
         // SAFETY: nothing else refers to the block, so it is dropped once. The rest is memory of

@@ -4,7 +4,7 @@
 //! records, one record after the other. When the records no longer fit, the words move to an
 //! allocation of their own.
 //!
-//! - `words`: how a value lies in words;
+//! - `words`: storage of values in words;
 //! - `region`: the words of a block, and their layout;
 //! - `block`: the block, the references to it, and the result in its slot;
 //! - `result_vtable`: the operations on a result whose type is not known;
@@ -13,39 +13,40 @@
 //! - `frame`: the pinned future of a coroutine;
 //! - `free_list`: memory of dropped blocks for new ones.
 //!
-//! The folder uses two things of the engine outside of it: `state`, which imports nothing, and
-//! `run`, because `Drop for Source` must start the run loop.
+//! The folder uses two things of the engine outside of it: `state`, which imports nothing of the
+//! engine, and `run`, because `Drop for Source` must start the run loop.
 //!
 //! # The rules
 //!
-//! What each `// SAFETY:` refers to. The loop outside this folder is safe code: whatever it does in
-//! whatever order, it may let a Deferred hang, and cannot break these.
+//! Each `// SAFETY:` comment refers to these rules. The run loop is safe code outside this folder:
+//! an error in it can make a Deferred hang but cannot break the rules.
 //!
 //! 1. *Layout.* A region is `slot`, done records, live records, free words, in this order; `first`
 //!    is where the first live record begins, `end` where the last one ends. A record is a `Head`
 //!    and the words of its captures. Values and records are moved as words, so pointers into a
-//!    region hold only until foreign code runs or a record is added: none is kept across either.
+//!    region are valid only until user code runs or a record is added: none is kept across either.
 //! 2. *The slot* holds a result exactly when `full` is set. Its type is the input of the first
-//!    record that has one, else the block's output: `Block::input`. The slot is as large as the
-//!    largest result of the chain, which is ensured when a stage is added. While `WAITING` is set
-//!    it is empty, and its first word holds the location of the stage that waits.
-//! 3. *The types of the ends.* A `Chain<T, E>` is the only one of its block, which has `HAS_CHAIN`
-//!    set while it lives. The block's output is then a `Result<T, E>`, only this `Chain` adds
-//!    stages, and a result after which no stage is left belongs to it. A `Source<T, E>` fires the
-//!    input of its block while that is not `FIRED`.
+//!    record, or the block's output if there is no record or that record has no input of its own:
+//!    `Block::input`. The slot is as large as the largest result of the chain, which is ensured
+//!    when a stage is added. While `WAITING` is set it is empty, and its first word holds the
+//!    location of the stage that waits.
+//! 3. *The types of the ends.* A block has at most one `Chain<T, E>`, and `HAS_CHAIN` is set while
+//!    that exists. The block's output is then a `Result<T, E>`, only the `Chain` adds stages, and
+//!    once no stage is left, the result belongs to it. A `Source<T, E>` fires the input of its
+//!    block while that is not `FIRED`.
 //! 4. *The types of a wait.* When a result is moved from one block to another, its type is compared
 //!    with the other's input.
-//! 5. *State first.* Code that runs foreign code (a callback, a canceller, a destructor, a
-//!    conversion) first moves it and its arguments onto the stack, and sets the state. A panic of
-//!    foreign code finds the block in that state.
+//! 5. *State first.* Before user code is called (a callback, a canceller, a destructor, a
+//!    conversion), it and its arguments are moved onto the stack, and the state is set. A panic of
+//!    user code finds the block in that state.
 //! 6. *The first record* is a canceller exactly when `CANCELLER` is set; every other one is a
 //!    stage. *The last record* is a `DELIVER` stage exactly when `HAS_WAITER` is set.
 //! 7. *The end of a block.* The drop of the last `BlockRef` drops the contents through a shared
 //!    reference: a `&mut Block` would invalidate the pointers of the region. If no `Weak` exists
-//!    either, another Deferred may get the memory. So no pointer to a block is kept beside those
-//!    two.
+//!    either, another Deferred may get the memory. So only `BlockRef` and `Weak` may point to a
+//!    block.
 //!
-//! # What may touch what
+//! # Access to the slot, the records and the flags
 //!
 //! | function | needs | slot | records | flags |
 //! | --- | --- | --- | --- | --- |
@@ -58,11 +59,13 @@
 //! | `Block::fire`, `fire_error` | not `FIRED` | writes | | sets `FIRED`, `full` |
 //! | `Block::run_canceller` | not `FIRED` | may write | removes a deciding canceller | clears `CANCELLER`; sets `FIRED`, `full` |
 //! | `Block::drop_canceller` | | | removes the first | clears `CANCELLER` |
-//! | `Block::advance` (`run` of a stage) | `full`, no canceller | reads, writes | removes the first | `full` |
+//! | `Block::advance` (`run` of a stage) | no canceller; without `full` a no-op | reads, writes | removes the first | `full` |
 //! | `Block::begin_wait` | empty slot | writes the location | | sets `WAITING` |
 //! | `Block::end_wait_with_error` | `WAITING` | reads the location, writes | | clears `WAITING`, sets `full` |
 //! | `Block::move_result` | this one ready without `HAS_CHAIN`, the other `WAITING` | reads; writes the other's | | clears the other's `WAITING`; moves `full` |
-//! | `Block::set_successor` | `WAITING` or empty, no record | | | clears `WAITING` |
+//! | `Block::set_successor` | empty slot, no record | | | clears `WAITING` |
+//! | `Chain::into_awaited`, drop of a `Chain` | `HAS_CHAIN` | | | clears `HAS_CHAIN` |
+//! | `Chain::waiting` | a new block | | | sets `FIRED` |
 //! | `Chain::peek` | ready | borrows | | |
 //! | `Chain::take_result`, `Block::finish` | ready | reads | | clears `full` |
 //! | `Block::drop_contents` | last `BlockRef` | reads | removes all | clears `full` |

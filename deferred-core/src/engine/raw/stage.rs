@@ -213,7 +213,7 @@ impl<T: 'static, E: DeferredError, C: Fn(&Cancelled) + Clone> ForwardingCancelle
     pub(super) const VTABLE: StageVtable = StageVtable::canceller::<C>(result_vtable::<T, E>(), Self::run);
 
     unsafe fn run(block: &Block, record: Record, why: &Cancelled) -> bool {
-        // SAFETY: the first record has this vtable; the borrow ends before foreign code runs.
+        // SAFETY: the first record has this vtable; the borrow ends before user code runs.
         let canceller = unsafe { borrow::<C>(record.captures()) }.clone();
         let called = catch_unwind(AssertUnwindSafe(move || canceller(why)));
         called.is_err_and(|payload| block.fire_error(BuiltinError::from(Panicked::new(payload))))

@@ -1,4 +1,4 @@
-//! How a value lies in words.
+//! Storage of values in words.
 
 use std::mem::MaybeUninit;
 
