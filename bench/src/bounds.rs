@@ -16,9 +16,9 @@ const FILE: &str = include_str!("../bounds.toml");
 pub(crate) enum Limit {
     /// The maximum of our median divided by the peer's.
     Ratio(f64),
-    /// The minimum of that ratio, for values of which more is better.
+    /// The minimum of our median divided by the peer's, for values of which more is better.
     Least(f64),
-    /// The maximum of the best ratio, with a tolerance of the spread.
+    /// The maximum of the best ratio of two samples, with a tolerance of the spread.
     Best(f64),
     /// The maximum of our median minus the peer's.
     Extra(f64),
@@ -148,7 +148,7 @@ mod tests {
         let record = Record::curve("a/row", "ns", "ours", "", "sizes", points.to_vec());
         assert!(Limit::Slope(0.302).keeps(&record, 1.0));
         assert!(!Limit::Slope(0.300).keeps(&record, 1.0));
-        // Each decade adds a tenth.
+        // Each tenfold size adds a tenth to the value.
         assert!(Limit::Slope(0.260).keeps(&record, 1.11));
     }
 

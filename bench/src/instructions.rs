@@ -22,7 +22,7 @@ pub(crate) fn available() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Adds the instructions of both sides, if the row is counted.
+/// Adds the instruction counts of both sides to `record`, if the row is counted.
 pub(crate) fn add_to(record: &mut Record, row: &Row) -> Result<(), Box<dyn Error>> {
     if COUNTED.iter().any(|part| row.name.starts_with(part)) {
         record.ours.instructions = Some(count(row, "ours")?);

@@ -33,10 +33,10 @@ pub(crate) struct Value {
     pub(crate) what: String,
     /// The median of the samples.
     pub(crate) median: f64,
-    /// The allocations per unit.
+    /// The number of allocations per unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) allocations: Option<f64>,
-    /// The instructions per unit, counted by callgrind.
+    /// The number of instructions per unit, counted by callgrind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<f64>,
     /// Other values, with their units in their names.
@@ -136,15 +136,15 @@ impl Record {
         }
     }
 
-    /// Creates a record of a growth.
+    /// Creates a record of how a value grows with the size.
     pub(crate) fn curve(row: &str, unit: &str, ours: &str, peer: &str, along: &str, points: Vec<Point>) -> Record {
-        // For small sizes other costs dominate.
+        // Only the largest sizes count, because other costs dominate at small sizes.
         const DECADES: usize = 3;
         let last = &points[points.len().saturating_sub(DECADES)..];
         let peers: Option<Vec<_>> = last.iter().map(|point| Some((point.size, point.peer?))).collect();
         let slope = (last.len() > 1)
             .then(|| Slope { ours: slope(last.iter().map(|point| (point.size, point.ours))), peer: peers.map(slope) });
-        // The largest size that both sides have.
+        // The largest size that was measured on both sides.
         let compared = points.iter().rev().find(|point| point.peer.is_some()).unwrap_or(&points[points.len() - 1]);
         let peer = compared.peer.map(|median| Value::new(peer, median));
         let mut record = Record::once(row, unit, Value::new(ours, compared.ours), peer);

@@ -37,7 +37,7 @@ impl Cores {
         }
     }
 
-    /// Pins a worker thread. The worker calls this when it starts.
+    /// Pins the calling worker thread to its processor.
     pub(crate) fn pin_worker(self) {
         if let Cores::Two = self {
             pin(1);

@@ -167,7 +167,7 @@ fn run(effort: Effort) -> Records {
     Ok(records.collect())
 }
 
-/// Runs the peer's side.
+/// Runs the Twisted side of all rows, and returns its times.
 fn theirs(python: &Path, at_least: u64) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("twisted/shapes.py");
     let output = Command::new(python).arg(script).arg(at_least.to_string()).output()?;

@@ -123,7 +123,7 @@ impl Actor {
                 self.watch_some("job with room", room.add_callback(move |()| pool.defer_to_thread_with(job)))
             }
             2 => {
-                // The job's thread fires it, if the job runs.
+                // The job's thread fires the Deferred, if the job runs.
                 let (deferred, resolver) = self.reactor.remote();
                 let random = self.fork();
                 pool.call_in_thread(move || {

@@ -104,7 +104,8 @@ fn a_loop(
         });
         let port = port.expect("it can be watched");
         (0..begins).for_each(|_| actor.act());
-        // If results have an order, all wait for one whose pool may have been left without threads.
+        // If results are delivered in a random order, all may wait for the result of a job whose
+        // pool has no threads left.
         let ends = port.clone();
         reactor.call_later(life, move || actor.end(&ends, !ordered));
         Ok::<_, Failure>(port)

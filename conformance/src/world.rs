@@ -21,9 +21,9 @@ use crate::{chain, inline, many};
 /// other parts of the library, so both are worth a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handles {
-    /// Only names that some step of the program cancels.
+    /// Creates cancel handles only for names that some step of the program cancels.
     WhereCancelled,
-    /// All names.
+    /// Creates cancel handles for all names.
     Everywhere,
 }
 
@@ -166,8 +166,8 @@ impl World {
         })
     }
 
-    /// Returns a pause to end. Returns `None` if the handle is used up: the Deferred then stays
-    /// paused.
+    /// Takes one pause of the Deferred, for the caller to end. Returns `None` if the handle is used
+    /// up: the Deferred then stays paused.
     pub(crate) fn take_pause(&self, name: &Name) -> Option<Pause> {
         self.slot(name, |slot| slot.deferred.as_ref().and_then(|_| slot.pauses.pop()))
     }

@@ -123,7 +123,7 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
     value
 }
 
-/// Collects the unhandled errors of this thread instead of reporting them.
+/// A collector of this thread's unhandled errors, which are then not reported.
 ///
 /// Dropping it with errors that were not [taken](Self::take) panics, unless the thread is already
 /// panicking.

@@ -88,8 +88,8 @@ impl ThreadPoolBuilder {
     /// instead calls [`ThreadPool::reserve`] first.
     ///
     /// A limit keeps a producer that is faster than the pool from filling the memory.
-    pub fn queue_limit(mut self, jobs: usize) -> Self {
-        self.config.queue_limit = jobs;
+    pub fn queue_limit(mut self, limit: usize) -> Self {
+        self.config.queue_limit = limit;
         self
     }
 
@@ -112,16 +112,16 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Lets a thread that has run a job spin for this time before it sleeps. Off by default.
+    /// Lets a thread that has run a job spin for `duration` before it sleeps. Off by default.
     ///
     /// A job that is submitted meanwhile is taken without a wake-up, and its result comes before
     /// the loop sleeps: on two processors, a short job took a fiftieth of the time (0.8 us instead
-    /// of 46 us, on a virtual machine). The cost is that much processor time after each job. If
-    /// thread and loop share one processor, a job takes half as long again (6.5 us instead of 4.4
-    /// us), or more if the system then moves them apart. The loop itself never spins. Useful values
-    /// are between a few microseconds and a hundred.
-    pub fn spin_before_sleep(mut self, time: Duration) -> Self {
-        self.config.spin_before_sleep = Some(time);
+    /// of 46 us, on a virtual machine). The cost is this processor time after each job. If thread
+    /// and loop share one processor, a job takes half as long again (6.5 us instead of 4.4 us), or
+    /// more if the system then moves them apart. The loop itself never spins. Useful values are
+    /// between a few microseconds and a hundred.
+    pub fn spin_before_sleep(mut self, duration: Duration) -> Self {
+        self.config.spin_before_sleep = Some(duration);
         self
     }
 
@@ -129,10 +129,10 @@ impl ThreadPoolBuilder {
     /// stuck. Defaults to 10 seconds.
     ///
     /// Then the hook of [`on_stuck`](Self::on_stuck) is called, once. It is called again when the
-    /// pool gets stuck anew: after it has kept up meanwhile, or after all jobs that waited then
+    /// pool gets stuck again: after it has kept up meanwhile, or after all jobs that waited then
     /// have begun.
-    pub fn stuck_after(mut self, time: Duration) -> Self {
-        self.config.stuck_after = time;
+    pub fn stuck_after(mut self, duration: Duration) -> Self {
+        self.config.stuck_after = duration;
         self
     }
 

@@ -127,9 +127,9 @@ pub trait ManageConnection: Send + Sync + 'static {
         Err(NoTransactions.into())
     }
 
-    /// Returns whether a transaction is open, if that is known.
-    /// [`ConnectionPool::run_with_connection`] calls this after its closure: an open transaction is
-    /// then committed or rolled back.
+    /// Returns `Some(true)` if a transaction is open, `Some(false)` if none is, and `None` if that
+    /// is unknown. [`ConnectionPool::run_with_connection`] calls this after its closure: an open
+    /// transaction is then committed or rolled back.
     ///
     /// If the database accepts `COMMIT` and `ROLLBACK` outside of transactions, `Some(true)` can
     /// mean "perhaps". Defaults to `None`: after an error the connection is closed, and after
@@ -161,8 +161,8 @@ impl Error for NoTransactions {}
 
 /// A pool of threads that each have a database connection.
 ///
-/// A connection is opened in its thread, exists as long as that, and serves its jobs one after the
-/// other. Clones refer to the same pool.
+/// A connection is opened in its thread, and serves its jobs one after the other until the thread
+/// ends or the connection fails. Clones refer to the same pool.
 ///
 /// Twisted's `adbapi.ConnectionPool`.
 ///
@@ -218,7 +218,7 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// # Errors
     ///
     /// The returned Deferred fails with the error of `f`, of [`ManageConnection::open`] or of the
-    /// commit, and otherwise like [`ThreadPool::defer_to_thread`]. A connection whose state is
+    /// commit, or with an error of [`ThreadPool::defer_to_thread`]. A connection whose state is
     /// unknown is closed: after a panic, after an error if it is unknown whether a transaction is
     /// open, and after a failed rollback.
     ///
@@ -244,7 +244,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// # Errors
     ///
     /// The returned Deferred fails with the first error: of opening the connection, of beginning
-    /// the transaction, of `f`, or of the commit. A later error of the rollback is reported to
+    /// the transaction, of `f`, or of the commit; or with an error of
+    /// [`ThreadPool::defer_to_thread`]. A later error of the rollback is reported to
     /// [`ManageConnection::rollback_failed`]. Nothing is tried again.
     ///
     /// # Cancellation
@@ -272,23 +273,23 @@ impl<M: ManageConnection> ConnectionPool<M> {
         &self.pool
     }
 
-    /// Stops the pool like [`ThreadPool::stop_with`]. Each connection is closed in its thread,
-    /// before the Deferred fires.
+    /// Stops the pool like [`ThreadPool::stop_with`], with the same errors. Each connection is
+    /// closed in its thread, before the Deferred fires.
     #[track_caller]
     pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         self.pool.stop_with(backlog)
     }
 
-    /// Stops the pool with a deadline, like [`ThreadPool::stop_within`].
+    /// Stops the pool with a deadline, like [`ThreadPool::stop_within`], with the same errors.
     #[track_caller]
-    pub fn stop_within(&self, backlog: Backlog, deadline: Duration) -> Deferred<()> {
-        self.pool.stop_within(backlog, deadline)
+    pub fn stop_within(&self, backlog: Backlog, timeout: Duration) -> Deferred<()> {
+        self.pool.stop_within(backlog, timeout)
     }
 }
 
 /// The outcome of a job.
 struct Used<T> {
-    /// The result of the closure; the outer error is its panic.
+    /// The result of the closure, or the payload of its panic.
     result: thread::Result<Result<T, Failure>>,
     /// Whether the next job can use the connection.
     keep: bool,
@@ -355,7 +356,7 @@ fn transact<M: ManageConnection, T>(
         // The connection may be broken, or in a transaction that was left open.
         return Used { result: Ok(Err(error)), keep: false };
     }
-    // Beginning may have taken a while.
+    // The job may have been cancelled while `begin` ran.
     if job.is_cancelled() {
         drop_ignoring_panic(f);
         return end(manager, connection, Ok(Err(Cancelled::new().into())));

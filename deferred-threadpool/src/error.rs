@@ -66,12 +66,13 @@ impl fmt::Display for QueueFull {
 
 impl Error for QueueFull {}
 
-/// The error of a stop whose deadline has passed while jobs were running. Their
+/// The error of a stop whose deadline passed before all threads had ended. Their
 /// [`Job`](crate::Job)s are cancelled, and they count as cancelled. Each thread ends after its job.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StopTimedOut {
-    /// The jobs that the threads run.
+    /// The jobs that still run; empty if only a hook or the closing of a connection has not
+    /// returned.
     pub running: Vec<RunningJob>,
 }
 

@@ -91,7 +91,7 @@ pub(crate) struct JobInfo {
 }
 
 impl JobInfo {
-    /// Creates the data of a job that is submitted now.
+    /// Creates the record of a job that is submitted now.
     pub(crate) fn new(location: &'static Location<'static>, sink: Arc<dyn CompletionSink>, key: JobKey) -> JobInfo {
         JobInfo { submitted_on: location, submitted_at: Instant::now(), sink, key }
     }

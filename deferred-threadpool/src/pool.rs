@@ -76,7 +76,7 @@ impl ThreadPool {
         ThreadPool::clone(&reactor.extension(ThreadPool::default))
     }
 
-    /// Runs `f` in a thread of this pool. It must be called on the thread of the [current
+    /// Runs `f` in a thread of this pool. Call this method on the thread of the [current
     /// reactor](Reactor::current), which also runs the callbacks of the returned Deferred.
     ///
     /// `f` is dropped in its thread as soon as it has returned. Without a current reactor `f` is
@@ -94,7 +94,8 @@ impl ThreadPool {
     /// - [`PoolStopped`] if the pool was stopped before;
     /// - [`QueueFull`] if too many jobs wait;
     /// - [`SpawnFailed`] if the pool has no thread and none can be started;
-    /// - [`NoReactor`] if there is no current reactor.
+    /// - [`NoReactor`] if there is no current reactor;
+    /// - [`Cancelled`](deferred_core::Cancelled) if a stop of the pool cancels the queued job.
     ///
     /// # Cancellation
     ///
@@ -125,7 +126,7 @@ impl ThreadPool {
     }
 
     /// Like [`defer_to_thread`](Self::defer_to_thread), but with this reactor instead of the
-    /// current one.
+    /// current one. The errors, except [`NoReactor`], and the effects of a cancel are the same.
     ///
     /// # Examples
     ///
@@ -145,8 +146,8 @@ impl ThreadPool {
         completion::submit(&self.owner.workers, reactor, move |_: &Job<'_>| f())
     }
 
-    /// Like [`defer_to_thread`](Self::defer_to_thread), but passes `f` a [`Job`], which shows a
-    /// cancel.
+    /// Like [`defer_to_thread`](Self::defer_to_thread), but passes `f` a [`Job`], with which it can
+    /// check whether it was cancelled. The errors and the effects of a cancel are the same.
     ///
     /// # Examples
     ///
@@ -183,7 +184,7 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// Like [`defer_to_thread`](Self::defer_to_thread).
+    /// Returns the same errors as [`defer_to_thread`](Self::defer_to_thread).
     ///
     /// # Cancellation
     ///
@@ -208,8 +209,8 @@ impl ThreadPool {
         completion::submit_remote(&self.owner.workers, f)
     }
 
-    /// Runs `f` in a thread of this pool and ignores its value. An error is reported as unhandled.
-    /// Otherwise like [`defer_to_thread`](Self::defer_to_thread).
+    /// Like [`defer_to_thread`](Self::defer_to_thread), but ignores the value of `f`. An error is
+    /// reported as unhandled, except `Abandoned` and `Cancelled`.
     ///
     /// Twisted's `callInThread`.
     #[doc(alias = "callInThread")]
@@ -223,8 +224,9 @@ impl ThreadPool {
     /// in FIFO order.
     ///
     /// The place is reserved for the callbacks of that Deferred, or the coroutine that awaits it.
-    /// If they submit no job in their turn, the next caller gets it. Jobs that are submitted
-    /// without a reservation can take it.
+    /// If they submit no job in their turn, the next caller gets it. A job that is submitted
+    /// without a reservation can take the reserved place; the holder's job is then refused with
+    /// [`QueueFull`](crate::QueueFull).
     ///
     /// # Errors
     ///
@@ -233,7 +235,7 @@ impl ThreadPool {
     ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue of callers.
+    /// A cancel removes the caller from the queue of callers.
     ///
     /// # Examples
     ///
@@ -260,8 +262,8 @@ impl ThreadPool {
                 self.owner.workers.reserve(resolver);
                 let handle = reactor.handle();
                 deferred.add_callback(move |reservation| {
-                    // After the callbacks that follow this one, which have submitted a job by then, or
-                    // will not do so.
+                    // After the callbacks that follow this one, which have submitted a job by then,
+                    // or will not do so.
                     let _ = handle.call_from_thread(move || drop(reservation));
                 })
             }
@@ -269,9 +271,9 @@ impl ThreadPool {
         }
     }
 
-    /// Changes the limits of threads. If more threads are allowed, they are started for queued
-    /// jobs. If there are too many, threads without a job end now, the others after their job. A
-    /// minimum above the maximum is clamped.
+    /// Changes the minimum and maximum number of threads. If more threads are allowed, they are
+    /// started for queued jobs. If there are too many, threads without a job end now, the others
+    /// after their job. A minimum above the maximum is clamped.
     ///
     /// Twisted's `adjustPoolsize`.
     #[doc(alias = "adjustPoolsize")]
@@ -291,7 +293,7 @@ impl ThreadPool {
     /// may run later.
     ///
     /// Jobs that are submitted later fail with [`PoolStopped`](crate::PoolStopped). If the maximum
-    /// of threads is 0, queued jobs are cancelled.
+    /// number of threads is 0, queued jobs are cancelled.
     ///
     /// # Errors
     ///
@@ -320,7 +322,8 @@ impl ThreadPool {
         self.stop_with(Backlog::Run)
     }
 
-    /// Like [`stop`](Self::stop), but with a choice for queued jobs.
+    /// Like [`stop`](Self::stop), but with a choice for queued jobs. Errors and a cancel have the
+    /// same effects.
     #[track_caller]
     pub fn stop_with(&self, backlog: Backlog) -> Deferred<()> {
         let cancels = backlog == Backlog::Cancel;
@@ -337,14 +340,14 @@ impl ThreadPool {
         }
     }
 
-    /// Like [`stop_with`](Self::stop_with), but with a deadline on the current reactor's clock.
-    /// When that passes, queued jobs are cancelled and running ones are given up: their Deferreds
-    /// fire [`Abandoned`](deferred_core::Abandoned).
+    /// Like [`stop_with`](Self::stop_with), but with a deadline: `timeout` from now, by the current
+    /// reactor's clock. When that passes, queued jobs are cancelled and running ones are abandoned:
+    /// the Deferreds of the running ones fire [`Abandoned`](deferred_core::Abandoned).
     ///
     /// # Errors
     ///
     /// The returned Deferred fails with [`StopTimedOut`](crate::StopTimedOut) if a thread has not
-    /// ended by then. Otherwise like [`stop`](Self::stop).
+    /// ended by then, and with the errors of [`stop`](Self::stop).
     ///
     /// # Cancellation
     ///
@@ -367,11 +370,11 @@ impl ThreadPool {
     /// .unwrap();
     /// ```
     #[track_caller]
-    pub fn stop_within(&self, backlog: Backlog, deadline: Duration) -> Deferred<()> {
+    pub fn stop_within(&self, backlog: Backlog, timeout: Duration) -> Deferred<()> {
         let stopped = self.stop_with(backlog);
         let Some(reactor) = Reactor::current() else { return stopped };
         let workers = self.owner.workers.clone();
-        let alarm = reactor.call_later(deadline, move || workers.stop_timed_out());
+        let alarm = reactor.call_later(timeout, move || workers.stop_timed_out());
         stopped.add_both(move |stopped| {
             let _ = alarm.cancel(); // an error means that it has run
             stopped
@@ -423,8 +426,8 @@ pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure>
     }
 }
 
-/// Runs `f` in the default pool of the current reactor and ignores its value. An error is reported
-/// as unhandled. Otherwise like [`defer_to_thread`].
+/// Like [`defer_to_thread`], but ignores the value of `f`. An error is reported as unhandled,
+/// except `Abandoned` and `Cancelled`.
 ///
 /// Twisted's `reactor.callInThread`.
 ///
@@ -466,8 +469,8 @@ fn without_reactor<T: 'static>(closure: impl Sized) -> Deferred<T> {
     Deferred::fail(drop_refused(closure, NoReactor::new().into()))
 }
 
-/// Runs `calls` in one job of the default pool of the current reactor, one after the other. The
-/// first error ends the job and is reported as unhandled. Otherwise like [`call_in_thread`].
+/// Like [`call_in_thread`], but runs several calls in one job, one after the other. The first error
+/// ends the job.
 ///
 /// Twisted's `callMultipleInThread`.
 #[doc(alias = "callMultipleInThread")]

@@ -6,9 +6,9 @@ use deferred_core::Reactor;
 
 use crate::completion;
 
-/// Delivers the results of this reactor's jobs in a random order that `seed` determines, instead of
-/// the order in which they are ready. It is for tests of code whose callbacks may come in any
-/// order.
+/// Makes this reactor deliver the results of its jobs in a random order that `seed` determines,
+/// instead of the order in which they are ready. It is for tests of code whose callbacks may come
+/// in any order.
 ///
 /// Each turn delivers one result. It is drawn from the pending jobs: those that were submitted and
 /// whose result was not delivered. Other results that are ready wait until they are drawn. So a

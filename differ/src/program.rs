@@ -63,7 +63,7 @@ pub(crate) enum Decision {
     Panic,
 }
 
-/// A callback of some kind.
+/// A stage of a program: a callback with its kind, captures and output.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     pub(crate) id: u32,

@@ -17,7 +17,7 @@ pub struct SilentHost {
 }
 
 impl SilentHost {
-    /// Binds a free port.
+    /// Starts a silent host on a free port of loopback.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ pub(crate) struct Node {
 pub(crate) struct Stage {
     pub(crate) body: Body,
     pub(crate) end: End,
-    /// The values that it captures besides its number.
+    /// The values that the callback captures besides its number.
     pub(crate) holds: Hold,
     /// A capture whose destructor panics.
     pub(crate) bomb: bool,

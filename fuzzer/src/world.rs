@@ -155,7 +155,7 @@ impl World {
         if self.style.ends {
             self.handles.borrow_mut().push(deferred.cancel_handle());
         }
-        // Some Deferreds get no such stage.
+        // Some levels get no stage that records the end.
         if level % 3 > 0 {
             let ledger = self.ledger.clone();
             ledger.made(level);

@@ -120,7 +120,7 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     Ok((calls.ok_or_else(|| Unavailable(format!("perf cannot count system calls here: {output}")))?, asked as f64))
 }
 
-/// Returns the system calls per request: the difference between two runs with different numbers of
+/// Returns the number of system calls per request, from two runs with different numbers of
 /// requests.
 pub(crate) fn syscalls(name: &str, times: [u64; 2]) -> Result<f64, Box<dyn Error>> {
     let (fewer, more) = (counted(name, times[0])?, counted(name, times[1])?);

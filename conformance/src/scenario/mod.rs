@@ -41,7 +41,7 @@ pub enum End {
     Unhandled,
 }
 
-/// A callback or errback, a timed call, a loop's function.
+/// A function of a scenario: a callback, an errback, a timed call or the function of a loop.
 #[derive(Debug)]
 pub struct Action {
     /// The name of the action in the trace.
@@ -71,11 +71,11 @@ impl Action {
 /// The result of an action.
 #[derive(Debug)]
 pub enum Return {
-    /// Its input, an error included.
+    /// The input of the action, also if it is an error.
     Same,
     /// This value.
     Value(Json),
-    /// An integer input plus this number; the number alone for any other input.
+    /// The sum of an integer input and this number, or this number for any other input.
     Add(i64),
     /// Fails with this error.
     Raise(String),

@@ -12,7 +12,7 @@ use super::{
     TimeStep, What,
 };
 
-/// A line that is not in the format.
+/// The error of a line that is not in the format.
 #[derive(Debug)]
 pub struct Malformed(String);
 

@@ -35,9 +35,9 @@ pub enum What {
 pub enum Canceller {
     /// Decides nothing: the Deferred fires `Cancelled`.
     Noop,
-    /// Fires it with a value.
+    /// Fires the Deferred with a value.
     Callback(Json),
-    /// Fires it with an error.
+    /// Fires the Deferred with an error.
     Errback(String),
 }
 
@@ -50,9 +50,9 @@ pub enum ChainStep {
     Succeed(Name, Json),
     /// Creates a Deferred with this error.
     Fail(Name, String),
-    /// Fires it with a value.
+    /// Fires the Deferred with a value.
     Callback(Name, Json),
-    /// Fires it with an error.
+    /// Fires the Deferred with an error.
     Errback(Name, String),
     /// Adds an action for a value.
     AddCallback(Name, Rc<Action>),
@@ -162,9 +162,9 @@ pub enum Statement {
     Do(Step),
     /// Waits for a Deferred, and catches all errors or those of one name.
     Await(i64, Name, Option<String>),
-    /// Returns this value.
+    /// The coroutine returns this value.
     Return(Json),
-    /// Returns this error.
+    /// The coroutine fails with this error.
     Raise(String),
 }
 

@@ -6,8 +6,9 @@ use crate::deferred::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, DeferredError, Failure};
 
-/// Calls `f` with `begin` and the first item, waits for the result, calls `f` with that and the
-/// next item, and so on. The returned Deferred fires with the last result.
+/// Calls `f` with `init` and the first item, waits for the result, calls `f` with that and the next
+/// item, and so on. The returned Deferred fires with the last result, or with `init` if there are
+/// no items.
 ///
 /// An item is taken from `items` only when its call begins. The loop uses no stack, for any number
 /// of items, whether `f` returns a ready result or waits.
@@ -32,7 +33,7 @@ use crate::error::{CallSite, DeferredError, Failure};
 /// ```
 #[doc(alias = "reduce")]
 #[track_caller]
-pub fn fold<A, I, R, F>(items: I, begin: A, f: F) -> Deferred<A>
+pub fn fold<A, I, R, F>(items: I, init: A, f: F) -> Deferred<A>
 where
     A: 'static,
     I: IntoIterator<IntoIter: 'static>,
@@ -41,14 +42,14 @@ where
 {
     let (items, at) = (items.into_iter(), Location::caller());
     Deferred::from_output(
-        settle(Ok::<_, Failure>(begin), at, at, |begin| begin.map_or_else(failed, |begin| steps(items, begin, f, at))),
+        settle(Ok::<_, Failure>(init), at, at, |init| init.map_or_else(failed, |init| steps(items, init, f, at))),
         at,
         at,
     )
 }
 
-/// Calls `f` `count` times, with 0, 1 and so on, and waits for each result before the next call. It
-/// is [`fold`] without a value.
+/// Calls `f` `count` times, with 0, 1 and so on, and waits for each result before the next call.
+/// Like [`fold`], but without a value; errors and a cancel have the same effects.
 ///
 /// # Examples
 ///

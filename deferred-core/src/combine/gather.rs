@@ -53,7 +53,7 @@ pub(super) fn gather_at<T: 'static, E: DeferredError>(
 }
 
 /// Like [`gather`], but cancels the others after the first error, before the returned Deferred
-/// fires with that.
+/// fails. Errors and a cancel have the same effects as there.
 ///
 /// # Examples
 ///

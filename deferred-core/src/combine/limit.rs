@@ -49,21 +49,22 @@ pub struct Concurrent {
 }
 
 impl Concurrent {
-    /// Returns the values in the order of completion instead of the order of the items.
+    /// Makes [`map`](Self::map) and [`map_stream`](Self::map_stream) return the values in the order
+    /// of completion instead of the order of the items.
     pub fn unordered(self) -> Concurrent {
         Concurrent { in_order: false, ..self }
     }
 
     /// Calls `f` for each item. The returned Deferred fires with all values.
     ///
-    /// An item is taken from `items` only when its call can begin, so there may be many items, or
-    /// an iterator that computes them. The loop uses no stack, for any number of items.
+    /// An item is taken from `items` only when its call can begin, so `items` may be long, or
+    /// computed on demand. The loop uses no stack, for any number of items.
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails with the first error of a call, with the index of its item.
-    /// Before that, no further call begins, and the pending ones are cancelled. A panic of `items`
-    /// has no index.
+    /// The returned Deferred fails with [`FirstError`]: the first error of a call and the index of
+    /// its item. Before it fails, the pending calls are cancelled, and no further call begins. A
+    /// panic of `items` has no index.
     ///
     /// # Cancellation
     ///
@@ -78,16 +79,16 @@ impl Concurrent {
     /// use deferred_core::testing::success_result_of;
     /// use deferred_core::{Deferred, Resolver, concurrent};
     ///
-    /// let index = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
-    /// let calls = index.clone();
+    /// let resolvers = Rc::new(RefCell::new(Vec::<Resolver<u32>>::new()));
+    /// let calls = resolvers.clone();
     /// let all = concurrent(2).map(0..5, move |_| {
     ///     let (deferred, resolver) = Deferred::new();
     ///     calls.borrow_mut().push(resolver);
     ///     deferred
     /// });
-    /// assert_eq!(index.borrow().len(), 2);
+    /// assert_eq!(resolvers.borrow().len(), 2);
     /// for n in 0..5 {
-    ///     let resolver = index.borrow_mut().remove(0);
+    ///     let resolver = resolvers.borrow_mut().remove(0);
     ///     resolver.callback(n);
     /// }
     /// assert_eq!(success_result_of(all), [0, 1, 2, 3, 4]);

@@ -15,12 +15,15 @@ use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failu
 /// all of that is done: no child outlives the scope.
 ///
 /// When the result of `body` is ready, the pending children are cancelled, and the scope waits for
-/// them. Then the returned Deferred fires with the result of `body`. The first error of a child,
-/// other than [`Cancelled`], cancels `body` and all other children, and becomes the error of the
-/// scope. Further errors, of children or of `body`, are reported as unhandled, unless they are
-/// [`Cancelled`].
+/// them. Then the returned Deferred fires with the result of `body`.
 ///
 /// Trio's nursery. Twisted has no counterpart.
+///
+/// # Errors
+///
+/// The returned Deferred fails with the error of `body`, or with the first error of a child other
+/// than [`Cancelled`], which cancels `body` and all other children. Further errors, of children or
+/// of `body`, are reported as unhandled, unless they are [`Cancelled`].
 ///
 /// # Cancellation
 ///
@@ -118,10 +121,11 @@ enum Phase {
 
 impl<E: DeferredError> Scope<E> {
     /// Adds a child, which the scope cancels and waits for at its end. Its value is dropped. Its
-    /// error, unless it is [`Cancelled`], ends the scope: handle an error that must not do that
-    /// before you add the child.
+    /// error, unless it is [`Cancelled`], ends the scope. Before you add a child, handle those of
+    /// its errors that must not end the scope.
     ///
-    /// If a child has failed, or the body is done, the new child is cancelled at once.
+    /// If a child has failed, or the body is done, the new child is cancelled: after the current
+    /// callback, or inside this call if none runs.
     pub fn add<T: 'static>(&self, child: Deferred<T, E>) {
         let state = &self.state;
         let number = state.added.replace(state.added.get() + 1);

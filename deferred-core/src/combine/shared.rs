@@ -57,7 +57,7 @@ impl<T: 'static, E: ShareError> Deferred<T, E> {
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// Returns a Deferred with the same result that absorbs cancels: a cancel fires
+    /// Returns a Deferred that has the same result and absorbs cancels: a cancel fires
     /// [`Cancelled`](crate::Cancelled) in the returned Deferred, and this one continues. Its result
     /// is dropped then and counts as handled.
     ///
@@ -114,8 +114,9 @@ impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
     /// Returns a Deferred that fires with a copy of the result. Observers are fired in the order in
     /// which they were added.
     ///
-    /// An error is copied as [`ShareError`] defines: observers of a [`Failure`] get one that holds
-    /// the original error and has a trail of its own.
+    /// A panic of `clone` is the error [`Panicked`](crate::Panicked) of that observer. An error is
+    /// copied as [`ShareError`] defines: observers of a [`Failure`] get one that holds the original
+    /// error and has a trail of its own.
     ///
     /// # Cancellation
     ///

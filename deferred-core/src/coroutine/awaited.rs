@@ -13,7 +13,7 @@ pub(super) struct Awaited {
     only_number: Cell<u64>,
     /// Waits that began during another one.
     more: Cell<BTreeMap<u64, Handle>>,
-    /// The number of waits that have next_number.
+    /// The number of the last wait.
     next_number: Cell<u64>,
     count: Cell<usize>,
     /// The id of the block of the coroutine's own Deferred; 0 until it has one.

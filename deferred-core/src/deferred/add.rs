@@ -93,7 +93,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 
     /// Adds a callback for an error. It is skipped for a value.
     ///
-    /// If it returns `Ok`, the error counts as handled. Otherwise like
+    /// If it returns `Ok`, the error counts as handled. In all other respects this is like
     /// [`add_callback`](Deferred::add_callback).
     ///
     /// Twisted's `addErrback`.
@@ -180,12 +180,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// ```
     #[doc(alias = "addBoth")]
     #[track_caller]
-    pub fn add_both<R, F>(self, both: F) -> Deferred<R::Value, E>
+    pub fn add_both<R, F>(self, callback: F) -> Deferred<R::Value, E>
     where
         R: IntoDeferred<E>,
         F: FnOnce(Result<T, E>) -> R + 'static,
     {
-        self.add_stage(move |result| both(result).into_deferred().into_output())
+        self.add_stage(move |result| callback(result).into_deferred().into_output())
     }
 
     /// Converts the value with a function that cannot fail.
@@ -233,13 +233,14 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Adds an action at the end that runs for a value and for an error, and leaves the result as
     /// it is.
     ///
-    /// If `finally` returns a Deferred (see [`IntoDeferred`]), the result waits for it. Its value
-    /// is dropped. Its error or panic replaces a value. If the result already is an error, that one
-    /// stays, and the new error is reported as unhandled.
+    /// If `finally` returns a Deferred (see [`IntoDeferred`]), the result waits for that Deferred,
+    /// and its value is dropped. If `finally` fails or panics, its error replaces a value; if the
+    /// result is already an error, the result stays, and the error of `finally` is reported as
+    /// unhandled.
     ///
     /// A chain that calls itself in its last callback runs in constant memory, also after a
-    /// `finally` that waits. If the Deferred that `finally` returns is the recursion, each round
-    /// keeps its result until that is over.
+    /// `finally` that waits. If `finally` itself makes the recursive call, each round keeps its
+    /// result until the recursion has ended.
     ///
     /// This replaces an `addBoth` in Twisted that returns its argument.
     ///
@@ -283,8 +284,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     ///
     /// Twisted's `chainDeferred`.
     ///
-    /// If the other Deferred was cancelled meanwhile, the result is dropped and counts as handled.
-    /// A Deferred that is chained to its own resolver fires [`Cycle`](crate::Cycle).
+    /// If the Deferred of `resolver` was cancelled meanwhile, the result is dropped and counts as
+    /// handled. A Deferred that is chained to its own resolver fires [`Cycle`](crate::Cycle).
     ///
     /// # Examples
     ///

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::engine::Handle;
 use crate::error::Cancelled;
 
-/// Cancels a [`Deferred`](crate::Deferred) that has been moved: returned from a callback, awaited,
-/// gathered.
+/// A handle that cancels a [`Deferred`](crate::Deferred), even after the Deferred was moved:
+/// returned from a callback, awaited, gathered.
 ///
 /// [`Deferred::cancel_handle`](crate::Deferred::cancel_handle) creates it. It can be cloned. It
 /// does not keep the Deferred alive; after the end of the Deferred, cancelling does nothing.
@@ -35,8 +35,8 @@ impl CancelHandle {
 
     /// Cancels the Deferred with a reason, like
     /// [`Deferred::cancel_with`](crate::Deferred::cancel_with).
-    pub fn cancel_with(&self, why: &Cancelled) {
-        self.0.cancel(why);
+    pub fn cancel_with(&self, reason: &Cancelled) {
+        self.0.cancel(reason);
     }
 }
 
@@ -65,8 +65,8 @@ impl Pause {
         Pause(Some(handle))
     }
 
-    /// Ends the pause. Runs the callbacks that it held back inside this call, unless another pause
-    /// remains.
+    /// Ends the pause and, unless another pause remains, runs the held-back callbacks inside this
+    /// call.
     pub fn unpause(mut self) {
         if let Some(handle) = self.0.take() {
             handle.unpause();

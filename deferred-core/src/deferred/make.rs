@@ -24,9 +24,9 @@ impl<T: 'static> Deferred<T, Failure> {
     /// Like [`new`](Deferred::new), but with a canceller, which a [`cancel`](Deferred::cancel)
     /// calls while the Deferred is not fired.
     ///
-    /// The canceller is called at most once. It stops the operation that would fire the Deferred.
-    /// It can return the result to fire; `None` fires [`Cancelled`]. It is dropped before the first
-    /// callback runs.
+    /// The canceller is called at most once. It should stop the operation that would fire the
+    /// Deferred. It can return the result to fire; `None` fires [`Cancelled`]. It is dropped before
+    /// the first callback runs.
     ///
     /// Twisted's `Deferred(canceller)`.
     ///
@@ -208,6 +208,7 @@ impl<T: 'static, E: DeferredError> From<Result<T, E>> for Deferred<T, E> {
 /// let panicked = maybe_deferred(|| -> Result<(), Failure> { panic!("no") });
 /// assert!(failure_result_of(panicked).check::<Panicked>());
 /// ```
+#[doc(alias = "maybeDeferred")]
 #[track_caller]
 pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferred<R::Value> {
     maybe_deferred_at(Location::caller(), f)
@@ -237,7 +238,6 @@ pub fn maybe_deferred<R: IntoDeferred<Failure>>(f: impl FnOnce() -> R) -> Deferr
 /// });
 /// assert_eq!(success_result_of(page), "page 12");
 /// ```
-#[doc(alias = "maybeDeferred")]
 #[track_caller]
 pub fn try_deferred<T: 'static, E: DeferredError>(f: impl FnOnce() -> Result<Deferred<T, E>, E>) -> Deferred<T, E> {
     let at = Location::caller();

@@ -54,12 +54,14 @@ use ready::Ready;
 /// | a [`Pause`] | the pause ends |
 /// | a [`CancelHandle`] | nothing |
 /// | a `Wait`, the future that `.await` creates | the Deferred is cancelled, and its result counts as handled |
-/// | a `Permit`, a `GateGuard` | it is given back |
+/// | a `Permit`, a `GateGuard` | it is released |
 ///
-/// If a callback drops one of these, the effect comes right after that callback. A callback on a
-/// ready Deferred runs inside the call that adds it. If that call is inside an outer callback, the
-/// effect comes right after the outer one. The same holds for a callback inside more than sixteen
-/// nested calls that fire by hand, because the stack would have no limit otherwise.
+/// If a callback drops one of these, the effect comes right after that callback, with two
+/// exceptions in which it comes after the outermost callback:
+///
+/// - The callback was added to a ready Deferred inside another callback, so it ran inside
+///   `add_callback`.
+/// - More than sixteen calls that fire are nested, because the stack would have no limit otherwise.
 ///
 /// # Cancellation
 ///
@@ -218,15 +220,15 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Cancels the Deferred.
     ///
     /// - If it is not fired, its canceller is called, at most once. Then it fires [`Cancelled`],
-    ///   unless the canceller has decided on another result. A result that its [`Resolver`] brings
-    ///   afterwards is ignored.
+    ///   unless the canceller has decided on another result. A result with which its [`Resolver`]
+    ///   fires it afterwards is dropped.
     /// - If a callback has returned another Deferred that is still pending, that one is cancelled.
     /// - If it is ready, or its callbacks run now, nothing happens.
     ///
     /// Callbacks run inside this call. If the canceller panics, the Deferred fires
     /// [`Panicked`](crate::Panicked).
     ///
-    /// Twisted's `cancel`. If Deferreds wait for each other in a circle, a cancel does nothing.
+    /// Twisted's `cancel`. If Deferreds wait for each other in a cycle, a cancel does nothing.
     pub fn cancel(&self) {
         self.cancel_with(&Cancelled::new());
     }
@@ -244,9 +246,9 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// let failure = failure_result_of(deferred);
     /// assert_eq!(format!("{failure:#}"), "cancelled: the window was closed");
     /// ```
-    pub fn cancel_with(&self, why: &Cancelled) {
+    pub fn cancel_with(&self, reason: &Cancelled) {
         if let State::Pending(chain) = &self.state {
-            chain.cancel(why);
+            chain.cancel(reason);
         }
     }
 

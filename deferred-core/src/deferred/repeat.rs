@@ -8,12 +8,15 @@ use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, Failure};
 
 /// Calls `body` repeatedly, and waits for its result each time, until it returns `Break`. The
-/// returned Deferred fires with the value of that.
+/// returned Deferred fires with the value of the `Break`.
 ///
 /// The first call happens inside this call, each later one inside the call that fires the Deferred
 /// of the previous round. The loop uses no stack and no memory for its rounds, whether its body is
-/// ready at once or waits. Use it instead of a callback on a ready Deferred that calls itself. An
-/// error or panic of the body ends the loop with that error.
+/// ready at once or waits. Use it instead of a callback on a ready Deferred that calls itself.
+///
+/// # Errors
+///
+/// An error or panic of the body ends the loop, and is the error of the returned Deferred.
 ///
 /// # Cancellation
 ///

@@ -7,7 +7,10 @@ use crate::engine::Source;
 use crate::error::DeferredError;
 use crate::error::Failure;
 
-/// Fires one [`Deferred`](crate::Deferred). [`Deferred::new`](crate::Deferred::new) creates both.
+/// The half of a [`Deferred`](crate::Deferred) that fires it.
+/// [`Deferred::new`](crate::Deferred::new) creates both.
+///
+/// In Twisted, `callback` and `errback` are methods of the Deferred.
 ///
 /// Firing consumes the resolver, so no Deferred fires twice. The callbacks run inside the call, on
 /// this thread: do not fire while you hold a `RefCell` borrow or a lock that they may need. A panic
@@ -20,8 +23,6 @@ use crate::error::Failure;
 ///
 /// After its Deferred was cancelled, firing is ignored and the value is dropped. A producer with
 /// much work calls [`is_cancelled`](Resolver::is_cancelled) first.
-///
-/// In Twisted, `callback` and `errback` are methods of the Deferred.
 ///
 /// # Examples
 ///

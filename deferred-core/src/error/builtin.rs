@@ -39,9 +39,9 @@ pub enum BuiltinError {
     TimedOut(TimedOut),
     /// The resolver of the Deferred was dropped, or its reactor was closed.
     Abandoned(Abandoned),
-    /// A callback panicked.
+    /// A callback, coroutine, canceller, job or destructor panicked.
     Panicked(Panicked),
-    /// A callback returned its own Deferred.
+    /// A callback returned its own Deferred, or a Deferred was chained to its own resolver.
     Cycle(Cycle),
     /// A callback or a coroutine returned a Deferred inside an `Ok`, so that nothing would wait for
     /// it.
@@ -329,8 +329,8 @@ impl Abandoned {
     /// assert_eq!(error.to_string(), "abandoned: the lookup ran on past its deadline");
     /// ```
     #[must_use]
-    pub const fn because(why: &'static str) -> Abandoned {
-        Abandoned { why: Some(why) }
+    pub const fn because(reason: &'static str) -> Abandoned {
+        Abandoned { why: Some(reason) }
     }
 }
 
@@ -357,13 +357,14 @@ impl fmt::Debug for Abandoned {
 
 impl Error for Abandoned {}
 
-/// The error of a callback that returned its own Deferred, which would have to wait for itself.
+/// The error of a Deferred that would have to wait for itself: its callback returned it, or it was
+/// chained to its own resolver.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Cycle;
 
 impl Cycle {
-    /// Creates the error.
+    /// Creates a `Cycle` error.
     #[must_use]
     pub const fn new() -> Cycle {
         Cycle
@@ -388,7 +389,7 @@ impl Error for Cycle {}
 pub struct NestedDeferred;
 
 impl NestedDeferred {
-    /// Creates the error.
+    /// Creates a `NestedDeferred` error.
     #[must_use]
     pub const fn new() -> NestedDeferred {
         NestedDeferred
@@ -412,7 +413,7 @@ impl Error for NestedDeferred {}
 pub struct NoReactor;
 
 impl NoReactor {
-    /// Creates the error.
+    /// Creates a `NoReactor` error.
     #[must_use]
     pub const fn new() -> NoReactor {
         NoReactor
@@ -481,7 +482,7 @@ impl Panicked {
         &self.0.message
     }
 
-    /// Takes the payload. Returns `None` if it was taken before.
+    /// Takes the payload of the panic. Returns `None` if it was taken before.
     #[must_use]
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().take()

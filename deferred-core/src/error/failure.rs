@@ -44,7 +44,7 @@ use super::{BuiltinError, DeferredError, Trail};
 ///     Ok(text.trim().parse()?)
 /// }
 ///
-/// // An errback: zero for what is no number, any other error goes on.
+/// // An errback that returns zero for text that is not a number, and passes on other errors.
 /// let errback = |failure: Failure| {
 ///     failure.trap::<ParseIntError>()?;
 ///     Ok::<u32, Failure>(0)
@@ -60,7 +60,7 @@ struct Inner {
     trail: Trail,
 }
 
-/// Drops its contents without recursion, since they may be deeply nested errors.
+/// A held error, which is dropped without recursion because errors can be nested deeply.
 struct Flat(Option<Held>);
 
 impl Flat {
@@ -211,7 +211,7 @@ impl Failure {
         Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new() }))
     }
 
-    /// Returns the contents, shared or not.
+    /// Returns the held error, shared or not.
     pub(super) fn held(&self) -> &Held {
         self.0.held.get().original()
     }
@@ -437,8 +437,9 @@ impl DeferredError for Failure {
     }
 }
 
-/// Converts any error. A [`BuiltinError`] is unpacked to its inner type. An error of a whole group
-/// of Deferreds, for example because the group was cancelled, is converted to that failure.
+/// Converts any error. A [`BuiltinError`] is unpacked to its inner type. A
+/// [`FirstError`](crate::FirstError) or [`FailureGroup`](crate::FailureGroup) that stands for the
+/// group itself becomes the failure that it holds.
 impl<X: Error + Send + Sync + 'static> From<X> for Failure {
     fn from(error: X) -> Failure {
         let error = match unwrap_whole(error) {

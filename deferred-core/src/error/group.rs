@@ -34,7 +34,7 @@ pub struct FirstError<E = Failure> {
     /// The index of the Deferred that failed. `None` if the group itself failed, for example
     /// because it was cancelled and could not pass that on.
     pub index: Option<usize>,
-    /// The error of that Deferred.
+    /// The error of the Deferred at `index`, or of the group itself.
     pub error: E,
 }
 
@@ -115,8 +115,8 @@ impl<E> FailureGroup<E> {
         self.errors
     }
 
-    /// Returns `true` if the group itself failed, with one error that is not of one of the
-    /// Deferreds.
+    /// Returns `true` if the group itself failed. It then holds one error, which came from none of
+    /// the Deferreds.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole

@@ -43,8 +43,8 @@ thread_local! {
 /// Sets the hook to call for unhandled errors, on every thread without a hook of its own.
 ///
 /// The hook is called for each such error, also for a [`Cancelled`](crate::Cancelled).
-/// `to_string()` of its argument returns the report that would be printed by default. It replaces
-/// the hook that was set before.
+/// `to_string()` of its argument returns the report that would be printed by default. The new hook
+/// replaces the previous one.
 ///
 /// A hook runs where the error is dropped, which may be in the middle of other code, so it should
 /// only record the error. A panic of the hook is caught and reported on standard error, together
@@ -97,7 +97,7 @@ pub fn take_unhandled_hook() -> Option<GlobalHook> {
 /// Each guard removes its own hook; guards can be dropped in any order.
 ///
 /// The calls and panics of the hook are treated as described at [`set_unhandled_hook`]. While a
-/// hook runs it can set another one, which is then called for the errors that the first one leaves
+/// hook runs, it can set another one, which is then called for the errors that the first one leaves
 /// unhandled.
 ///
 /// While the thread-locals of a thread are being destroyed, this has no effect.
@@ -407,7 +407,7 @@ mod tests {
         thread_local!(static LAST: RefCell<Option<(HookGuard, Leaves)>> = const { RefCell::new(None) });
         std::thread::spawn(|| {
             LAST.with(|last| *last.borrow_mut() = Some((on_unhandled(|_| ()), Leaves("ends"))));
-            // Never dropped, so the thread-local drops the hook.
+            // The guard is leaked, so the destructor of the thread-local drops the hook.
             let leaves = Leaves("ends with its hook");
             std::mem::forget(on_unhandled(move |_| {
                 let _captured = &leaves;

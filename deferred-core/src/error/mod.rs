@@ -36,7 +36,7 @@ pub(crate) use unhandled::{report, report_last};
 ///
 /// [`Failure`] is the default, and holds any error. An error type of your own needs two impls: a
 /// conversion from [`BuiltinError`], for cancels, panics and so on, and this trait. All its methods
-/// have defaults, so the second impl can be empty. Each method documents what the default gives up;
+/// have defaults, so the second impl can be empty. Each method documents the limits of its default;
 /// it is worth implementing [`builtin`](DeferredError::builtin).
 ///
 /// There is no blanket implementation, since that method could not be overridden then.

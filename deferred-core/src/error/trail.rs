@@ -11,11 +11,11 @@ const END: usize = 16;
 
 /// The source locations that an error passed, oldest first.
 ///
-/// Each location is a line where a callback was added, so a trail reads like a traceback of the
-/// callbacks. Trails are recorded in release builds too, and cost nothing until there is an error.
-/// Of a long trail, the first 16 and the last 16 locations are recorded, and the number of those between.
-/// An empty trail allocates nothing; the first location allocates once, and later ones allocate
-/// nothing.
+/// Each location is a line where a callback was added, or where the error was passed to
+/// `Deferred::fail` or `errback`, so a trail reads like a traceback of the callbacks. Trails are
+/// recorded in release builds too, and cost nothing until there is an error. Of a long trail, the
+/// first 16 and the last 16 locations are recorded, and the number of those between. An empty trail
+/// allocates nothing; the first location allocates once, and later ones allocate nothing.
 ///
 /// [`Failure::trail`](crate::Failure::trail) returns the trail of a failure. An error type of your
 /// own can have one too; see [`DeferredError::trail`](crate::DeferredError::trail).
@@ -38,8 +38,8 @@ const END: usize = 16;
 /// ```
 #[derive(Clone, Default)]
 pub struct Trail {
-    /// `None` until the first location, so that an error without locations allocates nothing for its
-    /// trail.
+    /// `None` until the first location, so that an error without locations allocates nothing for
+    /// its trail.
     recorded: Option<Box<Recorded>>,
 }
 
@@ -92,8 +92,8 @@ impl Trail {
         self.recorded.is_none()
     }
 
-    /// Returns the recorded locations in the order in which they were added: the first 16, then the last
-    /// 16.
+    /// Returns the recorded locations in the order in which they were added: the first 16, then the
+    /// last 16.
     ///
     /// Between the two halves, [`omitted`](Trail::omitted) locations are missing.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'static Location<'static>> + ExactSizeIterator {
@@ -102,7 +102,8 @@ impl Trail {
         (0..self.total() - omitted).map(move |n| locations[if n < END { n } else { slot(n + omitted) }])
     }
 
-    /// Returns the lines to print: the recorded locations, and a line with the number of omitted ones.
+    /// Returns the lines to print: the recorded locations, and a line with the number of omitted
+    /// ones.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
         let omitted = self.omitted();
         let gap = (omitted > 0).then_some(Line::Omitted(omitted));

@@ -2,13 +2,14 @@
 //! run a program with it.
 //!
 //! A driver does the waiting for a [`Reactor`]. It calls [`Reactor::turn`] until that returns
-//! [`Turn::Stopped`], and sleeps in between as the turn says. It passes each turn the
-//! [`Waker`](std::task::Waker) that ends its sleep: the reactor wakes it when another thread posts
-//! a call, and when its own thread changes something between two turns.
+//! [`Turn::Stopped`], and sleeps in between as the returned [`Turn`] requires. It passes each turn
+//! the [`Waker`](std::task::Waker) that ends its sleep. The reactor calls this waker when another
+//! thread posts a call, and when its own thread changes something between two turns.
 //!
 //! # What a driver must do
 //!
-//! 1. Turn on the thread that created the reactor. (Other threads do not compile.)
+//! 1. Call `turn` on the thread that created the reactor. (A call on another thread does not
+//!    compile.)
 //! 2. After [`Turn::Again`], handle its own I/O without waiting, and turn again.
 //! 3. After [`Turn::Sleep`], turn again when the waker is called, and at the deadline if there is
 //!    one. An earlier turn costs little and does no harm; a later one makes timers late.
@@ -58,7 +59,7 @@
 //! assert_eq!(answer.unwrap(), 42);
 //! ```
 //!
-//! A driver that is a future passes the turn the waker of its own poll, and returns `Pending` where
+//! A driver that is a future passes the turn the waker of its own poll, and returns `Pending` when
 //! this one sleeps; `deferred-smol` is such a driver. [`park`](super::park) is one that blocks its
 //! thread.
 
@@ -194,6 +195,10 @@ pub fn run_until<T: 'static, E: DeferredError>(
 
 /// Runs a program: creates a reactor, calls `main` with it, runs `drive` until the result of `main`
 /// is ready, and returns the exit code. See [`park::react`] for the details.
+///
+/// # Panics
+///
+/// Panics if a loop already runs on this thread.
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(drive: impl FnOnce(ReactorOwner), main: impl FnOnce(&Reactor) -> R) -> ExitCode {
     // Not through `run`, whose closures do not know the location of the caller.

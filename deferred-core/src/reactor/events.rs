@@ -19,22 +19,23 @@ use crate::numbered::Numbered;
 /// An event of the loop, for [`Reactor::add_system_event_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemEvent {
-    /// The first turn.
+    /// The start of the loop, in the first turn.
     Startup,
-    /// The end of the turn in which [`stop`](Reactor::stop) was called.
+    /// The end of the loop, after [`stop`](Reactor::stop) was called.
     Shutdown,
 }
 
 /// The phase of a [`SystemEvent`] in which a trigger runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// First. If a trigger returns a Deferred, the event waits for it: the loop goes on, and the
-    /// event happens when all such Deferreds have fired, with a value or an error.
+    /// The phase before the event. If a trigger returns a Deferred, the event waits for it: the
+    /// loop goes on, and the event happens when all such Deferreds have fired, with a value or an
+    /// error.
     Before,
-    /// At the event itself. [`is_running`](Reactor::is_running) returns `true` from the startup's
-    /// triggers of this phase to the shutdown's.
+    /// The phase of the event itself. [`is_running`](Reactor::is_running) returns `true` from the
+    /// startup's triggers of this phase to the shutdown's.
     During,
-    /// Last, directly after [`During`](Self::During).
+    /// The phase directly after [`During`](Self::During).
     After,
 }
 
@@ -206,14 +207,14 @@ impl Reactor {
         SystemEventTrigger { reactor: self.clone(), phase, event, trigger }
     }
 
-    /// Sets how long a shutdown waits for the Deferreds of [`Phase::Before`]. Defaults to 30
+    /// Sets the time that a shutdown waits for the Deferreds of [`Phase::Before`]. Defaults to 30
     /// seconds; `None` waits forever.
     ///
     /// When the deadline passes, [`ShutdownTimedOut`] is reported as unhandled, with the locations
     /// of the pending triggers. Their Deferreds are cancelled, and the shutdown goes on without
     /// them. A change has no effect on a shutdown that has begun.
-    pub fn set_shutdown_deadline(&self, deadline: impl Into<Option<Duration>>) {
-        self.core.events.deadline_delay.set(deadline.into());
+    pub fn set_shutdown_deadline(&self, timeout: impl Into<Option<Duration>>) {
+        self.core.events.deadline_delay.set(timeout.into());
     }
 
     /// Begins the startup. It ends inside this call if there is nothing to wait for.
@@ -420,7 +421,7 @@ impl fmt::Display for ShutdownTimedOut {
         if let Some(waited) = self.waited {
             write!(f, " after its deadline of {waited:?}")?;
         }
-        f.write_str("; it cancelled the pending triggers added at ")?;
+        f.write_str("; it cancelled the Deferreds of the triggers added at ")?;
         for (index, at) in self.pending.iter().enumerate() {
             write!(f, "{}{at}", if index == 0 { "" } else { ", at " })?;
         }

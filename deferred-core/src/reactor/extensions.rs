@@ -15,7 +15,8 @@ pub(super) struct Extensions {
 }
 
 impl Extensions {
-    /// Stores nothing from now on. Returns the stored values for the caller to drop.
+    /// Closes the set: later values are not stored. Returns the stored values for the caller to
+    /// drop.
     pub(super) fn close(&self) -> Vec<Rc<dyn Any>> {
         self.closed.set(true);
         self.values.take().into_values().collect()

@@ -39,7 +39,7 @@ impl ReactorHandle {
 
     /// Runs `call` on the reactor's thread, in a turn, and returns at once. It can be called on any
     /// thread, and never runs `call` inside this call, not even on the reactor's own thread. Calls
-    /// that one thread posts run in that order.
+    /// of one thread run in the order in which they were posted.
     ///
     /// If `call` returns an error or panics, that is reported as unhandled, with the location of
     /// this line.
@@ -60,9 +60,9 @@ impl ReactorHandle {
         self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
     }
 
-    /// Like [`call_from_thread`](Self::call_from_thread), but passes the reactor to `call`.
-    /// [`Reactor::current`] would be another one if an earlier call has [entered](Reactor::enter)
-    /// that and kept the guard.
+    /// Like [`call_from_thread`](Self::call_from_thread), but passes the reactor to `call`. Unlike
+    /// [`Reactor::current`], that is this reactor even if an earlier call has
+    /// [entered](Reactor::enter) another one and kept the guard.
     ///
     /// # Errors
     ///

@@ -105,13 +105,13 @@ use crate::error::{CallSite, Failure};
 ///
 /// # The end
 ///
-/// [`stop`](Self::stop) ends the loop: the current turn is the last one, or the next turn if none
-/// is running. The end of the loop *closes* the reactor, even while clones of it exist (its own
-/// timers may hold some): the driver does this, or the drop of the [`ReactorOwner`] that
-/// [`Reactor::new`] returns. Closing drops all calls that have not run, and fires
-/// [`Abandoned`](crate::Abandoned) in each Deferred that waits for a
-/// [`RemoteResolver`](crate::RemoteResolver). A call that is given to a clone afterwards is
-/// dropped.
+/// [`stop`](Self::stop) ends the loop: the shutdown begins at the end of the current turn, or of
+/// the next turn if none is running. The loop ends when the shutdown waits for nothing more. The
+/// end of the loop *closes* the reactor, even while clones of it exist (its own timers may hold
+/// some): the driver does this, or the drop of the [`ReactorOwner`] that [`Reactor::new`] returns.
+/// Closing drops all calls that have not run, and fires [`Abandoned`](crate::Abandoned) in each
+/// Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver). A call that is passed to a
+/// clone afterwards is dropped.
 ///
 /// # Inside another event loop
 ///
@@ -182,8 +182,8 @@ pub(crate) fn deadline_after(moment: Instant, delay: Duration) -> Instant {
 }
 
 impl Reactor {
-    /// Creates a reactor of this thread. Dropping the returned owner closes it. It needs a driver
-    /// to run.
+    /// Creates a reactor that belongs to this thread. It runs only when a driver turns it. Dropping
+    /// the returned owner closes the reactor.
     #[expect(clippy::new_ret_no_self, reason = "the owner derefs to it")]
     pub fn new() -> ReactorOwner {
         Self::with_time(Time::System)
@@ -309,8 +309,9 @@ impl Reactor {
         self.core.timers.all().into_iter().map(|timer| DelayedCall::new(self.clone(), timer)).collect()
     }
 
-    /// Runs `call` at the start of the first turn, or inside this method if the loop already runs.
-    /// Several calls run in the order in which they were given.
+    /// Runs `call` at the end of the startup, in the first turn unless the startup waits, or inside
+    /// this method if the loop already runs. Several calls run in the order in which they were
+    /// added.
     ///
     /// A result or panic of `call` is treated like one of [`call_later`](Self::call_later). On a
     /// stopped reactor `call` is dropped.
@@ -398,7 +399,7 @@ impl Reactor {
         guarded(at, call);
     }
 
-    /// Tells the watchdog, if there is one, which call begins now.
+    /// Notifies the watchdog of, if there is one, which call begins now.
     #[inline]
     pub(crate) fn note(&self, kind: CallKind, at: CallSite) {
         if let Some(watched) = self.core.watched.get() {

@@ -56,9 +56,10 @@ impl Reactor {
     /// 1. New posts are refused, and a sleeping driver is woken.
     /// 2. Posted calls that have not run are dropped.
     /// 3. Calls that wait for the startup or the shutdown are dropped, then timers.
-    /// 4. Each Deferred that waits for a [`RemoteResolver`](crate::RemoteResolver) fires
-    ///    [`Abandoned`](crate::Abandoned), and each started [`LoopingCall`](crate::LoopingCall)
-    ///    stops, in the order in which they were created, inside this call.
+    /// 4. In the order of their creation, and inside this call: Deferreds of
+    ///    [`RemoteResolver`](crate::RemoteResolver)s, cooperative tasks and remote futures fail
+    ///    with [`Abandoned`](crate::Abandoned), remote queues are closed, and each started
+    ///    [`LoopingCall`](crate::LoopingCall) stops.
     /// 5. Extensions are dropped.
     ///
     /// If Deferreds fail with `Abandoned` inside this call and nothing handles that, hooks are

@@ -62,15 +62,20 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
 /// Runs a program: creates a reactor, calls `main` with it, drives it on this thread until the
 /// result of `main` is ready, and returns the exit code of the program.
 ///
-/// When the result is ready the loop is stopped, once, with its
-/// [shutdown](crate::SystemEvent::Shutdown). The exit code is 0 if `main` succeeded, or if the loop
-/// was stopped before. It is 1 if `main` failed or panicked; the error is reported as unhandled,
-/// also a [`Cancelled`](crate::Cancelled), which is not reported otherwise.
+/// When the result is ready, the loop is stopped with its [shutdown](crate::SystemEvent::Shutdown).
+/// The exit code is 0 if `main` succeeded, or if other code stopped the loop first and `main` then
+/// has no result or failed only with [`Abandoned`](crate::Abandoned). Otherwise it is 1, and the
+/// error is reported as unhandled, even a [`Cancelled`](crate::Cancelled), which is not reported
+/// otherwise.
 ///
 /// On Unix, Ctrl-C and `SIGTERM` stop the loop too, as described at `Reactor::stop_on_signals`.
 /// This is the feature `signals`, which is enabled by default.
 ///
-/// Twisted's `task.react`. Each adapter for an executor has a `react` of its own.
+/// Twisted's `task.react`. Each adapter for an executor has its own `react`.
+///
+/// # Panics
+///
+/// Panics if a loop already runs on this thread.
 ///
 /// # Examples
 ///

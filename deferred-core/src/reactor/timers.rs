@@ -190,7 +190,7 @@ impl Timers {
     }
 }
 
-/// A pending call of [`Reactor::call_later`].
+/// A handle to a call of [`Reactor::call_later`].
 ///
 /// Dropping a `DelayedCall` has no effect: the call runs when it is due.
 ///
@@ -264,14 +264,14 @@ impl DelayedCall {
         Ok(())
     }
 
-    /// Makes the call due `more` later than its previous due time.
+    /// Makes the call due `by` later than its previous due time.
     ///
     /// # Errors
     ///
     /// Like [`cancel`](Self::cancel).
-    pub fn delay(&self, more: Duration) -> Result<(), Inactive> {
+    pub fn delay(&self, by: Duration) -> Result<(), Inactive> {
         self.timer.state()?;
-        self.move_to(self.timer.key.get().0.saturating_add(nanos(more)));
+        self.move_to(self.timer.key.get().0.saturating_add(nanos(by)));
         Ok(())
     }
 
@@ -317,9 +317,10 @@ pub enum Inactive {
     AlreadyCalled,
     /// The call was cancelled.
     AlreadyCancelled,
-    /// The reactor was closed before the call was due.
+    /// The reactor was closed before the call began.
     ReactorClosed,
-    /// The call was added for an event that had passed.
+    /// The event had passed when the call was added, or the shutdown began before the startup had
+    /// ended.
     TooLate,
 }
 
@@ -328,7 +329,7 @@ impl fmt::Display for Inactive {
         f.write_str(match self {
             Inactive::AlreadyCalled => "the call has already run",
             Inactive::AlreadyCancelled => "the call was already cancelled",
-            Inactive::ReactorClosed => "the reactor was closed before the call was due",
+            Inactive::ReactorClosed => "the reactor was closed before the call began",
             Inactive::TooLate => "the event that the call was added to had passed: the loop has started, or has ended",
         })
     }

@@ -73,7 +73,7 @@ impl<T> Level<T> {
         mem::take(&mut self.slots[slot])
     }
 
-    /// Returns the memory of an emptied slot to it, unless it is large.
+    /// Returns the memory of an emptied slot to that slot, unless the memory is large.
     fn give_back(&mut self, slot: usize, entries: Vec<Entry<T>>) {
         debug_assert!(self.slots[slot].is_empty());
         if entries.capacity() <= MANY {

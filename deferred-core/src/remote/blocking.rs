@@ -14,8 +14,10 @@ impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
     /// Converts this Deferred into a [`RemoteFuture`], with which another thread or a task of any
     /// runtime gets the result: as a future, or by a blocking [`wait`](RemoteFuture::wait).
     ///
-    /// The future fails with [`Abandoned`](crate::Abandoned) if the reactor is closed before the
-    /// result is ready.
+    /// # Errors
+    ///
+    /// The future fails with the error of this Deferred, or with [`Abandoned`](crate::Abandoned) if
+    /// the reactor is closed before the result is ready.
     ///
     /// # Cancellation
     ///
@@ -90,9 +92,11 @@ impl ReactorHandle {
     ///
     /// # Errors
     ///
-    /// - The error of `call`, or [`Panicked`](crate::Panicked) if it panics.
+    /// Returns one of these errors:
+    ///
+    /// - the error of `call`, or [`Panicked`](crate::Panicked) if it panics;
     /// - [`Abandoned`](crate::Abandoned) if the reactor is closed, now or before the result is
-    ///   ready.
+    ///   ready;
     /// - [`WouldDeadlock`] on the reactor's own thread, which would wait for itself. `call` does
     ///   not run.
     ///
@@ -126,9 +130,9 @@ impl ReactorHandle {
     ///
     /// # Errors
     ///
-    /// Like [`blocking_call_from_thread`](Self::blocking_call_from_thread), and [`TimedOut`] if
-    /// `timeout` elapses first. A call that has begun is cancelled then; one that has not never
-    /// runs.
+    /// Returns the same errors as [`blocking_call_from_thread`](Self::blocking_call_from_thread),
+    /// and [`TimedOut`] if `timeout` elapses first. A call that has begun is cancelled then, and a
+    /// call that has not begun never runs.
     #[track_caller]
     pub fn blocking_call_from_thread_timeout<F, R>(&self, timeout: Duration, call: F) -> Result<R::Value, Failure>
     where

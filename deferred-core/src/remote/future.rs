@@ -86,14 +86,14 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
     ///
     /// # Errors
     ///
-    /// Returns the error with which the future was completed: [`Abandoned`] if the reactor was
-    /// closed before, or if the [`RemoteCompleter`] was dropped.
+    /// Returns the error with which the future was completed. That is [`Abandoned`] if the reactor
+    /// was closed before the result was ready, or if the [`RemoteCompleter`] was dropped.
     ///
     /// # Panics
     ///
     /// Panics if the result is not ready and this is the thread of the reactor that runs the
     /// Deferred: the loop would wait for itself forever. Await the future there, or add a callback
-    /// to the Deferred instead.
+    /// to the Deferred instead. Also panics if a poll has already returned the result.
     pub fn wait(self) -> Result<T, E> {
         self.wait_until(None).unwrap_or_else(|_| unreachable!("a wait without a timeout returns a result"))
     }
@@ -117,7 +117,8 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
         loop {
             match mem::replace(&mut *state, State::Gone) {
                 State::Fired(result) => return Ok(result),
-                before => *state = before,
+                State::Gone => panic!("a RemoteFuture was waited for after it had returned its result"),
+                before @ State::Waiting { .. } => *state = before,
             }
             assert!(
                 !self.reactor.as_ref().is_some_and(ReactorHandle::is_on_its_thread),
@@ -151,7 +152,7 @@ impl<T: 'static, E: DeferredError> Future for RemoteFuture<T, E> {
                 };
                 return Poll::Ready(result);
             }
-            State::Gone => panic!("a RemoteFuture was polled after it was complete"),
+            State::Gone => panic!("a RemoteFuture was polled after it had returned its result"),
         };
         drop(state);
         drop(before); // after the lock is released: a waker is user code
@@ -174,7 +175,8 @@ impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
     }
 }
 
-/// Completes one [`RemoteFuture`] from any thread. [`RemoteFuture::new`] creates it.
+/// The half of a [`RemoteFuture`] that completes it from any thread. [`RemoteFuture::new`] creates
+/// it.
 ///
 /// Dropping it without a result completes the future with [`Abandoned`]. If the `RemoteFuture` was
 /// dropped, a result is only dropped.

@@ -19,12 +19,12 @@ use crate::sync::{DeferredQueue, Feeder, Overflow, QueueOverflow};
 const BATCH: usize = 256;
 
 impl Reactor {
-    /// Creates a queue of this thread and the [`RemoteSender`] that feeds it from any thread. It is
-    /// made for callbacks that come many times.
+    /// Creates a queue of this thread and the [`RemoteSender`] that feeds it from any thread. Use
+    /// it for a foreign library's callback that is called many times.
     ///
-    /// With a limit, at most that many values are in transit or in the queue, and
-    /// [`RemoteSender::send`] refuses more. Values that this thread puts into the queue count too,
-    /// and are not refused.
+    /// With a limit, at most that number of values are in transit or in the queue, and
+    /// [`RemoteSender::send`] refuses more. `None` sets no limit. Values that this thread puts into
+    /// the queue count too, and are not refused.
     ///
     /// The queue is closed when the last sender is dropped, and at the latest with the reactor. On
     /// a closed reactor it is closed from the start.
@@ -84,7 +84,8 @@ impl Reactor {
     }
 }
 
-/// Feeds a [`DeferredQueue`] of a reactor from any thread. [`Reactor::remote_queue`] creates it.
+/// The sending half of a remote queue: feeds a [`DeferredQueue`] of a reactor from any thread.
+/// [`Reactor::remote_queue`] creates it.
 ///
 /// Clones feed the same queue. Dropping the last one closes the queue, after all values that were
 /// sent are in it.

@@ -84,7 +84,7 @@ impl Reactor {
 
 type Both<T, E> = fn(T, E) -> (T, E);
 
-/// Fires one Deferred of a reactor from any thread. [`Reactor::remote`] creates it.
+/// A resolver that fires a Deferred of a reactor from any thread. [`Reactor::remote`] creates it.
 ///
 /// The callbacks run on the reactor's thread, in a turn. Dropping it unfired fires
 /// [`Abandoned`](crate::Abandoned) there. If the Deferred was cancelled, or its reactor is closed,

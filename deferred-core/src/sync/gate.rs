@@ -11,8 +11,8 @@ use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{StageOutput, run_soon};
 use crate::error::{BuiltinError, Cancelled, DeferredError, Failure};
 
-/// Admits work until it is closed. A closed gate refuses new work, and reports when the admitted
-/// work is done. It is for an orderly end.
+/// A gate that admits work until it is closed. A closed gate refuses new work, and reports when the
+/// admitted work is done, for an orderly end.
 ///
 /// Clones refer to the same gate.
 ///
@@ -85,8 +85,8 @@ impl<E: DeferredError> Gate<E> {
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails with [`Cancelled`] with the reason [`GateClosed`] if the gate is
-    /// closed. `f` is dropped then.
+    /// The returned Deferred fails with the error or panic of `f`. If the gate is closed, `f` is
+    /// dropped, and the Deferred fails with [`Cancelled`] with the reason [`GateClosed`].
     ///
     /// # Cancellation
     ///
@@ -110,6 +110,10 @@ impl<E: DeferredError> Gate<E> {
     /// [`run`](Self::run) is done.
     ///
     /// A further call returns another such Deferred.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel ends only the wait. The gate stays closed.
     #[track_caller]
     pub fn close(&self) -> Deferred<(), E> {
         let at = Location::caller();
@@ -145,7 +149,7 @@ impl<E: DeferredError> fmt::Debug for Gate<E> {
     }
 }
 
-/// A guard that is inside a [`Gate`]. [`Gate::enter`] creates it. Dropping it leaves the gate.
+/// A guard that counts as work inside a [`Gate`] until it is dropped. [`Gate::enter`] creates it.
 #[must_use = "dropping a GateGuard leaves the gate"]
 pub struct GateGuard<E: DeferredError = Failure> {
     gate: Rc<State<E>>,

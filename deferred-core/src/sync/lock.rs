@@ -60,17 +60,19 @@ impl<E: DeferredError> DeferredLock<E> {
         DeferredLock { permits: Permits::new(1) }
     }
 
-    /// Returns a Deferred for the lock. It is ready at once if the lock is free.
+    /// Returns a Deferred that fires with the lock's [`Permit`]. It is ready at once if the lock is
+    /// free.
     ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue. It has no effect on a Deferred that already has the lock.
+    /// A cancel removes the caller from the queue. It has no effect on a Deferred that already has
+    /// the lock.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit<E>, E> {
         self.permits.acquire(1, Location::caller())
     }
 
-    /// Returns the lock if it is free.
+    /// Acquires the lock if it is free.
     #[must_use]
     pub fn try_acquire(&self) -> Option<Permit<E>> {
         self.permits.try_acquire(1)
@@ -91,9 +93,13 @@ impl<E: DeferredError> DeferredLock<E> {
     /// Calls `f` with the lock held. The lock is released when the result of `f` is ready, before
     /// the callbacks of the returned Deferred.
     ///
+    /// # Errors
+    ///
+    /// The returned Deferred fails with the error or panic of `f`.
+    ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue, or cancels the Deferred that `f` returned.
+    /// A cancel removes the caller from the queue, or cancels the Deferred that `f` returned.
     #[track_caller]
     pub fn run<R: IntoDeferred<E>>(&self, f: impl FnOnce() -> R + 'static) -> Deferred<R::Value, E> {
         self.permits.run(1, f, Location::caller())

@@ -33,12 +33,13 @@ impl<E: DeferredError> Permit<E> {
     }
 
     /// Releases the permits. The callbacks of the next waiter run inside this call. If sixteen such
-    /// calls are nested, they run after the current callback, as with a drop.
+    /// calls are already nested, they run after the current callback, as with a drop.
     pub fn release(mut self) {
         self.permits.release_and_serve(mem::take(&mut self.count));
     }
 
-    /// Keeps the permits acquired without this guard, until `release` of the semaphore or the lock.
+    /// Drops this guard without releasing its permits, which stay acquired until the `release`
+    /// method of the semaphore or the lock is called.
     pub fn detach(mut self) {
         self.count = 0;
     }

@@ -51,8 +51,8 @@ struct Queue<T: 'static, E: DeferredError> {
 
 /// A source that feeds a queue from other threads and counts its values.
 pub(crate) trait Feeder {
-    /// Called when `added` values have entered the queue from elsewhere, and `removed` values have left
-    /// it.
+    /// Called when `added` values have entered the queue from elsewhere, and `removed` values have
+    /// left it.
     fn count(&self, added: usize, removed: usize);
 
     /// Called when the queue takes no more values: it was closed, or only the feeder refers to it
@@ -139,7 +139,7 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue of waiting puts and drops the value.
+    /// A cancel removes the put from the queue of waiting puts and drops its value.
     #[track_caller]
     pub fn put_wait(&self, value: T) -> Deferred<(), E> {
         let at = Location::caller();
@@ -164,8 +164,8 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue of getters; no value is lost. It has no effect on a Deferred that
-    /// already has its value.
+    /// A cancel removes the getter from the queue of getters; no value is lost. It has no effect on
+    /// a Deferred that already has its value.
     #[track_caller]
     pub fn get(&self) -> Deferred<T, E> {
         let at = Location::caller();
@@ -246,9 +246,9 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         }
     }
 
-    /// Closes the queue to new values. Values in it, and waiting puts, can still be got. Waiting
-    /// getters, and getters that find the queue empty, fail with [`Cancelled`] with the reason
-    /// [`QueueClosed`]; waiting ones inside this call.
+    /// Closes the queue to new values. Values in the queue, and the values of waiting puts, can
+    /// still be taken. Waiting getters, and getters that find the queue empty, fail with
+    /// [`Cancelled`] with the reason [`QueueClosed`]; waiting ones inside this call.
     ///
     /// A further call does nothing.
     pub fn close(&self) {
@@ -313,8 +313,8 @@ impl<T: 'static, E: DeferredError> Clone for DeferredQueue<T, E> {
 
 impl<T: 'static, E: DeferredError> Drop for DeferredQueue<T, E> {
     fn drop(&mut self) {
-        // This handle and the feeder's are still counted. If this is the feeder's own, the queue is
-        // closed already.
+        // `Rc::strong_count` still includes this handle and the feeder's. If this is the feeder's
+        // own, the queue is closed already.
         if let Some(feeder) = self.queue.feeder.get().filter(|_| !self.is_closed() && self.is_orphan(2)) {
             let _in_transit = feeder.ended();
             let _unreachable = self.queue.values.take();
@@ -356,15 +356,15 @@ impl<T> QueueOverflow<T> {
         QueueOverflow { value, why }
     }
 
-    /// Returns the value.
+    /// Returns the refused value.
     #[must_use]
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// Returns the reason.
+    /// Returns the reason why the value was refused.
     #[must_use]
-    pub fn why(&self) -> Overflow {
+    pub fn reason(&self) -> Overflow {
         self.why
     }
 }
@@ -400,8 +400,9 @@ impl fmt::Display for QueueUnderflow {
 
 impl Error for QueueUnderflow {}
 
-/// The error of a get from a [`DeferredQueue`] that is closed and empty: the
-/// [reason](Cancelled::reason) of its `Cancelled`.
+/// The error of a get from a closed and empty [`DeferredQueue`], or of a
+/// [`put_wait`](DeferredQueue::put_wait) to a closed one: the [reason](Cancelled::reason) of the
+/// `Cancelled`.
 ///
 /// # Examples
 ///

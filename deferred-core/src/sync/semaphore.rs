@@ -171,19 +171,20 @@ impl<E: DeferredError> DeferredSemaphore<E> {
         DeferredSemaphore { permits: Permits::new(permits) }
     }
 
-    /// Returns a Deferred for one permit. It is ready at once if a permit is free and no other
-    /// caller waits.
+    /// Returns a Deferred that fires with one [`Permit`]. It is ready at once if a permit is free
+    /// and no other caller waits.
     ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue. It has no effect on a Deferred that already has its permit.
+    /// A cancel removes the caller from the queue. It has no effect on a Deferred that already has
+    /// its permit.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit<E>, E> {
         self.permits.acquire(1, Location::caller())
     }
 
-    /// Returns a Deferred for `count` permits, which it gets together. Later callers wait, also if
-    /// they need fewer.
+    /// Returns a Deferred that fires with `count` permits, as one [`Permit`]. Later callers wait,
+    /// even if they need fewer.
     ///
     /// # Panics
     ///
@@ -197,7 +198,8 @@ impl<E: DeferredError> DeferredSemaphore<E> {
         self.permits.acquire(count, Location::caller())
     }
 
-    /// Returns `count` permits if they are free and no other caller waits.
+    /// Acquires `count` permits, as one [`Permit`], if they are free and no other caller waits.
+    /// Returns `None` also if `count` exceeds the limit.
     #[must_use]
     pub fn try_acquire(&self, count: usize) -> Option<Permit<E>> {
         self.permits.try_acquire(count)
@@ -221,9 +223,13 @@ impl<E: DeferredError> DeferredSemaphore<E> {
     ///
     /// The release happens before the callbacks of the returned Deferred.
     ///
+    /// # Errors
+    ///
+    /// The returned Deferred fails with the error or panic of `f`.
+    ///
     /// # Cancellation
     ///
-    /// A cancel leaves the queue, or cancels the Deferred that `f` returned.
+    /// A cancel removes the caller from the queue, or cancels the Deferred that `f` returned.
     #[track_caller]
     pub fn run<R: IntoDeferred<E>>(&self, f: impl FnOnce() -> R + 'static) -> Deferred<R::Value, E> {
         self.permits.run(1, f, Location::caller())

@@ -14,7 +14,7 @@ use crate::error::{DeferredError, Failure};
 
 impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     /// Returns the values of the queue as a [`Stream`], which ends when the queue is closed and
-    /// empty.
+    /// empty, or if the backlog of getters is full.
     ///
     /// A coroutine or any other task of this thread can poll it. Dropping it leaves the queue of
     /// getters; a value that it received and that was not taken returns to the front.

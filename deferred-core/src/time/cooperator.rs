@@ -14,8 +14,8 @@ use crate::error::{self, Abandoned, CallSite, Cancelled, Failure, ShareError};
 use crate::reactor::Reactor;
 use crate::sync::Waiters;
 
-/// Runs several iterators by turns, one step each, for a slice of time in each turn of the reactor.
-/// It is for work that would block the loop if it were done at once.
+/// A scheduler that runs several iterators in turn, one step each, for a slice of time in each turn
+/// of the reactor. It is for work that would block the loop if it were done at once.
 ///
 /// A step is a call of the iterator's `next`. If it returns a [`Deferred`], the iterator's next
 /// step waits for that, and the others continue. Clones refer to the same cooperator.
@@ -105,8 +105,8 @@ impl Cooperator {
         self.inner.slice.set(slice);
     }
 
-    /// Starts a task that runs the steps of `work`, the first one in a turn. A step returns what a
-    /// callback may return.
+    /// Starts a task that runs the steps of `work`, the first one in a turn. Each item of `work` is
+    /// a step. Its type is a return type of a callback: see [`IntoDeferred`].
     ///
     /// An error is reported as unhandled if the last handle of the task is dropped and nothing
     /// observed the task.
@@ -154,7 +154,7 @@ impl Cooperator {
     /// # Errors
     ///
     /// The returned Deferred fails with the first error or panic of a step, or of a Deferred that a
-    /// step returned.
+    /// step returned, or with [`Abandoned`] if the reactor is closed first.
     ///
     /// # Cancellation
     ///
@@ -346,7 +346,7 @@ impl CooperativeTask {
     /// # Errors
     ///
     /// The returned Deferred fails with the first error of a step or of a Deferred that a step
-    /// returned, with [`TaskStopped`], or with [`Abandoned`] if the reactor is closed before.
+    /// returned, with [`TaskStopped`], or with [`Abandoned`] if the reactor is closed first.
     ///
     /// # Cancellation
     ///
@@ -356,7 +356,7 @@ impl CooperativeTask {
         self.observe(Location::caller(), |_| ())
     }
 
-    /// Returns a Deferred that fires when the task is done. A cancel of it calls `left`.
+    /// Returns a Deferred that fires when the task is done. A cancel of it calls `on_cancel`.
     fn observe(&self, at: CallSite, left: impl FnOnce(&Rc<Work>) + 'static) -> Deferred<()> {
         let work = &self.work;
         work.observed.set(true);

@@ -18,7 +18,7 @@ impl Reactor {
     /// # Errors
     ///
     /// The returned Deferred fails with the error or panic of `f`, or with
-    /// [`Abandoned`](crate::Abandoned) if the reactor is closed before.
+    /// [`Abandoned`](crate::Abandoned) if the reactor is closed first.
     ///
     /// # Cancellation
     ///
@@ -56,7 +56,7 @@ impl Reactor {
     /// # Errors
     ///
     /// The returned Deferred fails with [`Abandoned`](crate::Abandoned) if the reactor is closed
-    /// before.
+    /// first.
     ///
     /// # Cancellation
     ///

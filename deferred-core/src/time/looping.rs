@@ -13,7 +13,7 @@ use crate::engine::run_soon;
 use crate::error::{self, CallSite, DeferredError, Failure};
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
-/// Calls a function repeatedly at regular intervals.
+/// A function that the reactor calls repeatedly, at regular intervals.
 ///
 /// Calls are due on a grid: at multiples of the interval since the start. A late or slow call does
 /// not shift the later ones, so the calls do not drift. If a call takes longer than the interval,
@@ -226,7 +226,8 @@ impl<E: DeferredError> LoopingCall<E> {
     ///
     /// # Panics
     ///
-    /// Panics if the LoopingCall is already running.
+    /// Panics if the loop is running, or if it was stopped or cancelled and the last call's
+    /// Deferred is still pending.
     ///
     /// # Cancellation
     ///
@@ -241,13 +242,15 @@ impl<E: DeferredError> LoopingCall<E> {
         deferred
     }
 
-    /// Like [`start`](Self::start), but makes the first call `interval` from now.
+    /// Like [`start`](Self::start), but makes the first call `interval` from now. Errors and a
+    /// cancel have the same effects.
     ///
     /// Twisted's `start(interval, now=False)`.
     ///
     /// # Panics
     ///
-    /// Panics if the LoopingCall is already running.
+    /// Panics if the loop is running, or if it was stopped or cancelled and the last call's
+    /// Deferred is still pending.
     #[track_caller]
     pub fn start_later(&self, interval: Duration) -> Deferred<LoopingCall<E>, E> {
         let (deferred, run) = self.run(interval, Location::caller());
@@ -282,7 +285,8 @@ impl<E: DeferredError> LoopingCall<E> {
         }
     }
 
-    /// Returns `true` if the loop was started and has not been stopped.
+    /// Returns `true` from a start until the loop is stopped or cancelled, fails, or the reactor is
+    /// closed.
     #[must_use]
     pub fn is_running(&self) -> bool {
         match &*self.looping.state.borrow() {
@@ -303,7 +307,7 @@ impl<E: DeferredError> LoopingCall<E> {
         assert!(
             idle,
             "this LoopingCall is already running: stop it, and start it when its Deferred has fired; if that was \
-             cancelled, when what the function returned has fired too"
+             cancelled, when the Deferred of its function has fired too"
         );
         let cancelled = Rc::downgrade(looping);
         let (deferred, done) = Deferred::typed_with_canceller(move || {
@@ -362,7 +366,8 @@ impl<E: DeferredError> Looping<E> {
         if !deferred.is_ready() {
             let handle = deferred.cancel_handle();
             let cancelled = match &mut *self.state.borrow_mut() {
-                // Cancelled inside the function, before its Deferred existed.
+                // The loop was cancelled inside the function, before the function returned its
+                // Deferred.
                 State::Calling { end: End::Cancelled, .. } => Some(handle),
                 State::Calling { inner, .. } => {
                     *inner = Some(handle);

@@ -57,7 +57,7 @@ impl Backoff {
         Backoff { max_delay, ..self }
     }
 
-    /// Sets the factor by which each delay exceeds the one before. Defaults to 2.
+    /// Sets the factor by which the delay is multiplied after each attempt. Defaults to 2.
     ///
     /// # Panics
     ///
@@ -78,8 +78,8 @@ impl Backoff {
         Backoff { jitter, ..self }
     }
 
-    /// Sets the maximum number of attempts, including the first. 0 behaves like 1. Unlimited by
-    /// default.
+    /// Sets the maximum number of attempts, including the first. 0 behaves like 1. Defaults to no
+    /// limit.
     pub fn max_attempts(self, attempts: u32) -> Backoff {
         Backoff { attempts: Some(attempts.max(1)), ..self }
     }
@@ -108,14 +108,16 @@ impl Backoff {
 
 impl Reactor {
     /// Calls `f` until it succeeds, with the delays of `backoff` in between. The argument of `f` is
-    /// the number of attempts before.
+    /// the number of previous attempts.
     ///
     /// It uses no stack, for any number of attempts. Use [`retry_if`](Self::retry_if) if some
     /// errors are not worth another attempt.
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails with the error of the last attempt.
+    /// The returned Deferred fails with the error of the last attempt, or with
+    /// [`Abandoned`](crate::Abandoned) if the reactor is closed during a delay. An error that is
+    /// [`Cancelled`](crate::Cancelled) is not retried.
     ///
     /// # Cancellation
     ///
@@ -145,8 +147,8 @@ impl Reactor {
         self.retry_if(backoff, |_| true, f)
     }
 
-    /// Like [`retry`](Self::retry), but tries is_retryable only after errors for which `is_retryable` returns
-    /// `true`.
+    /// Like [`retry`](Self::retry), but tries again only after errors for which `is_retryable`
+    /// returns `true`.
     ///
     /// # Cancellation
     ///

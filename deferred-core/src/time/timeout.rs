@@ -19,7 +19,18 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// producer reacts is its own decision: a job that runs in a thread, for example, continues and
     /// occupies the thread. The timeout does not limit callbacks that are added later.
     ///
-    /// On a closed reactor the timeout has no effect.
+    /// On a closed reactor the timeout has no effect. A Deferred that is ready is returned
+    /// unchanged.
+    ///
+    /// # Errors
+    ///
+    /// The returned Deferred fails with [`TimedOut`] if the timeout cancelled it and the result is
+    /// [`Cancelled`](crate::Cancelled).
+    ///
+    /// # Cancellation
+    ///
+    /// Cancelling the returned Deferred has the effect of cancelling this one. It does not become
+    /// [`TimedOut`].
     ///
     /// Twisted's `addTimeout`.
     ///

@@ -74,7 +74,8 @@ fn a_panic_in_any_kind_of_stage_fires_the_next_errback() {
     }
     expect(VALUE, expected, |d| d.add_finally(fails));
     expect(VALUE, expected, |d| d.add_finally(waits));
-    // Beside an error, the panic is reported and the error stays: see `deferred/finally.rs`.
+    // If the result is already an error, the panic is reported and the error stays: see
+    // `deferred/finally.rs`.
     expect(ERROR, "App(1)", |d| d.add_finally(fails));
     expect(VALUE, expected, |d| d.map(|_| -> u32 { panic!("here") }));
     expect(ERROR, expected, |d| d.map_err(|_| -> Failure { panic!("here") }));

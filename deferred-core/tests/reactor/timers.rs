@@ -20,7 +20,7 @@ fn timers_run_by_due_time_and_then_in_the_order_they_were_made() {
     };
     let (reactor, log) = loop {
         let (reactor, log) = (Reactor::new(), Log::default());
-        // Otherwise this thread was suspended until "later" is due first.
+        // If this thread was suspended until "later" was due first, the loop tries again.
         if names(&reactor, &log) {
             break (reactor, log);
         }

@@ -1,9 +1,12 @@
 //! A `RemoteFuture` without a reactor: how it gets its result, and the effect of dropping it or its
 //! completer.
 
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -74,6 +77,17 @@ fn a_wait_that_times_out_returns_the_future() {
     let remote = remote.wait_timeout(Duration::from_millis(1)).expect_err("nothing was brought");
     completer.callback(3);
     assert_eq!(remote.wait_timeout(Duration::from_secs(60)).unwrap().unwrap(), 3);
+}
+
+#[test]
+fn a_wait_after_the_result_was_polled_panics_instead_of_blocking_forever() {
+    let (mut remote, completer) = RemoteFuture::<u32>::new();
+    completer.callback(1);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(matches!(Pin::new(&mut remote).poll(&mut context), Poll::Ready(Ok(1))));
+    let waits = || drop(remote.wait_timeout(Duration::from_millis(1)));
+    let panicked = panic::catch_unwind(AssertUnwindSafe(waits)).unwrap_err();
+    assert_eq!(panicked.downcast_ref(), Some(&"a RemoteFuture was waited for after it had returned its result"));
 }
 
 #[test]

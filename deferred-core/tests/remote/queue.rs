@@ -57,7 +57,7 @@ fn a_full_queue_refuses_values_until_some_are_taken() {
     sender.send(1).unwrap();
     sender.send(2).unwrap();
     let refused = sender.send(3).unwrap_err();
-    assert_eq!((refused.why(), refused.into_inner()), (Overflow::Full, 3));
+    assert_eq!((refused.reason(), refused.into_inner()), (Overflow::Full, 3));
     let _ = turn(&reactor);
     assert!(sender.send(3).is_err(), "the queue is full, and no value has been taken");
     assert_eq!(queue.try_get(), Some(1));
@@ -103,7 +103,7 @@ fn send_blocking_waits_for_capacity_and_not_on_the_loops_thread() {
     let reactor = Reactor::new();
     let (_queue, sender) = reactor.remote_queue::<u32>(Some(1));
     sender.send(1).unwrap();
-    assert_eq!(sender.send_blocking(2).unwrap_err().why(), Overflow::Full);
+    assert_eq!(sender.send_blocking(2).unwrap_err().reason(), Overflow::Full);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn closing_the_sender_ends_the_queue_after_all_values() {
     let other = sender.clone();
     sender.send(1).unwrap();
     sender.close();
-    assert_eq!(other.send(2).unwrap_err().why(), Overflow::Closed);
+    assert_eq!(other.send(2).unwrap_err().reason(), Overflow::Closed);
     assert!(!queue.is_closed());
     let _ = turn(&reactor);
     assert!(queue.is_closed());
@@ -153,8 +153,8 @@ fn closing_the_queue_refuses_later_values_and_waiting_senders() {
     begun.recv().unwrap();
     thread::sleep(Duration::from_millis(2));
     queue.close();
-    assert_eq!(blocked.join().unwrap().unwrap_err().why(), Overflow::Closed);
-    assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
+    assert_eq!(blocked.join().unwrap().unwrap_err().reason(), Overflow::Closed);
+    assert_eq!(sender.send(3).unwrap_err().reason(), Overflow::Closed);
     assert_eq!(drain(&queue), [1], "values in the queue can still be taken");
 }
 
@@ -168,7 +168,7 @@ fn a_dropped_queue_refuses_values_unless_a_getter_waits() {
     sender.send(2).unwrap();
     let _ = turn(&reactor);
     assert_eq!(got.try_take().unwrap().unwrap(), 1);
-    assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
+    assert_eq!(sender.send(3).unwrap_err().reason(), Overflow::Closed);
 }
 
 #[test]
@@ -209,8 +209,8 @@ fn closing_the_reactor_closes_the_queue_and_drops_values_in_flight() {
     begun.recv().unwrap();
     thread::sleep(Duration::from_millis(2));
     drop(reactor);
-    assert_eq!(blocked.join().unwrap().unwrap_err().why(), Overflow::Closed);
-    assert_eq!(sender.send(3).unwrap_err().why(), Overflow::Closed);
+    assert_eq!(blocked.join().unwrap().unwrap_err().reason(), Overflow::Closed);
+    assert_eq!(sender.send(3).unwrap_err().reason(), Overflow::Closed);
     assert!(waiting.try_take().unwrap().unwrap_err().check::<Cancelled>());
 
     let closed = Reactor::new();
@@ -265,7 +265,7 @@ fn a_value_returned_by_a_stream_counts_again() {
     sender.send(1).unwrap();
     let _ = turn(&reactor); // moves the value to the stream
     drop(stream);
-    assert_eq!(sender.send(2).unwrap_err().why(), Overflow::Full);
+    assert_eq!(sender.send(2).unwrap_err().reason(), Overflow::Full);
     assert_eq!(drain(&queue), [1]);
     sender.send(2).unwrap();
 }
@@ -376,7 +376,7 @@ fn a_waiting_sender_is_refused_when_another_one_closes_the_queue() {
     let (begins, begun) = mpsc::channel();
     thread::spawn(move || {
         begins.send(()).unwrap();
-        ended.0.send(waits.send_blocking(2).unwrap_err().why())
+        ended.0.send(waits.send_blocking(2).unwrap_err().reason())
     });
     begun.recv().unwrap();
     thread::sleep(Duration::from_millis(20)); // usually it waits by then; otherwise it is refused as well

@@ -37,7 +37,7 @@ fn a_full_queue_returns_the_value_in_the_error() {
     let queue = DeferredQueue::with_limits(Some(1), Some(1));
     queue.put(1).unwrap();
     let refused = queue.put(2).unwrap_err();
-    assert_eq!(refused.why(), Overflow::Full);
+    assert_eq!(refused.reason(), Overflow::Full);
     assert_eq!(refused.to_string(), "the queue is full");
     assert_eq!(refused.into_inner(), 2);
     assert_eq!(take_text(queue.get()), "1");
@@ -48,7 +48,7 @@ fn a_full_queue_returns_the_value_in_the_error() {
     assert_eq!(take_text(waits), "3");
 
     let none = DeferredQueue::with_limits(Some(0), Some(0));
-    assert_eq!(none.put(1).unwrap_err().why(), Overflow::Full);
+    assert_eq!(none.put(1).unwrap_err().reason(), Overflow::Full);
     assert!(none.get_unless_full().is_err());
 }
 
@@ -100,7 +100,7 @@ fn closing_fails_waiting_getters_and_keeps_queued_values() {
     queue.close();
     queue.close();
     assert!(queue.is_closed());
-    assert_eq!(queue.put(3).unwrap_err().why(), Overflow::Closed);
+    assert_eq!(queue.put(3).unwrap_err().reason(), Overflow::Closed);
     assert_eq!(take_text(queue.put_wait(3)), "Cancelled(the queue is closed)");
     assert_eq!((take_text(queue.get()), take_text(queue.get())), ("1".into(), "2".into()));
     assert_eq!(take_text(waits), "()");

@@ -28,8 +28,8 @@ use super::{Protocol, Transport};
 /// # Errors
 ///
 /// The returned Deferred fails with [`TimedOut`](deferred_core::TimedOut) if there is no connection
-/// after `timeout`, including the lookup and all attempts. It fails with the error of the last
-/// address that was tried, whose text includes that address.
+/// after `timeout`, which includes the lookup and all attempts. Otherwise it fails with the error
+/// of the lookup or of the last address that was tried, whose text includes that address.
 ///
 /// # Cancellation
 ///

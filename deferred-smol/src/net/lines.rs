@@ -4,7 +4,7 @@ use deferred_core::Failure;
 
 use super::{ConnectionLost, Protocol, Transport};
 
-/// The default maximum length, as in Twisted.
+/// The default maximum length of a line, as in Twisted.
 const MAX_LENGTH: usize = 16 * 1024;
 
 /// The callbacks of a connection on which lines arrive. [`Lines`] converts it into a [`Protocol`].
@@ -86,7 +86,7 @@ pub trait LineProtocol: 'static {
 pub struct Lines<L> {
     protocol: L,
     max_length: usize,
-    /// The received data that was not delivered, after `delivered` bytes that were.
+    /// The received data. The first `delivered` bytes were delivered already.
     buffer: Vec<u8>,
     delivered: usize,
     /// The number of undelivered bytes that are known to contain no line end.

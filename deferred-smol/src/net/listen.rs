@@ -154,7 +154,7 @@ fn open(
         Ok::<_, Failure>(())
     });
     state.set_accepting(accepting.cancel_handle());
-    // It ends only by a cancel, or with the loop.
+    // The accepting coroutine ends only when it is cancelled or the reactor is closed.
     drop(accepting.add_errback(ignore_cancel));
     Port::new(state)
 }

@@ -108,7 +108,7 @@ impl Port {
         self.state.connections.borrow().is_empty()
     }
 
-    /// Returns a Deferred that fires when all connections of this moment have ended.
+    /// Returns a Deferred that fires when all connections that exist now have ended.
     ///
     /// # Cancellation
     ///
@@ -120,8 +120,8 @@ impl Port {
     }
 
     /// Shuts a server down: stops listening, [loses](Transport::lose_connection) each connection
-    /// after its buffered data is sent, and [aborts](Transport::abort_connection) after `deadline`
-    /// the remaining ones. The returned Deferred fires when all have ended, with the number of
+    /// after its buffered data is sent, and [aborts](Transport::abort_connection) the remaining
+    /// ones after `timeout`. The returned Deferred fires when all have ended, with the number of
     /// aborted connections.
     ///
     /// Write any last data to the clients before this call.
@@ -144,13 +144,13 @@ impl Port {
     /// }
     /// ```
     #[must_use = "it fires when all connections are over"]
-    pub fn shut_down(&self, deadline: Duration) -> Deferred<usize> {
+    pub fn shut_down(&self, timeout: Duration) -> Deferred<usize> {
         self.stop_listening();
         let connections = self.connections();
         connections.iter().for_each(Transport::lose_connection);
         let (port, aborted) = (self.clone(), Rc::new(Cell::new(0)));
         let count = aborted.clone();
-        let timer = self.state.reactor.call_later(deadline, move || {
+        let timer = self.state.reactor.call_later(timeout, move || {
             let left = port.connections();
             count.set(left.len());
             left.iter().for_each(Transport::abort_connection);

@@ -15,15 +15,15 @@ use super::Transport;
 #[doc(alias = "IPushProducer")]
 #[doc(alias = "IPullProducer")]
 pub trait Producer {
-    /// Stop writing until `resume_producing`.
+    /// Stops writing until `resume_producing`.
     #[doc(alias = "pauseProducing")]
     fn pause_producing(&self);
 
-    /// Write again. A pull producer writes one piece.
+    /// Resumes writing. A pull producer writes one piece.
     #[doc(alias = "resumeProducing")]
     fn resume_producing(&self);
 
-    /// Stop writing: the connection has ended.
+    /// Stops writing, because the connection has ended.
     #[doc(alias = "stopProducing")]
     fn stop_producing(&self) {}
 }

@@ -53,7 +53,7 @@ pub trait Protocol: 'static {
     #[doc(alias = "dataReceived")]
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
 
-    /// Called when the peer has ended its side; it may still read. By default this [loses the
+    /// Called when the peer has ended its side; the peer may still read. By default this [loses the
     /// connection](Transport::lose_connection) after the buffered data is sent. Otherwise the next
     /// write detects a peer that is gone altogether.
     ///

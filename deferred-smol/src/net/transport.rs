@@ -16,8 +16,8 @@ use super::transport_state::{Cold, Idle, Stage, TransportState};
 /// A handle to a connection, which writes to it and ends it. Clones refer to the same connection;
 /// callbacks may store them.
 ///
-/// No method waits, calls the protocol inside the call, or fails: on a connection that has ended
-/// they do nothing.
+/// No method blocks or calls the protocol inside the call. On a connection that has ended, methods
+/// do nothing, except those that return a Deferred or an `io::Result`.
 ///
 /// Twisted's `ITransport`, with `IConsumer` and `IPushProducer`.
 #[doc(alias = "ITransport")]
@@ -70,16 +70,16 @@ impl Transport {
         self.state.outgoing.borrow().len()
     }
 
-    /// Returns a Deferred that fires when a producer would not be paused, or would be resumed: at
-    /// once if no more data is buffered than the [high-water mark](Self::set_high_water), otherwise
-    /// when only a quarter of that is left. A coroutine that writes much data awaits this after
-    /// each write.
+    /// Returns a Deferred that is ready unless the buffered data has exceeded the [high-water
+    /// mark](Self::set_high_water); then it fires when at most a quarter of that is still buffered.
+    /// So it fires when a producer would be resumed. A coroutine that writes much data awaits this
+    /// after each write.
     ///
     /// asyncio's `drain`.
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails with [`NotConnected`] if the connection ends before.
+    /// The returned Deferred fails with [`NotConnected`] if the connection ends first.
     ///
     /// # Cancellation
     ///
@@ -116,7 +116,8 @@ impl Transport {
     /// Ends the connection after all buffered data is sent, including the data that a
     /// [producer](Self::register_producer) writes until it is unregistered. Nothing more is read.
     /// Then this side of the connection is ended, and the peer has two seconds to end its own:
-    /// unread data of the peer could otherwise make its system drop data that it has not read.
+    /// without this wait, data from the peer that was not read here could make the peer's system
+    /// discard data that the peer has not read.
     ///
     /// Twisted's `loseConnection`.
     #[doc(alias = "loseConnection")]
@@ -197,7 +198,7 @@ impl Transport {
     }
 
     /// Registers a pull producer, which is resumed whenever all data is sent, the first time in the
-    /// same turn or the next. Each time it writes one piece. Otherwise like
+    /// same turn or the next. Each time it writes one piece. In all other respects this is like
     /// [`register_producer`](Self::register_producer).
     ///
     /// Twisted's `registerProducer(producer, False)`.
@@ -240,7 +241,7 @@ impl Transport {
         self.state.limit.set(bytes);
     }
 
-    /// Sets how long [`lose_connection`](Self::lose_connection) waits for the peer to read the
+    /// Sets the time that [`lose_connection`](Self::lose_connection) waits for the peer to read the
     /// remaining data. Defaults to 30 seconds. It must be set before that call.
     pub fn set_close_timeout(&self, timeout: Duration) {
         self.state.close_timeout.set(timeout);
@@ -303,8 +304,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Returns the error of the system, or [`NotConnected`](io::ErrorKind::NotConnected) if the
-    /// connection has ended.
+    /// Returns the error of the system, [`NotConnected`](io::ErrorKind::NotConnected) if the
+    /// connection has ended, or [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
     #[doc(alias = "setTcpNoDelay")]
     #[doc(alias = "nodelay")]
     pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
@@ -315,7 +316,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Like [`set_nodelay`](Self::set_nodelay). Returns `Unsupported` for a Unix socket.
+    /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getPeer")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.state.with_socket(Socket::peer_addr)
@@ -325,7 +326,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// Like [`peer_addr`](Self::peer_addr).
+    /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getHost")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.state.with_socket(Socket::local_addr)

@@ -114,7 +114,7 @@ impl TransportState {
     /// Polls the connection soon.
     pub(super) fn touch(&self) {
         if !self.dirty.replace(true) && !self.polling.get() {
-            // Without a waker it was not polled yet, and soon will be.
+            // If no waker is stored, the connection was not polled yet and will be polled soon.
             let waker = self.waker.borrow().clone();
             if let Some(waker) = waker {
                 waker.wake();

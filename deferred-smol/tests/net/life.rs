@@ -209,7 +209,7 @@ fn an_error_or_panic_of_a_callback_loses_the_connection_and_is_reported_once() {
     }
 }
 
-/// Panics in `connection_lost`.
+/// A protocol that panics in `connection_lost`.
 struct PanicsInConnectionLost;
 
 impl Protocol for PanicsInConnectionLost {

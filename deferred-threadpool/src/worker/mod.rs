@@ -146,7 +146,7 @@ impl Workers {
         AfterUnlock { reserved, ..AfterUnlock::default() }.run(self);
     }
 
-    /// Changes the limits of threads. See
+    /// Changes the minimum and maximum number of threads. See
     /// [`ThreadPool::adjust_pool_size`](crate::ThreadPool::adjust_pool_size).
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
         let mut state = self.lock();

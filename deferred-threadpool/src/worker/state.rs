@@ -78,7 +78,7 @@ pub(super) struct ReserveRequest {
 }
 
 impl ReserveRequest {
-    /// Fires the Deferred of the caller, if it has a place.
+    /// Fires the caller's Deferred with a reservation, if a place was reserved for it.
     pub(super) fn grant(self, host: Weak<dyn ReservationHost>) {
         if self.has_place {
             self.resolver.callback(Reservation { host });

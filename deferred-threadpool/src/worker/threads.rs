@@ -161,7 +161,7 @@ impl ThreadSet {
         self.awake += 1;
     }
 
-    /// Puts an awake thread on the stack. It must park while it is asleep.
+    /// Pushes an awake thread onto the stack of sleeping threads. It must park while it is asleep.
     #[inline]
     pub(super) fn fall_asleep(&mut self, me: &Arc<Sleeper>) {
         self.awake -= 1;

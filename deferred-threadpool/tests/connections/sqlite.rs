@@ -116,7 +116,8 @@ fn ten_thousand_interactions_on_eight_threads_keep_the_sum() {
                 // A read in one statement always sees a consistent sum.
                 0 => total(&jobs)
                     .add_callback(|sum| if sum == ACCOUNTS * EACH { Ok(()) } else { Err(Failure::msg("torn")) }),
-                // It fails or panics after one account was changed and the other was not.
+                // This interaction fails or panics after it has changed only one of the two
+                // accounts.
                 1 => jobs.run_interaction(move |connection| {
                     connection.execute("UPDATE accounts SET money = money + 5 WHERE id = ?1", (number % ACCOUNTS,))?;
                     if number % 20 == 1 {
@@ -209,7 +210,7 @@ fn a_statement_that_fails_between_begin_and_commit_leaves_the_next_job_a_clean_c
         })
         .unwrap();
         park::run_until(|_| pool.stop_with(Backlog::Run)).unwrap();
-        // The committed rows are on disk, and nothing of the failed transaction.
+        // The committed rows are on disk, and no row of the failed transaction is.
         let others = file.pool(1);
         assert_eq!(park::run_until(|_| total(&others)).unwrap(), ACCOUNTS * EACH + 7);
     }

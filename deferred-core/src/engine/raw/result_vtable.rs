@@ -15,9 +15,9 @@ pub(super) struct ResultVtable {
     /// location of a stage that waits.
     pub(super) words: u32,
     type_id: fn() -> TypeId,
-    /// Without a location: fires an unfired block with a built-in error. Returns `false` if the
-    /// conversion of the error has fired the block meanwhile. With a location: writes the error,
-    /// with that location in its trail, to an empty slot.
+    /// Stores a built-in error. If no location is passed, fires an unfired block with it. Returns
+    /// `false` if the conversion of the error has fired the block meanwhile. If one is passed,
+    /// writes the error, with that location in its trail, to an empty slot.
     pub(super) write_error: unsafe fn(&Block, BuiltinError, Option<CallSite>) -> bool,
     /// Moves the result from the full slot of the first block to the empty slot of the second. Adds
     /// the location to the trail of an error.

@@ -29,8 +29,8 @@ use super::Reactor;
 use crate::error::CallSite;
 use crate::histogram::Histogram;
 
-/// Reports calls that block the loop. A call that holds the loop longer than a threshold is
-/// reported while it still does, and once more when it has ended.
+/// A monitor that reports calls that block the loop. A call that runs for longer than a threshold
+/// is reported while it runs, and once more when it has ended.
 ///
 /// The watchdog has a thread of its own, so it finds a blocking call that never returns. It adds
 /// two stores to each call, so it can stay enabled in production. While the loop sleeps, the thread
