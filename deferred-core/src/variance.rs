@@ -1,6 +1,6 @@
-//! Doc tests: every handle is invariant in what it carries, so that no coercion changes the type
-//! that the other end, or a key of the reactor, was made with. Two function types that coerce to
-//! each other one way or the other show it.
+//! Doc tests: every handle is invariant in its type parameters, so no coercion can change the types
+//! with which the other end, or a key of the reactor, was created. Two function types, one of which
+//! coerces to the other, show it.
 
 macro_rules! invariant {
     ($($name:ident = $handle:literal)*) => {$(

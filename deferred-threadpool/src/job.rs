@@ -80,7 +80,7 @@ pub(crate) struct QueuedJob {
     pub(crate) info: JobInfo,
 }
 
-/// The data that the pool keeps about a job while a thread has its box.
+/// The pool's record of a job, which it keeps while a thread runs the job.
 pub(crate) struct JobInfo {
     /// The location where the job was submitted.
     pub(crate) submitted_on: &'static Location<'static>,

@@ -216,7 +216,7 @@ impl<S: Stream, T: 'static> Feed<S, T> {
     }
 }
 
-/// The pending calls, and the results of the others that have not been taken.
+/// The pending calls, and the results of finished calls that were not taken yet.
 struct Calls<T: 'static> {
     shared: Rc<Shared<T>>,
     waiting: Option<Wait<()>>,

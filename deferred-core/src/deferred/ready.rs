@@ -25,7 +25,7 @@ impl<T, E: DeferredError> Ready<T, E> {
         self.take_result()
     }
 
-    /// Takes the result. No other method may be called afterwards.
+    /// Takes the result out of the Deferred. No other method may be called afterwards.
     #[inline(always)]
     pub(crate) fn take_result(&mut self) -> Result<T, E> {
         self.result.take().expect("the result is taken once")

@@ -107,7 +107,7 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         self.block().is_ready()
     }
 
-    /// Takes the result.
+    /// Takes the result out of the block.
     ///
     /// # Panics
     ///

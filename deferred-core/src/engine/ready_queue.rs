@@ -24,11 +24,11 @@ pub(crate) trait Resume {
 type Queue = VecDeque<Pin<Rc<dyn Resume>>>;
 
 struct Queues {
-    /// Coroutines with a reactor. Outside of turns, the end of the outermost level resumes those
-    /// that are in the queue at that time.
+    /// Woken coroutines that have a reactor. Outside of turns, the end of the outermost level
+    /// resumes those that are in the queue at that time.
     with_reactor: Queue,
-    /// Coroutines without a reactor. Outside of turns, the end of the outermost level resumes all
-    /// of them.
+    /// Woken coroutines that have no reactor. Outside of turns, the end of the outermost level
+    /// resumes all of them.
     without_reactor: Queue,
 }
 

@@ -46,7 +46,7 @@ const MAX_DEPTH: u32 = 16;
 
 thread_local! {
     static LEVEL: Cell<usize> = const { Cell::new(OUTSIDE) };
-    /// The run queue: jobs that drops have queued and jobs that levels have still to do. The
+    /// The run queue: jobs that drops have queued, and jobs that open levels still have to run. The
     /// innermost level's jobs are the last ones. See rule 2.
     ///
     /// It has no destructor, so that thread-locals that are destroyed later can still use it.
@@ -161,7 +161,7 @@ pub(super) fn as_outermost<R>(f: impl FnOnce() -> R) -> R {
 struct Depth(u32);
 
 impl Depth {
-    /// Goes one level deeper. Returns `None` at [`MAX_DEPTH`].
+    /// Increments the nesting depth of levels. Returns `None` at [`MAX_DEPTH`].
     fn enter() -> Option<Depth> {
         let outer = DEPTH.get();
         (outer < MAX_DEPTH).then(|| {

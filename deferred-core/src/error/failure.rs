@@ -109,7 +109,7 @@ impl Held {
         held
     }
 
-    /// Borrows the original mutably, unless it is shared.
+    /// Borrows the original error mutably, unless it is shared.
     fn original_mut(&mut self) -> Option<&mut Held> {
         match self {
             Held::Shared(shared) => Arc::get_mut(shared)?.0.held.0.as_mut()?.original_mut(),
@@ -117,7 +117,7 @@ impl Held {
         }
     }
 
-    /// Returns the original by value, unless it is shared.
+    /// Returns the original error by value, unless it is shared.
     fn into_original(self) -> Result<Held, Held> {
         match self {
             Held::Shared(shared) => match Arc::try_unwrap(shared) {

@@ -64,7 +64,7 @@ thread_local! {
 /// ```
 pub fn set_unhandled_hook(hook: impl Fn(&Unhandled<'_>) + Send + Sync + 'static) {
     let before = GLOBAL_HOOK.write().replace(Arc::new(hook));
-    // Its captures are dropped after the lock is released.
+    // The captures of the previous hook are dropped after the lock is released.
     drop(before);
 }
 
@@ -136,7 +136,7 @@ pub struct HookGuard {
 impl Drop for HookGuard {
     fn drop(&mut self) {
         let removed = THREAD_HOOKS.try_with(|here| here.borrow_mut().remove(self.number));
-        // Its captures are dropped after the borrow.
+        // The captures of the removed hook are dropped after the borrow ends.
         drop(removed);
     }
 }

@@ -26,8 +26,8 @@ pub struct Unhandled<'a> {
 impl<'a> Unhandled<'a> {
     /// Returns the location where the Deferred was created.
     ///
-    /// A Deferred that was ready when callbacks were added may keep only the location of
-    /// [`last_added_at`](Unhandled::last_added_at), and then returns that one. For a call of a
+    /// If the Deferred was ready when callbacks were added, only the last location may be known;
+    /// this method then returns [`last_added_at`](Unhandled::last_added_at). For a call of a
     /// reactor that failed or panicked, which has no Deferred, both are the location where the call
     /// was registered.
     #[must_use]

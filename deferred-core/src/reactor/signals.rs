@@ -112,7 +112,8 @@ mod listen {
             posted.is_ok()
         });
         if !handled {
-            // This ends the process. An error cannot be reported anywhere.
+            // The default action of the signal ends the process. An error cannot be reported
+            // anywhere.
             let _ = emulate_default_handler(signal);
         }
     }

@@ -102,7 +102,7 @@ struct SenderState<T: Send + 'static, E: DeferredError> {
     /// The key of the [`FedQueue`] in the reactor's registry.
     key: Option<u64>,
     at: CallSite,
-    /// Invariant: the key is used with the types that it was created for.
+    /// Makes the type invariant: the key must be used with the types for which it was created.
     feeds: PhantomData<fn(E) -> E>,
 }
 

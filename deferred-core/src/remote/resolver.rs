@@ -95,7 +95,7 @@ pub struct RemoteResolver<T: Send + 'static, E: DeferredError + Send = Failure> 
     key: Option<u64>,
     cancelled: Arc<AtomicBool>,
     at: CallSite,
-    /// Invariant: the key is used with the types that it was created for.
+    /// Makes the type invariant: the key must be used with the types for which it was created.
     takes: PhantomData<Both<T, E>>,
 }
 

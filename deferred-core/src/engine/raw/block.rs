@@ -162,8 +162,8 @@ fn release(block: Rc<Block>) {
     if block.has_result() || !block.region.is_empty() {
         block.drop_contents();
     }
-    // Not with `get_mut`: a `&mut Block` would invalidate the pointers of the region. The counts
-    // are read after user code.
+    // `Rc::get_mut` is not used, because a `&mut Block` would invalidate the pointers of the
+    // region. The counts are read after user code.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
         let place = Rc::into_raw(block);
         // SAFETY: nothing else refers to the block, so it is dropped once. The rest is memory of
