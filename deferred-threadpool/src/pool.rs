@@ -329,8 +329,8 @@ impl ThreadPool {
         let cancels = backlog == Backlog::Cancel;
         match Reactor::current() {
             Some(reactor) => {
-                let (deferred, ender) = completion::stop_waiter(&reactor, &self.owner.workers);
-                self.owner.workers.stop(cancels, Some(ender));
+                let (deferred, waiter) = completion::stop_waiter(&reactor, &self.owner.workers);
+                self.owner.workers.stop(cancels, Some(waiter));
                 deferred
             }
             None => {
@@ -522,7 +522,7 @@ mod tests {
         let job = pool.defer_to_thread(|| Ok(()));
         let workers = &pool.owner.workers;
         let (waiting, enders): (Vec<_>, Vec<_>) = (0..100).map(|_| completion::stop_waiter(&reactor, workers)).unzip();
-        enders.into_iter().for_each(|ender| ender.complete(Ok(())));
+        enders.into_iter().for_each(|waiter| waiter.complete(Ok(())));
         while reactor.turn(std::task::Waker::noop()) == Turn::Again {}
         assert_eq!(completion::ended_pools(&reactor), 1);
         assert!(waiting.iter().all(|deferred| !deferred.is_ready()));
