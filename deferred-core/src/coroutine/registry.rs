@@ -41,7 +41,8 @@ pub(super) fn remove(key: u64) {
     drop(removed); // after the borrow
 }
 
-/// Wakes the coroutine with this key, if it still exists. Wakers call this on the coroutine's thread.
+/// Wakes the coroutine with this key, if it still exists. Wakers call this on the coroutine's
+/// thread.
 pub(super) fn wake(key: u64) {
     let found = REGISTERED.try_with(|registered| registered.0.borrow().get(&key).cloned());
     if let Some(coroutine) = found.ok().flatten() {

@@ -1,11 +1,11 @@
 //! The wakers of coroutines, for futures that are not Deferreds.
 //!
-//! A waker holds the key of its coroutine and a handle to that coroutine's reactor, never the coroutine
-//! itself. So it may outlive the coroutine, and does nothing then.
+//! A waker holds the key of its coroutine and a handle to that coroutine's reactor, never the
+//! coroutine itself. So it may outlive the coroutine, and does nothing then.
 //!
 //! Most coroutines await only Deferreds and need no waker. Each poll therefore borrows one from a
-//! [`WakerCache`]. If the poll has cloned the waker, which the reference count shows, the waker stays with that
-//! coroutine, and the next poll creates another one.
+//! [`WakerCache`]. If the poll has cloned the waker, which the reference count shows, the waker
+//! stays with that coroutine, and the next poll creates another one.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -46,9 +46,9 @@ impl Wake for WakerState {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // ORDERING: the poll that clears `woken` sees everything that the waking thread did before. A
-        // thread that finds it set relies on that poll, which is still to come. SeqCst with `key`: see
-        // `WakerHandle::set_owner`.
+        // ORDERING: the poll that clears `woken` sees everything that the waking thread did before.
+        // A thread that finds it set relies on that poll, which is still to come. SeqCst with
+        // `key`: see `WakerHandle::set_owner`.
         if self.woken.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -85,8 +85,8 @@ impl WakerHandle {
         Rc::new(WakerHandle { waker: state.clone().into(), state })
     }
 
-    /// Borrows the cached waker of `reactor`, or of the thread. If there is none, creates one that calls `wake` with
-    /// the key of its coroutine.
+    /// Borrows the cached waker of `reactor`, or of the thread. If there is none, creates one that
+    /// calls `wake` with the key of its coroutine.
     #[inline(always)]
     pub(crate) fn borrow(reactor: Option<&Reactor>, wake: fn(u64)) -> Rc<WakerHandle> {
         let cached = match reactor {
@@ -118,8 +118,8 @@ impl WakerHandle {
 
     /// Makes the coroutine with this key the owner, because a poll has kept a clone.
     ///
-    /// ORDERING: a thread that calls the waker meanwhile sets `woken` and then reads `key`. This thread
-    /// sets `key`, and reads `woken` afterwards. So at least one of the two sees the other.
+    /// ORDERING: a thread that calls the waker meanwhile sets `woken` and then reads `key`. This
+    /// thread sets `key`, and reads `woken` afterwards. So at least one of the two sees the other.
     pub(crate) fn set_owner(&self, key: u64) {
         self.state.key.store(key, Ordering::SeqCst);
     }
@@ -130,8 +130,8 @@ impl WakerHandle {
         if Arc::strong_count(&self.state) > 2 {
             return true;
         }
-        // ORDERING: a thread that has dropped its clone may have called it before; `is_woken` sees that
-        // then.
+        // ORDERING: a thread that has dropped its clone may have called it before; `is_woken` sees
+        // that then.
         fence(Ordering::Acquire);
         false
     }

@@ -3,8 +3,8 @@
 //!
 //! # The protocol
 //!
-//! A list is protected by a lock, and has two flags: `posted`, whether a delivery was posted to the reactor
-//! and has not begun, and `closed`.
+//! A list is protected by a lock, and has two flags: `posted`, whether a delivery was posted to the
+//! reactor and has not begun, and `closed`.
 //!
 //! A thread that **pushes** an entry puts it into the list. If nothing is posted, it sets `posted`
 //! and, after the lock is released, posts a delivery. A **delivery** takes the whole list and

@@ -58,8 +58,8 @@ pub(in crate::engine) struct Region {
 }
 
 impl Region {
-    /// Creates a region with a slot of `slot` words. [`place`](Self::place) must be called
-    /// before any other method.
+    /// Creates a region with a slot of `slot` words. [`place`](Self::place) must be called before
+    /// any other method.
     #[inline(always)]
     pub(super) fn new(slot: u32) -> Region {
         let slot = if slot > INLINE_WORDS { 0 } else { slot };
