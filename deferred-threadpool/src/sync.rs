@@ -44,7 +44,7 @@ impl<X> Deref for CachePadded<X> {
 
 /// A point at which another thread may preempt this one. With `cfg(deferred_delays)`, for tests, it
 /// often delays the thread; otherwise it is a no-op.
-#[inline(always)]
+#[inline]
 pub(crate) fn preemption_point() {
     #[cfg(deferred_delays)]
     delays::delay();

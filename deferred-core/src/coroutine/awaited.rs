@@ -27,20 +27,20 @@ impl Awaited {
 
     /// Returns `true` if this is the id of the coroutine's own Deferred, for which it would wait
     /// forever.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_own(&self, id: usize) -> bool {
         self.own.get() == id
     }
 
     /// Begins a wait and returns its number. The first is 1.
-    #[inline(always)]
+    #[inline]
     pub(super) fn begin(&self) -> u64 {
         self.next_number.set(self.next_number.get() + 1);
         self.next_number.get()
     }
 
     /// Sets the handle of the Deferred that a wait waits for.
-    #[inline(always)]
+    #[inline]
     pub(super) fn add(&self, number: u64, handle: Handle) {
         if self.is_empty() {
             self.only_number.set(number);
@@ -52,7 +52,7 @@ impl Awaited {
     }
 
     /// Ends a wait. Returns `false` if it had ended before.
-    #[inline(always)]
+    #[inline]
     pub(super) fn end(&self, number: u64) -> bool {
         let only = number == self.only_number.get();
         let ended = if only { self.only.take() } else { self.with_more(|more| more.remove(&number)) };
@@ -61,7 +61,7 @@ impl Awaited {
         true
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.count.get() == 0
     }

@@ -27,7 +27,7 @@ thread_local! {
 }
 
 /// Makes `coroutine` the current one while `poll` runs, which must not panic.
-#[inline(always)]
+#[inline]
 pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: impl FnOnce() -> R) -> R {
     let before = CURRENT.with(|current| {
         let waker = current.waker.replace((waker.data(), Some(waker.vtable())));
@@ -44,14 +44,14 @@ pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: im
 }
 
 /// Returns `true` if the current coroutine is polled with this waker.
-#[inline(always)]
+#[inline]
 pub(super) fn is_polled_with(waker: &Waker) -> bool {
     let (data, table) = CURRENT.with(|current| current.waker.get());
     data == waker.data() && table.is_some_and(|table| ptr::eq(table, waker.vtable()))
 }
 
 /// Returns the coroutine that is being polled, if there is one.
-#[inline(always)]
+#[inline]
 pub(super) fn coroutine() -> Option<Pin<Rc<dyn Coroutine>>> {
     CURRENT.with(|current| {
         let now = current.coroutine.take();

@@ -110,6 +110,7 @@ where
 
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
     /// Polls the coroutine until it ends or is suspended.
+    // As `#[inline]`, an await that suspends takes 0.3 % more instructions (bench: coroutine/).
     #[inline(always)]
     fn run(self: &Pin<Rc<Self>>) -> Polled<T, E> {
         match self.stage.get() {
@@ -129,7 +130,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
                 Poll::Pending if self.again.get() => {}
                 Poll::Pending if self.waits_for_deferreds_only(&waker) => {
                     self.stage.set(Stage::Suspended);
-                    waker.give_back(self.reactor.as_ref());
+                    waker.return_to_cache(self.reactor.as_ref());
                     return Polled::Pending;
                 }
                 Poll::Pending => match self.suspend(waker) {
@@ -142,13 +143,13 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
         if self.cold.borrow().is_some() {
             self.unregister();
         } else if !waker.is_cloned() {
-            waker.give_back(self.reactor.as_ref());
+            waker.return_to_cache(self.reactor.as_ref());
         }
         Polled::Ready(result)
     }
 
     /// Polls the coroutine once. A panic is its result.
-    #[inline(always)]
+    #[inline]
     fn poll(self: &Pin<Rc<Self>>, waker: &WakerHandle) -> Poll<Result<T, E>> {
         let waker = waker.begin_poll();
         let polled = current::with(self.clone(), waker, || {
@@ -167,7 +168,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
         })
     }
 
-    #[inline(always)]
+    #[inline]
     fn waits_for_deferreds_only(&self, waker: &WakerHandle) -> bool {
         !self.awaited.is_empty() && self.cold.borrow().is_none() && !waker.is_cloned() && !waker.is_woken()
     }
@@ -200,7 +201,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> T
             self.clone().woken();
         }
         if self.cold().waker.is_none() {
-            waker.give_back(self.reactor.as_ref());
+            waker.return_to_cache(self.reactor.as_ref());
         }
         Ok(())
     }
@@ -263,7 +264,7 @@ impl<F, T, E: DeferredError> Task<F, T, E> {
         RefMut::map(self.cold.borrow_mut(), |cold| &mut **cold.get_or_insert_default())
     }
 
-    #[inline(always)]
+    #[inline]
     fn own_waker(&self) -> Option<Rc<WakerHandle>> {
         self.cold.borrow().as_ref()?.waker.clone()
     }

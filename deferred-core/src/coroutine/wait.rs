@@ -100,7 +100,7 @@ impl<T: 'static, E: DeferredError> IntoFuture for Deferred<T, E> {
     type Output = Result<T, E>;
     type IntoFuture = Wait<T, E>;
 
-    #[inline(always)]
+    #[inline]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
         let (deferred, registration) = (ManuallyDrop::new(Some(self)), ManuallyDrop::new(None));
@@ -114,7 +114,7 @@ impl<T: 'static, E: DeferredError> Unpin for Wait<T, E> {}
 impl<T: 'static, E: DeferredError> Future for Wait<T, E> {
     type Output = Result<T, E>;
 
-    #[inline(always)]
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
         let this = &mut *self;
         if let Some(result) = this.deferred.as_mut().and_then(Deferred::take_ready) {
@@ -152,6 +152,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
         Poll::Pending
     }
 
+    // As `#[inline]`, a lock that is handed over takes 0.7 % more instructions (bench: sync/).
     #[inline(always)]
     fn end_wait(&mut self) {
         match self.registration.take() {
@@ -187,7 +188,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Result<T, E> {
     match result {
         Ok(value) => Ok(value),
@@ -203,7 +204,7 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
 
 /// Registers the first poll with a Deferred that is not ready. Returns `None` if a coroutine awaits
 /// its own Deferred.
-#[inline(always)]
+#[inline]
 fn register_first<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Registration> {
     let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
     let Some(coroutine) = polls else { return register_poller(chain, waker) };
@@ -296,7 +297,7 @@ impl<T: 'static, E: DeferredError> FusedFuture for Wait<T, E> {
 }
 
 impl<T: 'static, E: DeferredError> Drop for Wait<T, E> {
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         if self.deferred.is_some() {
             self.give_up();

@@ -10,7 +10,7 @@ use crate::error::{self, CallSite, DeferredError};
 ///
 /// The callback is dropped first: after the result is on its way out, a panic in a destructor of
 /// its captures would leak the result.
-#[inline(always)]
+#[inline]
 fn pass<T, E: DeferredError>(result: Result<T, E>, callback: impl Sized) -> StageOutput<T, E> {
     drop(callback);
     StageOutput::Ready(result)
@@ -18,7 +18,7 @@ fn pass<T, E: DeferredError>(result: Result<T, E>, callback: impl Sized) -> Stag
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// Adds a stage. It runs inside this call if the Deferred is ready.
-    #[inline(always)]
+    #[inline]
     #[track_caller]
     fn add_stage<U, D, F>(self, stage: F) -> Deferred<U, D>
     where
@@ -30,6 +30,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     }
 
     /// Like [`add_stage`](Self::add_stage), but with the location where the user added the stage.
+    // As `#[inline]`, an error that passes a callback takes 4 % more instructions (bench: engine/).
     #[inline(always)]
     pub(crate) fn add_stage_at<U, D, F>(self, at: CallSite, stage: F) -> Deferred<U, D>
     where

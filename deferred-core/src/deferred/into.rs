@@ -52,7 +52,7 @@ pub trait IntoDeferred<E: DeferredError> {
 impl<T: 'static, E: DeferredError> IntoDeferred<E> for Result<T, E> {
     type Value = T;
 
-    #[inline(always)]
+    #[inline]
     #[track_caller]
     fn into_deferred(self) -> Deferred<T, E> {
         Deferred::from(refuse_nested(self))
@@ -62,7 +62,7 @@ impl<T: 'static, E: DeferredError> IntoDeferred<E> for Result<T, E> {
 impl<T: 'static, E: DeferredError> IntoDeferred<E> for Deferred<T, E> {
     type Value = T;
 
-    #[inline(always)]
+    #[inline]
     fn into_deferred(self) -> Deferred<T, E> {
         self
     }
@@ -71,7 +71,7 @@ impl<T: 'static, E: DeferredError> IntoDeferred<E> for Deferred<T, E> {
 impl<E: DeferredError> IntoDeferred<E> for () {
     type Value = ();
 
-    #[inline(always)]
+    #[inline]
     #[track_caller]
     fn into_deferred(self) -> Deferred<(), E> {
         Deferred::from(Ok(()))
@@ -80,13 +80,13 @@ impl<E: DeferredError> IntoDeferred<E> for () {
 
 /// Returns `true` if `T` is a Deferred. The name of a type is a constant, so the check costs
 /// nothing at run time.
-#[inline(always)]
+#[inline]
 fn is_deferred<T>() -> bool {
     type_name::<T>().starts_with("deferred_core::deferred::Deferred<")
 }
 
 /// Turns a Deferred inside an `Ok` into an error.
-#[inline(always)]
+#[inline]
 pub(crate) fn refuse_nested<T, E: DeferredError>(result: Result<T, E>) -> Result<T, E> {
     if is_deferred::<T>() { result.and_then(refused) } else { result }
 }

@@ -97,7 +97,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     }
 
     /// Like [`typed`](Deferred::typed), but with the location of the creation.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn typed_at(at: CallSite) -> (Deferred<T, E>, Resolver<T, E>) {
         let (chain, source) = Chain::pair(at);
         (Self::with_chain(chain), Resolver { source })
@@ -181,7 +181,7 @@ impl Deferred<Infallible> {
 
 /// Creates a Deferred that is ready with this result. It allocates nothing.
 impl<T: 'static, E: DeferredError> From<Result<T, E>> for Deferred<T, E> {
-    #[inline(always)]
+    #[inline]
     #[track_caller]
     fn from(result: Result<T, E>) -> Self {
         let at = Location::caller();

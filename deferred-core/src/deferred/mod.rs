@@ -94,18 +94,18 @@ enum State<T, E: DeferredError> {
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    #[inline(always)]
+    #[inline]
     pub(crate) fn with_result(result: Result<T, E>, made: CallSite, last: CallSite) -> Self {
         Deferred { state: State::Ready(Ready::new(result, made, last)) }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn with_chain(chain: Chain<T, E>) -> Self {
         Deferred { state: State::Pending(chain) }
     }
 
     /// Creates a Deferred from the output of a stage that was added at `at`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn from_output(output: StageOutput<T, E>, made: CallSite, at: CallSite) -> Self {
         match output {
             StageOutput::Ready(result) => Self::with_result(result, made, at),
@@ -114,7 +114,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     }
 
     /// Converts this Deferred into the output of a stage that returned it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn into_output(self) -> StageOutput<T, E> {
         match self.state {
             State::Ready(ready) => StageOutput::Ready(ready.take()),
@@ -132,7 +132,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 
     /// Takes the result of a Deferred without a block. Returns `None` if it has a block. The
     /// Deferred must not be used afterwards.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn take_ready(&mut self) -> Option<Result<T, E>> {
         match &mut self.state {
             State::Ready(ready) => Some(ready.take_result()),
@@ -152,7 +152,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     }
 
     /// Returns the chain of a Deferred with a block.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn as_chain(&mut self) -> Option<&mut Chain<T, E>> {
         match &mut self.state {
             State::Ready(_) => None,

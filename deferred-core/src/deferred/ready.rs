@@ -11,7 +11,7 @@ pub(crate) struct Ready<T, E: DeferredError> {
 }
 
 impl<T, E: DeferredError> Ready<T, E> {
-    #[inline(always)]
+    #[inline]
     pub(crate) fn new(result: Result<T, E>, made: CallSite, last: CallSite) -> Self {
         Ready { result: Some(result), made, last }
     }
@@ -20,13 +20,13 @@ impl<T, E: DeferredError> Ready<T, E> {
         self.result.as_ref().expect("the result was not taken")
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn take(mut self) -> Result<T, E> {
         self.take_result()
     }
 
     /// Takes the result out of the Deferred. No other method may be called afterwards.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn take_result(&mut self) -> Result<T, E> {
         self.result.take().expect("the result is taken once")
     }

@@ -9,14 +9,14 @@ use super::raw::{Block, BlockRef};
 
 impl Block {
     /// Returns `true` if the block has a result, no loop is in it, and no pause holds it back.
-    #[inline(always)]
+    #[inline]
     pub(super) fn can_run(&self) -> bool {
         self.has_result() && self.state.is_free()
     }
 
     /// Returns `true` if the block has a result that nothing will change: it [can
     /// run](Self::can_run), and no stage is left.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_ready(&self) -> bool {
         self.can_run() && self.region.is_empty()
     }
@@ -47,13 +47,13 @@ impl Block {
 
 impl BlockRef {
     /// Returns `true` if both refer to the same block.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_same(&self, other: &BlockRef) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
     /// Returns a number that no other live block has.
-    #[inline(always)]
+    #[inline]
     pub(super) fn id(&self) -> usize {
         Rc::as_ptr(&self.0).addr()
     }

@@ -14,7 +14,7 @@ use crate::error::{CallSite, DeferredError, Panicked, from_panic};
 ///
 /// The output is taken apart and built anew, here and in [`catch`]: each part then stays in a
 /// register, where the whole would go through memory at each step.
-#[inline(always)]
+#[inline]
 pub(crate) fn settle<T, E, U, D, F>(result: Result<T, E>, made: CallSite, at: CallSite, f: F) -> StageOutput<U, D>
 where
     U: 'static,
@@ -35,7 +35,7 @@ where
 }
 
 /// Calls `f` and turns its panic into an error.
-#[inline(always)]
+#[inline]
 pub(crate) fn catch<U, D: DeferredError>(f: impl FnOnce() -> StageOutput<U, D>) -> StageOutput<U, D> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(StageOutput::Ready(Ok(value))) => StageOutput::Ready(Ok(value)),

@@ -68,7 +68,7 @@ pub(super) struct State<F, L> {
 }
 
 impl<F, L> State<F, L> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(flags: F, made: CallSite, last: CallSite) -> Self {
         State {
             flags,
@@ -83,33 +83,33 @@ impl<F, L> State<F, L> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn has(&self, bits: u8) -> bool {
         self.status.get() & bits != 0
     }
 
-    #[inline(always)]
+    #[inline]
     fn change(&self, off: u8, on: u8) {
         self.status.set(self.status.get() & !off | on);
     }
 
     /// Returns `true` if no loop is in the block and no pause holds its result back.
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_free(&self) -> bool {
         !self.has(bit::BUSY | bit::PAUSED)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn set_busy(&self) {
         self.change(0, bit::BUSY);
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn clear_busy(&self) {
         self.change(bit::BUSY, 0);
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_paused(&self) -> bool {
         self.has(bit::PAUSED)
     }
@@ -132,7 +132,7 @@ impl<F, L> State<F, L> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn is_shared(&self) -> bool {
         self.has(bit::SHARED)
     }
@@ -155,7 +155,7 @@ impl<F, L> State<F, L> {
     }
 
     /// Counts a wait that begins.
-    #[inline(always)]
+    #[inline]
     pub(super) fn count_wait(&self) {
         self.waits.set(self.waits.get().wrapping_add(1));
     }

@@ -87,7 +87,7 @@ impl WakerHandle {
 
     /// Borrows the cached waker of `reactor`, or of the thread. If there is none, creates one that
     /// calls `wake` with the key of its coroutine.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn borrow(reactor: Option<&Reactor>, wake: fn(u64)) -> Rc<WakerHandle> {
         let cached = match reactor {
             Some(reactor) => reactor.core.waker.0.take(),
@@ -97,8 +97,9 @@ impl WakerHandle {
     }
 
     /// Returns a waker of which no clone exists to the cache.
+    // As `#[inline]`, an await that suspends takes 1.2 % more instructions (bench: coroutine/).
     #[inline(always)]
-    pub(crate) fn give_back(self: Rc<Self>, reactor: Option<&Reactor>) {
+    pub(crate) fn return_to_cache(self: Rc<Self>, reactor: Option<&Reactor>) {
         let before = match reactor {
             Some(reactor) => reactor.core.waker.0.replace(Some(self)),
             None => WITHOUT_REACTOR.try_with(|cache| cache.0.replace(Some(self))).ok().flatten(),
@@ -107,7 +108,7 @@ impl WakerHandle {
     }
 
     /// Begins a poll: clears `woken`, and returns the waker to poll with.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn begin_poll(&self) -> &Waker {
         if self.is_woken() {
             // ORDERING: see `wake_by_ref`.
@@ -125,7 +126,7 @@ impl WakerHandle {
     }
 
     /// Returns `true` if a clone of the waker exists.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn is_cloned(&self) -> bool {
         if Arc::strong_count(&self.state) > 2 {
             return true;
@@ -137,7 +138,7 @@ impl WakerHandle {
     }
 
     /// Returns `true` if the waker was called since the last poll began.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn is_woken(&self) -> bool {
         self.state.woken.load(Ordering::SeqCst)
     }

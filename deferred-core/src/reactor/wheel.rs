@@ -65,7 +65,7 @@ impl<T> Level<T> {
     fn empty(&mut self, slot: usize, to: &mut Vec<Entry<T>>) {
         let mut entries = self.take(slot);
         to.append(&mut entries);
-        self.give_back(slot, entries);
+        self.recycle(slot, entries);
     }
 
     fn take(&mut self, slot: usize) -> Vec<Entry<T>> {
@@ -74,7 +74,7 @@ impl<T> Level<T> {
     }
 
     /// Returns the memory of an emptied slot to that slot, unless the memory is large.
-    fn give_back(&mut self, slot: usize, entries: Vec<Entry<T>>) {
+    fn recycle(&mut self, slot: usize, entries: Vec<Entry<T>>) {
         debug_assert!(self.slots[slot].is_empty());
         if entries.capacity() <= MANY {
             self.slots[slot] = entries;
@@ -207,7 +207,7 @@ impl<T: Item> Wheel<T> {
                     self.put(entry);
                 }
             }
-            self.levels[top].give_back(reached, entries);
+            self.levels[top].recycle(reached, entries);
         }
         passed.sort_unstable_by_key(|entry| entry.key);
         self.due.extend(passed.drain(..));

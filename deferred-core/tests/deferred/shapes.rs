@@ -4,7 +4,7 @@ use crate::support::{App, Log, deferred_cell, ignore_unhandled, take_text};
 use deferred_core::Deferred;
 
 /// Values of every size and alignment that can check whether they are intact.
-mod shapes {
+mod types {
     use std::fmt::Debug;
 
     pub(crate) trait Shape: Debug + PartialEq + 'static {
@@ -33,7 +33,7 @@ mod shapes {
     }
 }
 
-use shapes::Shape;
+use types::Shape;
 
 /// Adds a callback that checks its argument and its captures.
 fn through<A: Shape, B: Shape>(deferred: Deferred<A>) -> Deferred<B> {
@@ -52,8 +52,8 @@ fn through<A: Shape, B: Shape>(deferred: Deferred<A>) -> Deferred<B> {
     })
 }
 
-fn through_all(deferred: Deferred<shapes::Zero>) -> Deferred<shapes::Zero> {
-    use shapes::*;
+fn through_all(deferred: Deferred<types::Zero>) -> Deferred<types::Zero> {
+    use types::*;
     let deferred = through::<_, Byte>(deferred);
     let deferred = through::<_, Long>(deferred);
     let deferred = through::<_, Wide>(deferred);
@@ -75,12 +75,12 @@ fn through_all(deferred: Deferred<shapes::Zero>) -> Deferred<shapes::Zero> {
 #[test]
 fn results_and_captures_of_every_size_and_alignment_arrive_whole() {
     let _quiet = ignore_unhandled();
-    let ready = through_all(Deferred::succeed(shapes::Zero::make(1)));
+    let ready = through_all(Deferred::succeed(types::Zero::make(1)));
     assert!(ready.try_take().unwrap().is_ok());
 
     let (deferred, resolver) = Deferred::new();
     let deferred = through_all(through_all(deferred));
-    resolver.callback(shapes::Zero::make(1));
+    resolver.callback(types::Zero::make(1));
     assert!(deferred.try_take().unwrap().is_ok());
 
     let (deferred, resolver) = Deferred::new();
@@ -89,13 +89,13 @@ fn results_and_captures_of_every_size_and_alignment_arrive_whole() {
     assert_eq!(take_text(deferred), "App(1)");
 
     // The large values arrive from returned Deferreds.
-    let (inner, inner_resolver) = Deferred::<shapes::Huge>::new();
+    let (inner, inner_resolver) = Deferred::<types::Huge>::new();
     let (outer, resolver) = Deferred::<()>::new();
-    let outer = through::<_, shapes::Line>(outer.add_callback(|()| inner));
-    let outer = through::<_, shapes::Byte>(outer);
+    let outer = through::<_, types::Line>(outer.add_callback(|()| inner));
+    let outer = through::<_, types::Byte>(outer);
     resolver.callback(());
-    inner_resolver.callback(shapes::Huge::make(1));
-    assert_eq!(take_text(outer), format!("{:?}", shapes::Byte::make(1)));
+    inner_resolver.callback(types::Huge::make(1));
+    assert_eq!(take_text(outer), format!("{:?}", types::Byte::make(1)));
 }
 
 #[test]
@@ -103,40 +103,40 @@ fn a_stage_added_to_a_ready_deferred_has_a_large_enough_slot() {
     let _quiet = ignore_unhandled();
     let (mut deferred, resolver) = Deferred::new();
     let pause = deferred.pause();
-    resolver.callback(shapes::Byte::make(1));
-    let deferred = through::<_, shapes::Huge>(deferred);
-    let deferred = through::<_, shapes::Page>(deferred);
-    let deferred = through::<_, shapes::Longer>(deferred);
+    resolver.callback(types::Byte::make(1));
+    let deferred = through::<_, types::Huge>(deferred);
+    let deferred = through::<_, types::Page>(deferred);
+    let deferred = through::<_, types::Longer>(deferred);
     pause.unpause();
     assert!(deferred.try_take().unwrap().is_ok());
 }
 
 #[test]
 fn a_callback_may_grow_its_own_deferred_while_it_runs() {
-    let (log, shelf) = (Log::new(), deferred_cell::<shapes::Huge>());
-    let (deferred, resolver) = Deferred::<shapes::Word>::new();
-    let (own, captured) = (shelf.clone(), shapes::Long::make(7));
+    let (log, shelf) = (Log::new(), deferred_cell::<types::Huge>());
+    let (deferred, resolver) = Deferred::<types::Word>::new();
+    let (own, captured) = (shelf.clone(), types::Long::make(7));
     let deferred = deferred.map(move |value| {
         let mut mine = own.take().unwrap();
         for _ in 0..100 {
-            let captured = shapes::Long::make(5);
+            let captured = types::Long::make(5);
             mine = mine.map(move |value| {
-                assert_eq!(captured, shapes::Long::make(5));
+                assert_eq!(captured, types::Long::make(5));
                 value
             });
         }
         *own.borrow_mut() = Some(mine);
-        assert_eq!(captured, shapes::Long::make(7));
-        assert_eq!(value, shapes::Word::make(2));
-        shapes::Word::make(4)
+        assert_eq!(captured, types::Long::make(7));
+        assert_eq!(value, types::Word::make(2));
+        types::Word::make(4)
     });
     let last = log.clone();
     *shelf.borrow_mut() = Some(deferred.map(move |value| {
-        assert_eq!(value, shapes::Word::make(4));
+        assert_eq!(value, types::Word::make(4));
         last.add("last");
-        shapes::Huge::make(6)
+        types::Huge::make(6)
     }));
-    resolver.callback(shapes::Word::make(2));
+    resolver.callback(types::Word::make(2));
     assert_eq!(log.take(), ["last"]);
-    assert_eq!(shelf.take().unwrap().try_take().unwrap().unwrap(), shapes::Huge::make(6));
+    assert_eq!(shelf.take().unwrap().try_take().unwrap().unwrap(), types::Huge::make(6));
 }

@@ -34,7 +34,7 @@ impl Buffers {
         self.spares.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(super) fn give_back(&self, buffer: Vec<u8>) {
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
         let mut spares = self.spares.borrow_mut();
         if buffer.capacity() <= MAX_SPARE_CAPACITY && spares.len() < MAX_SPARES {
             spares.push(buffer);
@@ -49,9 +49,9 @@ mod tests {
     #[test]
     fn a_limited_number_of_small_buffers_is_kept() {
         let buffers = Buffers::default();
-        buffers.give_back(Vec::with_capacity(16_385));
+        buffers.recycle(Vec::with_capacity(16_385));
         for _ in 0..100 {
-            buffers.give_back(Vec::with_capacity(16_384));
+            buffers.recycle(Vec::with_capacity(16_384));
         }
         let spares = (0..100).map(|_| buffers.spare().capacity());
         assert_eq!(spares.take_while(|&capacity| capacity > 0).collect::<Vec<_>>(), [16_384; 64]);

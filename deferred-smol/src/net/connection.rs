@@ -170,7 +170,7 @@ impl<P: Protocol> Connection<P> {
                     match outgoing.send(|data| socket.write(data)) {
                         Ok(memory) => {
                             self.blocked = false;
-                            memory.into_iter().for_each(|memory| state.buffers().give_back(memory));
+                            memory.into_iter().for_each(|memory| state.buffers().recycle(memory));
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
                         Err(error) => return Err(ConnectionLost::Io(error)),

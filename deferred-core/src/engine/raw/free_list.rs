@@ -19,14 +19,14 @@ thread_local! {
 }
 
 /// Returns memory to which nothing else refers.
-#[inline(always)]
+#[inline]
 pub(super) fn allocate() -> Memory {
     let free = FREE.try_with(|free| free.borrow_mut().pop());
     free.ok().flatten().unwrap_or_else(|| Rc::new(MaybeUninit::uninit()))
 }
 
 /// Takes back memory to which nothing else refers.
-#[inline(always)]
+#[inline]
 pub(super) fn release(memory: Memory) {
     // A sanitizer cannot see the use of a dropped block whose memory is reused.
     if cfg!(deferred_no_free_list) {

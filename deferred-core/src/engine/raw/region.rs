@@ -28,13 +28,13 @@ const HEAD: u32 = words::<Head>();
 pub(super) struct Record(*mut Word);
 
 impl Record {
-    #[inline(always)]
+    #[inline]
     pub(super) fn head(self) -> Head {
         // SAFETY: a record begins with a head.
         unsafe { *self.0.cast::<Head>() }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn captures(self) -> *mut Word {
         // SAFETY: the captures follow the head.
         unsafe { self.0.add(HEAD as usize) }
@@ -60,7 +60,7 @@ pub(in crate::engine) struct Region {
 impl Region {
     /// Creates a region with a slot of `slot` words. [`place`](Self::place) must be called before
     /// any other method.
-    #[inline(always)]
+    #[inline]
     pub(super) fn new(slot: u32) -> Region {
         let slot = if slot > INLINE_WORDS { 0 } else { slot };
         let inline = UnsafeCell::new([const { Word::uninit() }; INLINE_WORDS as usize]);
@@ -69,7 +69,7 @@ impl Region {
     }
 
     /// Sets the address of the words, once the region has reached its final place.
-    #[inline(always)]
+    #[inline]
     pub(super) fn place(&self, slot: u32) {
         self.base.set(self.inline.get().cast());
         if slot > INLINE_WORDS {
@@ -78,7 +78,7 @@ impl Region {
     }
 
     /// Returns a pointer to `len` words from `at` on.
-    #[inline(always)]
+    #[inline]
     fn at(&self, at: u32, len: u32) -> *mut Word {
         debug_assert!(u64::from(at) + u64::from(len) <= u64::from(self.cap.get()), "words outside the region");
         debug_assert!(self.slot.get() <= self.first.get() && self.first.get() <= self.end.get());
@@ -88,14 +88,14 @@ impl Region {
     }
 
     /// Returns the slot, for a result of `len` words.
-    #[inline(always)]
+    #[inline]
     pub(super) fn slot(&self, len: u32) -> *mut Word {
         debug_assert!(len <= self.slot.get(), "the slot is too small for this result");
         self.at(0, len)
     }
 
     /// Returns `true` if there is no live record.
-    #[inline(always)]
+    #[inline]
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.first.get() == self.end.get()
     }
@@ -106,7 +106,7 @@ impl Region {
     }
 
     /// Returns the first record, if there is one.
-    #[inline(always)]
+    #[inline]
     pub(super) fn first(&self) -> Option<Record> {
         if self.is_empty() { None } else { Some(Record(self.at(self.first.get(), HEAD))) }
     }
@@ -117,7 +117,7 @@ impl Region {
     }
 
     /// Removes the first record, whose `len` words of captures were moved out.
-    #[inline(always)]
+    #[inline]
     pub(super) fn pop_first(&self, len: u32) {
         self.first.set(self.first.get() + HEAD + len);
     }
@@ -137,7 +137,7 @@ impl Region {
     /// # Panics
     ///
     /// Panics if the region would exceed 32 GiB. Nothing has changed then.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn push(&self, head: Head, len: u32, slot: u32) -> *mut Word {
         let need = HEAD + len;
         if slot > self.slot.get() || self.cap.get() - self.end.get() < need {

@@ -21,7 +21,7 @@ pub(super) const fn words<X>() -> u32 {
 /// # Safety
 ///
 /// `place` points to `words::<X>()` words that may be written and hold no value.
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn put<X>(place: *mut Word, value: X) {
     debug_assert!(place.is_aligned());
     if fits::<X>() {
@@ -38,7 +38,7 @@ pub(super) unsafe fn put<X>(place: *mut Word, value: X) {
 /// # Safety
 ///
 /// `put::<X>` was the last to write there, and the value has not been taken since.
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn take<X>(place: *mut Word) -> X {
     debug_assert!(place.is_aligned());
     if fits::<X>() {
