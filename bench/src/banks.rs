@@ -1,4 +1,4 @@
-//! The four banks of the article, measured by the example of that name.
+//! The four banks, measured by the example of that name.
 
 use std::collections::BTreeMap;
 use std::env;

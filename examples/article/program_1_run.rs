@@ -1,4 +1,4 @@
-//! The article's first program: the loop alone. It waits without using the CPU.
+//! Program 1 of an introduction to Twisted: the loop alone. It waits without using the CPU.
 //!
 //! ```text
 //! cargo run --release --example article_1_run

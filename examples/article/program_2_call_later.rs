@@ -1,4 +1,5 @@
-//! The article's second program: a call when the loop starts, and one three seconds later.
+//! Program 2 of an introduction to Twisted: a call when the loop starts, and one three seconds
+//! later.
 //!
 //! ```text
 //! cargo run --release --example article_2_call_later

@@ -1,4 +1,4 @@
-//! The article's third program: a call every ten seconds that does not drift.
+//! Program 3 of an introduction to Twisted: a call every ten seconds that does not drift.
 //!
 //! ```text
 //! cargo run --release --example article_3_looping_call

@@ -1,4 +1,5 @@
-//! The article's fourth program shows the mistake: a call on the loop that blocks.
+//! Program 4 of an introduction to Twisted, which shows the mistake: a call on the loop that
+//! blocks.
 //!
 //! ```text
 //! cargo run --release --example article_4_blocked

@@ -1,4 +1,5 @@
-//! The article's fifth program, the right way: an HTTP client that does not block the loop.
+//! Program 5 of an introduction to Twisted, the right way: an HTTP client that does not block the
+//! loop.
 //!
 //! ```text
 //! cargo run --release --example article_5_async_http

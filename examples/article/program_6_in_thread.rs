@@ -1,5 +1,5 @@
-//! The article's sixth program: the blocking client of program 4 in a thread, where it blocks
-//! nothing else.
+//! Program 6 of an introduction to Twisted: the blocking client of program 4 in a thread, where it
+//! blocks nothing else.
 //!
 //! ```text
 //! cargo run --release --example article_6_in_thread

@@ -1,5 +1,5 @@
-//! The article's seventh program: a blocking database, through a pool with one connection for each
-//! of its threads.
+//! Program 7 of an introduction to Twisted: a blocking database, through a pool with one connection
+//! for each of its threads.
 //!
 //! ```text
 //! cargo run --release --example article_7_database

@@ -1,4 +1,5 @@
-//! The article's eighth program: calling the loop from a thread is safe, or it does not compile.
+//! Program 8 of an introduction to Twisted: calling the loop from a thread is safe, or it does not
+//! compile.
 //!
 //! ```text
 //! cargo run --release --example article_8_from_threads

@@ -1,4 +1,4 @@
-//! The article's four banks, its picture of an event loop, measured.
+//! Four banks as a picture of threads, processes and an event loop, measured.
 //!
 //! ```text
 //! cargo run --release --example banks

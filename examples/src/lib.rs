@@ -43,8 +43,7 @@ struct Readme;
 /// std::thread::spawn(move || drop(deferred.add_callback(|value| println!("{value}"))));
 /// ```
 ///
-/// Writing to a connection in another thread, which is how the article's receiver lost its
-/// messages:
+/// Writing to a connection in another thread, which loses messages in Twisted:
 ///
 /// ```compile_fail,E0277
 /// fn receive(transport: deferred_smol::net::Transport) {

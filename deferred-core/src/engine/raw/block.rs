@@ -117,8 +117,8 @@ impl Fired {
 
 impl BlockRef {
     /// Creates an unfired block whose `Chain` exists.
-    // `inline(always)` in this file: as `#[inline]`, three callbacks take 23 % more instructions (bench:
-    // engine/).
+    // `inline(always)` in this file: as `#[inline]`, three callbacks take 23 % more instructions
+    // (bench: engine/).
     #[inline(always)]
     pub(super) fn new(result: &'static ResultVtable, made: CallSite, last: CallSite) -> BlockRef {
         let flags = Flags { full: Cell::new(false), bits: Cell::new(bit::HAS_CHAIN) };
@@ -381,7 +381,7 @@ impl Block {
         self.set(bit::HAS_WAITER);
     }
 
-    /// Removes that stage and returns the waiter, if there is one.
+    /// Removes the `DELIVER` stage and returns the waiter, if there is one.
     pub(in crate::engine) fn take_waiter(&self) -> Option<BlockRef> {
         if !self.has(bit::HAS_WAITER) {
             return None;

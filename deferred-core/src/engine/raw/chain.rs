@@ -16,8 +16,8 @@ use crate::error::{CallSite, Cancelled, DeferredError};
 /// Dropping it lets the stages run on; an error at their end is reported.
 pub(crate) struct Chain<T, E: DeferredError> {
     block: BlockRef,
-    /// Invariant in both, so that no lifetime in them can be changed: the block's vtables keep the
-    /// original types.
+    /// Makes the type invariant in both parameters, so that no lifetime in them can be changed: the
+    /// block's vtables keep the original types.
     types: PhantomData<*mut (T, E)>,
 }
 
