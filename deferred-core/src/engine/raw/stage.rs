@@ -59,7 +59,7 @@ impl Block {
     ///
     /// The vtable is that of a record that captures `C`, and the flags say what the record is: rule
     /// 6.
-    #[inline(always)]
+    #[inline]
     pub(super) unsafe fn push_record<C>(&self, vtable: &'static StageVtable, at: CallSite, captures: C, slot: u32) {
         debug_assert!(vtable.words == words::<C>());
         // SAFETY: the captures are written at once.
@@ -71,7 +71,7 @@ impl Block {
     /// # Safety
     ///
     /// `record` is the first record, and it captures a `C`.
-    #[inline(always)]
+    #[inline]
     unsafe fn pop_record<C>(&self, record: Record) -> C {
         // SAFETY: the caller's promise.
         let captures = unsafe { take(record.captures()) };
