@@ -75,7 +75,7 @@ impl<T: 'static, E: DeferredError> VtableOf<T, E> {
         if let Err(error) = &mut result {
             never_unwinding(|| error.add_location(at));
         }
-        // SAFETY: `to` is fired and waits for nothing, so its slot is still empty after the foreign
+        // SAFETY: `to` is fired and waits for nothing, so its slot is still empty after the user
         // code. Of this type.
         unsafe { to.write_result(result) };
     }
