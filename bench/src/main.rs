@@ -61,7 +61,7 @@ struct Options {
     /// Measure the entry with this name in this process
     #[arg(long, hide = true)]
     entry: Option<String>,
-    /// Also count the instructions of that entry
+    /// Count the instructions of that entry too
     #[arg(long, hide = true)]
     instructions: bool,
     /// Repeat one side of a row in this process: its name, the side and the number of operations

@@ -25,7 +25,7 @@ pub(crate) enum Cores {
     Any,
     /// All threads run on the first processor.
     One,
-    /// This thread runs on the first processor, its workers on the second.
+    /// The loop's thread runs on the first processor, its workers on the second.
     Two,
 }
 
@@ -55,7 +55,7 @@ fn pin(index: usize) {
     }
 }
 
-/// One side of a row, which repeats its operation.
+/// A side of a row, which repeats its operation.
 pub(crate) struct Side {
     pub(crate) what: &'static str,
     run: Box<dyn Fn(u64) -> Duration>,

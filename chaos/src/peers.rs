@@ -22,7 +22,7 @@ const PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
 /// The number of received bytes after which a connection no longer answers.
 const ENOUGH: usize = 1 << 20;
 
-/// One end of a connection, whose action is drawn at each callback.
+/// The protocol of a connection's end, whose action is drawn at each callback.
 pub(crate) struct Peer {
     actor: Rc<Actor>,
     random: Rng,

@@ -1,4 +1,4 @@
-//! One round: pools, two loops, threads without a loop, and peers.
+//! A round: pools, two loops, threads without a loop, and peers.
 
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
 //! The trace of a program on an engine.
 
-/// One event of a trace. Each kind documents the meaning of the numbers.
+/// An event of a trace. Each kind documents the meaning of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) what: What,
@@ -20,8 +20,8 @@ pub(crate) enum What {
     Dropped,
     /// The error `a` was reported, of a Deferred created on line `b`.
     Unhandled,
-    /// Of the same report: the last callback was added on line `a`, and the trail has `b`
-    /// locations.
+    /// The last callback of the reported Deferred was added on line `a`, and the error's trail has
+    /// `b` locations.
     UnhandledAt,
     /// A location of that trail.
     Passed,

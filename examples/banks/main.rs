@@ -74,10 +74,10 @@ impl Drop for Bank {
 struct Measurement {
     /// Customers per second.
     served: f64,
-    /// In megabytes.
+    /// The memory in megabytes.
     memory: Option<f64>,
     threads: Option<u64>,
-    /// In microseconds per customer.
+    /// The CPU time per customer in microseconds.
     cpu: Option<f64>,
 }
 

@@ -39,14 +39,14 @@ fn serve(mut customer: TcpStream) -> io::Result<()> {
     customer.write_all(wish.as_bytes())
 }
 
-/// One window: a customer delays all customers after it.
+/// The bank with one window, in which a customer delays all customers after it.
 fn queue(listener: &TcpListener) {
     for customer in listener.incoming().flatten() {
         let _ = serve(customer); // a customer that disconnects needs no handling
     }
 }
 
-/// One process for each customer, whose socket is the standard input of the process.
+/// The bank with a process for each customer, whose socket is the standard input of the process.
 #[cfg(unix)]
 fn processes(listener: &TcpListener) -> Result<(), Box<dyn Error>> {
     use std::os::fd::OwnedFd;

@@ -12,7 +12,7 @@ pub(crate) struct Ledger {
     /// The number of times that each Deferred has ended.
     ended: RefCell<BTreeMap<u64, u32>>,
     problems: RefCell<Vec<String>>,
-    /// For each queue: the numbers of the getters and of the values that they received.
+    /// The numbers of the getters and of the values that they received, for each queue.
     got: RefCell<BTreeMap<usize, BTreeMap<u64, u64>>>,
 }
 

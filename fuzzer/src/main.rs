@@ -45,7 +45,7 @@ struct Options {
     programs: u64,
     seed: u64,
     only: Option<u64>,
-    /// In the child process: the number of the first program.
+    /// The number of the first program, in the child process.
     from: Option<u64>,
     /// The operations that are left out.
     without: Vec<usize>,

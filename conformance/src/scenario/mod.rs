@@ -73,13 +73,13 @@ impl Action {
 pub enum Return {
     /// The input of the action, also if it is an error.
     Same,
-    /// This value.
+    /// The value.
     Value(Json),
     /// The sum of an integer input and this number, or this number for any other input.
     Add(i64),
-    /// Fails with this error.
+    /// An error: the action fails with it.
     Raise(String),
-    /// This Deferred, which uses up its handle; null if it has none.
+    /// The Deferred, which uses up its handle; null if it has none.
     Deferred(Name),
 }
 

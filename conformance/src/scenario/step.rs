@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Action, Name};
 
-/// One step of a program.
+/// A step of a program.
 #[derive(Debug)]
 pub struct Step {
     /// The first word of the row, which is also its name in a skip row.

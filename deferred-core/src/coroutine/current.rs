@@ -17,8 +17,8 @@ struct Current {
 
 type WakerIdentity = (*const (), Option<&'static RawWakerVTable>);
 
-/// Without a destructor, which would cost a check at each access. The coroutine is set only while a
-/// poll runs.
+/// The coroutine that is being polled, set only while a poll runs. It has no destructor, because
+/// that would cost a check at each access.
 type Polled = Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>;
 
 thread_local! {

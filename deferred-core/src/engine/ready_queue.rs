@@ -33,7 +33,7 @@ struct Queues {
 }
 
 thread_local! {
-    /// Without a destructor, like the run queue.
+    /// The queues of this thread, without a destructor, like the run queue.
     static QUEUES: ManuallyDrop<RefCell<Queues>> =
         const { ManuallyDrop::new(RefCell::new(Queues { with_reactor: VecDeque::new(), without_reactor: VecDeque::new() })) };
     /// `true` while a turn runs on this thread. A woken coroutine then waits for this turn's batch,

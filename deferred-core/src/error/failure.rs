@@ -83,7 +83,7 @@ impl Drop for Flat {
 }
 
 pub(super) enum Held {
-    /// Not boxed, so that a built-in error costs one allocation.
+    /// A built-in error, which is not boxed, so that it costs one allocation.
     Builtin(BuiltinError),
     Other {
         error: Box<dyn Error + Send + Sync>,

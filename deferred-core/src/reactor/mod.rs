@@ -166,10 +166,10 @@ struct Core {
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Life {
     New,
-    /// From the first turn to the end of the startup.
+    /// The startup: from the first turn to the end of its triggers.
     Starting,
     Running,
-    /// During the shutdown, after everything that it waits for is done.
+    /// The shutdown, after everything that it waits for is done.
     Ending,
     Stopped,
     Closed,

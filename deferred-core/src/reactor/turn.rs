@@ -1,4 +1,4 @@
-//! One turn of the loop.
+//! A turn of the loop.
 
 use std::task::Waker;
 use std::time::{Duration, Instant};

@@ -48,7 +48,7 @@ struct Entry<T> {
 }
 
 struct Level<T> {
-    /// One bit for each slot: whether it has entries.
+    /// A bit for each slot, set if the slot has entries.
     occupied: u64,
     /// Empty, or all slots.
     slots: Vec<Vec<Entry<T>>>,

@@ -54,7 +54,7 @@ pub(super) enum Stage {
     Open,
     /// The connection ends when all data is sent.
     Closing,
-    /// This side has ended.
+    /// The sending side was closed.
     Finished,
     Over,
 }

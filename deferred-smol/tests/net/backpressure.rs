@@ -158,7 +158,7 @@ fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_slow_peer() {
     assert!((64 * 1024..=2 * 64 * 1024).contains(&most.get()), "{}", most.get());
 }
 
-/// One half of a proxy: forwards all data to the other half.
+/// A half of a proxy, which forwards all data to the other half.
 struct Half {
     other: Rc<RefCell<Option<Transport>>>,
     most: Rc<Cell<usize>>,

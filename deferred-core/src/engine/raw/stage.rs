@@ -137,7 +137,8 @@ where
         ran.unwrap_or_else(|payload| unsafe { Self::failed(block, at, from_panic(payload)) })
     }
 
-    /// Not inline, so that the path of a value reserves no registers for it.
+    /// Handles an error. It is not inline, so that the path of a value reserves no registers for
+    /// it.
     #[inline(never)]
     unsafe fn failed(block: &Block, at: CallSite, mut error: D) -> Step {
         never_unwinding(|| error.add_location(at));
