@@ -11,8 +11,8 @@ use deferred_core::{BuiltinError, DeferredError, Failure};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectionLost {
-    /// The connection was closed by a side of it, and all written data was passed to the system.
-    /// Twisted's `ConnectionDone`.
+    /// The connection was closed, by this side or by the peer, and all written data was passed to
+    /// the system. Twisted's `ConnectionDone`.
     Done,
     /// [`Transport::abort_connection`](super::Transport::abort_connection) was called. Twisted's
     /// `ConnectionAborted`.
