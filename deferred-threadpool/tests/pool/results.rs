@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::Waker;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deferred_threadpool::{
     Abandoned, Backlog, Failure, NoReactor, Panicked, Reactor, ThreadPool, Turn, call_multiple_in_thread,
@@ -146,7 +146,8 @@ fn several_calls_are_one_job_and_the_first_that_fails_ends_it() {
     let errors = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let sink = errors.clone();
     let _hook = on_unhandled(move |unhandled| sink.lock().push(unhandled.to_string()));
-    park::run_until(|_| {
+    let seen = errors.clone();
+    park::run_until(move |_| {
         call_multiple_in_thread((0..4).map(|number| {
             let sender = sender.clone();
             move || {
@@ -158,10 +159,16 @@ fn several_calls_are_one_job_and_the_first_that_fails_ends_it() {
             }
         }));
         drop(sender);
-        defer_to_thread(move || Ok(ran.into_iter().collect::<Vec<_>>())).add_callback(|ran| {
+        deferred_threadpool::inline_callbacks(async move {
+            let ran = defer_to_thread(move || Ok(ran.into_iter().collect::<Vec<_>>())).await?;
             assert_eq!(ran.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1]);
             assert_eq!(ran[0].1, ran[1].1);
-            defer_to_thread(|| Ok(())) // takes a turn, in which the other job's error arrives
+            // Two threads of the pool: the error may be delivered after the result above.
+            let started = Instant::now();
+            while seen.lock().is_empty() && started.elapsed() < LIMIT {
+                defer_to_thread(|| Ok(())).await?;
+            }
+            Ok(())
         })
     })
     .unwrap();
