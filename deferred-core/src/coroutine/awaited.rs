@@ -6,64 +6,75 @@ use std::collections::BTreeMap;
 use crate::engine::Handle;
 
 /// The awaited Deferreds, by the number of the wait. Most coroutines wait for one at a time: that
-/// one has fields of its own, which are read and written one by one.
+/// one needs no map.
 #[derive(Default)]
 pub(super) struct Awaited {
+    /// The wait with the number [`ONLY`], which began while there was no other one.
     only: Cell<Option<Handle>>,
-    only_number: Cell<u64>,
     /// Waits that began during another one.
-    more: Cell<BTreeMap<u64, Handle>>,
-    /// The number of the last wait.
-    next_number: Cell<u64>,
-    count: Cell<usize>,
+    more: Cell<Option<Box<More>>>,
     /// The id of the block of the coroutine's own Deferred; 0 until it has one.
     own: Cell<usize>,
 }
+
+struct More {
+    waits: BTreeMap<u64, Handle>,
+    next_number: u64,
+}
+
+const ONLY: u64 = 1;
 
 impl Awaited {
     pub(super) fn set_own(&self, id: usize) {
         self.own.set(id);
     }
 
-    /// Returns `true` if this is the id of the coroutine's own Deferred, for which it would wait
-    /// forever.
+    /// Begins a wait for this Deferred. Returns the number of the wait, which is not 0, or `None` if
+    /// this is the coroutine's own Deferred, for which it would wait forever.
     #[inline]
-    pub(super) fn is_own(&self, id: usize) -> bool {
-        self.own.get() == id
-    }
-
-    /// Begins a wait and returns its number. The first is 1.
-    #[inline]
-    pub(super) fn begin(&self) -> u64 {
-        self.next_number.set(self.next_number.get() + 1);
-        self.next_number.get()
-    }
-
-    /// Sets the handle of the Deferred that a wait waits for.
-    #[inline]
-    pub(super) fn add(&self, number: u64, handle: Handle) {
-        if self.is_empty() {
-            self.only_number.set(number);
+    pub(super) fn begin(&self, handle: Handle) -> Option<u64> {
+        if handle.id() == self.own.get() {
+            None
+        } else if self.is_empty() {
             self.only.set(Some(handle));
+            Some(ONLY)
         } else {
-            self.with_more(|more| more.insert(number, handle));
+            Some(self.begin_another(handle))
         }
-        self.count.set(self.count.get() + 1);
     }
 
-    /// Ends a wait. Returns `false` if it had ended before.
+    #[cold]
+    fn begin_another(&self, handle: Handle) -> u64 {
+        self.with_more(|more| {
+            let more = more.get_or_insert_with(|| Box::new(More { waits: BTreeMap::new(), next_number: ONLY + 1 }));
+            let number = more.next_number;
+            more.next_number += 1;
+            more.waits.insert(number, handle);
+            number
+        })
+    }
+
+    /// Ends a wait.
     #[inline]
-    pub(super) fn end(&self, number: u64) -> bool {
-        let only = number == self.only_number.get();
-        let ended = if only { self.only.take() } else { self.with_more(|more| more.remove(&number)) };
-        let Some(_handle) = ended else { return false };
-        self.count.set(self.count.get() - 1);
-        true
+    pub(super) fn end(&self, number: u64) {
+        if number == ONLY {
+            drop(self.only.take());
+        } else {
+            self.end_another(number);
+        }
+    }
+
+    #[cold]
+    fn end_another(&self, number: u64) {
+        drop(self.with_more(|more| more.as_mut()?.waits.remove(&number)));
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.count.get() == 0
+        let only = self.only.take();
+        let empty = only.is_none();
+        self.only.set(only);
+        empty && self.with_more(|more| more.as_ref().is_none_or(|more| more.waits.is_empty()))
     }
 
     /// Returns the handles of the Deferreds that are awaited now, in the order in which the waits
@@ -72,12 +83,12 @@ impl Awaited {
         let only = self.only.take();
         let mut all = Vec::from_iter(only.clone());
         self.only.set(only);
-        self.with_more(|more| all.extend(more.values().cloned()));
+        self.with_more(|more| all.extend(more.iter().flat_map(|more| more.waits.values().cloned())));
         all
     }
 
-    #[cold]
-    fn with_more<R>(&self, f: impl FnOnce(&mut BTreeMap<u64, Handle>) -> R) -> R {
+    #[inline]
+    fn with_more<R>(&self, f: impl FnOnce(&mut Option<Box<More>>) -> R) -> R {
         let mut more = self.more.take();
         let value = f(&mut more);
         self.more.set(more);

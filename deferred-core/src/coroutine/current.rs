@@ -5,58 +5,55 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr;
 use std::rc::Rc;
-use std::task::{RawWakerVTable, Waker};
+use std::task::Waker;
 
 use super::task::Coroutine;
+use crate::reactor::WakerHandle;
 
-/// The coroutine that is being polled, and the identity of its waker.
-struct Current {
-    waker: Cell<WakerIdentity>,
-    coroutine: Cell<Polled>,
+/// The coroutine that is being polled, and its waker.
+pub(super) struct Current {
+    pub(super) coroutine: Pin<Rc<dyn Coroutine>>,
+    pub(super) waker: Rc<WakerHandle>,
 }
-
-type WakerIdentity = (*const (), Option<&'static RawWakerVTable>);
-
-/// The coroutine that is being polled, set only while a poll runs. It has no destructor, because
-/// that would cost a check at each access.
-type Polled = Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>;
 
 thread_local! {
-    static CURRENT: Current =
-        const { Current { waker: Cell::new((ptr::null(), None)), coroutine: Cell::new(None) } };
+    /// Set only while a poll runs. It has no destructor, because that would cost a check at each
+    /// access.
+    static CURRENT: Cell<Option<ManuallyDrop<Current>>> = const { Cell::new(None) };
 }
 
-/// Makes `coroutine` the current one while `poll` runs, which must not panic.
+/// Makes `new` the current coroutine while `poll` runs, which must not panic. Returns it again.
 #[inline]
-pub(super) fn with<R>(coroutine: Pin<Rc<dyn Coroutine>>, waker: &Waker, poll: impl FnOnce() -> R) -> R {
-    let before = CURRENT.with(|current| {
-        let waker = current.waker.replace((waker.data(), Some(waker.vtable())));
-        (waker, current.coroutine.replace(Some(ManuallyDrop::new(coroutine))))
-    });
+pub(super) fn with<R>(new: Current, poll: impl FnOnce() -> R) -> (R, Current) {
+    let outer = CURRENT.replace(Some(ManuallyDrop::new(new)));
     let value = poll();
-    CURRENT.with(|current| {
-        current.waker.set(before.0);
-        if let Some(ended) = current.coroutine.replace(before.1) {
-            drop(ManuallyDrop::into_inner(ended));
-        }
-    });
+    let new = CURRENT.replace(outer).expect("each poll restores the outer coroutine");
+    (value, ManuallyDrop::into_inner(new))
+}
+
+/// Calls `f` with the coroutine that is being polled, if there is one. `f` must not call user code.
+#[inline]
+fn with_current<R>(f: impl FnOnce(Option<&Current>) -> R) -> R {
+    let current = CURRENT.take();
+    let value = f(current.as_deref());
+    CURRENT.set(current);
     value
 }
 
-/// Returns `true` if the current coroutine is polled with this waker.
 #[inline]
-pub(super) fn is_polled_with(waker: &Waker) -> bool {
-    let (data, table) = CURRENT.with(|current| current.waker.get());
-    data == waker.data() && table.is_some_and(|table| ptr::eq(table, waker.vtable()))
+fn is_polled_by(current: &Current, waker: &Waker) -> bool {
+    let own = current.waker.waker();
+    ptr::eq(own, waker) || own.data() == waker.data() && ptr::eq(own.vtable(), waker.vtable())
+}
+
+/// Returns the coroutine that is being polled with this waker, if there is one.
+#[inline]
+pub(super) fn polled_with(waker: &Waker) -> Option<Pin<Rc<dyn Coroutine>>> {
+    with_current(|current| current.filter(|current| is_polled_by(current, waker)).map(|current| current.coroutine.clone()))
 }
 
 /// Returns the coroutine that is being polled, if there is one.
 #[inline]
 pub(super) fn coroutine() -> Option<Pin<Rc<dyn Coroutine>>> {
-    CURRENT.with(|current| {
-        let now = current.coroutine.take();
-        let coroutine = now.as_deref().cloned();
-        current.coroutine.set(now);
-        coroutine
-    })
+    with_current(|current| current.map(|current| current.coroutine.clone()))
 }

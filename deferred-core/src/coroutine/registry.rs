@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::task::Coroutine;
+use super::task::{self, Coroutine};
 
 thread_local! {
     static LAST_KEY: Cell<u64> = const { Cell::new(0) };
@@ -18,7 +18,7 @@ struct Registered(RefCell<BTreeMap<u64, Pin<Rc<dyn Coroutine>>>>);
 impl Drop for Registered {
     fn drop(&mut self) {
         for coroutine in self.0.take().into_values() {
-            coroutine.abandon();
+            task::abandon(&coroutine);
         }
     }
 }
@@ -46,6 +46,6 @@ pub(super) fn remove(key: u64) {
 pub(super) fn wake(key: u64) {
     let found = REGISTERED.try_with(|registered| registered.0.borrow().get(&key).cloned());
     if let Some(coroutine) = found.ok().flatten() {
-        coroutine.woken();
+        task::wake(&coroutine);
     }
 }

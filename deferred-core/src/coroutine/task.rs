@@ -10,41 +10,59 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::awaited::Awaited;
-use super::current;
+use super::current::{self, Current};
 use super::registry;
 use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
-use crate::engine::ready_queue::{self, Resume};
-use crate::engine::{Chain, Fired, Frame, Source, call_soon, enter_merged};
+use crate::engine::{Chain, Fired, Frame, Handle, Resume, Source, Waiting, call_soon, enter_merged, ready_queue};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::reactor::{Reactor, WakerHandle};
 
 /// A coroutine without its types.
+///
+/// The functions of this file work on it, so that they are compiled once and not for each future.
 pub(super) trait Coroutine: Resume {
-    fn awaited(&self) -> &Awaited;
+    fn head(&self) -> &Head;
 
-    /// Queues the coroutine after a wake-up. If it is being polled now, that poll checks for
-    /// wake-ups at its end.
-    fn woken(self: Pin<Rc<Self>>);
+    /// Polls the future. Once it is ready, drops it and keeps its result.
+    fn poll(self: Pin<&Self>, context: &mut Context<'_>) -> Poll<()>;
 
-    /// Ends the coroutine with `Abandoned`, because its reactor is closed.
-    fn abandon(self: Pin<Rc<Self>>);
+    /// Drops the future, or its result.
+    fn discard(self: Pin<&Self>);
+
+    /// Has [`finish`](Self::finish) fire this error.
+    fn fail(self: Pin<&Self>, why: BuiltinError);
+
+    /// Fires the coroutine's Deferred with the result. Does nothing before the Deferred exists.
+    fn finish(self: Pin<&Self>) -> Option<Fired>;
+
+    /// Begins a wait for a Deferred. Returns `None` if that is the coroutine's own.
+    fn wait_for(self: Pin<Rc<Self>>, handle: Handle) -> Option<Waiting>;
+
+    fn into_resume(self: Pin<Rc<Self>>) -> Pin<Rc<dyn Resume>>;
+}
+
+/// The part of a coroutine that does not depend on its types.
+pub(super) struct Head {
+    stage: Cell<Stage>,
+    /// `true` if an awaited Deferred became ready during the poll, so that another poll is needed.
+    again: Cell<bool>,
+    /// `true` once `cold` exists, until the end.
+    has_cold: Cell<bool>,
+    awaited: Awaited,
+    reactor: Option<Reactor>,
+    at: CallSite,
+    cold: RefCell<Option<Box<Cold>>>,
 }
 
 pin_project! {
-    struct Task<F, T, E: DeferredError> {
+    struct Task<F: Future, T, E: DeferredError> {
+        head: Head,
         #[pin]
         frame: Frame<F>,
-        // The source of the coroutine's Deferred. (This macro takes no attributes here.)
+        // The source of the coroutine's Deferred, once it is suspended. (This macro takes no
+        // attributes here.)
         source: Cell<Option<Source<T, E>>>,
-        stage: Cell<Stage>,
-        // `true` if an awaited Deferred became ready during the poll, so that another poll is
-        // needed.
-        again: Cell<bool>,
-        awaited: Awaited,
-        reactor: Option<Reactor>,
-        at: CallSite,
-        cold: RefCell<Option<Box<Cold>>>,
     }
 }
 
@@ -70,12 +88,6 @@ struct Cold {
     reactor_key: Option<u64>,
 }
 
-/// The outcome of [`Task::run`].
-enum Polled<T, E> {
-    Pending,
-    Ready(Result<T, E>),
-}
-
 #[inline]
 pub(super) fn start<T, E, F>(coroutine: F, at: CallSite) -> Deferred<T, E>
 where
@@ -83,195 +95,220 @@ where
     E: DeferredError,
     F: Future<Output = Result<T, E>> + 'static,
 {
-    let task = Rc::pin(Task {
-        frame: Frame::new(coroutine),
-        source: Cell::new(None),
+    let head = Head {
         stage: Cell::new(Stage::Suspended),
         again: Cell::new(false),
+        has_cold: Cell::new(false),
         awaited: Awaited::default(),
         reactor: Reactor::current(),
         at,
         cold: RefCell::new(None),
-    });
+    };
+    let task = Rc::pin(Task { head, frame: Frame::new(coroutine), source: Cell::new(None) });
     enter_merged(|| {
-        never_unwinding(|| match task.run() {
-            Polled::Ready(result) => Deferred::with_result(result, at, at),
-            Polled::Pending => {
-                let (chain, source) = Chain::pair(at);
-                let forward = task.clone();
-                source.set_forwarding_canceller(move |why: &Cancelled| forward.cancel(why));
-                task.awaited.set_own(source.id());
-                task.source.set(Some(source));
-                Deferred::with_chain(chain)
+        never_unwinding(|| {
+            let erased: Pin<Rc<dyn Coroutine>> = task.clone();
+            if run(&erased) {
+                let result = task.as_ref().project_ref().frame.take_output();
+                return Deferred::with_result(refuse_nested(result.expect("a coroutine that ended has a result")), at, at);
             }
+            let (chain, source) = Chain::pair(at);
+            task.head.awaited.set_own(source.id());
+            source.set_forwarding_canceller(move |why: &Cancelled| cancel(&erased, why));
+            task.source.set(Some(source));
+            Deferred::with_chain(chain)
         })
     })
 }
 
-impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Task<F, T, E> {
-    /// Polls the coroutine until it ends or is suspended.
-    // As `#[inline]`, an await that suspends takes 0.3 % more instructions (bench: coroutine/).
-    #[inline(always)]
-    fn run(self: &Pin<Rc<Self>>) -> Polled<T, E> {
-        match self.stage.get() {
-            Stage::Suspended => self.stage.set(Stage::Running),
-            Stage::Running => {
-                self.again.set(true);
-                return Polled::Pending;
-            }
-            Stage::Ended => return Polled::Pending,
+/// Polls the coroutine until it ends or is suspended. Returns `true` if it has ended.
+fn run(task: &Pin<Rc<dyn Coroutine>>) -> bool {
+    let head = task.head();
+    match head.stage.get() {
+        Stage::Suspended => head.stage.set(Stage::Running),
+        Stage::Running => {
+            head.again.set(true);
+            return false;
         }
-        let _entered = self.reactor.as_ref().and_then(Reactor::enter_unless_current);
-        let waker = self.own_waker().unwrap_or_else(|| WakerHandle::borrow(self.reactor.as_ref(), registry::wake));
-        let result = loop {
-            self.again.set(false);
-            match self.poll(&waker) {
-                Poll::Ready(result) => break refuse_nested(result),
-                Poll::Pending if self.again.get() => {}
-                Poll::Pending if self.waits_for_deferreds_only(&waker) => {
-                    self.stage.set(Stage::Suspended);
-                    waker.return_to_cache(self.reactor.as_ref());
-                    return Polled::Pending;
+        Stage::Ended => return false,
+    }
+    let reactor = head.reactor.as_ref();
+    let _entered = reactor.and_then(Reactor::enter_unless_current);
+    let mut waker = head.own_waker().unwrap_or_else(|| WakerHandle::borrow(reactor, registry::wake));
+    loop {
+        head.again.set(false);
+        let polled;
+        (polled, waker) = poll(task, waker);
+        match polled {
+            Poll::Ready(()) => break,
+            Poll::Pending if head.again.get() => {}
+            Poll::Pending if head.waits_for_deferreds_only(&waker) => {
+                head.stage.set(Stage::Suspended);
+                waker.return_to_cache(reactor);
+                return false;
+            }
+            Poll::Pending => match suspend(task, waker) {
+                Ok(()) => return false,
+                Err(why) => {
+                    end(task, why);
+                    return true;
                 }
-                Poll::Pending => match self.suspend(waker) {
-                    Ok(()) => return Polled::Pending,
-                    Err(why) => return Polled::Ready(Err(self.end(why))),
-                },
-            }
-        };
-        self.stage.set(Stage::Ended);
-        if self.cold.borrow().is_some() {
-            self.unregister();
-        } else if !waker.is_cloned() {
-            waker.return_to_cache(self.reactor.as_ref());
-        }
-        Polled::Ready(result)
-    }
-
-    /// Polls the coroutine once. A panic is its result.
-    #[inline]
-    fn poll(self: &Pin<Rc<Self>>, waker: &WakerHandle) -> Poll<Result<T, E>> {
-        let waker = waker.begin_poll();
-        let polled = current::with(self.clone(), waker, || {
-            catch_unwind(AssertUnwindSafe(|| {
-                let frame = self.as_ref().project_ref().frame;
-                let polled = frame.poll(&mut Context::from_waker(waker)).expect("only `run` polls the frame");
-                if polled.is_ready() {
-                    frame.discard();
-                }
-                polled
-            }))
-        });
-        polled.unwrap_or_else(|payload| {
-            let _ = self.discard(); // the first panic is reported
-            Poll::Ready(Err(BuiltinError::from(Panicked::new(payload)).into()))
-        })
-    }
-
-    #[inline]
-    fn waits_for_deferreds_only(&self, waker: &WakerHandle) -> bool {
-        !self.awaited.is_empty() && self.cold.borrow().is_none() && !waker.is_cloned() && !waker.is_woken()
-    }
-
-    /// Suspends a coroutine that does not wait for Deferreds only. Returns the error with which it
-    /// must end if it cannot wait.
-    #[cold]
-    fn suspend(self: &Pin<Rc<Self>>, waker: Rc<WakerHandle>) -> Result<(), BuiltinError> {
-        let alone = self.awaited.is_empty();
-        let end = self.cold().end.take();
-        match end {
-            Some(BuiltinError::Cancelled(why)) if !alone => {
-                self.awaited.all().iter().for_each(|handle| handle.cancel_soon(&why));
-            }
-            Some(why) => return Err(why),
-            None => {}
-        }
-        if alone && self.reactor.is_none() && !waker.is_woken() {
-            return Err(NoReactor::new().into());
-        }
-        if alone || waker.is_cloned() {
-            let key = self.register()?;
-            if waker.is_cloned() {
-                waker.set_owner(key);
-                self.cold().waker = Some(waker.clone());
-            }
-        }
-        self.stage.set(Stage::Suspended);
-        if waker.is_woken() {
-            self.clone().woken();
-        }
-        if self.cold().waker.is_none() {
-            waker.return_to_cache(self.reactor.as_ref());
-        }
-        Ok(())
-    }
-
-    /// Registers the coroutine for wakers and for the closing of its reactor. Returns its key.
-    fn register(self: &Pin<Rc<Self>>) -> Result<u64, BuiltinError> {
-        let known = self.cold().key;
-        if let Some(key) = known {
-            return Ok(key);
-        }
-        let key = registry::new_key();
-        if let Some(reactor) = &self.reactor {
-            let key = reactor.keep(AtClose(self.clone()), None).ok_or_else(Abandoned::new)?;
-            self.cold().reactor_key = Some(key);
-        }
-        self.cold().key = Some(key);
-        registry::insert(key, self.clone());
-        Ok(key)
-    }
-
-    /// Handles a cancel of the coroutine's Deferred.
-    fn cancel(self: &Pin<Rc<Self>>, why: &Cancelled) {
-        match self.stage.get() {
-            Stage::Running => self.cold().end = Some(why.clone().into()),
-            Stage::Suspended if self.awaited.is_empty() => self.end_soon(why.clone().into()),
-            Stage::Suspended => self.awaited.all().iter().for_each(|handle| handle.pass_cancel(why)),
-            Stage::Ended => {}
+            },
         }
     }
-
-    /// Ends the coroutine with `why` after the callback that runs now.
-    fn end_soon(self: &Pin<Rc<Self>>, why: BuiltinError) {
-        self.stage.set(Stage::Ended);
-        let task = self.clone();
-        call_soon(move || {
-            let error = task.end(why);
-            task.source.take().map(|source| source.set_result(Err(error)))
-        });
+    head.stage.set(Stage::Ended);
+    if head.has_cold.get() {
+        head.unregister();
+    } else if !waker.is_cloned() {
+        waker.return_to_cache(reactor);
     }
+    true
+}
 
-    /// Drops the suspended coroutine. Returns the error with which its Deferred fires.
-    #[cold]
-    fn end(self: &Pin<Rc<Self>>, why: BuiltinError) -> E {
-        self.stage.set(Stage::Ended);
-        let error = self.discard().unwrap_or_else(|| why.into());
-        self.unregister();
-        error
+/// Polls the coroutine once. A panic is its result. Returns the waker again.
+#[inline]
+fn poll(task: &Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> (Poll<()>, Rc<WakerHandle>) {
+    waker.begin_poll();
+    let (polled, current) = current::with(Current { coroutine: task.clone(), waker: waker.clone() }, || {
+        catch_unwind(AssertUnwindSafe(|| task.as_ref().poll(&mut Context::from_waker(waker.waker()))))
+    });
+    let polled = polled.unwrap_or_else(|payload| {
+        let _ = discard(task); // the first panic is reported
+        task.as_ref().fail(Panicked::new(payload).into());
+        Poll::Ready(())
+    });
+    (polled, current.waker)
+}
+
+/// Suspends a coroutine that does not wait for Deferreds only. Returns the error with which it must
+/// end if it cannot wait.
+#[cold]
+fn suspend(task: &Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> Result<(), BuiltinError> {
+    let head = task.head();
+    let alone = head.awaited.is_empty();
+    let end = head.cold().end.take();
+    match end {
+        Some(BuiltinError::Cancelled(why)) if !alone => {
+            head.awaited.all().iter().for_each(|handle| handle.cancel_soon(&why));
+        }
+        Some(why) => return Err(why),
+        None => {}
     }
+    if alone && head.reactor.is_none() && !waker.is_woken() {
+        return Err(NoReactor::new().into());
+    }
+    if alone || waker.is_cloned() {
+        let key = register(task)?;
+        if waker.is_cloned() {
+            waker.set_owner(key);
+            head.cold().waker = Some(waker.clone());
+        }
+    }
+    head.stage.set(Stage::Suspended);
+    if waker.is_woken() {
+        wake(task);
+    }
+    if head.cold().waker.is_none() {
+        waker.return_to_cache(head.reactor.as_ref());
+    }
+    Ok(())
+}
 
-    /// Drops the frame. Returns the panic of a destructor, if there is one.
-    #[cold]
-    fn discard(self: &Pin<Rc<Self>>) -> Option<E> {
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.as_ref().project_ref().frame.discard()));
-        dropped.err().map(|payload| BuiltinError::from(Panicked::new(payload)).into())
+/// Registers the coroutine for wakers and for the closing of its reactor. Returns its key.
+fn register(task: &Pin<Rc<dyn Coroutine>>) -> Result<u64, BuiltinError> {
+    let head = task.head();
+    let known = head.cold().key;
+    if let Some(key) = known {
+        return Ok(key);
+    }
+    let key = registry::new_key();
+    if let Some(reactor) = &head.reactor {
+        let key = reactor.keep(AtClose(task.clone()), None).ok_or_else(Abandoned::new)?;
+        head.cold().reactor_key = Some(key);
+    }
+    head.cold().key = Some(key);
+    registry::insert(key, task.clone());
+    Ok(key)
+}
+
+/// Handles a cancel of the coroutine's Deferred.
+fn cancel(task: &Pin<Rc<dyn Coroutine>>, why: &Cancelled) {
+    let head = task.head();
+    match head.stage.get() {
+        Stage::Running => head.cold().end = Some(why.clone().into()),
+        Stage::Suspended if head.awaited.is_empty() => end_soon(task, why.clone().into()),
+        Stage::Suspended => head.awaited.all().iter().for_each(|handle| handle.pass_cancel(why)),
+        Stage::Ended => {}
     }
 }
 
-impl<F, T, E: DeferredError> Task<F, T, E> {
+/// Queues the coroutine after a wake-up. If it is being polled now, that poll checks for wake-ups
+/// at its end.
+pub(super) fn wake(task: &Pin<Rc<dyn Coroutine>>) {
+    let head = task.head();
+    if head.stage.get() == Stage::Suspended {
+        ready_queue::push(task.clone().into_resume(), head.reactor.is_some());
+        if let Some(reactor) = &head.reactor {
+            reactor.wake();
+        }
+    }
+}
+
+/// Ends the coroutine with `Abandoned`, because its reactor is closed.
+pub(super) fn abandon(task: &Pin<Rc<dyn Coroutine>>) {
+    match task.head().stage.get() {
+        Stage::Suspended => end_soon(task, Abandoned::new().into()),
+        Stage::Running => task.head().cold().end = Some(Abandoned::new().into()),
+        Stage::Ended => {}
+    }
+}
+
+/// Ends the coroutine with `why` after the callback that runs now.
+fn end_soon(task: &Pin<Rc<dyn Coroutine>>, why: BuiltinError) {
+    task.head().stage.set(Stage::Ended);
+    let task = task.clone();
+    call_soon(move || {
+        end(&task, why);
+        task.as_ref().finish()
+    });
+}
+
+/// Drops the suspended coroutine. Its result is then `why`, or the panic of a destructor.
+#[cold]
+fn end(task: &Pin<Rc<dyn Coroutine>>, why: BuiltinError) {
+    task.head().stage.set(Stage::Ended);
+    let why = discard(task).map_or(why, BuiltinError::from);
+    task.as_ref().fail(why);
+    task.head().unregister();
+}
+
+/// Drops the future. Returns the panic of a destructor, if there is one.
+#[cold]
+fn discard(task: &Pin<Rc<dyn Coroutine>>) -> Option<Panicked> {
+    let dropped = catch_unwind(AssertUnwindSafe(|| task.as_ref().discard()));
+    dropped.err().map(Panicked::new)
+}
+
+impl Head {
+    #[inline]
+    fn waits_for_deferreds_only(&self, waker: &WakerHandle) -> bool {
+        !self.awaited.is_empty() && !self.has_cold.get() && !waker.is_cloned() && !waker.is_woken()
+    }
+
     fn cold(&self) -> RefMut<'_, Cold> {
+        self.has_cold.set(true);
         RefMut::map(self.cold.borrow_mut(), |cold| &mut **cold.get_or_insert_default())
     }
 
     #[inline]
     fn own_waker(&self) -> Option<Rc<WakerHandle>> {
-        self.cold.borrow().as_ref()?.waker.clone()
+        if self.has_cold.get() { self.cold.borrow().as_ref()?.waker.clone() } else { None }
     }
 
     /// Removes the coroutine from the registries.
     #[cold]
     fn unregister(&self) {
+        self.has_cold.set(false);
         let Some(cold) = self.cold.take() else { return };
         if let Some(key) = cold.key {
             registry::remove(key);
@@ -282,40 +319,58 @@ impl<F, T, E: DeferredError> Task<F, T, E> {
     }
 }
 
+/// Resumes the coroutine. Returns its Deferred's block if that was fired.
+fn resume(task: &Pin<Rc<dyn Coroutine>>) -> Option<Fired> {
+    if run(task) { task.as_ref().finish() } else { None }
+}
+
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Resume for Task<F, T, E> {
     fn made_at(&self) -> CallSite {
-        self.at
+        self.head.at
     }
 
-    fn resume(self: Pin<Rc<Self>>) -> Option<Fired> {
-        match self.run() {
-            Polled::Pending => None,
-            Polled::Ready(result) => self.source.take().map(|source| source.set_result(result)),
-        }
+    fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired> {
+        self.end_wait(wait);
+        let task: Pin<Rc<dyn Coroutine>> = self;
+        resume(&task)
+    }
+
+    #[inline]
+    fn end_wait(&self, wait: u64) {
+        self.head.awaited.end(wait);
     }
 }
 
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Coroutine for Task<F, T, E> {
-    fn awaited(&self) -> &Awaited {
-        &self.awaited
+    fn head(&self) -> &Head {
+        &self.head
     }
 
-    fn woken(self: Pin<Rc<Self>>) {
-        if self.stage.get() == Stage::Suspended {
-            let reactor = self.reactor.clone();
-            ready_queue::push(self, reactor.is_some());
-            if let Some(reactor) = reactor {
-                reactor.wake();
-            }
-        }
+    fn poll(self: Pin<&Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.project_ref().frame.poll(context)
     }
 
-    fn abandon(self: Pin<Rc<Self>>) {
-        match self.stage.get() {
-            Stage::Suspended => self.end_soon(Abandoned::new().into()),
-            Stage::Running => self.cold().end = Some(Abandoned::new().into()),
-            Stage::Ended => {}
-        }
+    fn discard(self: Pin<&Self>) {
+        self.project_ref().frame.discard();
+    }
+
+    fn fail(self: Pin<&Self>, why: BuiltinError) {
+        self.project_ref().frame.set_output(Err(why.into()));
+    }
+
+    fn finish(self: Pin<&Self>) -> Option<Fired> {
+        let source = self.source.take()?;
+        let result = self.project_ref().frame.take_output()?;
+        Some(source.set_result(refuse_nested(result)))
+    }
+
+    fn wait_for(self: Pin<Rc<Self>>, handle: Handle) -> Option<Waiting> {
+        let wait = self.head.awaited.begin(handle)?;
+        Some((self, wait))
+    }
+
+    fn into_resume(self: Pin<Rc<Self>>) -> Pin<Rc<dyn Resume>> {
+        self
     }
 }
 
@@ -325,6 +380,6 @@ struct AtClose(Pin<Rc<dyn Coroutine>>);
 
 impl Drop for AtClose {
     fn drop(&mut self) {
-        self.0.clone().abandon();
+        abandon(&self.0);
     }
 }

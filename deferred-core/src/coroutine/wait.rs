@@ -1,11 +1,12 @@
 //! `Wait`: the future that `.await` creates from a Deferred.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::mem::{self, ManuallyDrop};
 use std::panic::Location;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -14,7 +15,7 @@ use futures_core::FusedFuture;
 use super::current;
 use super::task::Coroutine;
 use crate::deferred::Deferred;
-use crate::engine::{Chain, Handle};
+use crate::engine::{Chain, Fired, Resume, Waiting};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
 
 /// The future of a [`Deferred`]. `.await` creates it, or `into_future` for `join!` and `select!`.
@@ -51,48 +52,74 @@ pub struct Wait<T: 'static, E: DeferredError = Failure> {
     /// `None` once the future is complete. Dropped by hand, since the compiler would check a
     /// complete one again.
     deferred: ManuallyDrop<Option<Deferred<T, E>>>,
-    registration: ManuallyDrop<Option<Registration>>,
+    /// The poller that the Deferred's block refers to. `None` also if the block refers to the
+    /// coroutine itself.
+    poller: ManuallyDrop<Option<Pin<Rc<Poller>>>>,
     at: CallSite,
 }
 
-/// The registration with the Deferred: what happens when the result is ready.
-enum Registration {
-    /// Resumes the coroutine that has polled this, whose wait has this number.
-    Direct(Pin<Rc<dyn Coroutine>>, u64),
-    /// Wakes the last poller.
-    Last(Rc<RefCell<Poller>>),
+/// The task that polled last, if it is not only a coroutine.
+struct Poller {
+    last: Cell<Last>,
+    at: CallSite,
 }
 
-/// The task that polled last.
 #[derive(Default)]
-struct Poller {
-    /// `None` if that is the coroutine itself.
+struct Last {
+    /// `None` if the task is the coroutine itself.
     waker: Option<Waker>,
     /// The coroutine and the number of its wait, if a coroutine polled.
-    coroutine: Option<(Pin<Rc<dyn Coroutine>>, u64)>,
+    coroutine: Option<Waiting>,
 }
 
 impl Poller {
-    /// Ends the wait of the coroutine.
-    fn end_wait(self) {
-        if let Some((coroutine, number)) = self.coroutine {
-            coroutine.awaited().end(number);
-        }
-    }
-
-    /// Returns `true` if this task is the one that polls now, with that waker. `direct` is `true`
-    /// if that is the coroutine's own.
-    fn is(&self, polls: Option<&Pin<Rc<dyn Coroutine>>>, waker: &Waker, direct: bool) -> bool {
-        let same_waker = match &self.waker {
+    /// Returns `true` if the task that polls now, with that waker, polled last. `direct` is `true`
+    /// if the waker is that of `coroutine`.
+    fn is_last(&self, coroutine: Option<&Pin<Rc<dyn Coroutine>>>, waker: &Waker, direct: bool) -> bool {
+        let last = self.last.take();
+        let same_waker = match &last.waker {
             Some(before) => before.will_wake(waker),
             None => direct,
         };
-        same_waker
-            && match (&self.coroutine, polls) {
-                (None, None) => true,
-                (Some((before, _)), Some(polls)) => is_same(before, polls),
-                _ => false,
+        let same_coroutine = match (&last.coroutine, coroutine) {
+            (None, None) => true,
+            (Some(before), Some(coroutine)) => is_same(before, coroutine),
+            _ => false,
+        };
+        self.last.set(last);
+        same_waker && same_coroutine
+    }
+
+    /// Replaces the task that polled last, and ends its wait.
+    fn replace(&self, new: Last) {
+        let last = self.last.replace(new);
+        if let Some((coroutine, wait)) = last.coroutine {
+            coroutine.end_wait(wait);
+        }
+    }
+}
+
+impl Resume for Poller {
+    fn made_at(&self) -> CallSite {
+        self.at
+    }
+
+    fn resume(self: Pin<Rc<Self>>, _: u64) -> Option<Fired> {
+        let Last { waker, coroutine } = self.last.take();
+        match (waker, coroutine) {
+            (None, coroutine) => coroutine.and_then(|(coroutine, wait)| coroutine.resume(wait)),
+            (Some(waker), coroutine) => {
+                if let Some((coroutine, wait)) = coroutine {
+                    coroutine.end_wait(wait);
+                }
+                waker.wake();
+                None
             }
+        }
+    }
+
+    fn end_wait(&self, _: u64) {
+        self.replace(Last::default());
     }
 }
 
@@ -103,8 +130,7 @@ impl<T: 'static, E: DeferredError> IntoFuture for Deferred<T, E> {
     #[inline]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        let (deferred, registration) = (ManuallyDrop::new(Some(self)), ManuallyDrop::new(None));
-        Wait { deferred, registration, at: Location::caller() }
+        Wait { deferred: ManuallyDrop::new(Some(self)), poller: ManuallyDrop::new(None), at: Location::caller() }
     }
 }
 
@@ -134,36 +160,17 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
         };
         if chain.is_ready() {
             let result = chain.take_result();
-            self.end_wait();
             drop(self.deferred.take());
+            drop(self.poller.take());
             return Poll::Ready(with_location(result, self.at));
         }
-        let again = self.registration.take();
-        let watched = match again {
-            None => register_first(chain, context.waker()),
-            Some(watched) => register_again(chain, watched, context.waker()),
-        };
-        if watched.is_none() {
+        if !register(chain, &mut self.poller, context.waker(), self.at) {
             // The chain is the coroutine's own; its result has no owner any more.
             drop(self.deferred.take());
+            drop(self.poller.take());
             return Poll::Ready(Err(error_with_location(BuiltinError::from(Cycle::new()).into(), self.at)));
         }
-        self.registration = ManuallyDrop::new(watched);
         Poll::Pending
-    }
-
-    // As `#[inline]`, a lock that is handed over takes 0.7 % more instructions (bench: sync/).
-    #[inline(always)]
-    fn end_wait(&mut self) {
-        match self.registration.take() {
-            None => {}
-            Some(Registration::Direct(coroutine, number)) => {
-                coroutine.awaited().end(number);
-            }
-            Some(Registration::Last(poller)) => {
-                poller.replace(Poller::default()).end_wait();
-            }
-        }
     }
 
     /// Returns the result if it is ready. Otherwise gives it up like a drop.
@@ -174,17 +181,18 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
             Some(chain) if chain.is_ready() => chain.take_result(),
             Some(_) => return None,
         };
-        self.end_wait();
         drop(self.deferred.take());
+        drop(self.poller.take());
         Some(result)
     }
 
     #[cold]
     fn give_up(&mut self) {
-        self.end_wait();
-        if let Some(Err(chain)) = self.deferred.take().map(Deferred::into_result_or_chain) {
+        if let Some(Err(mut chain)) = self.deferred.take().map(Deferred::into_result_or_chain) {
+            end_wait(&mut chain);
             chain.cancel_and_ignore(&Cancelled::new());
         }
+        drop(self.poller.take());
     }
 }
 
@@ -202,92 +210,75 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
     error
 }
 
-/// Registers the first poll with a Deferred that is not ready. Returns `None` if a coroutine awaits
-/// its own Deferred.
+/// Has the task that polls resumed or woken when the result of `chain` is ready, which it is not.
+/// Returns `false` if a coroutine awaits its own Deferred.
 #[inline]
-fn register_first<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Registration> {
-    let polls = if current::is_polled_with(waker) { current::coroutine() } else { None };
-    let Some(coroutine) = polls else { return register_poller(chain, waker) };
-    if coroutine.awaited().is_own(chain.id()) {
-        return None;
-    }
-    let number = coroutine.awaited().begin();
-    let resumes = coroutine.clone();
-    let handle = chain.on_ready(move || if resumes.awaited().end(number) { resumes.resume() } else { None });
-    coroutine.awaited().add(number, handle);
-    Some(Registration::Direct(coroutine, number))
-}
-
-/// Appends one record that wakes the task that will have polled last.
-#[cold]
-fn register_poller<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>, waker: &Waker) -> Option<Registration> {
-    if is_own(chain) {
-        return None;
-    }
-    let poller = Rc::new(RefCell::new(Poller::default()));
-    let last = poller.clone();
-    let handle = chain.on_ready(move || {
-        let Poller { waker, coroutine } = last.take();
-        let ended = coroutine.filter(|(coroutine, number)| coroutine.awaited().end(*number));
-        match waker {
-            Some(waker) => {
-                waker.wake();
-                None
-            }
-            None => ended.and_then(|(coroutine, _)| coroutine.resume()),
-        }
-    });
-    set_poller(&poller, waker, handle);
-    Some(Registration::Last(poller))
-}
-
-/// Returns `true` if this is the Deferred of the coroutine that polls.
-fn is_own<T: 'static, E: DeferredError>(chain: &Chain<T, E>) -> bool {
-    current::coroutine().is_some_and(|coroutine| coroutine.awaited().is_own(chain.id()))
-}
-
-fn set_poller(poller: &Rc<RefCell<Poller>>, waker: &Waker, handle: Handle) {
-    let coroutine = current::coroutine().map(|coroutine| {
-        let number = coroutine.awaited().begin();
-        coroutine.awaited().add(number, handle);
-        (coroutine, number)
-    });
-    let waker = (!current::is_polled_with(waker)).then(|| waker.clone());
-    poller.replace(Poller { waker, coroutine }).end_wait();
-}
-
-/// Registers a further poll, perhaps of another task.
-#[cold]
-fn register_again<T: 'static, E: DeferredError>(
+fn register<T: 'static, E: DeferredError>(
     chain: &mut Chain<T, E>,
-    watched: Registration,
+    poller: &mut Option<Pin<Rc<Poller>>>,
     waker: &Waker,
-) -> Option<Registration> {
-    let (polls, direct) = (current::coroutine(), current::is_polled_with(waker));
-    match &watched {
-        Registration::Direct(coroutine, number) => {
-            if direct && polls.is_some_and(|polls| is_same(&polls, coroutine)) {
-                return Some(watched);
-            }
-            coroutine.awaited().end(*number);
-            register_poller(chain, waker)
-        }
-        Registration::Last(poller) => {
-            let same = poller.borrow().is(polls.as_ref(), waker, direct);
-            if !same && is_own(chain) {
-                poller.replace(Poller::default()).end_wait();
-                return None;
-            }
-            if !same {
-                set_poller(poller, waker, chain.handle_for_waiter());
-            }
-            Some(watched)
-        }
+    at: CallSite,
+) -> bool {
+    match current::polled_with(waker) {
+        Some(coroutine) if poller.is_none() => register_coroutine(chain, coroutine),
+        _ => register_poller(chain, poller, waker, at),
     }
 }
 
-fn is_same(one: &Pin<Rc<dyn Coroutine>>, other: &Pin<Rc<dyn Coroutine>>) -> bool {
-    std::ptr::addr_eq(&raw const **one, &raw const **other)
+/// Has a coroutine resumed directly.
+#[inline]
+fn register_coroutine<T: 'static, E: DeferredError>(
+    chain: &mut Chain<T, E>,
+    coroutine: Pin<Rc<dyn Coroutine>>,
+) -> bool {
+    if let Some(waiting) = chain.take_waiting() {
+        if is_same(&waiting, &coroutine) {
+            chain.push_waiting(waiting);
+            return true;
+        }
+        waiting.0.end_wait(waiting.1);
+    }
+    let Some(waiting) = coroutine.wait_for(chain.handle_for_waiter()) else { return false };
+    chain.push_waiting(waiting);
+    true
+}
+
+/// Has any task woken.
+#[cold]
+fn register_poller<T: 'static, E: DeferredError>(
+    chain: &mut Chain<T, E>,
+    poller: &mut Option<Pin<Rc<Poller>>>,
+    waker: &Waker,
+    at: CallSite,
+) -> bool {
+    let (coroutine, direct) = (current::coroutine(), current::polled_with(waker).is_some());
+    let poller = match poller {
+        Some(poller) if poller.is_last(coroutine.as_ref(), waker, direct) => return true,
+        Some(poller) => poller,
+        None => {
+            end_wait(chain);
+            let new = Rc::pin(Poller { last: Cell::default(), at });
+            chain.push_waiting((new.clone(), 0));
+            poller.insert(new)
+        }
+    };
+    let coroutine = match coroutine.map(|coroutine| coroutine.wait_for(chain.handle_for_waiter())) {
+        Some(None) => return false,
+        waiting => waiting.flatten(),
+    };
+    poller.replace(Last { waker: (!direct).then(|| waker.clone()), coroutine });
+    true
+}
+
+/// Takes back what would resume or wake the task that polled last.
+fn end_wait<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>) {
+    if let Some((task, wait)) = chain.take_waiting() {
+        task.end_wait(wait);
+    }
+}
+
+fn is_same(waiting: &Waiting, coroutine: &Pin<Rc<dyn Coroutine>>) -> bool {
+    ptr::addr_eq(&raw const *waiting.0, &raw const **coroutine)
 }
 
 impl<T: 'static, E: DeferredError> FusedFuture for Wait<T, E> {

@@ -59,18 +59,9 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         run::run_if_ready(&self.push_end(f));
     }
 
-    /// Has `f` called once the result is ready, which it must not be yet. The result stays in this
-    /// chain.
-    ///
-    /// Returns a handle that cancels the block.
-    #[inline]
-    pub(crate) fn on_ready(&mut self, f: impl FnOnce() -> Option<Fired> + 'static) -> Handle {
-        self.push_on_ready(f);
-        Handle(self.block().clone())
-    }
-
     /// Returns a handle for code that waits for this chain. Unlike [`handle`](Self::handle), it
     /// does not keep later callbacks from moving the result to another block.
+    #[inline]
     pub(crate) fn handle_for_waiter(&self) -> Handle {
         Handle(self.block().clone())
     }
@@ -117,12 +108,6 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         self.take_result()
     }
 
-    /// Returns a number that no other live block has.
-    #[inline]
-    pub(crate) fn id(&self) -> usize {
-        self.block().id()
-    }
-
     /// Returns the location where the Deferred was created.
     pub(crate) fn made(&self) -> CallSite {
         self.block().state.made
@@ -163,7 +148,7 @@ impl<T: 'static, E: DeferredError> Source<T, E> {
 }
 
 impl<T, E: DeferredError> Source<T, E> {
-    /// Returns the [`id`](Chain::id) of its chain.
+    /// Returns a number that no other live block has.
     pub(crate) fn id(&self) -> usize {
         self.block().id()
     }

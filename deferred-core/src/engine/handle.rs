@@ -11,6 +11,12 @@ use crate::error::Cancelled;
 pub(crate) struct Handle(pub(super) BlockRef);
 
 impl Handle {
+    /// Returns a number that no other live block has.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.0.id()
+    }
+
     /// Cancels inside this call.
     pub(crate) fn cancel(&self, why: &Cancelled) {
         run::cancel_now(self.0.clone(), why);

@@ -25,7 +25,7 @@
 //! | [`Fired`] | a fired block that the run loop must still run, or none if the result was ignored |
 //! | waiter | the block that waits for the result of another block; a `DELIVER` stage refers to it |
 //! | successor | the block that replaced another one in a tail call: it delivers directly to the waiter |
-//! | `OnReady` | a last stage that is called when the result is ready and leaves it in the block |
+//! | [`Resume`] | a coroutine; a last stage that resumes it leaves the result in the block |
 //! | level | one call into the engine that runs callbacks: a fire, a cancel, an unpause |
 //! | job | an entry of the run queue (not a job of the thread pool) |
 //! | run queue | the jobs of this thread that run after the current callback |
@@ -83,5 +83,5 @@ mod state;
 
 pub(crate) use call::{catch, drop_or_panicked, settle};
 pub(crate) use handle::Handle;
-pub(crate) use raw::{Chain, Fired, Frame, Source, StageOutput};
+pub(crate) use raw::{Chain, Fired, Frame, Resume, Source, StageOutput, Waiting};
 pub(crate) use run::{call_soon, enter, enter_merged, run_soon};

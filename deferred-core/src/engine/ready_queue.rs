@@ -9,17 +9,8 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::{Fired, run};
+use super::{Resume, run};
 use crate::error::CallSite;
-
-/// A suspended coroutine.
-pub(crate) trait Resume {
-    /// Returns the location where the coroutine was created.
-    fn made_at(&self) -> CallSite;
-
-    /// Resumes the coroutine. Returns its Deferred's block if that was fired.
-    fn resume(self: Pin<Rc<Self>>) -> Option<Fired>;
-}
 
 type Queue = VecDeque<Pin<Rc<dyn Resume>>>;
 

@@ -8,8 +8,8 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use super::raw::{BlockRef, Fired, Step};
-use super::ready_queue::{self, Resume};
+use super::raw::{BlockRef, Fired, Resume, Step};
+use super::ready_queue;
 use crate::abort::never_unwinding;
 use crate::error::{Abandoned, Cancelled, Cycle};
 
@@ -414,7 +414,7 @@ fn run_job(job: Job) -> Option<BlockRef> {
             claim(block)
         }
         Job::Cancel(block, why, number) => cancel(block, &why, number),
-        Job::Resume(coroutine) => coroutine.resume().and_then(Fired::into_block).and_then(prepare_claimed),
+        Job::Resume(coroutine) => coroutine.resume(0).and_then(Fired::into_block).and_then(prepare_claimed),
         Job::RunClaimed(block) => prepare_claimed(block),
         Job::Call(f) => f().and_then(Fired::into_block).and_then(prepare_claimed),
     }
@@ -449,9 +449,9 @@ fn advance(block: BlockRef) -> Option<BlockRef> {
         Step::Pending(inner) => await_inner(block, inner),
         Step::Delivered(waiter) => claim(waiter),
         Step::Consumed(block) => block.and_then(prepare_claimed),
-        // The block may have further stages if it was notified too late.
-        Step::Notified(None) => claim(block),
-        Step::Notified(Some(block)) => prepare_claimed(block),
+        // The block may have got a further stage meanwhile: the wait was given up.
+        Step::Resumed(None) => claim(block),
+        Step::Resumed(Some(block)) => prepare_claimed(block),
     }
 }
 

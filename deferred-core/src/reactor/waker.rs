@@ -107,14 +107,18 @@ impl WakerHandle {
         drop(before); // after the access to the cache
     }
 
-    /// Begins a poll: clears `woken`, and returns the waker to poll with.
     #[inline]
-    pub(crate) fn begin_poll(&self) -> &Waker {
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Begins a poll: clears `woken`.
+    #[inline]
+    pub(crate) fn begin_poll(&self) {
         if self.is_woken() {
             // ORDERING: see `wake_by_ref`.
             self.state.woken.swap(false, Ordering::SeqCst);
         }
-        &self.waker
     }
 
     /// Makes the coroutine with this key the owner, because a poll has kept a clone.

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use super::free_list;
 use super::region::Region;
 use super::result_vtable::ResultVtable;
-use super::stage::{DELIVER, StageVtable, WAITER_WORDS};
+use super::stage::{DELIVER, RESUME, StageVtable, WAITER_WORDS, WAITING_WORDS, Waiting};
 use super::words::{put, take, words};
 use crate::abort::never_unwinding;
 use crate::engine::state::State;
@@ -25,8 +25,8 @@ pub(in crate::engine) enum Step {
     Delivered(BlockRef),
     /// The result was consumed; perhaps a block was fired with it.
     Consumed(Option<BlockRef>),
-    /// The `Chain` was notified that the result is ready; perhaps this fired a block.
-    Notified(Option<BlockRef>),
+    /// The coroutine that waits for the result was resumed; perhaps this fired a block.
+    Resumed(Option<BlockRef>),
     /// No stage is left.
     Finished,
     /// The block is paused, or has no result.
@@ -77,6 +77,12 @@ mod bit {
     /// an error, or when the waiter of this block takes the wait over. Meanwhile the slot holds the
     /// location of the stage that waits.
     pub(super) const WAITING: u8 = 1 << 4;
+
+    /// The last record is a `RESUME` stage: rule 6.
+    ///
+    /// Set when a coroutine begins to wait for this block; cleared when that is resumed, or gives
+    /// the wait up. It never stands beside `HAS_WAITER`: the coroutine holds the `Chain`.
+    pub(super) const RESUMES: u8 = 1 << 5;
 }
 
 /// The memory of one pending Deferred.
@@ -391,6 +397,36 @@ impl Block {
         let waiter = unsafe { take(self.region.last_captures(WAITER_WORDS)) };
         self.region.pop_last(WAITER_WORDS);
         Some(waiter)
+    }
+}
+
+/// The coroutine that waits for this block.
+impl Block {
+    /// Appends the stage that resumes the coroutine.
+    #[inline]
+    pub(super) fn push_waiting(&self, waiting: Waiting) {
+        debug_assert!(!self.has(bit::HAS_WAITER | bit::RESUMES));
+        // SAFETY: the captures are those of a `RESUME` stage, and `RESUMES` is set.
+        unsafe { self.push_record(&RESUME, self.state.last.get(), waiting, 0) };
+        self.set(bit::RESUMES);
+    }
+
+    /// Removes the `RESUME` stage and returns its captures, if there is one.
+    pub(super) fn take_waiting(&self) -> Option<Waiting> {
+        if !self.has(bit::RESUMES) {
+            return None;
+        }
+        self.clear_resumes();
+        // SAFETY: the last record is a `RESUME` stage, and it is removed.
+        let waiting = unsafe { take(self.region.last_captures(WAITING_WORDS)) };
+        self.region.pop_last(WAITING_WORDS);
+        Some(waiting)
+    }
+
+    /// Notes that the last record is no `RESUME` stage any more.
+    #[inline]
+    pub(super) fn clear_resumes(&self) {
+        self.clear(bit::RESUMES);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::block::{BlockRef, Fired};
 use super::result_vtable::result_vtable;
-use super::stage::{DecidingCanceller, End, ForwardingCanceller, OnReady, Stage, StageOutput};
+use super::stage::{DecidingCanceller, End, ForwardingCanceller, Stage, StageOutput, Waiting};
 use super::words::{borrow, words};
 use crate::engine::run;
 use crate::error::{CallSite, Cancelled, DeferredError};
@@ -71,6 +71,7 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
             let slot = if grown { words::<Result<U, D>>() } else { 0 };
             block.push_record(&Stage::<T, E, U, D, F>::VTABLE, at, f, slot);
         }
+        block.clear_resumes();
         block.output.set(result_vtable::<U, D>());
         block.state.last.set(at);
         Chain { block, types: PhantomData }
@@ -84,16 +85,22 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         let block = self.into_block();
         // SAFETY: as for a stage. Nothing is appended after it, since this was the only `Chain`.
         unsafe { block.push_record(&End::<T, E, F>::VTABLE, block.state.last.get(), f, 0) };
+        block.clear_resumes();
         block.release_chain();
         block
     }
 
-    /// Appends a record that calls `f` when the result is ready and leaves the result in place.
-    /// After it only a record of the same kind, or the end, may be appended.
+    /// Appends a record that resumes a coroutine when the result is ready, and leaves the result in
+    /// place. There must be none yet.
     #[inline]
-    pub(in crate::engine) fn push_on_ready<F: FnOnce() -> Option<Fired> + 'static>(&mut self, f: F) {
-        // SAFETY: the captures are those of this vtable.
-        unsafe { self.block.push_record(&OnReady::<F>::VTABLE, self.block.state.last.get(), f, 0) };
+    pub(crate) fn push_waiting(&mut self, waiting: Waiting) {
+        self.block.push_waiting(waiting);
+    }
+
+    /// Takes back the record that resumes a coroutine, if it is still there.
+    #[inline]
+    pub(crate) fn take_waiting(&mut self) -> Option<Waiting> {
+        self.block.take_waiting()
     }
 
     /// Borrows the result, if it is ready.

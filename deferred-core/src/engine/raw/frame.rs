@@ -2,31 +2,64 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomPinned;
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-/// A future that is polled in place until it is dropped in place. Its owner is shared.
-pub(crate) struct Frame<F> {
-    future: RefCell<Option<F>>,
+/// A future that is polled in place until it is dropped in place; then its output. Its owner is
+/// shared.
+pub(crate) struct Frame<F: Future> {
+    content: RefCell<Content<F>>,
     _pinned: PhantomPinned,
+}
+
+enum Content<F: Future> {
+    Future(F),
+    Output(F::Output),
+    Empty,
 }
 
 impl<F: Future> Frame<F> {
     pub(crate) fn new(future: F) -> Self {
-        Frame { future: RefCell::new(Some(future)), _pinned: PhantomPinned }
+        Frame { content: RefCell::new(Content::Future(future)), _pinned: PhantomPinned }
     }
 
-    /// Polls the future. Returns `None` if it has been dropped, or if the future itself calls this.
+    /// Polls the future. Once it is ready, drops it and keeps its output.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the future panics, if it was dropped before, or if it calls this itself.
     #[inline]
-    pub(crate) fn poll(self: Pin<&Self>, context: &mut Context<'_>) -> Option<Poll<F::Output>> {
-        let mut slot = self.future.try_borrow_mut().ok()?;
-        // SAFETY: the future lies in `self`, which is pinned. Otherwise only `discard` touches it,
-        // and drops it in place.
-        Some(unsafe { Pin::new_unchecked(slot.as_mut()?) }.poll(context))
+    pub(crate) fn poll(self: Pin<&Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut content = self.content.borrow_mut();
+        let Content::Future(future) = &mut *content else { panic!("a coroutine was polled after its end") };
+        // SAFETY: the future lies in `self`, which is pinned. Nothing moves it: it is only dropped
+        // in place, below and by `discard`.
+        let output = ready!(unsafe { Pin::new_unchecked(future) }.poll(context));
+        *content = Content::Empty; // the destructor may panic
+        *content = Content::Output(output);
+        Poll::Ready(())
+    }
+
+    /// Drops the future or its output, and keeps this output instead.
+    pub(crate) fn set_output(self: Pin<&Self>, output: F::Output) {
+        *self.content.borrow_mut() = Content::Output(output);
+    }
+
+    /// Takes the output, if there is one.
+    pub(crate) fn take_output(self: Pin<&Self>) -> Option<F::Output> {
+        let mut content = self.content.borrow_mut();
+        if !matches!(*content, Content::Output(_)) {
+            return None;
+        }
+        match mem::replace(&mut *content, Content::Empty) {
+            Content::Output(output) => Some(output),
+            Content::Future(_) | Content::Empty => None,
+        }
     }
 
     /// Drops the future, unless the future itself calls this.
     pub(crate) fn discard(self: Pin<&Self>) {
-        let _ = self.future.try_borrow_mut().map(|mut slot| *slot = None);
+        let _ = self.content.try_borrow_mut().map(|mut content| *content = Content::Empty);
     }
 }

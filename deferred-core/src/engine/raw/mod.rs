@@ -83,4 +83,4 @@ pub(crate) use block::Fired;
 pub(super) use block::{Block, BlockRef, Step};
 pub(crate) use chain::{Chain, Source};
 pub(crate) use frame::Frame;
-pub(crate) use stage::StageOutput;
+pub(crate) use stage::{Resume, StageOutput, Waiting};

@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
 
 use super::block::{Block, BlockRef, Fired, Step};
 use super::chain::Chain;
@@ -163,18 +165,35 @@ impl<T: 'static, E: DeferredError, F: FnOnce(Result<T, E>) -> Option<Fired>> End
     }
 }
 
-/// The vtable of the last record of a block whose `Chain` is notified when the result is ready.
-pub(super) struct OnReady<F>(PhantomData<F>);
+/// A suspended coroutine, or another task that waits for a block.
+pub(crate) trait Resume {
+    /// Returns the location where the coroutine was created.
+    fn made_at(&self) -> CallSite;
 
-impl<F: FnOnce() -> Option<Fired>> OnReady<F> {
-    pub(super) const VTABLE: StageVtable = StageVtable::stage::<F>(None, Self::run);
+    /// Resumes the coroutine, because the wait with this number has ended, or because it was woken
+    /// if the number is 0. Returns its Deferred's block if that was fired.
+    fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired>;
 
-    unsafe fn run(block: &Block, record: Record) -> Step {
-        // SAFETY: the first record has this vtable.
-        let f = unsafe { block.pop_record::<F>(record) };
-        block.state.clear_busy();
-        Step::Notified(never_unwinding(f).and_then(Fired::into_block))
-    }
+    /// Ends the wait with this number, and does not resume the coroutine.
+    fn end_wait(&self, wait: u64);
+}
+
+/// A coroutine that waits for a block, and the number of that wait.
+pub(crate) type Waiting = (Pin<Rc<dyn Resume>>, u64);
+
+/// The number of words that the `RESUME` stage captures.
+pub(super) const WAITING_WORDS: u32 = words::<Waiting>();
+
+/// The vtable of the last stage of a block that a coroutine waits for. It leaves the result in the
+/// block.
+pub(super) static RESUME: StageVtable = StageVtable::stage::<Waiting>(None, resume);
+
+unsafe fn resume(block: &Block, record: Record) -> Step {
+    // SAFETY: the first record has this vtable.
+    let (coroutine, wait) = unsafe { block.pop_record::<Waiting>(record) };
+    block.clear_resumes();
+    block.state.clear_busy();
+    Step::Resumed(never_unwinding(|| coroutine.resume(wait)).and_then(Fired::into_block))
 }
 
 /// The vtable of a canceller that decides with which result the block is fired.
