@@ -1,20 +1,22 @@
 //! `Task`: a coroutine, and how it is resumed, cancelled and ended.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 use pin_project_lite::pin_project;
 
 use super::awaited::Awaited;
-use super::current::{self, Current};
+use super::current;
 use super::registry;
 use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
-use crate::engine::{Chain, Fired, Frame, Handle, Resume, Source, Waiting, call_soon, enter_merged, ready_queue};
+use crate::engine::{Chain, Fired, Frame, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::reactor::{Reactor, WakerHandle};
 
@@ -36,20 +38,32 @@ pub(super) trait Coroutine: Resume {
     /// Fires the coroutine's Deferred with the result. Does nothing before the Deferred exists.
     fn finish(self: Pin<&Self>) -> Option<Fired>;
 
-    /// Begins a wait for a Deferred. Returns `None` if that is the coroutine's own.
-    fn wait_for(self: Pin<Rc<Self>>, handle: Handle) -> Option<Waiting>;
+    /// Begins a wait for a Deferred, which resumes the coroutine, if the coroutine is polled with
+    /// this waker.
+    fn wait_for(self: Pin<Rc<Self>>, handle: &Handle, waker: &Waker) -> Registered;
 
     fn into_resume(self: Pin<Rc<Self>>) -> Pin<Rc<dyn Resume>>;
 }
 
+/// The outcome of [`Coroutine::wait_for`].
+pub(super) enum Registered {
+    Done,
+    /// The Deferred is the coroutine's own.
+    Own,
+    /// The waker is another one.
+    OtherWaker,
+}
+
 /// The part of a coroutine that does not depend on its types.
 pub(super) struct Head {
+    pub(super) awaited: Awaited,
+    /// The identity of the waker of the poll that runs.
+    waker: Cell<(*const (), Option<&'static RawWakerVTable>)>,
     stage: Cell<Stage>,
     /// `true` if an awaited Deferred became ready during the poll, so that another poll is needed.
     again: Cell<bool>,
     /// `true` once `cold` exists, until the end.
     has_cold: Cell<bool>,
-    awaited: Awaited,
     reactor: Option<Reactor>,
     at: CallSite,
     cold: RefCell<Option<Box<Cold>>>,
@@ -96,10 +110,11 @@ where
     F: Future<Output = Result<T, E>> + 'static,
 {
     let head = Head {
+        awaited: Awaited::default(),
+        waker: Cell::new((ptr::null(), None)),
         stage: Cell::new(Stage::Suspended),
         again: Cell::new(false),
         has_cold: Cell::new(false),
-        awaited: Awaited::default(),
         reactor: Reactor::current(),
         at,
         cold: RefCell::new(None),
@@ -107,77 +122,119 @@ where
     let task = Rc::pin(Task { head, frame: Frame::new(coroutine), source: Cell::new(None) });
     enter_merged(|| {
         never_unwinding(|| {
-            let erased: Pin<Rc<dyn Coroutine>> = task.clone();
-            if run(&erased) {
+            if run(&task.head, task.as_ref(), task.clone()) {
                 let result = task.as_ref().project_ref().frame.take_output();
-                return Deferred::with_result(refuse_nested(result.expect("a coroutine that ended has a result")), at, at);
+                let result = result.expect("a coroutine that ended has a result");
+                return Deferred::with_result(refuse_nested(result), at, at);
             }
             let (chain, source) = Chain::pair(at);
             task.head.awaited.set_own(source.id());
-            source.set_forwarding_canceller(move |why: &Cancelled| cancel(&erased, why));
+            let cancels: Pin<Rc<dyn Coroutine>> = task.clone();
+            source.set_forwarding_canceller(move |why: &Cancelled| cancel(&cancels, why));
             task.source.set(Some(source));
             Deferred::with_chain(chain)
         })
     })
 }
 
-/// Polls the coroutine until it ends or is suspended. Returns `true` if it has ended.
-fn run(task: &Pin<Rc<dyn Coroutine>>) -> bool {
-    let head = task.head();
-    match head.stage.get() {
-        Stage::Suspended => head.stage.set(Stage::Running),
-        Stage::Running => {
-            head.again.set(true);
+/// Polls the coroutine until it ends or is suspended. Returns `true` if it has ended. `head` and
+/// `task` belong to `this`.
+fn run(head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutine>>) -> bool {
+    match head.reactor.as_ref().filter(|reactor| !reactor.is_current()) {
+        None => run_entered(head, task, this),
+        Some(reactor) => run_in(reactor, head, task, this),
+    }
+}
+
+#[cold]
+fn run_in(reactor: &Reactor, head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutine>>) -> bool {
+    let _entered = reactor.enter();
+    run_entered(head, task, this)
+}
+
+#[inline(always)]
+fn run_entered(head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutine>>) -> bool {
+    if head.stage.get() != Stage::Suspended {
+        head.again.set(true);
+        return false;
+    }
+    head.stage.set(Stage::Running);
+    head.again.set(false);
+    let reactor = head.reactor.as_ref();
+    let waker = match head.own_waker().or_else(|| WakerHandle::borrow(reactor)) {
+        Some(waker) => waker,
+        None => WakerHandle::new(reactor, registry::wake),
+    };
+    let (polled, this) = poll(head, task, this, &waker);
+    if polled.is_pending() {
+        if head.waits_for_deferreds_only(&waker) {
+            head.stage.set(Stage::Suspended);
+            waker.return_to_cache(reactor);
             return false;
         }
-        Stage::Ended => return false,
+        return go_on(head, task, this, waker);
     }
-    let reactor = head.reactor.as_ref();
-    let _entered = reactor.and_then(Reactor::enter_unless_current);
-    let mut waker = head.own_waker().unwrap_or_else(|| WakerHandle::borrow(reactor, registry::wake));
+    ended(head, waker);
+    true
+}
+
+/// Polls again if a poll was pending and the coroutine does not only wait for Deferreds, or suspends
+/// it.
+#[cold]
+fn go_on(head: &Head, task: Pin<&dyn Coroutine>, mut this: Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> bool {
     loop {
-        head.again.set(false);
-        let polled;
-        (polled, waker) = poll(task, waker);
-        match polled {
-            Poll::Ready(()) => break,
-            Poll::Pending if head.again.get() => {}
-            Poll::Pending if head.waits_for_deferreds_only(&waker) => {
-                head.stage.set(Stage::Suspended);
-                waker.return_to_cache(reactor);
-                return false;
-            }
-            Poll::Pending => match suspend(task, waker) {
-                Ok(()) => return false,
+        if !head.again.replace(false) {
+            return match suspend(&this, waker) {
+                Ok(()) => false,
                 Err(why) => {
-                    end(task, why);
-                    return true;
+                    end(&this, why);
+                    true
                 }
-            },
+            };
+        }
+        waker.begin_poll();
+        let polled;
+        (polled, this) = poll(head, task, this, &waker);
+        if polled.is_ready() {
+            ended(head, waker);
+            return true;
         }
     }
+}
+
+/// Frees what the coroutine needed until its end.
+#[inline]
+fn ended(head: &Head, waker: Rc<WakerHandle>) {
     head.stage.set(Stage::Ended);
     if head.has_cold.get() {
         head.unregister();
     } else if !waker.is_cloned() {
-        waker.return_to_cache(reactor);
+        waker.begin_poll();
+        waker.return_to_cache(head.reactor.as_ref());
     }
-    true
 }
 
-/// Polls the coroutine once. A panic is its result. Returns the waker again.
-#[inline]
-fn poll(task: &Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> (Poll<()>, Rc<WakerHandle>) {
-    waker.begin_poll();
-    let (polled, current) = current::with(Current { coroutine: task.clone(), waker: waker.clone() }, || {
-        catch_unwind(AssertUnwindSafe(|| task.as_ref().poll(&mut Context::from_waker(waker.waker()))))
-    });
-    let polled = polled.unwrap_or_else(|payload| {
-        let _ = discard(task); // the first panic is reported
-        task.as_ref().fail(Panicked::new(payload).into());
-        Poll::Ready(())
-    });
-    (polled, current.waker)
+/// Polls the coroutine once. A panic is its result. Returns the coroutine again.
+#[inline(always)]
+fn poll(
+    head: &Head,
+    task: Pin<&dyn Coroutine>,
+    this: Pin<Rc<dyn Coroutine>>,
+    waker: &WakerHandle,
+) -> (Poll<()>, Pin<Rc<dyn Coroutine>>) {
+    let waker = waker.waker();
+    head.waker.set((waker.data(), Some(waker.vtable())));
+    let (polled, this) =
+        current::with(this, || catch_unwind(AssertUnwindSafe(|| task.poll(&mut Context::from_waker(waker)))));
+    (polled.unwrap_or_else(|payload| fail(&this, payload)), this)
+}
+
+/// Makes a panic the result of the coroutine.
+#[cold]
+fn fail(task: &Pin<Rc<dyn Coroutine>>, payload: Box<dyn Any + Send>) -> Poll<()> {
+    let _ = discard(task); // the first panic is reported
+    task.as_ref().fail(Panicked::new(payload).into());
+    Poll::Ready(())
 }
 
 /// Suspends a coroutine that does not wait for Deferreds only. Returns the error with which it must
@@ -209,6 +266,7 @@ fn suspend(task: &Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> Result<(), 
         wake(task);
     }
     if head.cold().waker.is_none() {
+        waker.begin_poll();
         waker.return_to_cache(head.reactor.as_ref());
     }
     Ok(())
@@ -290,9 +348,16 @@ fn discard(task: &Pin<Rc<dyn Coroutine>>) -> Option<Panicked> {
 }
 
 impl Head {
+    /// Returns `true` if the coroutine is being polled with this waker.
+    #[inline]
+    pub(super) fn is_polled_with(&self, waker: &Waker) -> bool {
+        let (data, vtable) = self.waker.get();
+        data == waker.data() && vtable.is_some_and(|vtable| ptr::eq(vtable, waker.vtable()))
+    }
+
     #[inline]
     fn waits_for_deferreds_only(&self, waker: &WakerHandle) -> bool {
-        !self.awaited.is_empty() && !self.has_cold.get() && !waker.is_cloned() && !waker.is_woken()
+        !self.awaited.is_empty() && !self.again.get() && !self.has_cold.get() && !waker.is_cloned() && !waker.is_woken()
     }
 
     fn cold(&self) -> RefMut<'_, Cold> {
@@ -302,7 +367,13 @@ impl Head {
 
     #[inline]
     fn own_waker(&self) -> Option<Rc<WakerHandle>> {
-        if self.has_cold.get() { self.cold.borrow().as_ref()?.waker.clone() } else { None }
+        if self.has_cold.get() { self.cold_waker() } else { None }
+    }
+
+    #[cold]
+    fn cold_waker(&self) -> Option<Rc<WakerHandle>> {
+        let waker = self.cold.borrow().as_ref()?.waker.clone();
+        waker.inspect(|waker| waker.begin_poll())
     }
 
     /// Removes the coroutine from the registries.
@@ -319,11 +390,6 @@ impl Head {
     }
 }
 
-/// Resumes the coroutine. Returns its Deferred's block if that was fired.
-fn resume(task: &Pin<Rc<dyn Coroutine>>) -> Option<Fired> {
-    if run(task) { task.as_ref().finish() } else { None }
-}
-
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Resume for Task<F, T, E> {
     fn made_at(&self) -> CallSite {
         self.head.at
@@ -331,8 +397,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> R
 
     fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired> {
         self.end_wait(wait);
-        let task: Pin<Rc<dyn Coroutine>> = self;
-        resume(&task)
+        if run(&self.head, self.as_ref(), self.clone()) { self.as_ref().finish() } else { None }
     }
 
     #[inline]
@@ -364,9 +429,13 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
         Some(source.set_result(refuse_nested(result)))
     }
 
-    fn wait_for(self: Pin<Rc<Self>>, handle: Handle) -> Option<Waiting> {
-        let wait = self.head.awaited.begin(handle)?;
-        Some((self, wait))
+    fn wait_for(self: Pin<Rc<Self>>, handle: &Handle, waker: &Waker) -> Registered {
+        if !self.head.is_polled_with(waker) {
+            return Registered::OtherWaker;
+        }
+        let Some(wait) = self.head.awaited.begin(handle.clone()) else { return Registered::Own };
+        handle.push_waiting((self, wait));
+        Registered::Done
     }
 
     fn into_resume(self: Pin<Rc<Self>>) -> Pin<Rc<dyn Resume>> {

@@ -13,9 +13,9 @@ use std::task::{Context, Poll, Waker};
 use futures_core::FusedFuture;
 
 use super::current;
-use super::task::Coroutine;
+use super::task::{Coroutine, Registered};
 use crate::deferred::Deferred;
-use crate::engine::{Chain, Fired, Resume, Waiting};
+use crate::engine::{Chain, Fired, Handle, Resume, Waiting};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
 
 /// The future of a [`Deferred`]. `.await` creates it, or `into_future` for `join!` and `select!`.
@@ -90,6 +90,21 @@ impl Poller {
         same_waker && same_coroutine
     }
 
+    /// Makes the task that polls now the last one. Returns `false` if it is a coroutine that awaits
+    /// its own Deferred.
+    fn set(&self, handle: &Handle, coroutine: Option<Pin<Rc<dyn Coroutine>>>, waker: Option<&Waker>) -> bool {
+        let waker = waker.cloned();
+        let waiting = match coroutine {
+            None => None,
+            Some(coroutine) => match coroutine.head().awaited.begin(handle.clone()) {
+                None => return false,
+                Some(wait) => Some((coroutine.into_resume(), wait)),
+            },
+        };
+        self.replace(Last { waker, coroutine: waiting });
+        true
+    }
+
     /// Replaces the task that polled last, and ends its wait.
     fn replace(&self, new: Last) {
         let last = self.last.replace(new);
@@ -159,37 +174,40 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
             panic!("a Wait was polled after it was complete");
         };
         if chain.is_ready() {
-            let result = chain.take_result();
-            drop(self.deferred.take());
-            drop(self.poller.take());
-            return Poll::Ready(with_location(result, self.at));
+            return Poll::Ready(with_location(self.take_result(), self.at));
         }
-        if !register(chain, &mut self.poller, context.waker(), self.at) {
-            // The chain is the coroutine's own; its result has no owner any more.
-            drop(self.deferred.take());
-            drop(self.poller.take());
-            return Poll::Ready(Err(error_with_location(BuiltinError::from(Cycle::new()).into(), self.at)));
+        if register(chain.as_handle(), &mut self.poller, context.waker(), self.at) {
+            return Poll::Pending;
         }
-        Poll::Pending
+        self.end_with_cycle()
+    }
+
+    /// Takes the result, which is ready.
+    #[inline]
+    fn take_result(&mut self) -> Result<T, E> {
+        let deferred = self.deferred.take().map(Deferred::into_result_or_chain);
+        let result = deferred.expect("the future is not complete").unwrap_or_else(Chain::take);
+        drop(self.poller.take());
+        result
+    }
+
+    /// Ends the wait of a coroutine for its own Deferred, whose result has no owner any more.
+    #[cold]
+    fn end_with_cycle(&mut self) -> Poll<Result<T, E>> {
+        drop(self.deferred.take());
+        drop(self.poller.take());
+        Poll::Ready(Err(error_with_location(BuiltinError::from(Cycle::new()).into(), self.at)))
     }
 
     /// Returns the result if it is ready. Otherwise gives it up like a drop.
     pub(crate) fn into_result(mut self) -> Option<Result<T, E>> {
-        let deferred = self.deferred.as_mut()?;
-        let result = match deferred.as_chain() {
-            None => deferred.take_ready()?,
-            Some(chain) if chain.is_ready() => chain.take_result(),
-            Some(_) => return None,
-        };
-        drop(self.deferred.take());
-        drop(self.poller.take());
-        Some(result)
+        self.deferred.as_ref().is_some_and(Deferred::is_ready).then(|| self.take_result())
     }
 
     #[cold]
     fn give_up(&mut self) {
-        if let Some(Err(mut chain)) = self.deferred.take().map(Deferred::into_result_or_chain) {
-            end_wait(&mut chain);
+        if let Some(Err(chain)) = self.deferred.take().map(Deferred::into_result_or_chain) {
+            end_wait(chain.as_handle());
             chain.cancel_and_ignore(&Cancelled::new());
         }
         drop(self.poller.take());
@@ -210,69 +228,48 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
     error
 }
 
-/// Has the task that polls resumed or woken when the result of `chain` is ready, which it is not.
+/// Has the task that polls resumed or woken when the result of a Deferred is ready, which it is not.
 /// Returns `false` if a coroutine awaits its own Deferred.
-#[inline]
-fn register<T: 'static, E: DeferredError>(
-    chain: &mut Chain<T, E>,
-    poller: &mut Option<Pin<Rc<Poller>>>,
-    waker: &Waker,
-    at: CallSite,
-) -> bool {
-    match current::polled_with(waker) {
-        Some(coroutine) if poller.is_none() => register_coroutine(chain, coroutine),
-        _ => register_poller(chain, poller, waker, at),
+fn register(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
+    let coroutine = current::coroutine();
+    if let Some(coroutine) = coroutine.filter(|_| poller.is_none() && !handle.has_waiting()) {
+        match coroutine.wait_for(handle, waker) {
+            Registered::Done => return true,
+            Registered::Own => return false,
+            Registered::OtherWaker => {}
+        }
     }
+    register_any(handle, poller, waker, at)
 }
 
-/// Has a coroutine resumed directly.
-#[inline]
-fn register_coroutine<T: 'static, E: DeferredError>(
-    chain: &mut Chain<T, E>,
-    coroutine: Pin<Rc<dyn Coroutine>>,
-) -> bool {
-    if let Some(waiting) = chain.take_waiting() {
-        if is_same(&waiting, &coroutine) {
-            chain.push_waiting(waiting);
+/// Like [`register`], for a further poll and for any waker.
+#[cold]
+fn register_any(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
+    let coroutine = current::coroutine();
+    let is_direct = coroutine.as_ref().is_some_and(|coroutine| coroutine.head().is_polled_with(waker));
+    if let Some(poller) = poller {
+        return poller.is_last(coroutine.as_ref(), waker, is_direct)
+            || poller.set(handle, coroutine, (!is_direct).then_some(waker));
+    }
+    let direct = coroutine.as_ref().filter(|_| is_direct);
+    if let Some(waiting) = handle.take_waiting() {
+        if direct.is_some_and(|coroutine| is_same(&waiting, coroutine)) {
+            handle.push_waiting(waiting);
             return true;
         }
         waiting.0.end_wait(waiting.1);
     }
-    let Some(waiting) = coroutine.wait_for(chain.handle_for_waiter()) else { return false };
-    chain.push_waiting(waiting);
-    true
-}
-
-/// Has any task woken.
-#[cold]
-fn register_poller<T: 'static, E: DeferredError>(
-    chain: &mut Chain<T, E>,
-    poller: &mut Option<Pin<Rc<Poller>>>,
-    waker: &Waker,
-    at: CallSite,
-) -> bool {
-    let (coroutine, direct) = (current::coroutine(), current::polled_with(waker).is_some());
-    let poller = match poller {
-        Some(poller) if poller.is_last(coroutine.as_ref(), waker, direct) => return true,
-        Some(poller) => poller,
-        None => {
-            end_wait(chain);
-            let new = Rc::pin(Poller { last: Cell::default(), at });
-            chain.push_waiting((new.clone(), 0));
-            poller.insert(new)
-        }
-    };
-    let coroutine = match coroutine.map(|coroutine| coroutine.wait_for(chain.handle_for_waiter())) {
-        Some(None) => return false,
-        waiting => waiting.flatten(),
-    };
-    poller.replace(Last { waker: (!direct).then(|| waker.clone()), coroutine });
-    true
+    if let Some(coroutine) = direct {
+        return matches!(coroutine.clone().wait_for(handle, waker), Registered::Done);
+    }
+    let new = poller.insert(Rc::pin(Poller { last: Cell::default(), at }));
+    handle.push_waiting((new.clone(), 0));
+    new.set(handle, coroutine, Some(waker))
 }
 
 /// Takes back what would resume or wake the task that polled last.
-fn end_wait<T: 'static, E: DeferredError>(chain: &mut Chain<T, E>) {
-    if let Some((task, wait)) = chain.take_waiting() {
+fn end_wait(handle: &Handle) {
+    if let Some((task, wait)) = handle.take_waiting() {
         task.end_wait(wait);
     }
 }

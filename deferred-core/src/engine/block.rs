@@ -54,7 +54,7 @@ impl BlockRef {
 
     /// Returns a number that no other live block has.
     #[inline]
-    pub(super) fn id(&self) -> usize {
+    pub(crate) fn id(&self) -> usize {
         Rc::as_ptr(&self.0).addr()
     }
 }

@@ -61,16 +61,21 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
 
     /// Returns a handle for code that waits for this chain. Unlike [`handle`](Self::handle), it
     /// does not keep later callbacks from moving the result to another block.
-    #[inline]
     pub(crate) fn handle_for_waiter(&self) -> Handle {
-        Handle(self.block().clone())
+        self.block().clone()
+    }
+
+    /// Borrows the handle for code that waits for this chain.
+    #[inline]
+    pub(crate) fn as_handle(&self) -> &Handle {
+        self.block()
     }
 
     /// Cancels the block, after the callback that runs now, and treats its result as handled.
     pub(crate) fn cancel_and_ignore(self, why: &Cancelled) {
         let block = self.push_end(|_| None);
         run::run_if_ready(&block);
-        Handle(block).cancel_soon(why);
+        block.cancel_soon(why);
     }
 
     /// Fires `source` with the result. Fires it with [`Cycle`] if it is the source of this chain.
@@ -89,7 +94,7 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
     /// Returns a handle to this block, which keeps its meaning when callbacks are added.
     pub(crate) fn handle(&mut self) -> Handle {
         self.block().state.set_shared();
-        Handle(self.block().clone())
+        self.block().clone()
     }
 
     /// Returns `true` if the result exists, all stages have run, and no pause holds it back.

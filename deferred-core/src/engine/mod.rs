@@ -82,6 +82,5 @@ mod run;
 mod state;
 
 pub(crate) use call::{catch, drop_or_panicked, settle};
-pub(crate) use handle::Handle;
-pub(crate) use raw::{Chain, Fired, Frame, Resume, Source, StageOutput, Waiting};
+pub(crate) use raw::{BlockRef as Handle, Chain, Fired, Frame, Resume, Source, StageOutput, Waiting};
 pub(crate) use run::{call_soon, enter, enter_merged, run_soon};

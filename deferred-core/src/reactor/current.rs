@@ -40,12 +40,7 @@ impl Reactor {
         with(|entered| entered.last().map(|(_, last)| last.clone())).flatten()
     }
 
-    /// Like [`enter`](Self::enter), but returns `None` if this reactor is the current one already.
-    pub(crate) fn enter_unless_current(&self) -> Option<EnterGuard> {
-        if self.is_current() { None } else { Some(self.enter()) }
-    }
-
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core))).unwrap_or(false)
     }
 

@@ -86,7 +86,7 @@ mod bit {
 }
 
 /// The memory of one pending Deferred.
-pub(in crate::engine) struct Block {
+pub(crate) struct Block {
     pub(in crate::engine) state: State<Flags, Weak<Block>>,
     /// The type of the last stage's output.
     pub(super) output: Cell<&'static ResultVtable>,
@@ -96,7 +96,7 @@ pub(in crate::engine) struct Block {
 /// A counted reference to a block. Dropping the last one drops the block's contents and returns its
 /// memory to a per-thread free list.
 #[derive(Clone)]
-pub(in crate::engine) struct BlockRef(pub(in crate::engine) ManuallyDrop<Rc<Block>>);
+pub(crate) struct BlockRef(pub(in crate::engine) ManuallyDrop<Rc<Block>>);
 
 /// A block that was fired and that the run loop has still to run, or none if a result was ignored.
 ///
@@ -402,18 +402,31 @@ impl Block {
 
 /// The coroutine that waits for this block.
 impl Block {
-    /// Appends the stage that resumes the coroutine.
+    /// Has a coroutine resumed when the result is ready, which it must not be yet. The result stays
+    /// in the block.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the block has no chain, or if a coroutine waits for it already.
     #[inline]
-    pub(super) fn push_waiting(&self, waiting: Waiting) {
-        debug_assert!(!self.has(bit::HAS_WAITER | bit::RESUMES));
-        // SAFETY: the captures are those of a `RESUME` stage, and `RESUMES` is set.
+    pub(crate) fn push_waiting(&self, waiting: Waiting) {
+        assert!(self.has(bit::HAS_CHAIN) && !self.has_waiting(), "the result has another owner");
+        let waiting = ManuallyDrop::new(waiting);
+        // SAFETY: the captures are those of a `RESUME` stage, and `RESUMES` is set. In
+        // `ManuallyDrop` they are not on the stack in case the region panics: they leak then.
         unsafe { self.push_record(&RESUME, self.state.last.get(), waiting, 0) };
         self.set(bit::RESUMES);
     }
 
+    /// Returns `true` if a coroutine waits for the block.
+    #[inline]
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.has(bit::RESUMES)
+    }
+
     /// Removes the `RESUME` stage and returns its captures, if there is one.
-    pub(super) fn take_waiting(&self) -> Option<Waiting> {
-        if !self.has(bit::RESUMES) {
+    pub(crate) fn take_waiting(&self) -> Option<Waiting> {
+        if !self.has_waiting() {
             return None;
         }
         self.clear_resumes();

@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::block::{BlockRef, Fired};
 use super::result_vtable::result_vtable;
-use super::stage::{DecidingCanceller, End, ForwardingCanceller, Stage, StageOutput, Waiting};
+use super::stage::{DecidingCanceller, End, ForwardingCanceller, Stage, StageOutput};
 use super::words::{borrow, words};
 use crate::engine::run;
 use crate::error::{CallSite, Cancelled, DeferredError};
@@ -88,19 +88,6 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         block.clear_resumes();
         block.release_chain();
         block
-    }
-
-    /// Appends a record that resumes a coroutine when the result is ready, and leaves the result in
-    /// place. There must be none yet.
-    #[inline]
-    pub(crate) fn push_waiting(&mut self, waiting: Waiting) {
-        self.block.push_waiting(waiting);
-    }
-
-    /// Takes back the record that resumes a coroutine, if it is still there.
-    #[inline]
-    pub(crate) fn take_waiting(&mut self) -> Option<Waiting> {
-        self.block.take_waiting()
     }
 
     /// Borrows the result, if it is ready.

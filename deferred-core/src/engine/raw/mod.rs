@@ -79,8 +79,8 @@ mod result_vtable;
 mod stage;
 mod words;
 
-pub(crate) use block::Fired;
-pub(super) use block::{Block, BlockRef, Step};
+pub(super) use block::{Block, Step};
+pub(crate) use block::{BlockRef, Fired};
 pub(crate) use chain::{Chain, Source};
 pub(crate) use frame::Frame;
 pub(crate) use stage::{Resume, StageOutput, Waiting};
