@@ -232,7 +232,7 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
 /// Returns `false` if a coroutine awaits its own Deferred.
 fn register(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
     let coroutine = current::coroutine();
-    if let Some(coroutine) = coroutine.filter(|_| poller.is_none() && !handle.has_waiting()) {
+    if let Some(coroutine) = coroutine.filter(|_| poller.is_none() && !handle.is_awaited()) {
         match coroutine.wait_for(handle, waker) {
             Registered::Done => return true,
             Registered::Own => return false,

@@ -21,6 +21,12 @@ impl Block {
         self.can_run() && self.region.is_empty()
     }
 
+    /// Returns `true` if a coroutine waits for this block.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.state.is_awaited()
+    }
+
     /// Returns `true` if the block only passes on the result that it waits for.
     pub(super) fn only_passes_on(&self) -> bool {
         self.is_waiting() && !self.state.is_paused() && self.region.is_empty()

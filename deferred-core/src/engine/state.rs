@@ -42,6 +42,12 @@ mod bit {
     /// are ignored: the canceller's decision fires the block. It never stands beside `BUSY`, since
     /// the block is unfired.
     pub(super) const CANCELLING: u8 = 1 << 4;
+
+    /// A coroutine waits for this block: the last stage resumes it.
+    ///
+    /// Set when the wait begins; cleared when the coroutine is resumed, or gives the wait up. It
+    /// stands beside `BUSY` while earlier stages run.
+    pub(super) const AWAITED: u8 = 1 << 5;
 }
 
 /// The state of a block. `F` is the part that only `raw` changes and that fits into the same word;
@@ -147,6 +153,17 @@ impl<F, L> State<F, L> {
 
     pub(super) fn set_cancelling(&self, on: bool) {
         self.change(bit::CANCELLING, if on { bit::CANCELLING } else { 0 });
+    }
+
+    /// Returns `true` if a coroutine waits for this block.
+    #[inline]
+    pub(super) fn is_awaited(&self) -> bool {
+        self.has(bit::AWAITED)
+    }
+
+    #[inline]
+    pub(super) fn set_awaited(&self, on: bool) {
+        self.change(bit::AWAITED, if on { bit::AWAITED } else { 0 });
     }
 
     /// Records that a cancel is passed on. Returns `true` if the same cancel was passed on before.

@@ -77,12 +77,6 @@ mod bit {
     /// an error, or when the waiter of this block takes the wait over. Meanwhile the slot holds the
     /// location of the stage that waits.
     pub(super) const WAITING: u8 = 1 << 4;
-
-    /// The last record is a `RESUME` stage: rule 6.
-    ///
-    /// Set when a coroutine begins to wait for this block; cleared when that is resumed, or gives
-    /// the wait up. It never stands beside `HAS_WAITER`: the coroutine holds the `Chain`.
-    pub(super) const RESUMES: u8 = 1 << 5;
 }
 
 /// The memory of one pending Deferred.
@@ -407,39 +401,27 @@ impl Block {
     ///
     /// # Panics
     ///
-    /// Panics if the block has no chain, or if a coroutine waits for it already.
+    /// Panics if the block has no chain.
     #[inline]
     pub(crate) fn push_waiting(&self, waiting: Waiting) {
-        assert!(self.has(bit::HAS_CHAIN) && !self.has_waiting(), "the result has another owner");
+        assert!(self.has_chain(), "the result has another owner");
+        // In `ManuallyDrop` it need not be on the stack in case the region panics: it leaks then.
         let waiting = ManuallyDrop::new(waiting);
-        // SAFETY: the captures are those of a `RESUME` stage, and `RESUMES` is set. In
-        // `ManuallyDrop` they are not on the stack in case the region panics: they leak then.
+        // SAFETY: the captures are those of a `RESUME` stage.
         unsafe { self.push_record(&RESUME, self.state.last.get(), waiting, 0) };
-        self.set(bit::RESUMES);
-    }
-
-    /// Returns `true` if a coroutine waits for the block.
-    #[inline]
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.has(bit::RESUMES)
+        self.state.set_awaited(true);
     }
 
     /// Removes the `RESUME` stage and returns its captures, if there is one.
     pub(crate) fn take_waiting(&self) -> Option<Waiting> {
-        if !self.has_waiting() {
+        if !self.region.last_is(&RESUME) {
             return None;
         }
-        self.clear_resumes();
+        self.state.set_awaited(false);
         // SAFETY: the last record is a `RESUME` stage, and it is removed.
         let waiting = unsafe { take(self.region.last_captures(WAITING_WORDS)) };
         self.region.pop_last(WAITING_WORDS);
         Some(waiting)
-    }
-
-    /// Notes that the last record is no `RESUME` stage any more.
-    #[inline]
-    pub(super) fn clear_resumes(&self) {
-        self.clear(bit::RESUMES);
     }
 }
 

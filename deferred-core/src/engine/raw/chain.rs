@@ -71,7 +71,6 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
             let slot = if grown { words::<Result<U, D>>() } else { 0 };
             block.push_record(&Stage::<T, E, U, D, F>::VTABLE, at, f, slot);
         }
-        block.clear_resumes();
         block.output.set(result_vtable::<U, D>());
         block.state.last.set(at);
         Chain { block, types: PhantomData }
@@ -85,7 +84,6 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
         let block = self.into_block();
         // SAFETY: as for a stage. Nothing is appended after it, since this was the only `Chain`.
         unsafe { block.push_record(&End::<T, E, F>::VTABLE, block.state.last.get(), f, 0) };
-        block.clear_resumes();
         block.release_chain();
         block
     }

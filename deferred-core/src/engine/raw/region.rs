@@ -111,6 +111,17 @@ impl Region {
         if self.is_empty() { None } else { Some(Record(self.at(self.first.get(), HEAD))) }
     }
 
+    /// Returns `true` if the last record has this vtable.
+    pub(super) fn last_is(&self, vtable: &'static StageVtable) -> bool {
+        let (mut at, mut last) = (self.first.get(), None);
+        while at < self.end.get() {
+            let head = Record(self.at(at, HEAD)).head();
+            last = Some(head.vtable);
+            at += HEAD + head.vtable.words;
+        }
+        last.is_some_and(|last| ptr::eq(last, vtable))
+    }
+
     /// Returns the captures of the last record, which are `len` words.
     pub(super) fn last_captures(&self, len: u32) -> *mut Word {
         self.at(self.end.get() - len, len)

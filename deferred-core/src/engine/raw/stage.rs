@@ -191,7 +191,7 @@ pub(super) static RESUME: StageVtable = StageVtable::stage::<Waiting>(None, resu
 unsafe fn resume(block: &Block, record: Record) -> Step {
     // SAFETY: the first record has this vtable.
     let (coroutine, wait) = unsafe { block.pop_record::<Waiting>(record) };
-    block.clear_resumes();
+    block.state.set_awaited(false);
     block.state.clear_busy();
     Step::Resumed(never_unwinding(|| coroutine.resume(wait)).and_then(Fired::into_block))
 }
