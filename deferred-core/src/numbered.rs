@@ -41,8 +41,19 @@ impl<X> Numbered<X> {
 
     /// Removes the first entry.
     pub(crate) fn pop(&mut self) -> Option<X> {
+        self.pop_if(|_| true)
+    }
+
+    /// Removes the first entry, if `fits` returns `true` for it.
+    #[inline]
+    pub(crate) fn pop_if(&mut self, fits: impl FnOnce(&X) -> bool) -> Option<X> {
+        if !fits(self.first()?) {
+            return None;
+        }
         let (_, first) = self.places.pop_front()?;
-        self.skip_holes();
+        if self.holes > 0 {
+            self.skip_holes();
+        }
         first
     }
 
@@ -69,7 +80,7 @@ impl<X> Numbered<X> {
         self.places.into_iter().filter_map(|(_, place)| place)
     }
 
-    #[inline]
+    #[cold]
     fn skip_holes(&mut self) {
         while let Some((_, None)) = self.places.front() {
             self.places.pop_front();

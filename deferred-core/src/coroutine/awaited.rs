@@ -31,7 +31,6 @@ impl Awaited {
 
     /// Begins a wait for this Deferred. Returns the number of the wait, which is not 0, or `None` if
     /// this is the coroutine's own Deferred, for which it would wait forever.
-    #[inline]
     pub(super) fn begin(&self, handle: Handle) -> Option<u64> {
         if handle.id() == self.own.get() {
             None
@@ -40,6 +39,22 @@ impl Awaited {
             Some(ONLY)
         } else {
             Some(self.begin_another(handle))
+        }
+    }
+
+    /// Like [`begin`](Self::begin), but returns `None` also if there may be another wait. It calls
+    /// nothing.
+    #[inline(always)]
+    pub(super) fn begin_only(&self, handle: &Handle) -> Option<u64> {
+        let (only, more) = (self.only.take(), self.more.take());
+        let is_free = only.is_none() && more.is_none() && handle.id() != self.own.get();
+        if is_free {
+            self.only.set(Some(handle.clone()));
+            Some(ONLY)
+        } else {
+            self.only.set(only);
+            self.more.set(more);
+            None
         }
     }
 

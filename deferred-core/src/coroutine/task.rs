@@ -312,6 +312,18 @@ pub(super) fn wake(task: &Pin<Rc<dyn Coroutine>>) {
     }
 }
 
+/// Begins a wait while there is another one.
+#[cold]
+fn wait_for_another(task: Pin<Rc<dyn Coroutine>>, handle: &Handle) -> Registered {
+    match task.head().awaited.begin(handle.clone()) {
+        None => Registered::Own,
+        Some(wait) => {
+            handle.push_waiting(task.into_resume(), wait);
+            Registered::Done
+        }
+    }
+}
+
 /// Ends the coroutine with `Abandoned`, because its reactor is closed.
 pub(super) fn abandon(task: &Pin<Rc<dyn Coroutine>>) {
     match task.head().stage.get() {
@@ -433,9 +445,13 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
         if !self.head.is_polled_with(waker) {
             return Registered::OtherWaker;
         }
-        let Some(wait) = self.head.awaited.begin(handle.clone()) else { return Registered::Own };
-        handle.push_waiting((self, wait));
-        Registered::Done
+        match self.head.awaited.begin_only(handle) {
+            Some(wait) => {
+                handle.push_waiting(self, wait);
+                Registered::Done
+            }
+            None => wait_for_another(self, handle),
+        }
     }
 
     fn into_resume(self: Pin<Rc<Self>>) -> Pin<Rc<dyn Resume>> {

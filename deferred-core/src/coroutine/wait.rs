@@ -230,13 +230,15 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
 
 /// Has the task that polls resumed or woken when the result of a Deferred is ready, which it is not.
 /// Returns `false` if a coroutine awaits its own Deferred.
+#[inline(always)]
 fn register(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
-    let coroutine = current::coroutine();
-    if let Some(coroutine) = coroutine.filter(|_| poller.is_none() && !handle.is_awaited()) {
-        match coroutine.wait_for(handle, waker) {
-            Registered::Done => return true,
-            Registered::Own => return false,
-            Registered::OtherWaker => {}
+    if poller.is_none() && !handle.is_awaited() {
+        if let Some(coroutine) = current::coroutine() {
+            match coroutine.wait_for(handle, waker) {
+                Registered::Done => return true,
+                Registered::Own => return false,
+                Registered::OtherWaker => {}
+            }
         }
     }
     register_any(handle, poller, waker, at)
@@ -254,7 +256,7 @@ fn register_any(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &W
     let direct = coroutine.as_ref().filter(|_| is_direct);
     if let Some(waiting) = handle.take_waiting() {
         if direct.is_some_and(|coroutine| is_same(&waiting, coroutine)) {
-            handle.push_waiting(waiting);
+            handle.push_waiting(waiting.0, waiting.1);
             return true;
         }
         waiting.0.end_wait(waiting.1);
@@ -263,7 +265,7 @@ fn register_any(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &W
         return matches!(coroutine.clone().wait_for(handle, waker), Registered::Done);
     }
     let new = poller.insert(Rc::pin(Poller { last: Cell::default(), at }));
-    handle.push_waiting((new.clone(), 0));
+    handle.push_waiting(new.clone(), 0);
     new.set(handle, coroutine, Some(waker))
 }
 

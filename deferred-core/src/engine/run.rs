@@ -40,6 +40,10 @@ const INSIDE: usize = 1;
 /// resumes it; if the bit is set outside of all levels, the end of the next one does.
 const WOKEN: usize = 1 << (usize::BITS - 1);
 
+/// The bit of [`LEVEL`] that is set while [`FIRST`] is the first job of the level. It is not in the
+/// number of jobs.
+const HAS_FIRST: usize = 1 << (usize::BITS - 2);
+
 /// The number of nested levels that run the jobs of their drops. A deeper level leaves its jobs to
 /// the outer ones.
 const MAX_DEPTH: u32 = 16;
@@ -52,6 +56,9 @@ thread_local! {
     /// It has no destructor, so that thread-locals that are destroyed later can still use it.
     /// [`AtThreadEnd`] frees its memory.
     static RUN_QUEUE: ManuallyDrop<RefCell<Vec<Job>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    /// A fired block that is the only job, or the first one, of the level that has `HAS_FIRST`. It
+    /// needs no place in the run queue.
+    static FIRST: Cell<Option<ManuallyDrop<BlockRef>>> = const { Cell::new(None) };
     static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
     /// `true` once [`AT_THREAD_END`] is destroyed.
     static THREAD_ENDING: Cell<bool> = const { Cell::new(false) };
@@ -207,8 +214,24 @@ extern "C" fn merge_into_outer(outer: usize) -> usize {
     if outer & !WOKEN == OUTSIDE {
         return drain(outer);
     }
+    if LEVEL.get() & HAS_FIRST != 0 {
+        take_first_into_queue();
+    }
     let level = LEVEL.get();
     (outer + (level & !WOKEN) - INSIDE) | level & WOKEN
+}
+
+fn take_first() -> Option<BlockRef> {
+    FIRST.take().map(ManuallyDrop::into_inner)
+}
+
+/// Moves the first job of this level into the run queue, below the other ones.
+fn take_first_into_queue() {
+    let level = LEVEL.get() & !HAS_FIRST;
+    let others = (level & !WOKEN) - INSIDE;
+    LEVEL.set(level + 1);
+    let first = take_first();
+    push(Job::RunClaimed(first.expect("the level has a first job")), others);
 }
 
 /// Runs the stages of the block inside this call, if it can run.
@@ -271,7 +294,11 @@ fn new_cancel() -> u64 {
 }
 
 pub(super) fn cancel_now(block: BlockRef, why: &Cancelled) {
-    run_now(Job::Cancel(block, why.clone(), new_cancel()));
+    enter(|| {
+        if let Some(block) = cancel(block, why, new_cancel()) {
+            run_block(block);
+        }
+    });
 }
 
 pub(super) fn cancel_soon(block: BlockRef, why: &Cancelled) {
@@ -291,8 +318,20 @@ pub(crate) fn call_soon(f: impl FnOnce() -> Option<Fired> + 'static) {
 
 /// Queues a fired block, which runs after the jobs that are queued already.
 pub(crate) fn run_soon(fired: Fired) {
-    if let Some(block) = fired.into_block() {
-        queue(Job::RunClaimed(block));
+    let Some(block) = fired.into_block() else { return };
+    if LEVEL.get() != INSIDE {
+        return queue(Job::RunClaimed(block));
+    }
+    // It may be the first job of an outer level.
+    match FIRST.take() {
+        None => {
+            FIRST.set(Some(ManuallyDrop::new(block)));
+            LEVEL.set(INSIDE | HAS_FIRST);
+        }
+        outer => {
+            FIRST.set(outer);
+            queue(Job::RunClaimed(block));
+        }
     }
 }
 
@@ -331,17 +370,19 @@ fn queue(job: Job) {
     if LEVEL.get() & !WOKEN == OUTSIDE {
         return run_now(job);
     }
-    push(job);
+    push(job, 0);
     LEVEL.set(LEVEL.get() + 1);
 }
 
-fn push(job: Job) {
+/// Puts a job into the run queue, below this number of others.
+fn push(job: Job, others: usize) {
     RUN_QUEUE.with(|queue| {
         let mut queue = queue.borrow_mut();
         if queue.capacity() == 0 {
             free_at_thread_end();
         }
-        queue.push(job);
+        let at = queue.len() - others;
+        queue.insert(at, job);
     });
 }
 
@@ -360,12 +401,19 @@ fn run_queue(next: Option<BlockRef>) {
 }
 
 fn run_queue_to_end(mut next: Option<BlockRef>) {
+    const ONLY_FIRST: usize = INSIDE | HAS_FIRST;
     // This level's jobs are on top of the run queue, the next one topmost. An inner level puts its
     // own above them, and takes all of those away or counts them as dropped here.
     let mut left = 0;
     loop {
-        if LEVEL.get() & !WOKEN != INSIDE {
-            left += take_dropped(next.take());
+        match LEVEL.get() & !WOKEN {
+            INSIDE => {}
+            // The only job of the last step.
+            ONLY_FIRST if next.is_none() => {
+                LEVEL.set(LEVEL.get() & !HAS_FIRST);
+                next = take_first().and_then(prepare_claimed);
+            }
+            _ => left += take_dropped(next.take()),
         }
         next = match next {
             Some(block) => advance(block),
@@ -392,6 +440,9 @@ fn run_without_queue(mut next: Option<BlockRef>) {
 /// added jobs.
 #[cold]
 fn take_dropped(next: Option<BlockRef>) -> usize {
+    if LEVEL.get() & HAS_FIRST != 0 {
+        take_first_into_queue();
+    }
     let level = LEVEL.get();
     LEVEL.set(level & WOKEN | INSIDE);
     let dropped = (level & !WOKEN) - INSIDE;

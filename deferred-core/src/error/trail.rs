@@ -8,14 +8,16 @@ pub(crate) type CallSite = &'static Location<'static>;
 
 /// The number of locations that are recorded from each end of a trail.
 const END: usize = 16;
+/// The number of locations for which a trail allocates nothing.
+const FEW: usize = 3;
 
 /// The source locations that an error passed, oldest first.
 ///
 /// Each location is a line where a callback was added, or where the error was passed to
 /// `Deferred::fail` or `errback`, so a trail reads like a traceback of the callbacks. Trails are
 /// recorded in release builds too, and cost nothing until there is an error. Of a long trail, the
-/// first 16 and the last 16 locations are recorded, and the number of those between. An empty trail
-/// allocates nothing; the first location allocates once, and later ones allocate nothing.
+/// first 16 and the last 16 locations are recorded, and the number of those between. The first three
+/// locations allocate nothing; the fourth allocates once, and later ones allocate nothing.
 ///
 /// [`Failure::trail`](crate::Failure::trail) returns the trail of a failure. An error type of your
 /// own can have one too; see [`DeferredError::trail`](crate::DeferredError::trail).
@@ -36,15 +38,19 @@ const END: usize = 16;
 /// assert!(trail.iter().all(|location| location.file() == file!()));
 /// assert!(trail.to_string().contains("… 968 more …"));
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Trail {
-    /// `None` until the first location, so that an error without locations allocates nothing for
-    /// its trail.
-    recorded: Option<Box<Recorded>>,
+    recorded: Recorded,
 }
 
 #[derive(Clone)]
-struct Recorded {
+enum Recorded {
+    Few { total: u8, locations: [Option<CallSite>; FEW] },
+    Many(Box<Many>),
+}
+
+#[derive(Clone)]
+struct Many {
     total: usize,
     /// The first locations, followed by a ring of the last ones.
     locations: [CallSite; 2 * END],
@@ -54,30 +60,44 @@ impl Trail {
     /// Creates an empty trail.
     #[must_use]
     pub const fn new() -> Trail {
-        Trail { recorded: None }
+        Trail { recorded: Recorded::Few { total: 0, locations: [None; FEW] } }
     }
 
     /// Appends a location.
     #[inline]
     pub fn push(&mut self, at: &'static Location<'static>) {
         match &mut self.recorded {
-            Some(recorded) => {
-                recorded.locations[slot(recorded.total)] = at;
-                recorded.total += 1;
+            Recorded::Few { total, locations } => match locations.get_mut(usize::from(*total)) {
+                Some(free) => {
+                    *free = Some(at);
+                    *total += 1;
+                }
+                None => self.allocate(at),
+            },
+            Recorded::Many(many) => {
+                many.locations[slot(many.total)] = at;
+                many.total += 1;
             }
-            None => self.begin(at),
         }
     }
 
+    /// Appends the location for which there is no room without an allocation.
     #[cold]
-    fn begin(&mut self, at: CallSite) {
-        self.recorded = Some(Box::new(Recorded { total: 1, locations: [at; 2 * END] }));
+    fn allocate(&mut self, at: CallSite) {
+        let mut locations = [at; 2 * END];
+        for (location, recorded) in locations.iter_mut().zip(self.iter()) {
+            *location = recorded;
+        }
+        self.recorded = Recorded::Many(Box::new(Many { total: FEW + 1, locations }));
     }
 
     /// Returns the number of locations, including the omitted ones.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.recorded.as_ref().map_or(0, |recorded| recorded.total)
+        match &self.recorded {
+            Recorded::Few { total, .. } => usize::from(*total),
+            Recorded::Many(many) => many.total,
+        }
     }
 
     /// Returns the number of omitted locations, which are in the middle.
@@ -89,7 +109,7 @@ impl Trail {
     /// Returns `true` if no location was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.recorded.is_none()
+        self.total() == 0
     }
 
     /// Returns the recorded locations in the order in which they were added: the first 16, then the
@@ -98,8 +118,10 @@ impl Trail {
     /// Between the two halves, [`omitted`](Trail::omitted) locations are missing.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'static Location<'static>> + ExactSizeIterator {
         let omitted = self.omitted();
-        let locations = self.recorded.as_ref().map_or(&[][..], |recorded| &recorded.locations);
-        (0..self.total() - omitted).map(move |n| locations[if n < END { n } else { slot(n + omitted) }])
+        (0..self.total() - omitted).map(move |n| match &self.recorded {
+            Recorded::Few { locations, .. } => locations[n].expect("the first `total` locations are set"),
+            Recorded::Many(many) => many.locations[if n < END { n } else { slot(n + omitted) }],
+        })
     }
 
     /// Returns the lines to print: the recorded locations, and a line with the number of omitted
@@ -131,6 +153,12 @@ impl fmt::Display for Line {
             Line::Location(location) => write!(f, "{location}"),
             Line::Omitted(count) => write!(f, "… {count} more …"),
         }
+    }
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Trail::new()
     }
 }
 

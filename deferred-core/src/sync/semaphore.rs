@@ -70,7 +70,8 @@ impl<E: DeferredError> Permits<E> {
     }
 
     /// Takes permits for the first waiter, if enough are free.
-    #[inline]
+    // As `#[inline]`, a lock that is handed over takes 2 % more instructions (bench: sync/).
+    #[inline(always)]
     fn serve(self: &Rc<Self>) -> Option<Fired> {
         let (count, resolver) = self.waiters.first_if(|count| *count <= self.free.get())?;
         Some(resolver.source.set_result(Ok(self.take(count))))

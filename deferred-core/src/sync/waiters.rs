@@ -47,9 +47,9 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
     }
 
     /// Removes and returns the first waiter, if `fits` returns `true` for its request.
+    #[inline]
     pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<Waiter<W, T, E>> {
-        let mut queue = self.queue.borrow_mut();
-        if fits(&queue.first()?.0) { queue.pop() } else { None }
+        self.queue.borrow_mut().pop_if(|(want, _)| fits(want))
     }
 
     pub(crate) fn first(&self) -> Option<Waiter<W, T, E>> {

@@ -459,7 +459,7 @@ fn sizes_are_part_of_the_interface() {
     assert_eq!(size_of::<Failure>(), size_of::<usize>());
     assert_eq!(size_of::<Option<Failure>>(), size_of::<usize>());
     assert_eq!(size_of::<Result<(), Failure>>(), size_of::<usize>());
-    assert_eq!(size_of::<Trail>(), size_of::<usize>());
+    assert_eq!(size_of::<Trail>(), 4 * size_of::<usize>(), "three locations");
     assert!(size_of::<BuiltinError>() <= 4 * size_of::<usize>());
 }
 

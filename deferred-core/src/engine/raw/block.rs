@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::ptr;
 use std::rc::{Rc, Weak};
 
 use super::free_list;
 use super::region::Region;
 use super::result_vtable::ResultVtable;
-use super::stage::{DELIVER, RESUME, StageVtable, WAITER_WORDS, WAITING_WORDS, Waiting};
+use super::stage::{DELIVER, RESUME, Resume, StageVtable, WAITER_WORDS, WAITING_WORDS, Waiting};
 use super::words::{put, take, words};
 use crate::abort::never_unwinding;
 use crate::engine::state::State;
@@ -402,13 +403,26 @@ impl Block {
     /// # Panics
     ///
     /// Panics if the block has no chain.
-    #[inline]
-    pub(crate) fn push_waiting(&self, waiting: Waiting) {
+    #[inline(always)]
+    pub(crate) fn push_waiting(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
+        // Without a call on this path, nothing has to be saved.
+        if self.has_chain() && self.region.has_room(WAITING_WORDS) {
+            self.append_waiting(coroutine, wait);
+        } else {
+            self.push_waiting_cold(coroutine, wait);
+        }
+    }
+
+    #[cold]
+    fn push_waiting_cold(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
         assert!(self.has_chain(), "the result has another owner");
-        // In `ManuallyDrop` it need not be on the stack in case the region panics: it leaks then.
-        let waiting = ManuallyDrop::new(waiting);
+        self.append_waiting(coroutine, wait);
+    }
+
+    #[inline(always)]
+    fn append_waiting(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
         // SAFETY: the captures are those of a `RESUME` stage.
-        unsafe { self.push_record(&RESUME, self.state.last.get(), waiting, 0) };
+        unsafe { self.push_record(&RESUME, self.state.last.get(), (coroutine, wait), 0) };
         self.state.set_awaited(true);
     }
 

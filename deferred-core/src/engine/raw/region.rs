@@ -164,6 +164,12 @@ impl Region {
         }
     }
 
+    /// Returns `true` if there is room for a record with `len` words of captures.
+    #[inline]
+    pub(super) fn has_room(&self, len: u32) -> bool {
+        self.cap.get() - self.end.get() >= HEAD + len
+    }
+
     /// Makes the slot at least `slot` words large, and makes room for `need` words after the last
     /// record.
     #[cold]
