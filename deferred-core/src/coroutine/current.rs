@@ -15,13 +15,13 @@ thread_local! {
     static CURRENT: Cell<Polled> = const { Cell::new(None) };
 }
 
-/// Makes `new` the current coroutine while `poll` runs, which must not panic. Returns it again.
+/// Makes `new` the current coroutine while `f` runs, which must not panic.
 #[inline]
-pub(super) fn with<R>(new: Pin<Rc<dyn Coroutine>>, poll: impl FnOnce() -> R) -> (R, Pin<Rc<dyn Coroutine>>) {
+pub(super) fn with<R>(new: Pin<Rc<dyn Coroutine>>, f: impl FnOnce() -> R) -> R {
     let outer = CURRENT.replace(Some(ManuallyDrop::new(new)));
-    let value = poll();
-    let new = CURRENT.replace(outer).expect("each poll restores the outer coroutine");
-    (value, ManuallyDrop::into_inner(new))
+    let value = f();
+    drop(CURRENT.replace(outer).map(ManuallyDrop::into_inner));
+    value
 }
 
 /// Returns the coroutine that is being polled, if there is one.

@@ -122,7 +122,7 @@ where
     let task = Rc::pin(Task { head, frame: Frame::new(coroutine), source: Cell::new(None) });
     enter_merged(|| {
         never_unwinding(|| {
-            if run(&task.head, task.as_ref(), task.clone()) {
+            if run_current(&task) {
                 let result = task.as_ref().project_ref().frame.take_output();
                 let result = result.expect("a coroutine that ended has a result");
                 return Deferred::with_result(refuse_nested(result), at, at);
@@ -137,23 +137,30 @@ where
     })
 }
 
-/// Polls the coroutine until it ends or is suspended. Returns `true` if it has ended. `head` and
-/// `task` belong to `this`.
-fn run(head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutine>>) -> bool {
+/// Makes the coroutine the current one, and polls it until it ends or is suspended. Returns `true`
+/// if it has ended.
+#[inline]
+fn run_current<C: Coroutine + 'static>(task: &Pin<Rc<C>>) -> bool {
+    current::with(task.clone(), || run(task.head(), task.as_ref()))
+}
+
+/// Polls the current coroutine until it ends or is suspended. Returns `true` if it has ended. `head`
+/// and `task` belong to it.
+fn run(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     match head.reactor.as_ref().filter(|reactor| !reactor.is_current()) {
-        None => run_entered(head, task, this),
-        Some(reactor) => run_in(reactor, head, task, this),
+        None => run_entered(head, task),
+        Some(reactor) => run_in(reactor, head, task),
     }
 }
 
 #[cold]
-fn run_in(reactor: &Reactor, head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutine>>) -> bool {
+fn run_in(reactor: &Reactor, head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     let _entered = reactor.enter();
-    run_entered(head, task, this)
+    run_entered(head, task)
 }
 
 #[inline(always)]
-fn run_entered(head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutine>>) -> bool {
+fn run_entered(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     if head.stage.get() != Stage::Suspended {
         head.again.set(true);
         return false;
@@ -165,39 +172,35 @@ fn run_entered(head: &Head, task: Pin<&dyn Coroutine>, this: Pin<Rc<dyn Coroutin
         Some(waker) => waker,
         None => WakerHandle::new(reactor, registry::wake),
     };
-    let (polled, this) = poll(head, task, this, &waker);
-    if polled.is_pending() {
+    if poll(head, task, &waker).is_pending() {
         if head.waits_for_deferreds_only(&waker) {
             head.stage.set(Stage::Suspended);
             waker.return_to_cache(reactor);
             return false;
         }
-        return go_on(head, task, this, waker);
+        return go_on(head, task, waker);
     }
     ended(head, waker);
     true
 }
 
-/// Polls again if a poll was pending and the coroutine does not only wait for Deferreds, or suspends
-/// it.
+/// Polls again if an awaited Deferred became ready during the poll, or suspends a coroutine that
+/// does not only wait for Deferreds.
 #[cold]
-fn go_on(head: &Head, task: Pin<&dyn Coroutine>, mut this: Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> bool {
-    loop {
-        if !head.again.replace(false) {
-            return match suspend(&this, waker) {
-                Ok(()) => false,
-                Err(why) => {
-                    end(&this, why);
-                    true
-                }
-            };
-        }
+fn go_on(head: &Head, task: Pin<&dyn Coroutine>, waker: Rc<WakerHandle>) -> bool {
+    while head.again.replace(false) {
         waker.begin_poll();
-        let polled;
-        (polled, this) = poll(head, task, this, &waker);
-        if polled.is_ready() {
+        if poll(head, task, &waker).is_ready() {
             ended(head, waker);
             return true;
+        }
+    }
+    let this = current::coroutine().expect("the caller has made the coroutine the current one");
+    match suspend(&this, waker) {
+        Ok(()) => false,
+        Err(why) => {
+            end(&this, why);
+            true
         }
     }
 }
@@ -214,26 +217,20 @@ fn ended(head: &Head, waker: Rc<WakerHandle>) {
     }
 }
 
-/// Polls the coroutine once. A panic is its result. Returns the coroutine again.
+/// Polls the coroutine once. A panic is its result.
 #[inline(always)]
-fn poll(
-    head: &Head,
-    task: Pin<&dyn Coroutine>,
-    this: Pin<Rc<dyn Coroutine>>,
-    waker: &WakerHandle,
-) -> (Poll<()>, Pin<Rc<dyn Coroutine>>) {
+fn poll(head: &Head, task: Pin<&dyn Coroutine>, waker: &WakerHandle) -> Poll<()> {
     let waker = waker.waker();
     head.waker.set((waker.data(), Some(waker.vtable())));
-    let (polled, this) =
-        current::with(this, || catch_unwind(AssertUnwindSafe(|| task.poll(&mut Context::from_waker(waker)))));
-    (polled.unwrap_or_else(|payload| fail(&this, payload)), this)
+    let polled = catch_unwind(AssertUnwindSafe(|| task.poll(&mut Context::from_waker(waker))));
+    polled.unwrap_or_else(|payload| fail(task, payload))
 }
 
 /// Makes a panic the result of the coroutine.
 #[cold]
-fn fail(task: &Pin<Rc<dyn Coroutine>>, payload: Box<dyn Any + Send>) -> Poll<()> {
+fn fail(task: Pin<&dyn Coroutine>, payload: Box<dyn Any + Send>) -> Poll<()> {
     let _ = discard(task); // the first panic is reported
-    task.as_ref().fail(Panicked::new(payload).into());
+    task.fail(Panicked::new(payload).into());
     Poll::Ready(())
 }
 
@@ -347,15 +344,15 @@ fn end_soon(task: &Pin<Rc<dyn Coroutine>>, why: BuiltinError) {
 #[cold]
 fn end(task: &Pin<Rc<dyn Coroutine>>, why: BuiltinError) {
     task.head().stage.set(Stage::Ended);
-    let why = discard(task).map_or(why, BuiltinError::from);
+    let why = discard(task.as_ref()).map_or(why, BuiltinError::from);
     task.as_ref().fail(why);
     task.head().unregister();
 }
 
 /// Drops the future. Returns the panic of a destructor, if there is one.
 #[cold]
-fn discard(task: &Pin<Rc<dyn Coroutine>>) -> Option<Panicked> {
-    let dropped = catch_unwind(AssertUnwindSafe(|| task.as_ref().discard()));
+fn discard(task: Pin<&dyn Coroutine>) -> Option<Panicked> {
+    let dropped = catch_unwind(AssertUnwindSafe(|| task.discard()));
     dropped.err().map(Panicked::new)
 }
 
@@ -409,7 +406,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> R
 
     fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired> {
         self.end_wait(wait);
-        if run(&self.head, self.as_ref(), self.clone()) { self.as_ref().finish() } else { None }
+        if run_current(&self) { self.as_ref().finish() } else { None }
     }
 
     #[inline]
