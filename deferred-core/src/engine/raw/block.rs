@@ -446,6 +446,7 @@ impl Block {
     /// # Safety
     ///
     /// The vtable is that of a canceller `C`, which decides on the block's input.
+    #[inline]
     pub(super) unsafe fn push_canceller<C>(&self, vtable: &'static StageVtable, captures: C) {
         assert!(!self.is_fired() && self.region.is_empty(), "a canceller is set before the first stage");
         // SAFETY: the caller's promise. It is the first record, and `CANCELLER` is set.

@@ -140,6 +140,7 @@ impl<T, E: DeferredError> Drop for Chain<T, E> {
 
 impl<T: 'static, E: DeferredError> Source<T, E> {
     /// Sets the canceller that decides on a result. The block must be new.
+    #[inline]
     pub(crate) fn set_canceller<C: FnOnce() -> Option<Result<T, E>> + 'static>(&self, decide: C) {
         // SAFETY: the vtable is that of `C`, which decides on the block's input.
         unsafe { self.block.push_canceller(&DecidingCanceller::<T, E, C>::VTABLE, decide) };
@@ -148,6 +149,7 @@ impl<T: 'static, E: DeferredError> Source<T, E> {
     /// Sets the canceller that passes each cancel on. The block must be new.
     ///
     /// The canceller is cloned for each call, so its captures must not include user code.
+    #[inline]
     pub(crate) fn set_forwarding_canceller<C: Fn(&Cancelled) + Clone + 'static>(&self, forward: C) {
         // SAFETY: the vtable is that of `C`.
         unsafe { self.block.push_canceller(&ForwardingCanceller::<T, E, C>::VTABLE, forward) };

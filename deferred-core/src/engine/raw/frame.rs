@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomPinned;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -15,8 +14,8 @@ pub(crate) struct Frame<F: Future> {
 
 enum Content<F: Future> {
     Future(F),
-    Output(F::Output),
-    Empty,
+    /// The output of the future, or nothing after it was taken or the future was dropped.
+    Output(Option<F::Output>),
 }
 
 impl<F: Future> Frame<F> {
@@ -36,30 +35,26 @@ impl<F: Future> Frame<F> {
         // SAFETY: the future lies in `self`, which is pinned. Nothing moves it: it is only dropped
         // in place, below and by `discard`.
         let output = ready!(unsafe { Pin::new_unchecked(future) }.poll(context));
-        *content = Content::Empty; // the destructor may panic
-        *content = Content::Output(output);
+        *content = Content::Output(None); // the destructor may panic
+        *content = Content::Output(Some(output));
         Poll::Ready(())
     }
 
     /// Drops the future or its output, and keeps this output instead.
     pub(crate) fn set_output(self: Pin<&Self>, output: F::Output) {
-        *self.content.borrow_mut() = Content::Output(output);
+        *self.content.borrow_mut() = Content::Output(Some(output));
     }
 
     /// Takes the output, if there is one.
     pub(crate) fn take_output(self: Pin<&Self>) -> Option<F::Output> {
-        let mut content = self.content.borrow_mut();
-        if !matches!(*content, Content::Output(_)) {
-            return None;
-        }
-        match mem::replace(&mut *content, Content::Empty) {
-            Content::Output(output) => Some(output),
-            Content::Future(_) | Content::Empty => None,
+        match &mut *self.content.borrow_mut() {
+            Content::Output(output) => output.take(),
+            Content::Future(_) => None,
         }
     }
 
     /// Drops the future, unless the future itself calls this.
     pub(crate) fn discard(self: Pin<&Self>) {
-        let _ = self.content.try_borrow_mut().map(|mut content| *content = Content::Empty);
+        let _ = self.content.try_borrow_mut().map(|mut content| *content = Content::Output(None));
     }
 }
