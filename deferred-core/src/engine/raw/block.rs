@@ -154,17 +154,18 @@ impl Drop for BlockRef {
         // SAFETY: taken once, here at the end.
         let block = unsafe { ManuallyDrop::take(&mut self.0) };
         if Rc::strong_count(&block) == 1 {
-            release(block);
+            release(ManuallyDrop::new(block));
         }
     }
 }
 
 /// Drops a block of which this is the last `BlockRef`, and keeps its memory unless a `Weak` exists.
 #[inline(never)]
-fn release(block: Rc<Block>) {
+fn release(block: ManuallyDrop<Rc<Block>>) {
     if block.has_result() || !block.region.is_empty() {
         block.drop_contents();
     }
+    let block = ManuallyDrop::into_inner(block);
     // `Rc::get_mut` is not used, because a `&mut Block` would invalidate the pointers of the
     // region. The counts are read after user code.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
@@ -173,7 +174,7 @@ fn release(block: Rc<Block>) {
         // the same layout.
         unsafe {
             ptr::drop_in_place(place.cast_mut());
-            free_list::release(Rc::from_raw(place.cast()));
+            free_list::release(place.cast());
         }
     }
 }

@@ -18,14 +18,19 @@ type Place = *const MaybeUninit<Block>;
 /// The number of blocks whose memory a thread keeps: 48 KiB.
 const MAX_FREE: u32 = 256;
 
-thread_local! {
+struct FreeList {
     /// The first free memory, of a `Memory` that was leaked; null if there is none.
-    static FIRST: Cell<Place> = const { Cell::new(ptr::null()) };
+    first: Cell<Place>,
     /// The number of blocks for which the list has room. 0 until [`AT_THREAD_END`] is registered,
     /// and once it is destroyed.
-    static ROOM: Cell<u32> = const { Cell::new(0) };
+    room: Cell<u32>,
+    is_registered: Cell<bool>,
+}
+
+thread_local! {
+    static FREE: FreeList =
+        const { FreeList { first: Cell::new(ptr::null()), room: Cell::new(0), is_registered: Cell::new(false) } };
     static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
-    static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 struct AtThreadEnd;
@@ -35,7 +40,7 @@ impl Drop for AtThreadEnd {
         while let Some(memory) = pop() {
             drop(memory);
         }
-        ROOM.set(0);
+        FREE.with(|free| free.room.set(0));
     }
 }
 
@@ -47,43 +52,49 @@ pub(super) fn allocate() -> Memory {
 
 #[inline]
 fn pop() -> Option<Memory> {
-    let first = FIRST.get();
-    if first.is_null() {
-        return None;
-    }
-    ROOM.set(ROOM.get() + 1);
-    // SAFETY: `release` leaked the memory, and wrote the next pointer to its begin. It is in no
-    // list any more.
-    unsafe {
-        FIRST.set(first.cast::<Place>().read());
-        Some(Rc::from_raw(first))
-    }
+    FREE.with(|free| {
+        let first = free.first.get();
+        if first.is_null() {
+            return None;
+        }
+        free.room.set(free.room.get() + 1);
+        // SAFETY: `release` leaked the memory, and wrote the next pointer to its begin. It is in no
+        // list any more.
+        unsafe {
+            free.first.set(first.cast::<Place>().read());
+            Some(Rc::from_raw(first))
+        }
+    })
 }
 
-/// Takes back memory to which nothing else refers.
+/// Takes back memory.
+///
+/// # Safety
+///
+/// It is a leaked `Memory` to which nothing else refers.
 #[inline]
-pub(super) fn release(memory: Memory) {
-    // A sanitizer cannot see the use of a dropped block whose memory is reused.
-    if cfg!(deferred_no_free_list) {
-        return;
-    }
-    if ROOM.get() == 0 && !register() {
-        return;
-    }
-    ROOM.set(ROOM.get() - 1);
-    let place = Rc::into_raw(memory);
-    // SAFETY: nothing else refers to the memory, which is larger than a pointer.
-    unsafe { place.cast_mut().cast::<Place>().write(FIRST.get()) };
-    FIRST.set(place);
+pub(super) unsafe fn release(place: Place) {
+    FREE.with(|free| {
+        // A sanitizer cannot see the use of a dropped block whose memory is reused.
+        if cfg!(deferred_no_free_list) || free.room.get() == 0 && !register(free) {
+            // SAFETY: the caller's promise.
+            drop(unsafe { Rc::from_raw(place) });
+            return;
+        }
+        free.room.set(free.room.get() - 1);
+        // SAFETY: the caller's promise. The memory is larger than a pointer.
+        unsafe { place.cast_mut().cast::<Place>().write(free.first.get()) };
+        free.first.set(place);
+    });
 }
 
 /// Registers [`AT_THREAD_END`] at the first call. Returns `true` if the list has room.
 #[cold]
-fn register() -> bool {
+fn register(free: &FreeList) -> bool {
     // An error means that the thread ends: the memory is freed.
-    if REGISTERED.replace(true) || AT_THREAD_END.try_with(|_| ()).is_err() {
+    if free.is_registered.replace(true) || AT_THREAD_END.try_with(|_| ()).is_err() {
         return false;
     }
-    ROOM.set(MAX_FREE);
+    free.room.set(MAX_FREE);
     true
 }
