@@ -182,12 +182,18 @@ impl<F, L> State<F, L> {
         self.link.set(Some(link));
     }
 
+    #[inline]
+    pub(super) fn has_link(&self) -> bool {
+        self.with_link(|_| ()).is_some()
+    }
+
     /// Drops the link.
     pub(super) fn clear_link(&self) {
         drop(self.link.take());
     }
 
     /// Calls `f` with the link, if one is set.
+    #[inline]
     pub(super) fn with_link<R>(&self, f: impl FnOnce(&L) -> R) -> Option<R> {
         let link = self.link.take();
         let returned = link.as_ref().map(f);

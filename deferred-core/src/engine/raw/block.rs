@@ -162,10 +162,24 @@ impl Drop for BlockRef {
 /// Drops a block of which this is the last `BlockRef`, and keeps its memory unless a `Weak` exists.
 #[inline(never)]
 fn release(block: ManuallyDrop<Rc<Block>>) {
+    // On this path nothing is called, so nothing has to be saved.
+    let is_empty = !block.has_result() && block.region.owns_nothing() && !block.state.has_link();
+    if is_empty && Rc::weak_count(&block) == 0 && free_list::has_room() {
+        let place = Rc::into_raw(ManuallyDrop::into_inner(block));
+        // SAFETY: nothing else refers to the block, and it has no contents to drop. The rest is
+        // memory of the same layout.
+        unsafe { free_list::release(place.cast()) };
+    } else {
+        release_contents(ManuallyDrop::into_inner(block));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn release_contents(block: Rc<Block>) {
     if block.has_result() || !block.region.is_empty() {
         block.drop_contents();
     }
-    let block = ManuallyDrop::into_inner(block);
     // `Rc::get_mut` is not used, because a `&mut Block` would invalidate the pointers of the
     // region. The counts are read after user code.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {

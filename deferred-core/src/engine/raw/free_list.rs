@@ -67,6 +67,12 @@ fn pop() -> Option<Memory> {
     })
 }
 
+/// Returns `true` if the list has room for the memory of a block.
+#[inline]
+pub(super) fn has_room() -> bool {
+    FREE.with(|free| free.room.get() > 0)
+}
+
 /// Takes back memory.
 ///
 /// # Safety

@@ -100,6 +100,12 @@ impl Region {
         self.first.get() == self.end.get()
     }
 
+    /// Returns `true` if there is no live record, and the words are inside the block.
+    #[inline]
+    pub(super) fn owns_nothing(&self) -> bool {
+        self.is_empty() && self.cap.get() == INLINE_WORDS
+    }
+
     /// Returns `true` if there is exactly one record, and it has `len` words of captures.
     pub(super) fn has_only(&self, len: u32) -> bool {
         self.end.get() - self.first.get() == HEAD + len
