@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::mem;
 
 use crate::engine::Handle;
 
@@ -49,7 +50,7 @@ impl Awaited {
         let (only, more) = (self.only.take(), self.more.take());
         let is_free = only.is_none() && more.is_none() && handle.id() != self.own.get();
         if is_free {
-            self.only.set(Some(handle.clone()));
+            mem::forget(self.only.replace(Some(handle.clone()))); // `None`, which the compiler cannot know
             Some(ONLY)
         } else {
             self.only.set(only);

@@ -147,9 +147,9 @@ fn run_current<C: Coroutine + 'static>(task: &Pin<Rc<C>>) -> bool {
 /// Polls the current coroutine until it ends or is suspended. Returns `true` if it has ended. `head`
 /// and `task` belong to it.
 fn run(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
-    match head.reactor.as_ref().filter(|reactor| !reactor.is_current()) {
-        None => run_entered(head, task),
-        Some(reactor) => run_in(reactor, head, task),
+    match &head.reactor {
+        Some(reactor) if !reactor.is_current() => run_in(reactor, head, task),
+        _ => run_entered(head, task),
     }
 }
 
@@ -167,15 +167,14 @@ fn run_entered(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     }
     head.stage.set(Stage::Running);
     head.again.set(false);
-    let reactor = head.reactor.as_ref();
-    let waker = match head.own_waker().or_else(|| WakerHandle::borrow(reactor)) {
+    let waker = match head.own_waker().or_else(|| WakerHandle::borrow(&head.reactor)) {
         Some(waker) => waker,
-        None => WakerHandle::new(reactor, registry::wake),
+        None => WakerHandle::new(head.reactor.as_ref(), registry::wake),
     };
     if poll(head, task, &waker).is_pending() {
         if head.waits_for_deferreds_only(&waker) {
             head.stage.set(Stage::Suspended);
-            waker.return_to_cache(reactor);
+            waker.return_to_cache(&head.reactor);
             return false;
         }
         return go_on(head, task, waker);
@@ -213,7 +212,7 @@ fn ended(head: &Head, waker: Rc<WakerHandle>) {
         head.unregister();
     } else if !waker.is_cloned() {
         waker.begin_poll();
-        waker.return_to_cache(head.reactor.as_ref());
+        waker.return_to_cache(&head.reactor);
     }
 }
 
@@ -264,7 +263,7 @@ fn suspend(task: &Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> Result<(), 
     }
     if head.cold().waker.is_none() {
         waker.begin_poll();
-        waker.return_to_cache(head.reactor.as_ref());
+        waker.return_to_cache(&head.reactor);
     }
     Ok(())
 }

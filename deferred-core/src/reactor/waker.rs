@@ -104,7 +104,7 @@ impl WakerHandle {
     /// Borrows the cached waker of `reactor`, or of the thread. Another coroutine that is polled
     /// meanwhile needs one of its own.
     #[inline]
-    pub(crate) fn borrow(reactor: Option<&Reactor>) -> Option<Rc<WakerHandle>> {
+    pub(crate) fn borrow(reactor: &Option<Reactor>) -> Option<Rc<WakerHandle>> {
         match reactor {
             Some(reactor) => reactor.core.waker.0.take(),
             None => WITHOUT_REACTOR.with(|cache| cache.0.take()),
@@ -113,7 +113,7 @@ impl WakerHandle {
 
     /// Returns a waker to the cache of which no clone exists, and which is not woken.
     #[inline]
-    pub(crate) fn return_to_cache(self: Rc<Self>, reactor: Option<&Reactor>) {
+    pub(crate) fn return_to_cache(self: Rc<Self>, reactor: &Option<Reactor>) {
         let before = match reactor {
             Some(reactor) => reactor.core.waker.0.replace(Some(self)),
             None => WITHOUT_REACTOR.with(|cache| cache.0.replace(Some(self))),

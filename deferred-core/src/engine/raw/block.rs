@@ -162,8 +162,11 @@ impl Drop for BlockRef {
 /// Drops a block of which this is the last `BlockRef`, and keeps its memory unless a `Weak` exists.
 #[inline(never)]
 fn release(block: ManuallyDrop<Rc<Block>>) {
+    if block.state.has_link() {
+        return release_link(block);
+    }
     // On this path nothing is called, so nothing has to be saved.
-    let is_empty = !block.has_result() && block.region.owns_nothing() && !block.state.has_link();
+    let is_empty = !block.has_result() && block.region.owns_nothing();
     if is_empty && Rc::weak_count(&block) == 0 && free_list::has_room() {
         let place = Rc::into_raw(ManuallyDrop::into_inner(block));
         // SAFETY: nothing else refers to the block, and it has no contents to drop. The rest is
@@ -172,6 +175,12 @@ fn release(block: ManuallyDrop<Rc<Block>>) {
     } else {
         release_contents(ManuallyDrop::into_inner(block));
     }
+}
+
+#[inline(never)]
+fn release_link(block: ManuallyDrop<Rc<Block>>) {
+    block.state.clear_link();
+    release(block);
 }
 
 #[cold]
