@@ -201,25 +201,31 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     pub fn try_get(&self) -> Option<T> {
         let queue = &*self.queue;
         let value = queue.values.borrow_mut().pop_front();
-        // A waiting put moves its value into the queue, or directly to the caller.
-        let (moved, putter) = match queue.putters.first() {
-            Some((moved, putter)) => (Some(moved), Some(putter)),
-            None => (None, None),
-        };
-        let value = match (value, moved) {
-            (Some(value), Some(moved)) => {
-                queue.values.borrow_mut().push_back(moved);
-                Some(value)
-            }
-            (value, moved) => value.or(moved),
-        };
-        if value.is_some() {
-            queue.count(usize::from(putter.is_some()), 1);
+        if !queue.putters.is_empty() {
+            return self.get_beside_put(value);
         }
-        if let Some(putter) = putter {
-            putter.callback(());
+        if value.is_some() {
+            queue.count(0, 1);
         }
         value
+    }
+
+    /// Returns the first value while a put waits, whose value moves into the queue, or directly to
+    /// the caller if the queue was empty.
+    #[cold]
+    fn get_beside_put(&self, first: Option<T>) -> Option<T> {
+        let queue = &*self.queue;
+        let (moved, putter) = queue.putters.first()?;
+        let value = match first {
+            Some(first) => {
+                queue.values.borrow_mut().push_back(moved);
+                first
+            }
+            None => moved,
+        };
+        queue.count(1, 1);
+        putter.callback(());
+        Some(value)
     }
 
     /// Sets the feeder, once. The feeder keeps one handle of the queue itself.

@@ -47,7 +47,7 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
     }
 
     /// Removes and returns the first waiter, if `fits` returns `true` for its request.
-    #[inline]
+    #[inline(always)]
     pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<Waiter<W, T, E>> {
         self.queue.borrow_mut().pop_if(|(want, _)| fits(want))
     }
