@@ -563,16 +563,25 @@ fn await_inner(block: BlockRef, inner: BlockRef) -> Option<BlockRef> {
 /// Makes `block`, which has begun to wait, the waiter of `inner`.
 #[inline]
 pub(super) fn wait_for(block: BlockRef, mut inner: BlockRef) {
-    // A block that would only pass on the result of another one is left out as well.
-    while inner.only_passes_on() {
-        let Some(next) = inner.awaited().filter(|next| !next.is_same(&block)) else { break };
-        let waiter = next.take_waiter();
-        debug_assert!(waiter.is_some_and(|waiter| waiter.is_same(&inner)));
-        inner.set_successor(&block);
-        inner = next;
+    if inner.only_passes_on() {
+        inner = leave_out(&block, inner);
     }
     block.state.set_link(Rc::downgrade(&inner.0));
     inner.push_waiter(block);
+}
+
+/// Leaves out blocks that would only pass on the result of another one to `block`. Returns that
+/// other one.
+#[cold]
+fn leave_out(block: &BlockRef, mut inner: BlockRef) -> BlockRef {
+    while inner.only_passes_on() {
+        let Some(next) = inner.awaited().filter(|next| !next.is_same(block)) else { break };
+        let waiter = next.take_waiter();
+        debug_assert!(waiter.is_some_and(|waiter| waiter.is_same(&inner)));
+        inner.set_successor(block);
+        inner = next;
+    }
+    inner
 }
 
 /// Fires an unfired block with `Abandoned`. Returns it if it can run.

@@ -400,7 +400,22 @@ impl Block {
 impl Block {
     /// Appends the stage that delivers the result to `waiter`.
     pub(in crate::engine) fn push_waiter(&self, waiter: BlockRef) {
+        // Without a call on this path, nothing has to be saved.
+        if !self.has(bit::HAS_CHAIN | bit::HAS_WAITER) && self.region.has_room(WAITER_WORDS) {
+            self.append_waiter(waiter);
+        } else {
+            self.push_waiter_cold(waiter);
+        }
+    }
+
+    #[cold]
+    fn push_waiter_cold(&self, waiter: BlockRef) {
         assert!(!self.has(bit::HAS_CHAIN | bit::HAS_WAITER), "the result has another owner");
+        self.append_waiter(waiter);
+    }
+
+    #[inline(always)]
+    fn append_waiter(&self, waiter: BlockRef) {
         // SAFETY: the captures of a `DELIVER` stage are the waiter, and `HAS_WAITER` is set.
         unsafe { self.push_record(&DELIVER, self.state.last.get(), waiter, 0) };
         self.set(bit::HAS_WAITER);
