@@ -85,8 +85,13 @@ pub(crate) fn is_empty() -> bool {
 /// Resumes up to `limit` of the coroutines that are in the queues now, for a turn. Calls
 /// `before_each` with the location where each was created. Returns their number.
 pub(crate) fn run_batch(limit: usize, before_each: impl Fn(CallSite)) -> usize {
-    let with_reactor = with_queues(|queues| queues.with_reactor.len().min(limit));
-    let without_reactor = with_queues(|queues| queues.without_reactor.len().min(limit - with_reactor));
+    let (with_reactor, without_reactor) = with_queues(|queues| {
+        let with_reactor = queues.with_reactor.len().min(limit);
+        (with_reactor, queues.without_reactor.len().min(limit - with_reactor))
+    });
+    if with_reactor + without_reactor == 0 {
+        return 0;
+    }
     run_some(with_reactor, |queues| &mut queues.with_reactor, &before_each);
     run_some(without_reactor, |queues| &mut queues.without_reactor, &before_each);
     with_reactor + without_reactor

@@ -9,14 +9,15 @@ use crate::engine::ready_queue;
 /// The clock of a reactor.
 pub(super) enum Time {
     System,
-    Manual(Cell<Instant>),
+    /// The time, and the same time in the unit of the reactor's timers.
+    Manual(Cell<(Instant, u64)>),
 }
 
 impl Time {
     pub(super) fn now(&self) -> Instant {
         match self {
             Time::System => Instant::now(),
-            Time::Manual(now) => now.get(),
+            Time::Manual(now) => now.get().0,
         }
     }
 }
@@ -27,7 +28,7 @@ const MAX_CALLS: u32 = 1_000_000;
 impl Reactor {
     /// Creates a reactor with manual time. It runs from the start and needs no driver.
     pub(crate) fn with_manual_time() -> ReactorOwner {
-        let owner = Self::with_time(Time::Manual(Cell::new(Instant::now())));
+        let owner = Self::with_time(Time::Manual(Cell::new((Instant::now(), 0))));
         owner.core.life.set(Life::Running);
         owner.core.events.has_started();
         owner
@@ -38,21 +39,31 @@ impl Reactor {
         self.core.timers.next_due().map(|moment| self.core.timers.instant(moment))
     }
 
+    /// Returns the time in the unit of the timers.
+    pub(super) fn moment(&self) -> u64 {
+        match &self.core.time {
+            Time::System => self.core.timers.moment(Instant::now()),
+            Time::Manual(now) => now.get().1,
+        }
+    }
+
     /// See [`Clock::advance`](crate::Clock::advance).
     pub(crate) fn advance(&self, by: Duration) {
         if let Time::Manual(now) = &self.core.time {
-            now.set(deadline_after(now.get(), by));
+            let later = deadline_after(now.get().0, by);
+            now.set((later, self.core.timers.moment(later)));
         }
         ready_queue::in_turn(|| {
             let _entered = self.enter();
             let mut left = MAX_CALLS;
             self.run_all_posted(&mut left);
             while self.is_running() {
-                let Some(timer) = self.core.timers.pop_due(self.core.timers.moment(self.now()), u64::MAX) else {
+                let Some(timer) = self.core.timers.pop_due(self.moment(), u64::MAX) else {
                     break;
                 };
                 counted(&mut left);
                 timer.run();
+                self.core.timers.recycle(timer);
                 self.run_woken(&mut left);
             }
             self.run_all_posted(&mut left);
@@ -62,7 +73,8 @@ impl Reactor {
 
     /// Resumes woken coroutines between two calls, as if each call were a turn.
     fn run_woken(&self, left: &mut u32) {
-        while self.is_running() && ready_queue::run_batch(usize::MAX, |_| ()) > 0 {
+        while self.is_running() && !ready_queue::is_empty() {
+            ready_queue::run_batch(usize::MAX, |_| ());
             counted(left);
         }
     }

@@ -261,8 +261,7 @@ impl Reactor {
         delay: Duration,
         call: impl FnOnce() -> R + 'static,
     ) -> DelayedCall {
-        let timers = &self.core.timers;
-        let due = timers.moment(self.now()).saturating_add(nanos(delay));
+        let due = self.moment().saturating_add(nanos(delay));
         self.call_at_moment(due, call, Location::caller())
     }
 

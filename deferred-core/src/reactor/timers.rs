@@ -1,5 +1,6 @@
 //! Timers: delayed calls, in a [wheel](super::wheel) ordered by due time and then by creation.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
@@ -26,7 +27,7 @@ pub(super) struct Timer<F: ?Sized = dyn Once> {
     /// The due time in nanoseconds since the base of its [`Timers`], and the number of timers
     /// created before.
     key: Cell<Key>,
-    at: CallSite,
+    at: Cell<CallSite>,
     call: F,
 }
 
@@ -42,9 +43,13 @@ enum State {
 pub(super) trait Once {
     fn run(&self, at: CallSite);
     fn discard(&self);
+
+    /// Takes another closure out of `call`, an `Option`, if that has the same type. Returns `true`
+    /// if it has.
+    fn refill(&self, call: &mut dyn Any) -> bool;
 }
 
-impl<R: IntoDeferred<Failure>, F: FnOnce() -> R> Once for Cell<Option<F>> {
+impl<R: IntoDeferred<Failure>, F: FnOnce() -> R + 'static> Once for Cell<Option<F>> {
     fn run(&self, at: CallSite) {
         if let Some(call) = self.take() {
             guarded(at, call);
@@ -54,16 +59,24 @@ impl<R: IntoDeferred<Failure>, F: FnOnce() -> R> Once for Cell<Option<F>> {
     fn discard(&self) {
         self.take();
     }
+
+    fn refill(&self, call: &mut dyn Any) -> bool {
+        let call = call.downcast_mut::<Option<F>>();
+        call.is_some_and(|call| {
+            self.set(call.take());
+            true
+        })
+    }
 }
 
 impl Timer {
     pub(super) fn run(&self) {
         self.state.set(State::Called);
-        self.call.run(self.at);
+        self.call.run(self.at.get());
     }
 
     pub(super) fn registered_at(&self) -> CallSite {
-        self.at
+        self.at.get()
     }
 
     /// Returns the due time, in the unit of its [`Timers`].
@@ -98,12 +111,15 @@ pub(super) struct Timers {
     base: Instant,
     made: Cell<u64>,
     closed: Cell<bool>,
+    /// A timer that was cancelled or has run. The next one with a closure of the same type uses its
+    /// memory again: most timers are timeouts that are cancelled.
+    spare: Cell<Option<Rc<Timer>>>,
 }
 
 impl Timers {
     /// Creates an empty set of timers, which are due after `base`.
     pub(super) fn new(base: Instant) -> Timers {
-        Timers { wheel: RefCell::default(), base, made: Cell::new(0), closed: Cell::new(false) }
+        Timers { wheel: RefCell::default(), base, made: Cell::new(0), closed: Cell::new(false), spare: Cell::default() }
     }
 
     /// Adds a timer for `due`. After [`close`](Self::close) it is not pending, and its call is
@@ -115,8 +131,7 @@ impl Timers {
         at: CallSite,
     ) -> Rc<Timer> {
         let key = self.new_key(due);
-        let (state, place) = (Cell::new(State::Pending), Cell::default());
-        let timer = Rc::new(Timer { state, place, key: Cell::new(key), at, call: Cell::new(Some(call)) });
+        let timer = self.new_timer(key, call, at);
         if self.closed.get() {
             timer.state.set(State::Closed);
             timer.call.discard();
@@ -124,6 +139,32 @@ impl Timers {
             self.wheel.borrow_mut().insert(key, timer.clone());
         }
         timer
+    }
+
+    fn new_timer<C: FnOnce() -> R + 'static, R: IntoDeferred<Failure>>(
+        &self,
+        key: Key,
+        call: C,
+        at: CallSite,
+    ) -> Rc<Timer> {
+        let mut call = Some(call);
+        if let Some(spare) = self.spare.take().filter(|spare| Rc::strong_count(spare) == 1) {
+            if spare.call.refill(&mut call) {
+                spare.state.set(State::Pending);
+                spare.key.set(key);
+                spare.at.set(at);
+                return spare;
+            }
+        }
+        let (state, place) = (Cell::new(State::Pending), Cell::default());
+        let (key, at, call) = (Cell::new(key), Cell::new(at), Cell::new(call));
+        Rc::new(Timer { state, place, key, at, call })
+    }
+
+    /// Keeps a timer that is not pending for a later one.
+    #[inline]
+    pub(super) fn recycle(&self, timer: Rc<Timer>) {
+        self.spare.set(Some(timer));
     }
 
     fn new_key(&self, due: u64) -> Key {
@@ -180,12 +221,13 @@ impl Timers {
     /// Drops all calls in the order in which they would have run. No timer is pending from now on.
     pub(super) fn close(&self) {
         self.closed.set(true);
+        self.spare.take();
         let pending = self.wheel.borrow_mut().take();
         for timer in &pending {
             timer.state.set(State::Closed);
         }
         for timer in pending {
-            guarded(timer.at, || timer.call.discard());
+            guarded(timer.at.get(), || timer.call.discard());
         }
     }
 }
@@ -235,6 +277,7 @@ impl DelayedCall {
         self.timer.state.set(State::Cancelled);
         self.reactor.core.timers.remove(&self.timer);
         self.timer.call.discard();
+        self.reactor.core.timers.recycle(self.timer.clone());
         Ok(())
     }
 
@@ -259,7 +302,7 @@ impl DelayedCall {
     /// ```
     pub fn reset(&self, delay: Duration) -> Result<(), Inactive> {
         self.timer.state()?;
-        let now = self.reactor.core.timers.moment(self.reactor.now());
+        let now = self.reactor.moment();
         self.move_to(now.saturating_add(nanos(delay)));
         Ok(())
     }
@@ -289,7 +332,7 @@ impl DelayedCall {
     /// Returns the location where the call was registered.
     #[must_use]
     pub fn registered_at(&self) -> &'static Location<'static> {
-        self.timer.at
+        self.timer.at.get()
     }
 
     /// Returns `true` until the call begins or is cancelled.
@@ -303,7 +346,7 @@ impl fmt::Debug for DelayedCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DelayedCall")
             .field("active", &self.timer.state())
-            .field("at", &format_args!("{}", self.timer.at))
+            .field("at", &format_args!("{}", self.timer.at.get()))
             .finish()
     }
 }

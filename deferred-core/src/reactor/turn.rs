@@ -65,7 +65,7 @@ impl Reactor {
         if !self.has_ended() {
             ready_queue::run_batch(core.calls_per_turn.get(), |at| self.note(CallKind::Coroutine, at));
         }
-        let now = core.timers.moment(self.now());
+        let now = self.moment();
         if !self.has_ended() {
             self.run_due(now);
         }
@@ -108,6 +108,7 @@ impl Reactor {
                 watched.late(Duration::from_nanos(now - timer.due()));
             }
             timer.run();
+            core.timers.recycle(timer);
         }
     }
 

@@ -161,6 +161,9 @@ impl<T: Item> Wheel<T> {
     /// Removes and returns the first entry, if it is due at `now` and has a number below `made`.
     pub(super) fn pop(&mut self, now: u64, made: u64) -> Option<T> {
         self.advance(now);
+        if self.late.is_empty() {
+            return self.pop_in_order(now, made);
+        }
         let (due, number) = self.first_due()?;
         if due > now || number >= made {
             return None;
@@ -169,6 +172,22 @@ impl<T: Item> Wheel<T> {
             return self.late.pop_first().map(|(_, item)| item);
         }
         self.due.pop_front().map(|entry| entry.item)
+    }
+
+    /// Like [`pop`](Self::pop), if no entry is late.
+    #[inline]
+    fn pop_in_order(&mut self, now: u64, made: u64) -> Option<T> {
+        loop {
+            let first = self.due.front()?;
+            let waits = first.item.waits_for(first.key);
+            if waits && (first.key.0 > now || first.key.1 >= made) {
+                return None;
+            }
+            let popped = self.due.pop_front();
+            if waits {
+                return popped.map(|entry| entry.item);
+            }
+        }
     }
 
     /// Returns the key of the first due entry. Drops the entries before it that do not wait any
