@@ -167,7 +167,7 @@ fn release(block: ManuallyDrop<Rc<Block>>) {
     }
     // On this path nothing is called, so nothing has to be saved.
     let is_empty = !block.has_result() && block.region.owns_nothing();
-    if is_empty && Rc::weak_count(&block) == 0 && free_list::has_room() {
+    if is_empty && Rc::weak_count(&block) == 0 {
         let place = Rc::into_raw(ManuallyDrop::into_inner(block));
         // SAFETY: nothing else refers to the block, and it has no contents to drop. The rest is
         // memory of the same layout.

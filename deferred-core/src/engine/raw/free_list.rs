@@ -67,12 +67,6 @@ fn pop() -> Option<Memory> {
     })
 }
 
-/// Returns `true` if the list has room for the memory of a block.
-#[inline]
-pub(super) fn has_room() -> bool {
-    FREE.with(|free| free.room.get() > 0)
-}
-
 /// Takes back memory.
 ///
 /// # Safety
@@ -82,25 +76,43 @@ pub(super) fn has_room() -> bool {
 pub(super) unsafe fn release(place: Place) {
     FREE.with(|free| {
         // A sanitizer cannot see the use of a dropped block whose memory is reused.
-        if cfg!(deferred_no_free_list) || free.room.get() == 0 && !register(free) {
+        if free.room.get() == 0 || cfg!(deferred_no_free_list) {
             // SAFETY: the caller's promise.
-            drop(unsafe { Rc::from_raw(place) });
-            return;
+            return unsafe { release_without_room(free, place) };
         }
-        free.room.set(free.room.get() - 1);
-        // SAFETY: the caller's promise. The memory is larger than a pointer.
-        unsafe { place.cast_mut().cast::<Place>().write(free.first.get()) };
-        free.first.set(place);
+        // SAFETY: the caller's promise.
+        unsafe { push(free, place) };
     });
 }
 
-/// Registers [`AT_THREAD_END`] at the first call. Returns `true` if the list has room.
+/// Links memory to the list.
+///
+/// # Safety
+///
+/// As for [`release`].
+#[inline]
+unsafe fn push(free: &FreeList, place: Place) {
+    free.room.set(free.room.get() - 1);
+    // SAFETY: the caller's promise. The memory is larger than a pointer.
+    unsafe { place.cast_mut().cast::<Place>().write(free.first.get()) };
+    free.first.set(place);
+}
+
+/// Frees memory if the list is full. Registers [`AT_THREAD_END`] at the first call.
+///
+/// # Safety
+///
+/// As for [`release`].
 #[cold]
-fn register(free: &FreeList) -> bool {
-    // An error means that the thread ends: the memory is freed.
-    if free.is_registered.replace(true) || AT_THREAD_END.try_with(|_| ()).is_err() {
-        return false;
+unsafe fn release_without_room(free: &FreeList, place: Place) {
+    let is_first = !free.is_registered.replace(true) && !cfg!(deferred_no_free_list);
+    // An error means that the thread ends.
+    if is_first && AT_THREAD_END.try_with(|_| ()).is_ok() {
+        free.room.set(MAX_FREE);
+        // SAFETY: the caller's promise.
+        unsafe { push(free, place) };
+    } else {
+        // SAFETY: the caller's promise.
+        drop(unsafe { Rc::from_raw(place) });
     }
-    free.room.set(MAX_FREE);
-    true
 }
