@@ -120,10 +120,16 @@ impl<X> Values<X> {
     }
 
     /// Stores a value. Returns all of them if this is the last one.
+    #[inline]
     pub(super) fn set(&mut self, index: usize, value: X) -> Option<Vec<X>> {
         self.values[index] = Some(value);
         self.left -= 1;
-        (self.left == 0).then(|| std::mem::take(&mut self.values).into_iter().flatten().collect())
+        if self.left == 0 { Some(self.take()) } else { None }
+    }
+
+    #[cold]
+    fn take(&mut self) -> Vec<X> {
+        std::mem::take(&mut self.values).into_iter().flatten().collect()
     }
 }
 
@@ -136,6 +142,7 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for Gather<T> {
     type Value = Vec<T>;
     type Error = FirstError<E>;
 
+    #[inline]
     fn arrived(&mut self, index: usize, result: Result<T, E>) -> Option<Decided<Vec<T>, FirstError<E>>> {
         match result {
             Ok(value) => self.values.set(index, value).map(|values| Ok(values).into()),

@@ -46,6 +46,8 @@ struct Join<T, E, R: Rule<T, E>> {
     outcome: Cell<Outcome<R::Value, R::Error>>,
     /// The reason for cancelling members that are added after the decision.
     late: RefCell<Option<Cancelled>>,
+    /// Whether `late` is set.
+    has_late: Cell<bool>,
     at: CallSite,
     takes: PhantomData<fn(Result<T, E>)>,
 }
@@ -81,6 +83,7 @@ where
         members: RefCell::new(Vec::with_capacity(count)),
         outcome: Cell::new(Outcome::Joining),
         late: RefCell::new(None),
+        has_late: Cell::new(false),
         at,
         takes: PhantomData,
     });
@@ -92,13 +95,11 @@ where
                 debug_assert!(fired.is_none(), "the source is set only at the end");
             }
             Err(chain) => {
-                let handle = chain.handle_for_waiter();
-                join.members.borrow_mut().push(Some(handle.clone()));
+                join.members.borrow_mut().push(Some(chain.handle_for_waiter()));
                 let member = join.clone();
                 chain.consume(move |result| member.arrived(index, result));
-                let late = join.late.borrow().clone();
-                if let Some(why) = late {
-                    handle.cancel(&why);
+                if join.has_late.get() {
+                    join.cancel_late(index);
                 }
             }
         }
@@ -119,11 +120,15 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
     fn arrived(self: &Rc<Self>, index: usize, result: Result<T, E>) -> Option<Fired> {
         let handle = self.members.borrow_mut()[index].take();
         drop(handle);
-        if self.rule.borrow().is_none() {
-            self.drop_late(result);
-            return None;
-        }
-        let decided = self.rule.borrow_mut().as_mut().and_then(|rule| rule.arrived(index, result));
+        let mut undecided = self.rule.borrow_mut();
+        let decided = match &mut *undecided {
+            Some(rule) => rule.arrived(index, result),
+            None => {
+                drop(undecided);
+                return self.drop_late(result);
+            }
+        };
+        drop(undecided);
         let Decided { mut result, cancel_others } = decided?;
         if let Err(panicked) = self.drop_rule() {
             result = self.panicked(result, panicked);
@@ -133,6 +138,7 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
             Some(why) => {
                 let cancelled = self.cancel_members(|handle| handle.cancel_soon(&why));
                 self.late.replace(Some(why));
+                self.has_late.set(true);
                 cancelled
             }
         };
@@ -161,6 +167,15 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
     fn cancel_members(&self, cancel: impl Fn(&Handle)) -> bool {
         let members = self.members.borrow();
         members.iter().flatten().inspect(|handle| cancel(handle)).count() > 0
+    }
+
+    /// Cancels a member that was added after the decision.
+    #[cold]
+    fn cancel_late(&self, index: usize) {
+        let (late, member) = (self.late.borrow().clone(), self.members.borrow()[index].clone());
+        if let (Some(why), Some(member)) = (late, member) {
+            member.cancel(&why);
+        }
     }
 
     fn cancel(self: Rc<Self>, why: &Cancelled) {
@@ -193,11 +208,13 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
     }
 
     /// Drops a result that came after the decision.
-    fn drop_late(&self, result: Result<T, E>) {
+    #[cold]
+    fn drop_late(&self, result: Result<T, E>) -> Option<Fired> {
         if let Err(panicked) = drop_or_panicked(result) {
             let error: E = never_unwinding(|| BuiltinError::from(panicked).into());
             error::report(&error, self.at, self.at);
             never_unwinding(|| drop(error));
         }
+        None
     }
 }

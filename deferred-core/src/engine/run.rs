@@ -235,10 +235,17 @@ fn take_first_into_queue() {
 }
 
 /// Runs the stages of the block inside this call, if it can run.
+#[inline]
 pub(super) fn run_if_ready(block: &BlockRef) {
-    if let Some(block) = claim(block.clone()) {
-        enter(|| run_block(block));
+    if block.can_run() {
+        run_ready(block.clone());
     }
+}
+
+#[cold]
+fn run_ready(block: BlockRef) {
+    block.state.set_busy();
+    enter(|| run_block(block));
 }
 
 /// Runs a claimed block inside this call, or after the callback that runs now if too many such
