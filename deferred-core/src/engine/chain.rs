@@ -143,13 +143,20 @@ impl<T: 'static, E: DeferredError> Source<T, E> {
     }
 
     /// Fires the block. Its callbacks run when the returned [`Fired`] is run.
+    #[inline]
     pub(crate) fn set_result(self, result: Result<T, E>) -> Fired {
         if self.is_cancelled() {
-            never_unwinding(|| drop(result));
+            drop_ignored(result);
             return Fired::none();
         }
         Fired::claim(self.store(result))
     }
+}
+
+/// Drops the result of a source whose block was cancelled.
+#[cold]
+fn drop_ignored<T, E: DeferredError>(result: Result<T, E>) {
+    never_unwinding(|| drop(result));
 }
 
 impl<T, E: DeferredError> Source<T, E> {

@@ -516,9 +516,7 @@ fn advance(block: BlockRef) -> Option<BlockRef> {
 /// Prepares a block that has just been fired. Returns it if it can run.
 #[inline(always)]
 fn prepare_fired(block: BlockRef) -> Option<BlockRef> {
-    if block.has_canceller() {
-        block.drop_canceller();
-    }
+    block.drop_canceller();
     claim(block)
 }
 
@@ -526,9 +524,7 @@ fn prepare_fired(block: BlockRef) -> Option<BlockRef> {
 /// paused.
 #[inline]
 fn prepare_claimed(block: BlockRef) -> Option<BlockRef> {
-    if block.has_canceller() {
-        block.drop_canceller();
-    }
+    block.drop_canceller();
     // The end of the pause claims the block again, and needs it not to be busy.
     if block.state.is_paused() {
         block.state.clear_busy();

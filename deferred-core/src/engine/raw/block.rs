@@ -515,7 +515,7 @@ impl Block {
     }
 
     /// Drops the canceller, if there is one.
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn drop_canceller(&self) {
         if self.has_canceller() {
             self.clear_canceller();
