@@ -75,9 +75,11 @@ impl Flat {
 
 impl Drop for Flat {
     fn drop(&mut self) {
-        match self.0.take() {
-            None | Some(Held::Builtin(_)) => {} // drops its contents without recursion itself
-            Some(held) => drop_flat(Nested::Held(held)),
+        // A built-in error drops its contents without recursion itself.
+        if let Some(Held::Other { .. } | Held::Shared(_)) = &self.0 {
+            if let Some(held) = self.0.take() {
+                drop_flat(Nested::Held(held));
+            }
         }
     }
 }
