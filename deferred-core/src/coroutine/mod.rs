@@ -5,6 +5,7 @@
 //!   future;
 //! - `task`: a suspended coroutine: how it is resumed, cancelled and ended;
 //! - `awaited`: the Deferreds that a coroutine waits for;
+//! - `frame`: the future of a coroutine;
 //! - `current`: the coroutine that runs on this thread now;
 //! - `registry`: the coroutines that a waker can reach.
 //!
@@ -23,6 +24,7 @@
 
 mod awaited;
 mod current;
+mod frame;
 mod registry;
 mod task;
 mod wait;

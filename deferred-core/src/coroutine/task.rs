@@ -13,10 +13,11 @@ use pin_project_lite::pin_project;
 
 use super::awaited::Awaited;
 use super::current;
+use super::frame::{self, Frame};
 use super::registry;
 use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
-use crate::engine::{Chain, Fired, Frame, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
+use crate::engine::{Chain, Fired, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::reactor::{Reactor, WakerHandle};
 
@@ -119,11 +120,11 @@ where
         at,
         cold: RefCell::new(None),
     };
-    let task = Rc::pin(Task { head, frame: Frame::new(coroutine), source: Cell::new(None) });
+    let task = Rc::pin(Task { head, frame: frame::new(coroutine), source: Cell::new(None) });
     enter_merged(|| {
         never_unwinding(|| {
             if run_current(&task) {
-                let result = task.as_ref().project_ref().frame.take_output();
+                let result = frame::take_output(task.as_ref().project_ref().frame);
                 let result = result.expect("a coroutine that ended has a result");
                 return Deferred::with_result(refuse_nested(result), at, at);
             }
@@ -420,20 +421,20 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
     }
 
     fn poll(self: Pin<&Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.project_ref().frame.poll(context)
+        frame::poll(self.project_ref().frame, context)
     }
 
     fn discard(self: Pin<&Self>) {
-        self.project_ref().frame.discard();
+        frame::set_output(self.project_ref().frame, None);
     }
 
     fn fail(self: Pin<&Self>, why: BuiltinError) {
-        self.project_ref().frame.set_output(Err(why.into()));
+        frame::set_output(self.project_ref().frame, Some(Err(why.into())));
     }
 
     fn finish(self: Pin<&Self>) -> Option<Fired> {
         let source = self.source.take()?;
-        let result = self.project_ref().frame.take_output()?;
+        let result = frame::take_output(self.project_ref().frame)?;
         Some(source.set_result(refuse_nested(result)))
     }
 

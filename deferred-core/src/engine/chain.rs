@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::raw::{Chain, Fired, Source, StageOutput};
-use super::{Handle, call, run, settle};
+use super::raw::{Chain, Source, StageOutput};
+use super::{Fired, Handle, call, run, settle, wait};
 use crate::abort::never_unwinding;
 use crate::error::{CallSite, Cancelled, Cycle, DeferredError};
 
@@ -19,7 +19,7 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
             return StageOutput::Ready(self.take().map_err(|error| call::with_location(error, at)));
         }
         let waiting = Self::waiting(made, at);
-        run::wait_for(waiting.block().clone(), self.into_awaited());
+        wait::wait_for(waiting.block().clone(), self.into_awaited());
         StageOutput::Pending(waiting)
     }
 
@@ -150,6 +150,12 @@ impl<T: 'static, E: DeferredError> Source<T, E> {
             return Fired::none();
         }
         Fired::claim(self.store(result))
+    }
+}
+
+impl<T, E: DeferredError> Drop for Source<T, E> {
+    fn drop(&mut self) {
+        run::abandon_soon(self.block());
     }
 }
 

@@ -38,14 +38,17 @@
 //! - `chain`: the operations of `Chain`, `Source` and `Fired` that the rest of the crate calls;
 //! - `call`: callbacks on a ready result, which need no block;
 //! - `run`: the run loop, the run queue and the levels;
+//! - `wait`: how a block begins to wait for another one;
+//! - `fired`: a block that was fired and has not run;
+//! - `resume`: a coroutine, as the engine sees it;
 //! - `ready_queue`: coroutines that have been woken;
-//! - `handle`: `Handle`.
+//! - `handle`: what the rest of the crate does with a block.
 //!
 //! # The path of a result
 //!
 //! [`Source::fire`] stores the result in the block and calls the run loop, which passes it from
 //! stage to stage. If a stage returns a chain, its block waits for that chain's block
-//! (`run::await_inner`). After the last stage, a block with a waiter moves its result into the
+//! (`wait::await_inner`). After the last stage, a block with a waiter moves its result into the
 //! waiter, which runs next.
 //!
 //! # The rules
@@ -72,15 +75,20 @@
 mod block;
 mod call;
 mod chain;
+mod fired;
 mod handle;
 #[cfg(test)]
 mod leftovers;
 #[allow(unsafe_code)]
 mod raw;
 pub(crate) mod ready_queue;
+mod resume;
 mod run;
 mod state;
+mod wait;
 
 pub(crate) use call::{catch, drop_or_panicked, settle};
-pub(crate) use raw::{BlockRef as Handle, Chain, Fired, Frame, Resume, Source, StageOutput, Waiting};
+pub(crate) use fired::Fired;
+pub(crate) use raw::{BlockRef as Handle, Chain, Pinned, Source, StageOutput};
+pub(crate) use resume::{Resume, Waiting};
 pub(crate) use run::{call_soon, enter, enter_merged, run_soon};

@@ -2,37 +2,17 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
-use std::pin::Pin;
 use std::ptr;
 use std::rc::{Rc, Weak};
 
 use super::free_list;
 use super::region::Region;
 use super::result_vtable::ResultVtable;
-use super::stage::{DELIVER, RESUME, Resume, StageVtable, WAITER_WORDS, WAITING_WORDS, Waiting};
+use super::stage::{DELIVER, RESUME, StageVtable};
 use super::words::{put, take, words};
 use crate::abort::never_unwinding;
-use crate::engine::state::State;
+use crate::engine::{Waiting, block::release, run::Step, state::State};
 use crate::error::{BuiltinError, CallSite, Cancelled};
-
-/// The outcome of a block's next stage.
-pub(in crate::engine) enum Step {
-    /// The slot holds a result, and the loop goes on with it.
-    Ready,
-    /// The stage returned another block, for whose result this one begins to wait.
-    Pending(BlockRef),
-    /// The result was moved to the waiter, which holds it now.
-    Delivered(BlockRef),
-    /// The result was consumed; perhaps a block was fired with it.
-    Consumed(Option<BlockRef>),
-    /// The coroutine that waits for the result was resumed; perhaps this fired a block.
-    Resumed(Option<BlockRef>),
-    /// No stage is left.
-    Finished,
-    /// The block is paused, or has no result.
-    Stopped,
-}
 
 /// The flags on which the rules rely.
 pub(in crate::engine) struct Flags {
@@ -93,29 +73,6 @@ pub(crate) struct Block {
 #[derive(Clone)]
 pub(crate) struct BlockRef(pub(in crate::engine) ManuallyDrop<Rc<Block>>);
 
-/// A block that was fired and that the run loop has still to run, or none if a result was ignored.
-///
-/// The block is busy until then, because its canceller may still be its first record. Stages that
-/// are added, looks and cancels behave as between two stages.
-#[must_use = "a block that is not run never calls its callbacks"]
-pub(crate) struct Fired(Option<BlockRef>);
-
-impl Fired {
-    /// Makes a block that was just fired busy, and returns it.
-    pub(in crate::engine) fn claim(block: BlockRef) -> Fired {
-        block.state.set_busy();
-        Fired(Some(block))
-    }
-
-    pub(in crate::engine) fn none() -> Fired {
-        Fired(None)
-    }
-
-    pub(in crate::engine) fn into_block(self) -> Option<BlockRef> {
-        self.0
-    }
-}
-
 impl BlockRef {
     /// Creates an unfired block whose `Chain` exists.
     // `inline(always)` in this file: as `#[inline]`, this function costs three callbacks 21 % more
@@ -139,15 +96,6 @@ impl BlockRef {
     }
 }
 
-impl Deref for BlockRef {
-    type Target = Block;
-
-    #[inline]
-    fn deref(&self) -> &Block {
-        &self.0
-    }
-}
-
 impl Drop for BlockRef {
     #[inline]
     fn drop(&mut self) {
@@ -159,38 +107,10 @@ impl Drop for BlockRef {
     }
 }
 
-/// Drops a block of which this is the last `BlockRef`, and keeps its memory unless a `Weak` exists.
-#[inline(never)]
-fn release(block: ManuallyDrop<Rc<Block>>) {
-    if block.state.has_link() {
-        return release_link(block);
-    }
-    // On this path nothing is called, so nothing has to be saved.
-    let is_empty = !block.has_result() && block.region.owns_nothing();
-    if is_empty && Rc::weak_count(&block) == 0 {
-        let place = Rc::into_raw(ManuallyDrop::into_inner(block));
-        // SAFETY: nothing else refers to the block, and it has no contents to drop. The rest is
-        // memory of the same layout.
-        unsafe { free_list::release(place.cast()) };
-    } else {
-        release_contents(ManuallyDrop::into_inner(block));
-    }
-}
-
-#[inline(never)]
-fn release_link(block: ManuallyDrop<Rc<Block>>) {
-    block.state.clear_link();
-    release(block);
-}
-
-#[cold]
-#[inline(never)]
-fn release_contents(block: Rc<Block>) {
-    if block.has_result() || !block.region.is_empty() {
-        block.drop_contents();
-    }
-    // `Rc::get_mut` is not used, because a `&mut Block` would invalidate the pointers of the
-    // region. The counts are read after user code.
+/// Keeps the memory of a block if nothing else refers to it. Contents that it still has leak.
+#[inline]
+pub(in crate::engine) fn recycle(block: Rc<Block>) {
+    // Not `Rc::get_mut`: a `&mut Block` would invalidate the pointers of the region.
     if Rc::strong_count(&block) == 1 && Rc::weak_count(&block) == 0 {
         let place = Rc::into_raw(block);
         // SAFETY: nothing else refers to the block, so it is dropped once. The rest is memory of
@@ -203,17 +123,14 @@ fn release_contents(block: Rc<Block>) {
 }
 
 impl Block {
-    #[inline]
     fn has(&self, bits: u8) -> bool {
         self.state.flags.bits.get() & bits != 0
     }
 
-    #[inline]
     fn set(&self, bits: u8) {
         self.state.flags.bits.set(self.state.flags.bits.get() | bits);
     }
 
-    #[inline]
     fn clear(&self, bits: u8) {
         self.state.flags.bits.set(self.state.flags.bits.get() & !bits);
     }
@@ -248,12 +165,6 @@ impl Block {
     /// Marks a new block as fired that begins with a wait.
     pub(super) fn set_fired(&self) {
         self.set(bit::FIRED);
-    }
-
-    /// Returns `true` if the block is not paused and delivering to its waiter is the only stage
-    /// left.
-    pub(in crate::engine) fn only_has_waiter(&self) -> bool {
-        self.has(bit::HAS_WAITER) && !self.state.is_paused() && self.region.has_only(WAITER_WORDS)
     }
 }
 
@@ -398,24 +309,15 @@ impl Block {
 
 /// The waiter: the block that waits for this one.
 impl Block {
+    #[inline]
+    pub(in crate::engine) fn has_waiter(&self) -> bool {
+        self.has(bit::HAS_WAITER)
+    }
+
     /// Appends the stage that delivers the result to `waiter`.
-    pub(in crate::engine) fn push_waiter(&self, waiter: BlockRef) {
-        // Without a call on this path, nothing has to be saved.
-        if !self.has(bit::HAS_CHAIN | bit::HAS_WAITER) && self.region.has_room(WAITER_WORDS) {
-            self.append_waiter(waiter);
-        } else {
-            self.push_waiter_cold(waiter);
-        }
-    }
-
-    #[cold]
-    fn push_waiter_cold(&self, waiter: BlockRef) {
-        assert!(!self.has(bit::HAS_CHAIN | bit::HAS_WAITER), "the result has another owner");
-        self.append_waiter(waiter);
-    }
-
     #[inline(always)]
-    fn append_waiter(&self, waiter: BlockRef) {
+    pub(in crate::engine) fn append_waiter(&self, waiter: BlockRef) {
+        assert!(!self.has_chain() && !self.has_waiter(), "the result has another owner");
         // SAFETY: the captures of a `DELIVER` stage are the waiter, and `HAS_WAITER` is set.
         unsafe { self.push_record(&DELIVER, self.state.last.get(), waiter, 0) };
         self.set(bit::HAS_WAITER);
@@ -423,45 +325,23 @@ impl Block {
 
     /// Removes the `DELIVER` stage and returns the waiter, if there is one.
     pub(in crate::engine) fn take_waiter(&self) -> Option<BlockRef> {
-        if !self.has(bit::HAS_WAITER) {
+        if !self.has_waiter() {
             return None;
         }
         self.clear(bit::HAS_WAITER);
-        // SAFETY: the last record is a `DELIVER` stage, and it is removed.
-        let waiter = unsafe { take(self.region.last_captures(WAITER_WORDS)) };
-        self.region.pop_last(WAITER_WORDS);
-        Some(waiter)
+        // SAFETY: the last record is a `DELIVER` stage.
+        Some(unsafe { self.pop_last() })
     }
 }
 
 /// The coroutine that waits for this block.
 impl Block {
-    /// Has a coroutine resumed when the result is ready, which it must not be yet. The result stays
-    /// in the block.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the block has no chain.
+    /// Appends the stage that resumes a coroutine.
     #[inline(always)]
-    pub(crate) fn push_waiting(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
-        // Without a call on this path, nothing has to be saved.
-        if self.has_chain() && self.region.has_room(WAITING_WORDS) {
-            self.append_waiting(coroutine, wait);
-        } else {
-            self.push_waiting_cold(coroutine, wait);
-        }
-    }
-
-    #[cold]
-    fn push_waiting_cold(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
+    pub(in crate::engine) fn append_waiting(&self, waiting: Waiting) {
         assert!(self.has_chain(), "the result has another owner");
-        self.append_waiting(coroutine, wait);
-    }
-
-    #[inline(always)]
-    fn append_waiting(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
         // SAFETY: the captures are those of a `RESUME` stage.
-        unsafe { self.push_record(&RESUME, self.state.last.get(), (coroutine, wait), 0) };
+        unsafe { self.push_record(&RESUME, self.state.last.get(), waiting, 0) };
         self.state.set_awaited(true);
     }
 
@@ -471,10 +351,23 @@ impl Block {
             return None;
         }
         self.state.set_awaited(false);
-        // SAFETY: the last record is a `RESUME` stage, and it is removed.
-        let waiting = unsafe { take(self.region.last_captures(WAITING_WORDS)) };
-        self.region.pop_last(WAITING_WORDS);
-        Some(waiting)
+        // SAFETY: the last record is a `RESUME` stage.
+        Some(unsafe { self.pop_last() })
+    }
+}
+
+impl Block {
+    /// Removes the last record and returns its captures.
+    ///
+    /// # Safety
+    ///
+    /// The last record captures a `C`.
+    #[inline]
+    unsafe fn pop_last<C>(&self) -> C {
+        // SAFETY: the caller's promise.
+        let captures = unsafe { take(self.region.last_captures(words::<C>())) };
+        self.region.pop_last(words::<C>());
+        captures
     }
 }
 
@@ -534,17 +427,16 @@ impl Block {
 
 /// The end.
 impl Block {
-    /// Drops the result and the records. In the normal life of a Deferred nothing is left: its
-    /// source fires it, and the run loop empties it. Only at the end of a thread a block is dropped
-    /// that the loop has not run.
+    /// Drops the result and the records, unless another `BlockRef` exists. In the normal life of a
+    /// Deferred nothing is left: its source fires it, and the run loop empties it. Only at the end
+    /// of a thread a block is dropped that the loop has not run.
     ///
-    /// Not in `Drop for Block`, which has a `&mut Block`: see [`release`].
-    #[cold]
-    fn drop_contents(&self) {
-        if self.has_result() {
+    /// Not in `Drop for Block`, which has a `&mut Block`: see [`recycle`].
+    pub(in crate::engine) fn drop_contents(self: &Rc<Self>) {
+        if Rc::strong_count(self) == 1 && self.has_result() {
             // SAFETY: the slot holds the block's input.
             never_unwinding(|| unsafe { (self.input().drop)(self) });
         }
-        while self.drop_first_record() {}
+        while Rc::strong_count(self) == 1 && self.drop_first_record() {}
     }
 }

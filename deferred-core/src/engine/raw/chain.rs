@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-use super::block::{BlockRef, Fired};
+use super::block::BlockRef;
 use super::result_vtable::result_vtable;
 use super::stage::{DecidingCanceller, End, ForwardingCanceller, Stage, StageOutput};
 use super::words::{borrow, words};
-use crate::engine::run;
+use crate::engine::Fired;
 use crate::error::{CallSite, Cancelled, DeferredError};
 
 /// The consumer's end of a block, whose last stage puts out a `Result<T, E>`.
@@ -181,11 +181,5 @@ impl<T, E: DeferredError> Source<T, E> {
         let source = ManuallyDrop::new(self);
         // SAFETY: read once, from a value that is not dropped.
         unsafe { ptr::read(&raw const source.block) }
-    }
-}
-
-impl<T, E: DeferredError> Drop for Source<T, E> {
-    fn drop(&mut self) {
-        run::abandon_soon(&self.block);
     }
 }

@@ -24,20 +24,19 @@ struct FreeList {
     /// The number of blocks for which the list has room. 0 until [`AT_THREAD_END`] is registered,
     /// and once it is destroyed.
     room: Cell<u32>,
-    is_registered: Cell<bool>,
 }
 
 thread_local! {
-    static FREE: FreeList =
-        const { FreeList { first: Cell::new(ptr::null()), room: Cell::new(0), is_registered: Cell::new(false) } };
-    static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd };
+    static FREE: FreeList = const { FreeList { first: Cell::new(ptr::null()), room: Cell::new(0) } };
+    static AT_THREAD_END: AtThreadEnd = const { AtThreadEnd(Cell::new(false)) };
 }
 
-struct AtThreadEnd;
+/// Frees the list. Contains whether this is registered.
+struct AtThreadEnd(Cell<bool>);
 
 impl Drop for AtThreadEnd {
     fn drop(&mut self) {
-        while let Some(memory) = pop() {
+        while let Some(memory) = FREE.with(pop) {
             drop(memory);
         }
         FREE.with(|free| free.room.set(0));
@@ -47,24 +46,22 @@ impl Drop for AtThreadEnd {
 /// Returns memory to which nothing else refers.
 #[inline]
 pub(super) fn allocate() -> Memory {
-    pop().unwrap_or_else(|| Rc::new(MaybeUninit::uninit()))
+    FREE.with(pop).unwrap_or_else(|| Rc::new(MaybeUninit::uninit()))
 }
 
 #[inline]
-fn pop() -> Option<Memory> {
-    FREE.with(|free| {
-        let first = free.first.get();
-        if first.is_null() {
-            return None;
-        }
-        free.room.set(free.room.get() + 1);
-        // SAFETY: `release` leaked the memory, and wrote the next pointer to its begin. It is in no
-        // list any more.
-        unsafe {
-            free.first.set(first.cast::<Place>().read());
-            Some(Rc::from_raw(first))
-        }
-    })
+fn pop(free: &FreeList) -> Option<Memory> {
+    let first = free.first.get();
+    if first.is_null() {
+        return None;
+    }
+    free.room.set(free.room.get() + 1);
+    // SAFETY: `release` leaked the memory, and wrote the next pointer to its begin. It is in no list
+    // any more.
+    unsafe {
+        free.first.set(first.cast::<Place>().read());
+        Some(Rc::from_raw(first))
+    }
 }
 
 /// Takes back memory.
@@ -78,41 +75,24 @@ pub(super) unsafe fn release(place: Place) {
         // A sanitizer cannot see the use of a dropped block whose memory is reused.
         if free.room.get() == 0 || cfg!(deferred_no_free_list) {
             // SAFETY: the caller's promise.
-            return unsafe { release_without_room(free, place) };
+            return unsafe { release_without_room(place) };
         }
-        // SAFETY: the caller's promise.
-        unsafe { push(free, place) };
+        free.room.set(free.room.get() - 1);
+        // SAFETY: the caller's promise. The memory is larger than a pointer.
+        unsafe { place.cast_mut().cast::<Place>().write(free.first.get()) };
+        free.first.set(place);
     });
 }
 
-/// Links memory to the list.
-///
-/// # Safety
-///
-/// As for [`release`].
-#[inline]
-unsafe fn push(free: &FreeList, place: Place) {
-    free.room.set(free.room.get() - 1);
-    // SAFETY: the caller's promise. The memory is larger than a pointer.
-    unsafe { place.cast_mut().cast::<Place>().write(free.first.get()) };
-    free.first.set(place);
-}
-
-/// Frees memory if the list is full. Registers [`AT_THREAD_END`] at the first call.
-///
-/// # Safety
-///
-/// As for [`release`].
+/// Frees leaked memory, except at the first call, which registers [`AT_THREAD_END`].
 #[cold]
-unsafe fn release_without_room(free: &FreeList, place: Place) {
-    let is_first = !free.is_registered.replace(true) && !cfg!(deferred_no_free_list);
+unsafe fn release_without_room(place: Place) {
     // An error means that the thread ends.
-    if is_first && AT_THREAD_END.try_with(|_| ()).is_ok() {
-        free.room.set(MAX_FREE);
+    if AT_THREAD_END.try_with(|end| end.0.replace(true)).unwrap_or(true) {
         // SAFETY: the caller's promise.
-        unsafe { push(free, place) };
-    } else {
-        // SAFETY: the caller's promise.
-        drop(unsafe { Rc::from_raw(place) });
+        return drop(unsafe { Rc::from_raw(place) });
     }
+    FREE.with(|free| free.room.set(MAX_FREE));
+    // SAFETY: the caller's promise.
+    unsafe { release(place) };
 }

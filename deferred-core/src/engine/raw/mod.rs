@@ -10,11 +10,12 @@
 //! - `result_vtable`: the operations on a result whose type is not known;
 //! - `stage`: the records of a block: its stages and its canceller;
 //! - `chain`: `Chain` and `Source`, the typed ends that the rest of the crate holds;
-//! - `frame`: the pinned future of a coroutine;
+//! - `frame`: a pinned value with a shared owner;
 //! - `free_list`: memory of dropped blocks for new ones.
 //!
-//! The folder uses two things of the engine outside of it: `state`, which imports nothing of the
-//! engine, and `run`, because `Drop for Source` must start the run loop.
+//! The folder uses five things of the engine outside of it, all safe code: `state`; `run::Step`, the
+//! output of a record; `Fired` and `Resume`, which records and their callers pass on; and
+//! `block::release`, which the drop of the last `BlockRef` calls.
 //!
 //! # The rules
 //!
@@ -40,11 +41,12 @@
 //!    conversion), it and its arguments are moved onto the stack, and the state is set. A panic of
 //!    user code finds the block in that state.
 //! 6. *The first record* is a canceller exactly when `CANCELLER` is set; every other one is a
-//!    stage. *The last record* is a `DELIVER` stage exactly when `HAS_WAITER` is set.
+//!    stage. *The last record* is a `DELIVER` stage exactly when `HAS_WAITER` is set. Whether it is a
+//!    `RESUME` stage is found by walking the records, since `AWAITED` is a bit of `state`.
 //! 7. *The end of a block.* The drop of the last `BlockRef` drops the contents through a shared
 //!    reference: a `&mut Block` would invalidate the pointers of the region. If no `Weak` exists
-//!    either, another Deferred may get the memory. So only `BlockRef` and `Weak` may point to a
-//!    block.
+//!    either, `recycle` links the memory to the free list, and another Deferred may get it. So only
+//!    `BlockRef` and `Weak` may point to a block.
 //!
 //! # Access to the slot, the records and the flags
 //!
@@ -52,14 +54,16 @@
 //! | --- | --- | --- | --- | --- |
 //! | `BlockRef::new` | | made empty | | sets `HAS_CHAIN` |
 //! | `Block::push_canceller` | no record, not `FIRED` | | appends the first | sets `CANCELLER` |
-//! | `Chain::push_stage`, `push_on_ready` | `HAS_CHAIN` | may grow, keeps its result | appends | |
+//! | `Chain::push_stage` | `HAS_CHAIN` | may grow, keeps its result | appends | |
 //! | `Chain::push_end` | `HAS_CHAIN` | | appends the last | clears `HAS_CHAIN` |
-//! | `Block::push_waiter` | neither `HAS_CHAIN` nor `HAS_WAITER` | | appends the last | sets `HAS_WAITER` |
+//! | `Block::append_waiting` | `HAS_CHAIN` | | appends the last | |
+//! | `Block::take_waiting` | | | removes the last | |
+//! | `Block::append_waiter` | neither `HAS_CHAIN` nor `HAS_WAITER` | | appends the last | sets `HAS_WAITER` |
 //! | `Block::take_waiter` | | | removes the last | clears `HAS_WAITER` |
 //! | `Block::fire`, `fire_error` | not `FIRED` | writes | | sets `FIRED`, `full` |
 //! | `Block::run_canceller` | not `FIRED` | may write | removes a deciding canceller | clears `CANCELLER`; sets `FIRED`, `full` |
 //! | `Block::drop_canceller` | | | removes the first | clears `CANCELLER` |
-//! | `Block::advance` (`run` of a stage) | no canceller; without `full` a no-op | reads, writes | removes the first | `full` |
+//! | `Block::advance` (`run` of a stage) | no canceller; without `full` a no-op | reads, writes; `RESUME` leaves it | removes the first | `full` |
 //! | `Block::begin_wait` | empty slot | writes the location | | sets `WAITING` |
 //! | `Block::end_wait_with_error` | `WAITING` | reads the location, writes | | clears `WAITING`, sets `full` |
 //! | `Block::move_result` | this one ready without `HAS_CHAIN`, the other `WAITING` | reads; writes the other's | | clears the other's `WAITING`; moves `full` |
@@ -79,8 +83,9 @@ mod result_vtable;
 mod stage;
 mod words;
 
-pub(super) use block::{Block, Step};
-pub(crate) use block::{BlockRef, Fired};
+pub(crate) use block::BlockRef;
+pub(super) use block::{Block, recycle};
 pub(crate) use chain::{Chain, Source};
-pub(crate) use frame::Frame;
-pub(crate) use stage::{Resume, StageOutput, Waiting};
+pub(crate) use frame::Pinned;
+pub(crate) use stage::StageOutput;
+pub(super) use words::words;

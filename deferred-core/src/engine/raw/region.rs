@@ -102,12 +102,12 @@ impl Region {
 
     /// Returns `true` if there is no live record, and the words are inside the block.
     #[inline]
-    pub(super) fn owns_nothing(&self) -> bool {
+    pub(in crate::engine) fn owns_nothing(&self) -> bool {
         self.is_empty() && self.cap.get() == INLINE_WORDS
     }
 
     /// Returns `true` if there is exactly one record, and it has `len` words of captures.
-    pub(super) fn has_only(&self, len: u32) -> bool {
+    pub(in crate::engine) fn has_only(&self, len: u32) -> bool {
         self.end.get() - self.first.get() == HEAD + len
     }
 
@@ -172,7 +172,7 @@ impl Region {
 
     /// Returns `true` if there is room for a record with `len` words of captures.
     #[inline]
-    pub(super) fn has_room(&self, len: u32) -> bool {
+    pub(in crate::engine) fn has_room(&self, len: u32) -> bool {
         self.cap.get() - self.end.get() >= HEAD + len
     }
 

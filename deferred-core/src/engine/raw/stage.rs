@@ -2,15 +2,14 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::rc::Rc;
 
-use super::block::{Block, BlockRef, Fired, Step};
+use super::block::{Block, BlockRef};
 use super::chain::Chain;
 use super::region::{Head, Record};
 use super::result_vtable::{ResultVtable, result_vtable};
 use super::words::{borrow, put, take, words};
 use crate::abort::never_unwinding;
+use crate::engine::{Fired, Waiting, run::Step};
 use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Panicked, from_panic};
 
 /// The output of a stage.
@@ -50,9 +49,6 @@ impl StageVtable {
         StageVtable { run_canceller, ..StageVtable::stage::<C>(Some(input), not_a_stage) }
     }
 }
-
-/// The number of words that the `DELIVER` stage captures.
-pub(super) const WAITER_WORDS: u32 = words::<BlockRef>();
 
 impl Block {
     /// Appends a record, and makes the slot at least `slot` words large.
@@ -164,25 +160,6 @@ impl<T: 'static, E: DeferredError, F: FnOnce(Result<T, E>) -> Option<Fired>> End
         Step::Consumed(never_unwinding(|| f(result)).and_then(Fired::into_block))
     }
 }
-
-/// A suspended coroutine, or another task that waits for a block.
-pub(crate) trait Resume {
-    /// Returns the location where the coroutine was created.
-    fn made_at(&self) -> CallSite;
-
-    /// Resumes the coroutine, because the wait with this number has ended, or because it was woken
-    /// if the number is 0. Returns its Deferred's block if that was fired.
-    fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired>;
-
-    /// Ends the wait with this number, and does not resume the coroutine.
-    fn end_wait(&self, wait: u64);
-}
-
-/// A coroutine that waits for a block, and the number of that wait.
-pub(crate) type Waiting = (Pin<Rc<dyn Resume>>, u64);
-
-/// The number of words that the `RESUME` stage captures.
-pub(super) const WAITING_WORDS: u32 = words::<Waiting>();
 
 /// The vtable of the last stage of a block that a coroutine waits for. It leaves the result in the
 /// block.

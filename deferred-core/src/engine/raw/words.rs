@@ -10,7 +10,7 @@ const fn fits<X>() -> bool {
 }
 
 /// Returns the number of words that an `X` takes.
-pub(super) const fn words<X>() -> u32 {
+pub(in crate::engine) const fn words<X>() -> u32 {
     let size = if fits::<X>() { size_of::<X>() } else { size_of::<Box<X>>() };
     assert!(size <= 1 << 30, "a result or a capture of more than a gigabyte: put it into a box");
     size.div_ceil(size_of::<Word>()) as u32
