@@ -6,6 +6,7 @@ mod support;
 mod depth;
 mod gate;
 mod handover;
+mod order;
 mod permits;
 mod queue;
 mod stream;
