@@ -301,6 +301,32 @@ fn all_memory_is_freed() {
 }
 
 #[test]
+fn a_timer_uses_the_memory_of_one_that_was_cancelled_or_has_run() {
+    let clock = Clock::new();
+    let ran = Rc::new(Cell::new(0));
+    let start = || {
+        let ran = ran.clone();
+        clock.call_later(Duration::from_secs(1), move || ran.set(ran.get() + 1))
+    };
+    let _others: Vec<_> = (0..3).map(|_| start()).collect(); // the wheel has its memory
+    start().cancel().unwrap();
+    let ((), count) = allocations(|| (0..10).for_each(|_| start().cancel().unwrap()));
+    assert_eq!(count, 0, "cancelled");
+    let round = || {
+        drop(start());
+        clock.advance(Duration::from_secs(1));
+    };
+    (0..200).for_each(|_| round()); // each slot of the wheel has its memory
+    let ((), count) = allocations(round);
+    assert_eq!((count, ran.get()), (0, 3 + 201), "run");
+    let held = start();
+    held.cancel().unwrap();
+    let (other, count) = allocations(start);
+    assert_eq!(count, 1, "a handle refers to the cancelled one");
+    assert!(!held.active() && other.active());
+}
+
+#[test]
 fn handles_are_as_small_as_they_can_be() {
     const WORD: usize = size_of::<usize>();
     assert_eq!(size_of::<Failure>(), WORD);

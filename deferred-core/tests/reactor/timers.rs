@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::{HOUR, Log, turn};
-use deferred_core::{DelayedCall, Inactive, Reactor, Turn, park};
+use deferred_core::{Clock, DelayedCall, Inactive, Reactor, Turn, park};
 
 #[test]
 fn timers_run_by_due_time_and_then_in_the_order_they_were_made() {
@@ -77,6 +77,32 @@ fn a_cancelled_call_never_runs_and_its_captures_are_dropped_at_once() {
     assert!(!call.active());
     assert_eq!(call.cancel(), Err(Inactive::AlreadyCancelled));
     assert_eq!(turn(&reactor), Turn::Sleep(None));
+}
+
+#[test]
+fn a_handle_keeps_its_meaning_when_later_calls_use_the_memory_of_earlier_ones() {
+    let clock = Clock::new();
+    let ran = Rc::new(RefCell::new(Vec::new()));
+    let start = |name: u32| {
+        let ran = ran.clone();
+        clock.call_later(Duration::from_secs(1), move || ran.borrow_mut().push(name))
+    };
+    let held = start(0);
+    held.cancel().unwrap();
+    drop(start(1));
+    let calls = [2, 3, 4].map(start);
+    calls[1].cancel().unwrap();
+    drop(calls);
+    let last = start(5);
+    assert_eq!(held.cancel(), Err(Inactive::AlreadyCancelled));
+    assert!(!held.active() && last.active());
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(*ran.borrow(), [1, 2, 4, 5]);
+    assert_eq!(last.cancel(), Err(Inactive::AlreadyCalled));
+    drop(last);
+    drop(start(6));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(ran.borrow().last(), Some(&6));
 }
 
 #[test]
