@@ -10,10 +10,13 @@ use crate::record::Record;
 /// The contents of the file at build time.
 const FILE: &str = include_str!("../bounds.toml");
 
-/// The limit of a row.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// A limit of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
+    /// The maximum of our instructions per unit.
+    Instructions(f64),
+    /// The maximum of our allocations per unit.
+    Allocations(f64),
     /// The maximum of our median divided by the peer's.
     Ratio(f64),
     /// The minimum of our median divided by the peer's, for values of which more is better.
@@ -28,19 +31,51 @@ pub(crate) enum Limit {
     Slope(f64),
 }
 
-#[derive(Deserialize)]
+/// The limits of a row, as they are in the file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Bound {
-    #[serde(flatten)]
-    limit: Limit,
-    /// The reason for the number, for a later change.
+    instructions: Option<f64>,
+    allocations: Option<f64>,
+    ratio: Option<f64>,
+    least: Option<f64>,
+    best: Option<f64>,
+    extra: Option<f64>,
+    most: Option<f64>,
+    slope: Option<f64>,
+    /// The reason for the numbers, for a later change.
     why: String,
 }
 
+impl Bound {
+    fn limits(&self) -> Vec<Limit> {
+        let limits = [
+            self.instructions.map(Limit::Instructions),
+            self.allocations.map(Limit::Allocations),
+            self.ratio.map(Limit::Ratio),
+            self.least.map(Limit::Least),
+            self.best.map(Limit::Best),
+            self.extra.map(Limit::Extra),
+            self.most.map(Limit::Most),
+            self.slope.map(Limit::Slope),
+        ];
+        limits.into_iter().flatten().collect()
+    }
+}
+
 impl Limit {
-    /// Returns `true` if the record keeps the bound. A value that was not measured does not keep
-    /// it.
+    /// Returns `true` if the value does not depend on the machine, so that it is measured only once.
+    pub(crate) fn is_counted(self) -> bool {
+        matches!(self, Limit::Instructions(_) | Limit::Allocations(_))
+    }
+
+    /// Returns `true` if the record keeps the limit, which `slack` widens unless it is counted. A
+    /// value that was not measured does not keep it.
     pub(crate) fn keeps(self, record: &Record, slack: f64) -> bool {
         let (measured, most) = match self {
+            Limit::Instructions(most) => (record.ours.instructions, most),
+            // A fraction is what grows once in a while.
+            Limit::Allocations(most) => (record.ours.allocations, most + 0.1),
             Limit::Least(least) => return record.ratio.is_some_and(|ratio| ratio.median >= least / slack),
             Limit::Ratio(most) => (record.ratio.map(|ratio| ratio.median), most * slack),
             Limit::Best(most) => (record.ratio.map(|ratio| ratio.least), most * slack),
@@ -56,6 +91,8 @@ impl Limit {
 
     pub(crate) fn shown(self, slack: f64) -> String {
         match self {
+            Limit::Instructions(most) => format!("{most} instructions"),
+            Limit::Allocations(most) => format!("{most} allocations"),
             Limit::Ratio(most) => format!("{:.2}", most * slack),
             Limit::Least(least) => format!("least {:.2}", least / slack),
             Limit::Best(most) => format!("best {:.2}", most * slack),
@@ -71,14 +108,16 @@ pub(crate) struct Bounds(BTreeMap<String, Bound>);
 impl Bounds {
     pub(crate) fn read() -> Result<Bounds, Box<dyn Error>> {
         let bounds: BTreeMap<String, Bound> = toml::from_str(FILE)?;
-        match bounds.iter().find(|(_, bound)| bound.why.trim().is_empty()) {
-            Some((row, _)) => Err(format!("bounds.toml: {row} has no reason").into()),
+        let wrong = bounds.iter().find(|(_, bound)| bound.why.trim().is_empty() || bound.limits().is_empty());
+        match wrong {
+            Some((row, _)) => Err(format!("bounds.toml: {row} has no reason or no limit").into()),
             None => Ok(Bounds(bounds)),
         }
     }
 
-    pub(crate) fn of(&self, row: &str) -> Option<Limit> {
-        self.0.get(row).map(|bound| bound.limit)
+    /// Returns the limits of a row.
+    pub(crate) fn of(&self, row: &str) -> Vec<Limit> {
+        self.0.get(row).map_or_else(Vec::new, Bound::limits)
     }
 
     /// Returns an error for the first bound without a row.
@@ -138,6 +177,21 @@ mod tests {
         assert!(Limit::Least(0.61).keeps(&record, 1.1));
         assert!(Limit::Extra(-4.0).keeps(&record, 1.0));
         assert!(!Limit::Extra(-4.1).keeps(&record, 1.0));
+    }
+
+    #[test]
+    fn counts_are_not_widened_and_a_row_may_have_several_limits() {
+        let mut record = record(6.0, 10.0);
+        assert!(!Limit::Instructions(9e9).keeps(&record, 1.0), "not counted");
+        record.ours.instructions = Some(560.0);
+        record.ours.allocations = Some(1.01);
+        assert!(Limit::Instructions(560.0).keeps(&record, 1.0));
+        assert!(!Limit::Instructions(559.0).keeps(&record, 2.0));
+        assert!(Limit::Allocations(1.0).keeps(&record, 1.0));
+        assert!(!Limit::Allocations(0.0).keeps(&record, 2.0));
+        let bound: Bound = toml::from_str("instructions = 1\nratio = 0.5\nwhy = \"it is so\"").unwrap();
+        assert_eq!(bound.limits(), [Limit::Instructions(1.0), Limit::Ratio(0.5)]);
+        assert!(toml::from_str::<Bound>("instruction = 1\nwhy = \"a typing error\"").is_err());
     }
 
     #[test]

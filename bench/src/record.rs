@@ -181,19 +181,21 @@ fn pair(of: impl Fn(&Value) -> Option<f64>, record: &Record) -> String {
 }
 
 /// Prints a line, and another one for a growth.
-pub(crate) fn print(record: &Record, limit: Option<Limit>, slack: f64) {
+pub(crate) fn print(record: &Record, limits: &[Limit], slack: f64) {
     let spread = |spread: Spread, unit| {
         let [least, median, greatest] = [spread.least, spread.median, spread.greatest].map(number);
         if least == greatest { format!("{median}{unit}") } else { format!("{median}{unit} ({least}..{greatest})") }
     };
-    let compared = match (limit, record.extra, record.ratio) {
-        (Some(Limit::Extra(_)), Some(extra), _) => spread(extra, " more"),
-        (_, _, Some(ratio)) => spread(ratio, ""),
+    let shows_extra = limits.iter().any(|limit| matches!(limit, Limit::Extra(_)));
+    let compared = match (record.extra.filter(|_| shows_extra), record.ratio) {
+        (Some(extra), _) => spread(extra, " more"),
+        (_, Some(ratio)) => spread(ratio, ""),
         _ => String::new(),
     };
-    let bound = limit.map_or_else(String::new, |limit| {
+    let bounds = limits.iter().map(|limit| {
         format!("{}{}", limit.shown(slack), if limit.keeps(record, slack) { "" } else { " passed" })
     });
+    let bound = bounds.collect::<Vec<_>>().join(", ");
     let peer = record.peer.as_ref();
     println!(
         "{:<44} {:>10} {:>10}  {compared:<26} {:>13} {:>15}  {bound:<17} {}{}, {}",

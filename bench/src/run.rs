@@ -22,6 +22,9 @@ pub(crate) struct Report {
 /// The number of rounds in which a row must exceed its bound before it fails.
 const ROUNDS: usize = 3;
 
+/// The option with which the process of an entry counts instructions too.
+const COUNTS: &str = "--instructions";
+
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let bounds = Bounds::read()?;
     let mut entries = plan::all();
@@ -39,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     });
     let json = json.transpose()?;
 
-    let mut run = Run { options, bounds, records: Vec::new(), past: BTreeSet::new(), failed: Vec::new() };
+    let mut run = Run { options, bounds, records: Vec::new(), past: BTreeSet::new(), counted: Vec::new(), failed: Vec::new() };
     record::print_header();
     run.first(&entries);
     if let Some(file) = json {
@@ -57,6 +60,8 @@ struct Run<'a> {
     records: Vec<Record>,
     /// The rows that exceeded their bounds in every round.
     past: BTreeSet<String>,
+    /// The rows that exceeded a limit that is counted, which no other round would change.
+    counted: Vec<String>,
     /// The errors of measurements.
     failed: Vec<String>,
 }
@@ -68,14 +73,19 @@ impl Run<'_> {
             passed_on.push("--quick");
         } else {
             match instructions::available() {
-                Ok(()) => passed_on.push("--instructions"),
+                Ok(()) => passed_on.push(COUNTS),
+                Err(error) if self.options.check => self.failed.push(error.to_string()),
                 Err(error) => eprintln!("without instructions: {error}"),
             }
         }
+        let counts = passed_on.contains(&COUNTS);
         for entry in entries {
             for record in self.measure(entry, &passed_on, |_| true) {
-                if !self.keeps(&record) {
+                if !self.keeps(&record, false) {
                     self.past.insert(record.row.clone());
+                }
+                if counts && !self.keeps(&record, true) {
+                    self.counted.push(record.row.clone());
                 }
                 self.records.push(record);
             }
@@ -91,7 +101,7 @@ impl Run<'_> {
         let past = self.past.clone();
         for entry in entries.iter().filter(|entry| entry.rows().iter().any(|row| past.contains(row))) {
             for record in self.measure(entry, &[], |row| past.contains(row)) {
-                if self.keeps(&record) {
+                if self.keeps(&record, false) {
                     self.past.remove(&record.row);
                 }
             }
@@ -101,9 +111,12 @@ impl Run<'_> {
     /// Measures an entry, prints the selected records, and returns them.
     fn measure(&mut self, entry: &Entry, passed_on: &[&str], wants: impl Fn(&str) -> bool) -> Vec<Record> {
         let mut records = Vec::new();
+        let counts = passed_on.contains(&COUNTS);
         let available = plan::measure_apart(entry, passed_on, |record| {
             if self.options.wants(&record.row) && wants(&record.row) {
-                record::print(&record, self.bounds.of(&record.row), self.options.slack);
+                let mut limits = self.bounds.of(&record.row);
+                limits.retain(|limit| counts || !limit.is_counted());
+                record::print(&record, &limits, self.options.slack);
                 records.push(record);
             }
         });
@@ -115,8 +128,10 @@ impl Run<'_> {
         records
     }
 
-    fn keeps(&self, record: &Record) -> bool {
-        self.bounds.of(&record.row).is_none_or(|limit| limit.keeps(record, self.options.slack))
+    /// Returns `true` if the record keeps its limits: those that are counted, or the others.
+    fn keeps(&self, record: &Record, counted: bool) -> bool {
+        let limits = self.bounds.of(&record.row);
+        limits.iter().filter(|limit| limit.is_counted() == counted).all(|limit| limit.keeps(record, self.options.slack))
     }
 
     fn verdict(self) -> Result<(), Box<dyn Error>> {
@@ -124,6 +139,9 @@ impl Run<'_> {
         if self.options.check && !self.past.is_empty() {
             let past: Vec<_> = self.past.into_iter().collect();
             wrong.push(format!("past their bounds in each of {ROUNDS} rounds: {}", past.join("; ")));
+        }
+        if self.options.check && !self.counted.is_empty() {
+            wrong.push(format!("more instructions or allocations than their bounds: {}", self.counted.join("; ")));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
     }
