@@ -192,9 +192,9 @@ pub(crate) fn print(record: &Record, limits: &[Limit], slack: f64) {
         (_, Some(ratio)) => spread(ratio, ""),
         _ => String::new(),
     };
-    let bounds = limits.iter().map(|limit| {
-        format!("{}{}", limit.shown(slack), if limit.keeps(record, slack) { "" } else { " passed" })
-    });
+    let bounds = limits
+        .iter()
+        .map(|limit| format!("{}{}", limit.shown(slack), if limit.keeps(record, slack) { "" } else { " passed" }));
     let bound = bounds.collect::<Vec<_>>().join(", ");
     let peer = record.peer.as_ref();
     println!(

@@ -42,7 +42,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     });
     let json = json.transpose()?;
 
-    let mut run = Run { options, bounds, records: Vec::new(), past: BTreeSet::new(), counted: Vec::new(), failed: Vec::new() };
+    let mut run =
+        Run { options, bounds, records: Vec::new(), past: BTreeSet::new(), counted: Vec::new(), failed: Vec::new() };
     record::print_header();
     run.first(&entries);
     if let Some(file) = json {

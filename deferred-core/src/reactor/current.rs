@@ -2,9 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
+use std::ptr;
 use std::rc::Rc;
 
-use super::Reactor;
+use super::{Core, Reactor};
 use crate::numbered::Numbered;
 
 thread_local! {
@@ -12,11 +13,20 @@ thread_local! {
     static ENTERED: RefCell<Numbered<Reactor>> = const { RefCell::new(Numbered::new()) };
     /// The number of reactors that were ever entered.
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// The address of the last one in `ENTERED`; null if there is none. It is only compared.
+    static LAST: Cell<*const Core> = const { Cell::new(ptr::null()) };
 }
 
-/// Returns `None` while the thread-locals of the thread are being destroyed.
-fn with<R>(f: impl FnOnce(&mut Numbered<Reactor>) -> R) -> Option<R> {
-    ENTERED.try_with(|entered| f(&mut entered.borrow_mut())).ok()
+/// Changes the entered reactors. Returns `None` while the thread-locals of the thread are being
+/// destroyed.
+fn change<R>(f: impl FnOnce(&mut Numbered<Reactor>) -> R) -> Option<R> {
+    let changed = ENTERED.try_with(|entered| {
+        let mut entered = entered.borrow_mut();
+        let value = f(&mut entered);
+        LAST.set(entered.last().map_or(ptr::null(), |(_, last)| Rc::as_ptr(&last.core)));
+        value
+    });
+    changed.ok()
 }
 
 impl Reactor {
@@ -37,18 +47,21 @@ impl Reactor {
     /// ```
     #[must_use]
     pub fn current() -> Option<Reactor> {
-        with(|entered| entered.last().map(|(_, last)| last.clone())).flatten()
+        if LAST.get().is_null() {
+            return None;
+        }
+        ENTERED.try_with(|entered| entered.borrow().last().map(|(_, last)| last.clone())).ok().flatten()
     }
 
     pub(crate) fn is_current(&self) -> bool {
-        with(|entered| entered.last().is_some_and(|(_, last)| Rc::ptr_eq(&last.core, &self.core))).unwrap_or(false)
+        ptr::eq(LAST.get(), Rc::as_ptr(&self.core))
     }
 
     /// Makes this the [`current`](Self::current) reactor until the returned guard is dropped. This
     /// is for code that runs outside of a turn.
     pub fn enter(&self) -> EnterGuard {
         let number = COUNT.replace(COUNT.get() + 1);
-        with(|entered| entered.push(number, self.clone()));
+        change(|entered| entered.push(number, self.clone()));
         EnterGuard { number, this_thread: PhantomData }
     }
 }
@@ -64,7 +77,7 @@ pub struct EnterGuard {
 impl Drop for EnterGuard {
     fn drop(&mut self) {
         // By number, since guards need not be dropped in the reverse order.
-        let left = with(|entered| entered.remove(self.number));
+        let left = change(|entered| entered.remove(self.number));
         drop(left); // after the borrow
     }
 }
