@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use deferred_core::{Clock, Reactor, ReactorOwner, Watchdog};
+use deferred_core::{Clock, LoopingCall, Reactor, ReactorOwner, Watchdog};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Sleep, sleep};
 
@@ -21,6 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
         cancelled("timers/cancelled, 1,000,000 pending", MANY as usize),
         fired("timers/fired, 1,000 at once", 1000),
         fired("timers/fired, 1,000,000 at once", MANY),
+        tick_of_a_loop(),
         Row {
             name: "watchdog/overhead of a call",
             per: BATCH,
@@ -29,6 +30,35 @@ pub(crate) fn rows() -> Vec<Row> {
             peer: Side::new("not watched", turns(false)),
         },
     ]
+}
+
+fn tick_of_a_loop() -> Row {
+    const SECOND: Duration = Duration::from_secs(1);
+    let runtime = tokio(true);
+    Row {
+        name: "timers/a tick of a LoopingCall",
+        per: BATCH,
+        unit: "tick",
+        ours: Side::new("LoopingCall, Clock", || {
+            let clock = Clock::new();
+            let looping = LoopingCall::new(&clock, tick(1));
+            let ended = looping.start(SECOND);
+            (0..BATCH).for_each(|_| clock.advance(SECOND));
+            looping.stop();
+            black_box(ended.try_take().ok());
+        }),
+        peer: Side::new("tokio: interval, paused clock", move || {
+            runtime.block_on(async {
+                let mut interval = tokio::time::interval(SECOND);
+                let mut tick = tick(1);
+                for _ in 0..BATCH {
+                    interval.tick().await;
+                    tick();
+                    tokio::time::advance(SECOND).await;
+                }
+            });
+        }),
+    }
 }
 
 /// Posted calls, because the watchdog also records the lateness of timers.
@@ -78,7 +108,7 @@ thread_local! {
 }
 
 /// The work of a timer.
-fn tick(number: u64) -> impl FnOnce() {
+fn tick(number: u64) -> impl FnMut() + Copy {
     move || RAN.set(RAN.get() + number)
 }
 
