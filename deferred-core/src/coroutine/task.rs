@@ -130,8 +130,7 @@ where
             }
             let (chain, source) = Chain::pair(at);
             task.head.awaited.set_own(source.id());
-            let cancels: Pin<Rc<dyn Coroutine>> = task.clone();
-            source.set_forwarding_canceller(move |why: &Cancelled| cancel(&cancels, why));
+            source.set_forwarding_canceller(canceller(task.clone()));
             task.source.set(Some(source));
             Deferred::with_chain(chain)
         })
@@ -284,6 +283,11 @@ fn register(task: &Pin<Rc<dyn Coroutine>>) -> Result<u64, BuiltinError> {
     head.cold().key = Some(key);
     registry::insert(key, task.clone());
     Ok(key)
+}
+
+/// Returns the canceller of the coroutine's Deferred.
+fn canceller(task: Pin<Rc<dyn Coroutine>>) -> impl Fn(&Cancelled) + Clone {
+    move |why| cancel(&task, why)
 }
 
 /// Handles a cancel of the coroutine's Deferred.
