@@ -45,7 +45,7 @@ impl<X> Numbered<X> {
     }
 
     /// Removes the first entry, if `fits` returns `true` for it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn pop_if(&mut self, fits: impl FnOnce(&X) -> bool) -> Option<X> {
         if !fits(self.first()?) {
             return None;

@@ -45,7 +45,7 @@ impl Awaited {
 
     /// Like [`begin`](Self::begin), but returns `None` also if there may be another wait. It calls
     /// nothing.
-    #[inline(always)]
+    #[inline]
     pub(super) fn begin_only(&self, handle: &Handle) -> Option<u64> {
         let (only, more) = (self.only.take(), self.more.take());
         let is_free = only.is_none() && more.is_none() && handle.id() != self.own.get();

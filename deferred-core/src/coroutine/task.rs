@@ -159,6 +159,8 @@ fn run_in(reactor: &Reactor, head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     run_entered(head, task)
 }
 
+// `inline(always)` in this file: as `#[inline]`, a coroutine that is suspended once takes 1.2 % more
+// instructions, `ended` 0.7 % (bench: coroutine/).
 #[inline(always)]
 fn run_entered(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     if head.stage.get() != Stage::Suspended {
@@ -217,7 +219,7 @@ fn ended(head: &Head, waker: Rc<WakerHandle>) {
 }
 
 /// Polls the coroutine once. A panic is its result.
-#[inline(always)]
+#[inline]
 fn poll(head: &Head, task: Pin<&dyn Coroutine>, waker: &WakerHandle) -> Poll<()> {
     let waker = waker.waker();
     head.waker.set((waker.data(), Some(waker.vtable())));

@@ -88,7 +88,7 @@ impl Block {
     /// # Panics
     ///
     /// Panics if the block has no chain.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn push_waiting(&self, coroutine: Pin<Rc<dyn Resume>>, wait: u64) {
         if self.has_chain() && self.region.has_room(words::<Waiting>()) {
             self.append_waiting((coroutine, wait));

