@@ -13,6 +13,8 @@
 //! - `sample`: the samples; `count`: a counting allocator; `instructions`: counts by callgrind;
 //! - `record`: a result and its line of the table; `bounds`: the limits of rows;
 //! - `machine`: the machine; `docs`: the tables and plots of the documentation.
+//!
+//! `bench/compile.py` measures what a call site costs to compile.
 
 mod banks;
 mod bounds;
