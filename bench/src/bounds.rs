@@ -74,7 +74,7 @@ impl Limit {
     pub(crate) fn keeps(self, record: &Record, slack: f64) -> bool {
         let (measured, most) = match self {
             Limit::Instructions(most) => (record.ours.instructions, most),
-            // A fraction is what grows once in a while.
+            // The fraction is memory that grows once in a while, such as that of a queue.
             Limit::Allocations(most) => (record.ours.allocations, most + 0.1),
             Limit::Least(least) => return record.ratio.is_some_and(|ratio| ratio.median >= least / slack),
             Limit::Ratio(most) => (record.ratio.map(|ratio| ratio.median), most * slack),

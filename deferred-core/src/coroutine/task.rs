@@ -206,7 +206,7 @@ fn go_on(head: &Head, task: Pin<&dyn Coroutine>, waker: Rc<WakerHandle>) -> bool
     }
 }
 
-/// Frees what the coroutine needed until its end.
+/// Marks the coroutine as ended, removes it from the registries, and returns its waker.
 #[inline(always)]
 fn ended(head: &Head, waker: Rc<WakerHandle>) {
     head.stage.set(Stage::Ended);

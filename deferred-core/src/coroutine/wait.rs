@@ -269,7 +269,7 @@ fn register_any(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &W
     new.set(handle, coroutine, Some(waker))
 }
 
-/// Takes back what would resume or wake the task that polled last.
+/// Takes back the record that would resume or wake the task that polled last, and ends its wait.
 fn end_wait(handle: &Handle) {
     if let Some((task, wait)) = handle.take_waiting() {
         task.end_wait(wait);

@@ -1,5 +1,5 @@
-//! What the rest of the crate does with a [`Handle`](super::Handle): it cancels, pauses and awaits a
-//! block.
+//! The operations of a [`Handle`](super::Handle), which the rest of the crate calls: cancels and
+//! pauses.
 
 #![forbid(unsafe_code)]
 

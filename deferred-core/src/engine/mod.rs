@@ -42,7 +42,7 @@
 //! - `fired`: a block that was fired and has not run;
 //! - `resume`: a coroutine, as the engine sees it;
 //! - `ready_queue`: coroutines that have been woken;
-//! - `handle`: what the rest of the crate does with a block.
+//! - `handle`: the operations of `Handle`.
 //!
 //! # The path of a result
 //!
