@@ -64,7 +64,8 @@ impl Bound {
 }
 
 impl Limit {
-    /// Returns `true` if the value does not depend on the machine, so that it is measured only once.
+    /// Returns `true` if the value does not depend on the machine, so that it is measured only
+    /// once.
     pub(crate) fn is_counted(self) -> bool {
         matches!(self, Limit::Instructions(_) | Limit::Allocations(_))
     }

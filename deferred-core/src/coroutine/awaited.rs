@@ -30,8 +30,8 @@ impl Awaited {
         self.own.set(id);
     }
 
-    /// Begins a wait for this Deferred. Returns the number of the wait, which is not 0, or `None` if
-    /// this is the coroutine's own Deferred, for which it would wait forever.
+    /// Begins a wait for this Deferred. Returns the number of the wait, which is not 0, or `None`
+    /// if this is the coroutine's own Deferred, for which it would wait forever.
     pub(super) fn begin(&self, handle: Handle) -> Option<u64> {
         if handle.id() == self.own.get() {
             None

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use super::task::Coroutine;
 
-/// The coroutine that is being polled. It has no destructor, because that would cost a check at each
-/// access.
+/// The coroutine that is being polled. It has no destructor, because that would cost a check at
+/// each access.
 type Polled = Option<ManuallyDrop<Pin<Rc<dyn Coroutine>>>>;
 
 thread_local! {

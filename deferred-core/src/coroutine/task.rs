@@ -144,8 +144,8 @@ fn run_current<C: Coroutine + 'static>(task: &Pin<Rc<C>>) -> bool {
     current::with(task.clone(), || run(task.head(), task.as_ref()))
 }
 
-/// Polls the current coroutine until it ends or is suspended. Returns `true` if it has ended. `head`
-/// and `task` belong to it.
+/// Polls the current coroutine until it ends or is suspended. Returns `true` if it has ended.
+/// `head` and `task` belong to it.
 fn run(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     match &head.reactor {
         Some(reactor) if !reactor.is_current() => run_in(reactor, head, task),

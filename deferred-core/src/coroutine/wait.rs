@@ -228,8 +228,8 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
     error
 }
 
-/// Has the task that polls resumed or woken when the result of a Deferred is ready, which it is not.
-/// Returns `false` if a coroutine awaits its own Deferred.
+/// Has the task that polls resumed or woken when the result of a Deferred is ready, which it is
+/// not. Returns `false` if a coroutine awaits its own Deferred.
 #[inline]
 fn register(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
     if poller.is_none() && !handle.is_awaited() {

@@ -60,8 +60,8 @@ impl Block {
     }
 }
 
-// A function that calls another one on any path saves registers on all of them. So the usual path of
-// these functions calls nothing, and the unusual path is a tail call.
+// A function that calls another one on any path saves registers on all of them. So the usual path
+// of these functions calls nothing, and the unusual path is a tail call.
 impl Block {
     /// Appends the stage that delivers the result to `waiter`.
     ///

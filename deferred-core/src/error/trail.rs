@@ -16,8 +16,8 @@ const FEW: usize = 3;
 /// Each location is a line where a callback was added, or where the error was passed to
 /// `Deferred::fail` or `errback`, so a trail reads like a traceback of the callbacks. Trails are
 /// recorded in release builds too, and cost nothing until there is an error. Of a long trail, the
-/// first 16 and the last 16 locations are recorded, and the number of those between. The first three
-/// locations allocate nothing; the fourth allocates once, and later ones allocate nothing.
+/// first 16 and the last 16 locations are recorded, and the number of those between. The first
+/// three locations allocate nothing; the fourth allocates once, and later ones allocate nothing.
 ///
 /// [`Failure::trail`](crate::Failure::trail) returns the trail of a failure. An error type of your
 /// own can have one too; see [`DeferredError::trail`](crate::DeferredError::trail).

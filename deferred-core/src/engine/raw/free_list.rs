@@ -56,8 +56,8 @@ fn pop(free: &FreeList) -> Option<Memory> {
         return None;
     }
     free.room.set(free.room.get() + 1);
-    // SAFETY: `release` leaked the memory, and wrote the next pointer to its begin. It is in no list
-    // any more.
+    // SAFETY: `release` leaked the memory, and wrote the next pointer to its begin. It is in no
+    // list any more.
     unsafe {
         free.first.set(first.cast::<Place>().read());
         Some(Rc::from_raw(first))

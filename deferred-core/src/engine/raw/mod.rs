@@ -13,8 +13,8 @@
 //! - `frame`: a pinned value with a shared owner;
 //! - `free_list`: memory of dropped blocks for new ones.
 //!
-//! The folder uses five things of the engine outside of it, all safe code: `state`; `run::Step`, the
-//! output of a record; `Fired` and `Resume`, which records and their callers pass on; and
+//! The folder uses five things of the engine outside of it, all safe code: `state`; `run::Step`,
+//! the output of a record; `Fired` and `Resume`, which records and their callers pass on; and
 //! `block::release`, which the drop of the last `BlockRef` calls.
 //!
 //! # The rules
