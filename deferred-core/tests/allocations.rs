@@ -6,7 +6,7 @@ mod count;
 mod support;
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, IntoFuture, poll_fn};
 use std::hint::black_box;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -298,6 +298,42 @@ fn all_memory_is_freed() {
     let before = live_bytes();
     (0..4).for_each(round);
     assert_eq!(live_bytes() - before, 0);
+}
+
+/// A coroutine that fires a Deferred in the poll that awaits it, and then waits for others.
+#[test]
+fn a_coroutine_that_is_polled_again_allocates_only_its_frame() {
+    let (one, fires_one) = Deferred::<u64>::new();
+    let waits = [(); 3].map(|()| Deferred::<u64>::new());
+    let (waits, fires): (Vec<_>, Vec<_>) = waits.into_iter().unzip();
+    let round = || {
+        inline_callbacks(async move {
+            let mut one = std::pin::pin!(one.into_future());
+            let mut fires_one = Some(fires_one);
+            let first = poll_fn(|context| {
+                let polled = one.as_mut().poll(context);
+                if let Some(fires_one) = fires_one.take() {
+                    fires_one.callback(1); // resumes this coroutine, which is being polled
+                    return Poll::Pending;
+                }
+                polled
+            });
+            let mut sum = first.await?;
+            for wait in waits {
+                sum += wait.await?;
+            }
+            Ok(sum)
+        })
+    };
+    drop(inline_callbacks(async { Ok(()) })); // the waker of this thread
+    Deferred::<u64>::new().0.cancel(); // leaves a block in the free list
+    let (sum, count) = count::allocations(|| {
+        let sum = round();
+        fires.into_iter().for_each(|fires| fires.callback(1));
+        sum
+    });
+    assert_eq!(sum.try_take().unwrap().unwrap(), 4);
+    assert_eq!(count, 1, "the frame; its Deferred reuses a block");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `join`: waits for several Deferreds by a rule.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
 use std::rc::Rc;
 
@@ -45,9 +45,7 @@ struct Join<T, E, R: Rule<T, E>> {
     members: RefCell<Vec<Option<Handle>>>,
     outcome: Cell<Outcome<R::Value, R::Error>>,
     /// The reason for cancelling members that are added after the decision.
-    late: RefCell<Option<Cancelled>>,
-    /// Whether `late` is set.
-    has_late: Cell<bool>,
+    late: OnceCell<Cancelled>,
     at: CallSite,
     takes: PhantomData<fn(Result<T, E>)>,
 }
@@ -82,8 +80,7 @@ where
         rule: RefCell::new(Some(rule(count))),
         members: RefCell::new(Vec::with_capacity(count)),
         outcome: Cell::new(Outcome::Joining),
-        late: RefCell::new(None),
-        has_late: Cell::new(false),
+        late: OnceCell::new(),
         at,
         takes: PhantomData,
     });
@@ -98,8 +95,8 @@ where
                 join.members.borrow_mut().push(Some(chain.handle_for_waiter()));
                 let member = join.clone();
                 chain.consume(move |result| member.arrived(index, result));
-                if join.has_late.get() {
-                    join.cancel_late(index);
+                if let Some(why) = join.late.get() {
+                    join.cancel_late(index, why);
                 }
             }
         }
@@ -137,8 +134,7 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
             None => false,
             Some(why) => {
                 let cancelled = self.cancel_members(|handle| handle.cancel_soon(&why));
-                self.late.replace(Some(why));
-                self.has_late.set(true);
+                let _ = self.late.set(why); // it is decided once
                 cancelled
             }
         };
@@ -171,10 +167,10 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
 
     /// Cancels a member that was added after the decision.
     #[cold]
-    fn cancel_late(&self, index: usize) {
-        let (late, member) = (self.late.borrow().clone(), self.members.borrow()[index].clone());
-        if let (Some(why), Some(member)) = (late, member) {
-            member.cancel(&why);
+    fn cancel_late(&self, index: usize, why: &Cancelled) {
+        let member = self.members.borrow()[index].clone();
+        if let Some(member) = member {
+            member.cancel(why);
         }
     }
 

@@ -173,29 +173,43 @@ fn run_entered(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
         Some(waker) => waker,
         None => WakerHandle::new(head.reactor.as_ref(), registry::wake),
     };
-    if poll(head, task, &waker).is_pending() {
-        if head.waits_for_deferreds_only(&waker) {
-            head.stage.set(Stage::Suspended);
-            waker.return_to_cache(&head.reactor);
-            return false;
-        }
-        return go_on(head, task, waker);
+    if poll(head, task, &waker).is_ready() {
+        ended(head, waker);
+        return true;
     }
-    ended(head, waker);
-    true
+    if head.again.get() {
+        return run_again(head, task, waker);
+    }
+    suspended(head, waker)
 }
 
-/// Polls again if an awaited Deferred became ready during the poll, or suspends a coroutine that
-/// does not only wait for Deferreds.
+/// Polls again, because an awaited Deferred became ready during the poll.
 #[cold]
-fn go_on(head: &Head, task: Pin<&dyn Coroutine>, waker: Rc<WakerHandle>) -> bool {
+fn run_again(head: &Head, task: Pin<&dyn Coroutine>, waker: Rc<WakerHandle>) -> bool {
     while head.again.replace(false) {
-        waker.begin_poll();
+        waker.clear_woken();
         if poll(head, task, &waker).is_ready() {
             ended(head, waker);
             return true;
         }
     }
+    suspended(head, waker)
+}
+
+/// Suspends the coroutine after a poll. Returns `true` if it has ended, because it cannot wait.
+#[inline]
+fn suspended(head: &Head, waker: Rc<WakerHandle>) -> bool {
+    if head.waits_for_deferreds_only(&waker) {
+        head.stage.set(Stage::Suspended);
+        waker.return_to_cache(&head.reactor);
+        return false;
+    }
+    suspended_or_ended(waker)
+}
+
+/// Like [`suspended`], for a coroutine that does not only wait for Deferreds.
+#[cold]
+fn suspended_or_ended(waker: Rc<WakerHandle>) -> bool {
     let this = current::coroutine().expect("the caller has made the coroutine the current one");
     match suspend(&this, waker) {
         Ok(()) => false,
@@ -213,7 +227,7 @@ fn ended(head: &Head, waker: Rc<WakerHandle>) {
     if head.has_cold.get() {
         head.unregister();
     } else if !waker.is_cloned() {
-        waker.begin_poll();
+        waker.clear_woken();
         waker.return_to_cache(&head.reactor);
     }
 }
@@ -264,7 +278,7 @@ fn suspend(task: &Pin<Rc<dyn Coroutine>>, waker: Rc<WakerHandle>) -> Result<(), 
         wake(task);
     }
     if head.cold().waker.is_none() {
-        waker.begin_poll();
+        waker.clear_woken();
         waker.return_to_cache(&head.reactor);
     }
     Ok(())
@@ -372,7 +386,7 @@ impl Head {
 
     #[inline]
     fn waits_for_deferreds_only(&self, waker: &WakerHandle) -> bool {
-        !self.awaited.is_empty() && !self.again.get() && !self.has_cold.get() && !waker.is_cloned() && !waker.is_woken()
+        !self.awaited.is_empty() && !self.has_cold.get() && !waker.is_cloned() && !waker.is_woken()
     }
 
     fn cold(&self) -> RefMut<'_, Cold> {
@@ -388,7 +402,7 @@ impl Head {
     #[cold]
     fn cold_waker(&self) -> Option<Rc<WakerHandle>> {
         let waker = self.cold.borrow().as_ref()?.waker.clone();
-        waker.inspect(|waker| waker.begin_poll())
+        waker.inspect(|waker| waker.clear_woken())
     }
 
     /// Removes the coroutine from the registries.

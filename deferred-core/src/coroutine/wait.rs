@@ -52,10 +52,16 @@ pub struct Wait<T: 'static, E: DeferredError = Failure> {
     /// `None` once the future is complete. Dropped by hand, since the compiler would check a
     /// complete one again.
     deferred: ManuallyDrop<Option<Deferred<T, E>>>,
-    /// The poller that the Deferred's block refers to. `None` also if the block refers to the
-    /// coroutine itself.
-    poller: ManuallyDrop<Option<Pin<Rc<Poller>>>>,
+    registration: ManuallyDrop<Registration>,
     at: CallSite,
+}
+
+/// The task to which the block of the Deferred refers while it waits.
+struct Registration {
+    /// The poller. `None` also if the block refers to the coroutine itself.
+    poller: Option<Pin<Rc<Poller>>>,
+    /// The address of that coroutine. It is only compared, while the block keeps the coroutine.
+    coroutine: *const (),
 }
 
 /// The task that polled last, if it is not only a coroutine.
@@ -145,7 +151,12 @@ impl<T: 'static, E: DeferredError> IntoFuture for Deferred<T, E> {
     #[inline]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        Wait { deferred: ManuallyDrop::new(Some(self)), poller: ManuallyDrop::new(None), at: Location::caller() }
+        let registration = Registration { poller: None, coroutine: ptr::null() };
+        Wait {
+            deferred: ManuallyDrop::new(Some(self)),
+            registration: ManuallyDrop::new(registration),
+            at: Location::caller(),
+        }
     }
 }
 
@@ -176,7 +187,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
         if chain.is_ready() {
             return Poll::Ready(with_location(self.take_result(), self.at));
         }
-        if register(chain.as_handle(), &mut self.poller, context.waker(), self.at) {
+        if register(chain.as_handle(), &mut self.registration, context.waker(), self.at) {
             return Poll::Pending;
         }
         self.end_with_cycle()
@@ -187,7 +198,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
     fn take_result(&mut self) -> Result<T, E> {
         let deferred = self.deferred.take().map(Deferred::into_result_or_chain);
         let result = deferred.expect("the future is not complete").unwrap_or_else(Chain::take);
-        drop(self.poller.take());
+        drop(self.registration.poller.take());
         result
     }
 
@@ -195,7 +206,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
     #[cold]
     fn end_with_cycle(&mut self) -> Poll<Result<T, E>> {
         drop(self.deferred.take());
-        drop(self.poller.take());
+        drop(self.registration.poller.take());
         Poll::Ready(Err(error_with_location(BuiltinError::from(Cycle::new()).into(), self.at)))
     }
 
@@ -210,7 +221,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
             end_wait(chain.as_handle());
             chain.cancel_and_ignore(&Cancelled::new());
         }
-        drop(self.poller.take());
+        drop(self.registration.poller.take());
     }
 }
 
@@ -231,9 +242,10 @@ fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
 /// Has the task that polls resumed or woken when the result of a Deferred is ready, which it is
 /// not. Returns `false` if a coroutine awaits its own Deferred.
 #[inline]
-fn register(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
-    if poller.is_none() && !handle.is_awaited() {
+fn register(handle: &Handle, registration: &mut Registration, waker: &Waker, at: CallSite) -> bool {
+    if registration.poller.is_none() && !handle.is_awaited() {
         if let Some(coroutine) = current::coroutine() {
+            registration.coroutine = address(&coroutine);
             match coroutine.wait_for(handle, waker) {
                 Registered::Done => return true,
                 Registered::Own => return false,
@@ -241,32 +253,34 @@ fn register(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker
             }
         }
     }
-    register_any(handle, poller, waker, at)
+    register_any(handle, registration, waker, at)
 }
 
 /// Like [`register`], for a further poll and for any waker.
 #[cold]
-fn register_any(handle: &Handle, poller: &mut Option<Pin<Rc<Poller>>>, waker: &Waker, at: CallSite) -> bool {
+fn register_any(handle: &Handle, registration: &mut Registration, waker: &Waker, at: CallSite) -> bool {
     let coroutine = current::coroutine();
     let is_direct = coroutine.as_ref().is_some_and(|coroutine| coroutine.head().is_polled_with(waker));
-    if let Some(poller) = poller {
+    if let Some(poller) = &registration.poller {
         return poller.is_last(coroutine.as_ref(), waker, is_direct)
             || poller.set(handle, coroutine, (!is_direct).then_some(waker));
     }
-    let direct = coroutine.as_ref().filter(|_| is_direct);
-    if let Some(waiting) = handle.take_waiting() {
-        if direct.is_some_and(|coroutine| is_same(&waiting, coroutine)) {
-            handle.push_waiting(waiting.0, waiting.1);
+    if let Some(coroutine) = coroutine.as_ref().filter(|_| is_direct) {
+        if handle.is_awaited() && registration.coroutine == address(coroutine) {
             return true;
         }
-        waiting.0.end_wait(waiting.1);
-    }
-    if let Some(coroutine) = direct {
+        end_wait(handle);
+        registration.coroutine = address(coroutine);
         return matches!(coroutine.clone().wait_for(handle, waker), Registered::Done);
     }
-    let new = poller.insert(Rc::pin(Poller { last: Cell::default(), at }));
+    end_wait(handle);
+    let new = registration.poller.insert(Rc::pin(Poller { last: Cell::default(), at }));
     handle.push_waiting(new.clone(), 0);
     new.set(handle, coroutine, Some(waker))
+}
+
+fn address(coroutine: &Pin<Rc<dyn Coroutine>>) -> *const () {
+    (&raw const **coroutine).cast()
 }
 
 /// Takes back the record that would resume or wake the task that polled last, and ends its wait.

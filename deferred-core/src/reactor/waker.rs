@@ -128,7 +128,7 @@ impl WakerHandle {
 
     /// Clears `woken` before a further poll.
     #[inline]
-    pub(crate) fn begin_poll(&self) {
+    pub(crate) fn clear_woken(&self) {
         if self.is_woken() {
             // ORDERING: see `wake_by_ref`.
             self.state.woken.swap(false, Ordering::SeqCst);
