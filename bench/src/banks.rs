@@ -11,12 +11,14 @@ use crate::sample::Effort;
 use crate::twisted;
 
 /// The names of the banks in the example's output. The loop is ours.
-const BANKS: [&str; 6] = [
+const BANKS: [&str; 8] = [
     "one window and a queue",
     "a process for each customer",
     "ten threads",
     "the loop in Twisted",
     "the loop in asyncio",
+    "the loop in gevent",
+    "the loop in Tornado",
     OURS,
 ];
 const OURS: &str = "the loop";

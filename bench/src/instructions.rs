@@ -3,14 +3,26 @@
 
 use std::env;
 use std::error::Error;
-use std::process::Command;
+use std::fs;
+use std::process::{self, Command};
 
 use crate::plan::{self, Entry};
 use crate::record::Record;
 use crate::sample::Row;
 
-/// The groups of rows with one thread, for which the count is meaningful.
-const COUNTED: [&str; 6] = ["engine/", "coroutine/", "combine/", "sync/", "timers/", "watchdog/"];
+/// The rows whose thread executes the same instructions in each run: what it does must not depend on
+/// how fast another thread is.
+const COUNTED: [&str; 9] = [
+    "engine/",
+    "coroutine/",
+    "combine/",
+    "sync/",
+    "timers/",
+    "watchdog/",
+    "net/",
+    "post/from its own thread",
+    "pool/the loop's part of a job",
+];
 
 /// The numbers of operations of the two runs. The rest of the process is in both counts.
 const TIMES: [u64; 2] = [200, 1200];
@@ -42,14 +54,22 @@ fn count(row: &Row, side: &str) -> Result<f64, Box<dyn Error>> {
     Ok((more? - fewer?) / ((times[1] - times[0]) as f64 * f64::from(row.per)))
 }
 
+/// Counts the instructions of the first thread, without those of its workers.
 fn callgrind(name: &str, side: &str, times: u64) -> Result<f64, Box<dyn Error>> {
+    // A profile for each thread.
+    let profiles = env::temp_dir().join(format!("deferred-bench-{}", process::id()));
+    fs::create_dir_all(&profiles)?;
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
+    valgrind.args(["--tool=callgrind", "--separate-threads=yes"]);
+    valgrind.arg(format!("--callgrind-out-file={}", profiles.join("thread").display())).arg(env::current_exe()?);
     valgrind.args(["--repeat", name, side, &times.to_string()]);
     let output = valgrind.output()?;
-    let output = String::from_utf8_lossy(&output.stderr);
-    let collected = output.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    collected.ok_or_else(|| format!("valgrind did not count: {output}").into())
+    let first = fs::read_to_string(profiles.join("thread-01"));
+    fs::remove_dir_all(&profiles)?;
+    let count = first
+        .ok()
+        .and_then(|profile| profile.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok()));
+    count.ok_or_else(|| format!("valgrind did not count: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// Runs an operation repeatedly, in the process that is counted.

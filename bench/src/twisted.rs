@@ -177,22 +177,28 @@ fn theirs(python: &Path, at_least: u64) -> Result<BTreeMap<String, f64>, Box<dyn
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Returns a Python with Twisted, and installs Twisted if needed, unless the run is quick.
+/// Returns a Python with Twisted, gevent and Tornado, which it installs if needed, unless the run is
+/// quick.
 pub(crate) fn python(effort: Effort) -> Result<PathBuf, Box<dyn Error>> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/twisted");
     let python = home.join("bin/python");
-    let has_twisted = |python: &Path| {
-        Command::new(python).args(["-c", "import twisted"]).output().is_ok_and(|output| output.status.success())
+    let has_all = |python: &Path| {
+        let imported = Command::new(python).args(["-c", "import gevent, tornado, twisted"]).output();
+        imported.is_ok_and(|output| output.status.success())
     };
-    if !python.exists() || !has_twisted(&python) {
+    if !python.exists() || !has_all(&python) {
         if effort.is_quick() {
-            return Err(Unavailable("Twisted is not there yet, and --quick does not install it".to_owned()).into());
+            return Err(Unavailable(
+                "Twisted and its peers are not installed yet, and --quick does not install them".to_owned(),
+            )
+            .into());
         }
-        eprintln!("installing Twisted for the other side");
+        eprintln!("installing Twisted, gevent and Tornado for the other side");
         let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status();
-        let installed = Command::new(&python).args(["-m", "pip", "install", "--quiet", "twisted"]).status();
+        let installed =
+            Command::new(&python).args(["-m", "pip", "install", "--quiet", "twisted", "gevent", "tornado"]).status();
         if ![made, installed].iter().all(|status| status.as_ref().is_ok_and(|status| status.success())) {
-            let why = "Twisted could not be installed: this wants python3 with venv, and the package index";
+            let why = "Twisted, gevent and Tornado could not be installed: this wants python3 with venv, and the package index";
             return Err(Unavailable(why.to_owned()).into());
         }
     }

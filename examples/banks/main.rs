@@ -9,7 +9,8 @@
 //! middle of a circle of customers, which serves those that are ready and sets aside those that are
 //! not: the loop. All banks do the same work for the same customers, who are slow: each takes a
 //! moment to state its wish, and the bank takes a moment to look that up. If Python is installed,
-//! the loop is also measured in asyncio, and in Twisted if that is installed.
+//! the loop is also measured in asyncio, and in Twisted, gevent and Tornado where they are
+//! installed. (`PYTHON` names another Python, such as that of a virtual environment.)
 //!
 //! Each bank is a separate process (`services.rs`, in this program's own binary). The customers
 //! (`clients.rs`), five hundred at any time, are a loop in this process. The output is a table of
@@ -44,8 +45,12 @@ const BANKS: [(&str, &str); 4] = [
     ("threads", "ten threads"),
     ("loop", "the loop"),
 ];
-const IN_PYTHON: [(&str, &str, &str); 2] =
-    [("twisted", "the loop in Twisted", "bank_twisted.py"), ("asyncio", "the loop in asyncio", "bank_asyncio.py")];
+const IN_PYTHON: [(&str, &str, &str); 4] = [
+    ("twisted", "the loop in Twisted", "bank_twisted.py"),
+    ("asyncio", "the loop in asyncio", "bank_asyncio.py"),
+    ("gevent", "the loop in gevent", "bank_gevent.py"),
+    ("tornado", "the loop in Tornado", "bank_tornado.py"),
+];
 
 /// The process of a bank that accepts customers.
 struct Bank {

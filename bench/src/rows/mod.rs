@@ -27,6 +27,7 @@ pub(crate) fn all() -> Vec<Entry> {
         time::rows(),
         post::rows(),
         pool::rows(),
+        net::rows(),
     ];
     let sizes = sizes.into_iter().flatten().map(Entry::Size);
     let rows = rows.into_iter().flatten().map(Entry::Row);

@@ -5,10 +5,11 @@ use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use deferred_core::{Deferred, LoopingCall, Reactor, park};
+use deferred_core::{Deferred, LoopingCall, Reactor, ReactorOwner, park};
 use deferred_threadpool::ThreadPool;
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -27,6 +28,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.extend(other_peers());
     rows.extend(on_smol());
     rows.extend(spinning());
+    rows.push(part_of_the_loop());
     rows.push(at_once("pool/100,000 at once", Cores::Any));
     rows.push(at_once("pool/100,000 at once, one core", Cores::One));
     rows.push(own_part());
@@ -161,6 +163,74 @@ fn partner(cores: Cores) -> (thread::Thread, Arc<AtomicBool>) {
         }
     });
     (partner.thread().clone(), turn)
+}
+
+const BATCH: u64 = 1000;
+
+/// What the loop's thread executes for a job. It waits while the worker runs the jobs, so that its
+/// count of instructions does not depend on the worker.
+fn part_of_the_loop() -> Row {
+    let (pool, runtime) = (pool(1, Cores::Any), tokio(1, Cores::Any));
+    let reactor = OnceCell::<ReactorOwner>::new();
+    Row {
+        name: "pool/the loop's part of a job",
+        per: BATCH as u32,
+        unit: "job",
+        ours: Side::new("defer_to_thread, callback, a turn", move || {
+            let reactor = reactor.get_or_init(Reactor::new);
+            let left = Rc::new(Cell::new(BATCH));
+            let worker = Held::new(|job| drop(pool.defer_to_thread_on(reactor, move || Ok(job()))));
+            for number in 0..BATCH {
+                let left = left.clone();
+                drop(pool.defer_to_thread_on(reactor, move || Ok(job(number))).add_callback(move |sum| {
+                    black_box(sum);
+                    left.set(left.get() - 1);
+                }));
+            }
+            worker.run_until_idle(|job| drop(pool.defer_to_thread_on(reactor, move || Ok(job()))));
+            while left.get() > 0 {
+                let _ = reactor.turn(Waker::noop());
+            }
+        }),
+        peer: Side::new(TOKIO, move || {
+            runtime.block_on(async {
+                let worker = Held::new(|job| drop(runtime.spawn_blocking(job)));
+                let tasks = (0..BATCH).map(|number| {
+                    tokio::spawn(async move {
+                        black_box(tokio::task::spawn_blocking(move || job(number)).await.expect("it returns"));
+                    })
+                });
+                let tasks: Vec<_> = tasks.collect();
+                // Each task submits its job when it is first polled.
+                tokio::task::yield_now().await;
+                worker.run_until_idle(|job| drop(runtime.spawn_blocking(job)));
+                for task in tasks {
+                    task.await.expect("it returns");
+                }
+            });
+        }),
+    }
+}
+
+type Boxed = Box<dyn FnOnce() + Send>;
+
+/// A worker that is held until all jobs are queued.
+struct Held(mpsc::Sender<()>);
+
+impl Held {
+    fn new(submit: impl FnOnce(Boxed)) -> Held {
+        let (release, held) = mpsc::channel();
+        submit(Box::new(move || held.recv().expect("the sender lives")));
+        Held(release)
+    }
+
+    /// Lets the worker run, and waits until it has run all jobs.
+    fn run_until_idle(self, submit: impl FnOnce(Boxed)) {
+        let (last, ran) = mpsc::channel();
+        submit(Box::new(move || last.send(()).expect("the receiver lives")));
+        self.0.send(()).expect("the worker waits");
+        ran.recv().expect("the worker lives");
+    }
 }
 
 const AT_ONCE: u64 = 100_000;

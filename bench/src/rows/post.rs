@@ -1,9 +1,10 @@
 //! Calls from other threads, beside a channel to a task that runs them.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::task::Waker;
 use std::thread;
 
-use deferred_core::{Reactor, park};
+use deferred_core::{Reactor, ReactorOwner, park};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
@@ -13,6 +14,7 @@ const POSTS: u64 = 1_000_000;
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
+        from_its_own_thread(),
         beside_tokio("post/1 thread, beside tokio", 1),
         beside_async_channel("post/1 thread, beside async-channel", 1),
         beside_tokio("post/4 threads, beside tokio", 4),
@@ -95,6 +97,43 @@ fn beside_async_channel(name: &'static str, threads: u64) -> Row {
                     sender.try_send(Box::new(call(number))).expect("the receiver lives");
                 });
                 while !is_last() {
+                    receiver.recv().await.expect("there are more")();
+                }
+            });
+        }),
+    }
+}
+
+const BATCH: u64 = 1000;
+
+/// What one thread executes for a post and for its call.
+fn from_its_own_thread() -> Row {
+    let reactor = OnceCell::<ReactorOwner>::new();
+    let runtime = OnceCell::new();
+    Row {
+        name: "post/from its own thread",
+        per: BATCH as u32,
+        unit: "post",
+        ours: Side::new("call_from_thread, a turn", move || {
+            let reactor = reactor.get_or_init(|| {
+                let reactor = Reactor::new();
+                reactor.set_calls_per_turn(BATCH as usize);
+                reactor
+            });
+            let handle = reactor.handle();
+            for _ in 0..BATCH {
+                handle.call_from_thread(call(1)).expect("it is open");
+            }
+            let _ = reactor.turn(Waker::noop());
+        }),
+        peer: Side::new("tokio: mpsc of boxed closures", move || {
+            let runtime = runtime.get_or_init(|| Builder::new_current_thread().build().expect("a runtime without I/O"));
+            runtime.block_on(async {
+                let (sender, mut receiver) = mpsc::unbounded_channel::<Boxed>();
+                for _ in 0..BATCH {
+                    sender.send(Box::new(call(1))).expect("the receiver lives");
+                }
+                for _ in 0..BATCH {
                     receiver.recv().await.expect("there are more")();
                 }
             });
