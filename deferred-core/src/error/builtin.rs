@@ -211,6 +211,7 @@ impl Cancelled {
 
 /// Drops the reason without recursion, since it may be a `Cancelled` with a reason, and so on.
 impl Drop for Cancelled {
+    #[inline]
     fn drop(&mut self) {
         if let Some(reason) = self.reason.take() {
             drop_flat(Nested::Reason(reason));

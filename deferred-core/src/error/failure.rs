@@ -74,6 +74,7 @@ impl Flat {
 }
 
 impl Drop for Flat {
+    #[inline]
     fn drop(&mut self) {
         // A built-in error drops its contents without recursion itself.
         if let Some(Held::Other { .. } | Held::Shared(_)) = &self.0 {

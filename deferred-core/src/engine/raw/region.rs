@@ -10,8 +10,9 @@ use crate::error::CallSite;
 
 /// The number of words inside a block.
 pub(super) const INLINE_WORDS: u32 = 11;
-/// The minimum number of words in an allocation outside the block.
-const MIN_HEAP_WORDS: u32 = 64;
+/// The minimum number of words in an allocation outside the block: ten callbacks that capture a word
+/// each fit.
+const MIN_HEAP_WORDS: u32 = 32;
 
 /// The first words of a record.
 #[derive(Clone, Copy)]
@@ -191,7 +192,8 @@ impl Region {
         let (to, grown) = if in_place {
             (from, cap)
         } else {
-            let grown = needed.max(u64::from(cap) * 4).max(u64::from(MIN_HEAP_WORDS));
+            let factor = if cap <= MIN_HEAP_WORDS { 2 } else { 4 };
+            let grown = needed.max(u64::from(cap) * factor).max(u64::from(MIN_HEAP_WORDS));
             let grown = u32::try_from(grown).expect("more than 32 GiB of callbacks on one Deferred");
             (allocate(grown), grown)
         };
