@@ -72,6 +72,7 @@ impl Reactor {
     }
 
     /// Resumes woken coroutines between two calls, as if each call were a turn.
+    #[inline]
     fn run_woken(&self, left: &mut u32) {
         while self.is_running() && !ready_queue::is_empty() {
             ready_queue::run_batch(usize::MAX, |_| ());

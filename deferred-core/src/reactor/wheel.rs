@@ -12,6 +12,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::hint::black_box;
 use std::mem;
 
 /// The due time of an entry, and its number, by which entries with the same due time differ.
@@ -24,6 +25,8 @@ const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
 /// The largest slot that is searched for its first entry. A slot with more entries frees its memory
 /// when it is emptied.
 const MANY: usize = 64;
+/// The number of entries whose memory is read at once.
+const AHEAD: usize = 8;
 
 /// An entry of a wheel.
 pub(super) trait Item {
@@ -177,6 +180,9 @@ impl<T: Item> Wheel<T> {
     /// Like [`pop`](Self::pop), if no entry is late.
     #[inline]
     fn pop_in_order(&mut self, now: u64, made: u64) -> Option<T> {
+        if self.due.len() >= MANY && self.due.len() % AHEAD == 0 {
+            self.load_ahead();
+        }
         loop {
             let first = self.due.front()?;
             let waits = first.item.waits_for(first.key);
@@ -187,6 +193,16 @@ impl<T: Item> Wheel<T> {
             if waits {
                 return popped.map(|entry| entry.item);
             }
+        }
+    }
+
+    /// Reads the memory of the next entries, so that their cache misses overlap: entries that are
+    /// created in one order and due in another are in no cache.
+    #[cold]
+    #[inline(never)]
+    fn load_ahead(&self) {
+        for entry in self.due.iter().take(AHEAD) {
+            black_box(entry.item.place().get());
         }
     }
 
