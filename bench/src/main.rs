@@ -57,9 +57,9 @@ struct Options {
     #[arg(long, default_value_t = 1.0)]
     slack: f64,
     /// Measure nothing; fill the tables and draw the plots of docs/performance.md from a report of
-    /// `--json`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "json", "only", "quick"])]
-    docs: Option<PathBuf>,
+    /// `--json`; further reports, of other machines, are compared with it
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["check", "json", "only", "quick"])]
+    docs: Option<Vec<PathBuf>>,
     /// Measure the entry with this name in this process
     #[arg(long, hide = true)]
     entry: Option<String>,
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
         Options { repeat: Some(repeat), .. } => instructions::repeat(repeat),
         Options { jobs: Some(jobs), .. } => syscalls::jobs_here(jobs, options.one_core),
         Options { echo_server: Some(name), .. } => echo::run_one(name),
-        Options { docs: Some(path), .. } => docs::write(path),
+        Options { docs: Some(paths), .. } => docs::write(paths),
         _ => run::run(&options),
     };
     match done {

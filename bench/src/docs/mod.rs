@@ -1,27 +1,32 @@
-//! Fills the tables and draws the plots of docs/performance.md from the report of `--json`.
+//! Fills the tables and draws the plots of docs/performance.md from the report of `--json`. Reports
+//! of other machines may follow, whose ratios stand beside those of the first.
 //!
 //! In that file a table is between `<!-- KIND PREFIX -->` and `<!-- end -->`. It contains the rows
-//! whose names begin with PREFIX.
+//! whose names begin with PREFIX. Without other reports, the tables that need them stay unchanged.
 
 mod plots;
 mod tables;
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::run::Report;
 
 const END: &str = "<!-- end -->";
 
-pub(crate) fn write(report: &Path) -> Result<(), Box<dyn Error>> {
-    let message = |error: &dyn Error| format!("{}: {error}; --docs needs a report that --json wrote", report.display());
-    let text = fs::read_to_string(report).map_err(|error| message(&error))?;
-    let report: Report = serde_json::from_str(&text).map_err(|error| message(&error))?;
+pub(crate) fn write(reports: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let reports = reports.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let text = docs.join("performance.md");
-    fs::write(&text, fill(&fs::read_to_string(&text)?, &report)?)?;
-    plots::draw(&report, &docs)
+    fs::write(&text, fill(&fs::read_to_string(&text)?, &reports)?)?;
+    plots::draw(&reports[0], &docs)
+}
+
+fn read(report: &Path) -> Result<Report, Box<dyn Error>> {
+    let message = |error: &dyn Error| format!("{}: {error}; --docs needs a report that --json wrote", report.display());
+    let text = fs::read_to_string(report).map_err(|error| message(&error))?;
+    Ok(serde_json::from_str(&text).map_err(|error| message(&error))?)
 }
 
 /// Parses a marker: the kind of the table and the prefix of its rows.
@@ -31,14 +36,20 @@ fn mark(line: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns the text with new tables between the markers.
-fn fill(text: &str, report: &Report) -> Result<String, Box<dyn Error>> {
+fn fill(text: &str, reports: &[Report]) -> Result<String, Box<dyn Error>> {
     let mut filled = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         filled.push_str(line);
         filled.push('\n');
-        let Some((kind, prefix)) = mark(line) else { continue };
-        filled.push_str(&tables::table(kind, prefix, report).map_err(|error| format!("{line}: {error}"))?);
+        // An end that is read here belongs to a table that stays.
+        let Some((kind, prefix)) = mark(line).filter(|_| line != END) else { continue };
+        let table = match kind {
+            "beside" if reports.len() == 1 => continue,
+            "beside" => tables::beside(prefix, reports),
+            _ => tables::table(kind, prefix, &reports[0]),
+        };
+        filled.push_str(&table.map_err(|error| format!("{line}: {error}"))?);
         if !lines.any(|line| line == END) {
             return Err(format!("{line} has no {END}").into());
         }
@@ -64,14 +75,22 @@ mod tests {
     #[test]
     fn text_between_the_markers_is_replaced_and_the_rest_stays() {
         let text = "before\n<!-- rows part/ -->\nold\n<!-- end -->\nbehind\n";
-        let filled = fill(text, &report()).unwrap();
+        let filled = fill(text, &[report()]).unwrap();
         assert!(filled.starts_with("before\n<!-- rows part/ -->\n| "), "{filled}");
         assert!(filled.ends_with("|\n<!-- end -->\nbehind\n"), "{filled}");
         assert!(
             filled.contains("| **a row**: ours; beside theirs | 1.00 | 2.00 | 0.50 |") && !filled.contains("old"),
             "{filled}"
         );
-        assert_eq!(fill(&filled, &report()).unwrap(), filled);
+        assert_eq!(fill(&filled, &[report()]).unwrap(), filled);
+    }
+
+    #[test]
+    fn the_ratios_of_machines_stand_side_by_side_and_stay_without_a_second_report() {
+        let text = "<!-- beside part/ -->\nold\n<!-- end -->\n";
+        let filled = fill(text, &[report(), report()]).unwrap();
+        assert!(filled.contains("| part/a row |  | 0.50 | 0.50 |"), "{filled}");
+        assert_eq!(fill(text, &[report()]).unwrap(), text);
     }
 
     #[test]
@@ -79,7 +98,8 @@ mod tests {
         let text = include_str!("../../../docs/performance.md");
         let tables: Vec<_> = text.lines().filter(|line| *line != END).filter_map(mark).collect();
         for row in plan::all().iter().flat_map(plan::Entry::rows) {
-            let stands = tables.iter().any(|(kind, prefix)| *kind != "machine" && row.starts_with(prefix));
+            let stands =
+                tables.iter().any(|(kind, prefix)| !["machine", "beside"].contains(kind) && row.starts_with(prefix));
             assert!(stands, "{row}");
         }
     }
@@ -91,7 +111,7 @@ mod tests {
             ("<!-- something part/ -->\n<!-- end -->\n", "no kind"),
             ("<!-- rows part/ -->\n", "has no <!-- end -->"),
         ] {
-            let message = fill(text, &report()).unwrap_err().to_string();
+            let message = fill(text, &[report()]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use crate::record::{self, Record, Value};
+use crate::record::{self, Record, Spread, Value};
 use crate::run::Report;
 
 /// Returns the table of this kind with the rows whose names begin with `prefix`.
@@ -11,16 +11,39 @@ pub(super) fn table(kind: &str, prefix: &str, report: &Report) -> Result<String,
     if kind == "machine" {
         return Ok(machine(report));
     }
-    let records: Vec<_> = report.records.iter().filter(|record| record.row.starts_with(prefix)).collect();
-    if records.is_empty() {
-        return Err("no row begins so".into());
-    }
+    let records = records(prefix, report)?;
     match kind {
         "rows" => Ok(rows(&records)),
         "growth" => Ok(growth(&records)),
         "values" => Ok(values(&records)),
         _ => Err("no kind of table is called so".into()),
     }
+}
+
+fn records<'a>(prefix: &str, report: &'a Report) -> Result<Vec<&'a Record>, Box<dyn Error>> {
+    let records: Vec<_> = report.records.iter().filter(|record| record.row.starts_with(prefix)).collect();
+    if records.is_empty() { Err("no row begins so".into()) } else { Ok(records) }
+}
+
+/// Returns the ratios of the rows of the first report, in all reports.
+pub(super) fn beside(prefix: &str, reports: &[Report]) -> Result<String, Box<dyn Error>> {
+    let heads = ["", "instructions: ours, peer"].map(str::to_owned);
+    let mut text = line(heads.into_iter().chain((1..=reports.len()).map(|number| format!("ratio ({number})"))));
+    text.push_str(&format!("| --- | --- |{}\n", " --- |".repeat(reports.len())));
+    for record in records(prefix, &reports[0])?.iter().filter(|record| record.ratio.is_some()) {
+        let instructions = pair(record, |value| value.instructions);
+        let ratios = reports.iter().map(|report| {
+            let same = report.records.iter().find(|other| other.row == record.row);
+            same.and_then(|same| same.ratio).map_or_else(String::new, spread)
+        });
+        text.push_str(&line([record.row.clone(), instructions].into_iter().chain(ratios)));
+    }
+    Ok(text)
+}
+
+fn spread(ratio: Spread) -> String {
+    let [least, median, greatest] = [ratio.least, ratio.median, ratio.greatest].map(number);
+    if least == greatest { median } else { format!("{median} ({least}..{greatest})") }
 }
 
 fn machine(report: &Report) -> String {
@@ -73,10 +96,7 @@ fn rows(records: &[&Record]) -> String {
         let named = record.row.contains(&record.ours.what) && peer.is_some_and(|peer| record.row.contains(&peer.what));
         let beside = peer.map_or_else(String::new, |peer| format!("; beside {}", peer.what));
         let what = if named { String::new() } else { format!(": {}{beside}", record.ours.what) };
-        let ratio = record.ratio.map_or_else(String::new, |ratio| {
-            let [least, median, greatest] = [ratio.least, ratio.median, ratio.greatest].map(number);
-            if least == greatest { median } else { format!("{median} ({least}..{greatest})") }
-        });
+        let ratio = record.ratio.map_or_else(String::new, spread);
         let cells = [
             format!("**{}**{what}", short(record)),
             number(record.ours.median),

@@ -179,7 +179,14 @@ fn part_of_the_loop() -> Row {
         ours: Side::new("defer_to_thread, callback, a turn", move || {
             let reactor = reactor.get_or_init(Reactor::new);
             let left = Rc::new(Cell::new(BATCH));
-            let worker = Held::new(|job| drop(pool.defer_to_thread_on(reactor, move || Ok(job()))));
+            let submit = |job: Boxed| {
+                let job = move || {
+                    job();
+                    Ok(())
+                };
+                drop(pool.defer_to_thread_on(reactor, job));
+            };
+            let worker = Held::new(submit);
             for number in 0..BATCH {
                 let left = left.clone();
                 drop(pool.defer_to_thread_on(reactor, move || Ok(job(number))).add_callback(move |sum| {
@@ -187,7 +194,7 @@ fn part_of_the_loop() -> Row {
                     left.set(left.get() - 1);
                 }));
             }
-            worker.run_until_idle(|job| drop(pool.defer_to_thread_on(reactor, move || Ok(job()))));
+            worker.run_until_idle(submit);
             while left.get() > 0 {
                 let _ = reactor.turn(Waker::noop());
             }

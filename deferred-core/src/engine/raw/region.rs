@@ -10,9 +10,9 @@ use crate::error::CallSite;
 
 /// The number of words inside a block.
 pub(super) const INLINE_WORDS: u32 = 11;
-/// The minimum number of words in an allocation outside the block: ten callbacks that capture a word
-/// each fit.
-const MIN_HEAP_WORDS: u32 = 32;
+/// The number of words in the first allocation outside the block, if the slot has at most two: ten
+/// callbacks that capture a word each fit.
+const HEAP_WORDS: u32 = 32;
 
 /// The first words of a record.
 #[derive(Clone, Copy)]
@@ -192,9 +192,12 @@ impl Region {
         let (to, grown) = if in_place {
             (from, cap)
         } else {
-            let factor = if cap <= MIN_HEAP_WORDS { 2 } else { 4 };
-            let grown = needed.max(u64::from(cap) * factor).max(u64::from(MIN_HEAP_WORDS));
-            let grown = u32::try_from(grown).expect("more than 32 GiB of callbacks on one Deferred");
+            let least = match cap {
+                INLINE_WORDS => (slot + HEAP_WORDS - 2).next_power_of_two().into(),
+                ..=HEAP_WORDS => u64::from(cap) * 2,
+                _ => u64::from(cap) * 4,
+            };
+            let grown = u32::try_from(needed.max(least)).expect("more than 32 GiB of callbacks on one Deferred");
             (allocate(grown), grown)
         };
         // SAFETY: the old region has `self.slot` words at its begin and `live` ones at `first`; the
