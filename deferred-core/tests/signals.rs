@@ -245,7 +245,7 @@ fn a_signal_without_a_listening_reactor_ends_the_process() {
 fn a_cancelled_main_reports_it_and_exits_with_1() {
     let (status, errors) = Program::start("cancelled").end();
     assert_eq!(status.code(), Some(1));
-    assert!(errors.contains("an error was never handled: cancelled"), "{errors}");
+    assert!(errors.contains("unhandled error: cancelled"), "{errors}");
     assert_eq!(Program::start("done").end().0.code(), Some(0));
 }
 

@@ -232,13 +232,14 @@ fn a_report_contains_only_known_locations() {
     let _hook = on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
     let place = |line| format!("{}:{line}", file!());
     let lines = || reports.take().remove(0).lines().map(str::to_owned).collect::<Vec<_>>();
-    let error = "deferred: an error was never handled: application error 1";
+    let error = "deferred: unhandled error: application error 1";
 
     let made = line!() + 1;
     drop(Deferred::<u32>::from(Err(Failure::from(App(1)))));
     let report = lines();
-    assert_eq!((report.len(), report[0].as_str()), (2, error), "it has passed nothing");
-    assert!(report[1].starts_with(&format!("    it comes from {}:", place(made))), "{report:?}");
+    assert_eq!((report.len(), report[0].as_str()), (3, error), "it has passed nothing");
+    assert!(report[1].starts_with(&format!("    error made at {}:", place(made))), "{report:?}");
+    assert!(report[2].starts_with(&format!("    Deferred at {}:", place(made))), "{report:?}");
 
     let made = line!() + 1;
     let (deferred, resolver) = Deferred::<u32>::new();
@@ -248,11 +249,12 @@ fn a_report_contains_only_known_locations() {
     resolver.errback(App(1));
     drop(deferred);
     let report = lines();
-    assert_eq!((report.len(), report[0].as_str()), (6, error));
+    assert_eq!((report.len(), report[0].as_str()), (7, error));
     let starts = [
-        format!("    its Deferred was made at {}:", place(made)),
-        format!("    the last callback was added at {}:", place(added)),
-        "    it passed:".to_owned(),
+        format!("    error made at {}:", place(fired)),
+        format!("    Deferred made at {}:", place(made)),
+        format!("    last callback added at {}:", place(added)),
+        "    passed through:".to_owned(),
         format!("        {}:", place(fired)),
         format!("        {}:", place(added)),
     ];
@@ -387,7 +389,7 @@ fn a_panic_of_the_hook_is_printed_on_standard_error_with_the_error() {
     }
     let output = standard_error_of("a_panic_of_the_hook_is_printed_on_standard_error_with_the_error");
     assert!(output.contains("deferred: the hook for unhandled errors, or the printing of one, panicked: in the hook"));
-    assert!(output.contains("an error was never handled: application error 1234"), "{output}");
+    assert!(output.contains("unhandled error: application error 1234"), "{output}");
 }
 
 #[test]

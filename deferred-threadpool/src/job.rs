@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use deferred_core::{Failure, Panicked};
+use deferred_core::{DeferredError, Failure, Panicked};
 
 /// The running job, as an argument of its closure: shows whether its result is still wanted.
 ///
@@ -49,6 +49,9 @@ pub(crate) trait AnyJob: Send {
 
     /// Drops the closure and stores `why` as the result.
     fn refuse(&mut self, why: Failure);
+
+    /// Adds the location where the job was submitted to the trail of its error.
+    fn add_location(&mut self, at: &'static Location<'static>);
 
     /// Moves the result into `slot`, which is an `Option<Result<T, Failure>>` of the job's type.
     fn take_result(self: Box<Self>, slot: &mut dyn Any);
@@ -102,6 +105,7 @@ impl QueuedJob {
     pub(crate) fn refuse(self, why: Failure) {
         let QueuedJob { mut job, info, .. } = self;
         job.refuse(why);
+        job.add_location(info.submitted_on);
         info.sink.complete(info.key, job);
     }
 }
@@ -131,6 +135,12 @@ where
 
     fn refuse(&mut self, why: Failure) {
         drop_ignoring_panic(mem::replace(self, JobState::Result(Err(why))));
+    }
+
+    fn add_location(&mut self, at: &'static Location<'static>) {
+        if let JobState::Result(Err(failure)) = self {
+            failure.add_location(at);
+        }
     }
 
     fn take_result(self: Box<Self>, slot: &mut dyn Any) {

@@ -15,6 +15,7 @@ use super::awaited::Awaited;
 use super::current;
 use super::frame::{self, Frame};
 use super::registry;
+use super::wait::with_location;
 use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
 use crate::engine::{Chain, Fired, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
@@ -126,7 +127,7 @@ where
             if run_current(&task) {
                 let result = frame::take_output(task.as_ref().project_ref().frame);
                 let result = result.expect("a coroutine that ended has a result");
-                return Deferred::with_result(refuse_nested(result), at, at);
+                return Deferred::with_result(with_location(refuse_nested(result), at), at, at);
             }
             let (chain, source) = Chain::pair(at);
             task.head.awaited.set_own(source.id());
@@ -455,7 +456,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
     fn finish(self: Pin<&Self>) -> Option<Fired> {
         let source = self.source.take()?;
         let result = frame::take_output(self.project_ref().frame)?;
-        Some(source.set_result(refuse_nested(result)))
+        Some(source.set_result(with_location(refuse_nested(result), self.head.at)))
     }
 
     fn wait_for(self: Pin<Rc<Self>>, handle: &Handle, waker: &Waker) -> Registered {

@@ -14,6 +14,7 @@ use futures_core::FusedFuture;
 
 use super::current;
 use super::task::{Coroutine, Registered};
+use crate::abort::never_unwinding;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Fired, Handle, Resume, Waiting};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
@@ -225,8 +226,9 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
     }
 }
 
+/// Adds a location to the trail of an error.
 #[inline]
-fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Result<T, E> {
+pub(super) fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Result<T, E> {
     match result {
         Ok(value) => Ok(value),
         Err(error) => Err(error_with_location(error, at)),
@@ -235,7 +237,7 @@ fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Res
 
 #[cold]
 fn error_with_location<E: DeferredError>(mut error: E, at: CallSite) -> E {
-    error.add_location(at);
+    never_unwinding(|| error.add_location(at));
     error
 }
 

@@ -5,16 +5,19 @@ use std::error::Error;
 use std::fmt;
 use std::iter;
 use std::marker::PhantomData;
+use std::mem;
 use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::group::unwrap_whole;
+use super::group::{made_at_of_member, unwrap_whole};
+use super::location::of_user;
 use super::nested::{Nested, builtin_inside, drop_flat, source_inside, write_inside};
-use super::{BuiltinError, DeferredError, Trail};
+use super::trail::write_trail;
+use super::{BuiltinError, CallSite, DeferredError, Trail};
 
-/// Any error, with the trail of the locations that it passed. It is the default error type of a
-/// Deferred.
+/// Any error, with the location where it was made and the trail of those that it passed. It is the
+/// default error type of a Deferred.
 ///
 /// `?` converts every error that is `Send + Sync + 'static`; [`Failure::msg`] converts a text. A
 /// `Failure` is one word wide. A [`BuiltinError`] is unpacked to the inner type, so
@@ -29,9 +32,10 @@ use super::{BuiltinError, DeferredError, Trail};
 ///
 /// `{}` prints the message of the error, and `{:#}` also its causes, in one line:
 /// `reading the settings: no such file`. `{:?}`, which `unwrap()` and a `main` that returns an
-/// error use, prints each cause and each location of the trail on a line of its own. A cause is
-/// omitted if the text before already ends with the text of the cause, as the text of many errors
-/// does.
+/// error use, prints each cause, the location where the error was made, and each location of the
+/// trail on a line of its own. A cause is omitted if the text before already ends with the text of
+/// the cause, as the text of many errors does. Locations in the standard library and in these crates
+/// are omitted.
 ///
 /// # Examples
 ///
@@ -58,6 +62,8 @@ pub struct Failure(Box<Inner>);
 struct Inner {
     held: Flat,
     trail: Trail,
+    /// The location where the error became a `Failure`.
+    made_at: CallSite,
 }
 
 /// A held error, which is dropped without recursion because errors can be nested deeply.
@@ -175,6 +181,7 @@ impl Failure {
     /// assert_eq!(failure.to_string(), "300 is too large");
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn msg(text: impl Into<String>) -> Failure {
         Failure::from_boxed(text.into().into())
     }
@@ -199,6 +206,7 @@ impl Failure {
     /// assert!(failure.builtin().is_some());
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Failure {
         let error = match error.downcast::<Arc<SharedFailure>>() {
             Ok(shared) => return Failure::from_arc(&shared),
@@ -207,11 +215,54 @@ impl Failure {
         Failure::holding(
             BuiltinError::recognize_boxed(error)
                 .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Builtin),
+            Location::caller(),
         )
     }
 
-    fn holding(held: Held) -> Failure {
-        Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new() }))
+    fn holding(held: Held, made_at: CallSite) -> Failure {
+        Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new(), made_at }))
+    }
+
+    /// Wraps the failure in an error of another type, which keeps it as its source, for example.
+    /// The new failure continues the old one: it was made at the same location, and it takes over
+    /// its trail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use std::fmt;
+    ///
+    /// use deferred_core::Failure;
+    ///
+    /// #[derive(Debug)]
+    /// struct SetupFailed(Failure);
+    ///
+    /// impl fmt::Display for SetupFailed {
+    ///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///         f.write_str("the setup has failed")
+    ///     }
+    /// }
+    ///
+    /// impl Error for SetupFailed {
+    ///     fn source(&self) -> Option<&(dyn Error + 'static)> {
+    ///         Some(self.0.error())
+    ///     }
+    /// }
+    ///
+    /// let failure = Failure::msg("no such file");
+    /// let made_at = failure.made_at();
+    /// let failure = failure.wrap(SetupFailed);
+    /// assert_eq!(format!("{failure:#}"), "the setup has failed: no such file");
+    /// assert_eq!(failure.made_at(), made_at);
+    /// ```
+    #[must_use]
+    pub fn wrap<X: Error + Send + Sync + 'static>(mut self, wrapper: impl FnOnce(Failure) -> X) -> Failure {
+        let (trail, made_at) = (mem::take(&mut self.0.trail), self.0.made_at);
+        let mut wrapped = Failure::from(wrapper(self));
+        wrapped.0.trail = trail;
+        wrapped.0.made_at = made_at;
+        wrapped
     }
 
     /// Returns the held error, shared or not.
@@ -220,7 +271,7 @@ impl Failure {
     }
 
     pub(super) fn into_arc(self) -> Arc<SharedFailure> {
-        let Inner { held, trail } = *self.0;
+        let Inner { held, trail, made_at } = *self.0;
         let held = match held.into_held() {
             Held::Shared(shared) if trail.total() == shared.0.trail.total() => return shared,
             // If it is shared again, it refers to the original itself, so that references do not
@@ -231,11 +282,12 @@ impl Failure {
             },
             held => held,
         };
-        Arc::new(SharedFailure(Inner { held: Flat(Some(held)), trail }))
+        Arc::new(SharedFailure(Inner { held: Flat(Some(held)), trail, made_at }))
     }
 
     pub(super) fn from_arc(shared: &Arc<SharedFailure>) -> Failure {
-        Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail: shared.0.trail.clone() }))
+        let (trail, made_at) = (shared.0.trail.clone(), shared.0.made_at);
+        Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail, made_at }))
     }
 
     /// Returns the error if it is an `X`. Otherwise returns the failure, so that `?` in an errback
@@ -299,11 +351,13 @@ impl Failure {
         if !self.check::<X>() {
             return Err(self);
         }
-        let Inner { held, trail } = *self.0;
+        let Inner { held, trail, made_at } = *self.0;
         match held.into_held().into_original() {
             Ok(Held::Builtin(builtin)) => Ok(builtin.narrow().expect("the type was checked above")),
             Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("the type was checked above")),
-            Ok(held @ Held::Shared(_)) | Err(held) => Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail }))),
+            Ok(held @ Held::Shared(_)) | Err(held) => {
+                Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail, made_at })))
+            }
         }
     }
 
@@ -352,6 +406,17 @@ impl Failure {
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         source_inside(self)
+    }
+
+    /// Returns the location where the error became a `Failure`: the line of the `?`, of
+    /// [`msg`](Failure::msg), of `into()`, or of another conversion.
+    ///
+    /// A conversion that is passed as a function, as in `map_err(Failure::from)`, has no location
+    /// in the program; this is then one in this crate. So is that of an error that this crate has
+    /// made itself, such as a cancel.
+    #[must_use]
+    pub fn made_at(&self) -> &'static Location<'static> {
+        self.0.made_at
     }
 
     /// Returns the locations that the error passed since it became a `Failure`.
@@ -438,24 +503,30 @@ impl DeferredError for Failure {
     fn trail(&self) -> Option<&Trail> {
         Some(&self.0.trail)
     }
+
+    fn made_at(&self) -> Option<&'static Location<'static>> {
+        Some(self.0.made_at)
+    }
 }
 
 /// Converts any error. A [`BuiltinError`] is unpacked to its inner type. A
 /// [`FirstError`](crate::FirstError) or [`FailureGroup`](crate::FailureGroup) that stands for the
 /// group itself becomes the failure that it holds.
 impl<X: Error + Send + Sync + 'static> From<X> for Failure {
+    #[track_caller]
     fn from(error: X) -> Failure {
         let error = match unwrap_whole(error) {
             Ok(failure) => return failure,
             Err(error) => error,
         };
-        Failure::holding(BuiltinError::recognize(error).map_or_else(
-            |error| Held::Other {
-                error: Box::new(error),
-                as_any: |error| error.downcast_ref::<X>().map(|error| error as &dyn Any),
-            },
-            Held::Builtin,
-        ))
+        match BuiltinError::recognize(error) {
+            Ok(builtin) => Failure::holding(Held::Builtin(builtin), Location::caller()),
+            Err(error) => {
+                let made_at = made_at_of_member(&error).unwrap_or(Location::caller());
+                let as_any: AsAny = |error| error.downcast_ref::<X>().map(|error| error as &dyn Any);
+                Failure::holding(Held::Other { error: Box::new(error), as_any }, made_at)
+            }
+        }
     }
 }
 
@@ -493,16 +564,17 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Prints the error, its causes and its trail, each on a line of its own.
+/// Prints the error, its causes, where it was made, and its trail, each on a line of its own.
+/// Locations in the standard library and in these crates are left out.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, text) in texts(self.error()).enumerate() {
             write!(f, "{}{text}", if n > 0 { "\n    caused by: " } else { "" })?;
         }
-        if !self.trail().is_empty() {
-            f.write_str("\n    passed:")?;
+        if let Some(made_at) = of_user(self.made_at()) {
+            write!(f, "\n    made at {made_at}")?;
         }
-        self.trail().lines().try_for_each(|line| write!(f, "\n        {line}"))
+        write_trail(self, f)
     }
 }
 

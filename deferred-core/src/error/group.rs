@@ -64,6 +64,10 @@ impl<E: DeferredError> DeferredError for FirstError<E> {
     fn trail(&self) -> Option<&Trail> {
         self.error.trail()
     }
+
+    fn made_at(&self) -> Option<&'static Location<'static>> {
+        self.error.made_at()
+    }
 }
 
 impl<E: DeferredError> fmt::Display for FirstError<E> {
@@ -178,6 +182,12 @@ fn write_member<E: DeferredError>(error: &E, depth: usize, f: &mut fmt::Formatte
         Some(failure) => write_inside(failure, depth, f),
         None => write!(f, "{error:?}"),
     }
+}
+
+/// Returns the location where the error of a member was made, if the error is of a member.
+#[inline]
+pub(super) fn made_at_of_member<X: Any>(error: &X) -> Option<&'static Location<'static>> {
+    (error as &dyn Any).downcast_ref::<FirstError<Failure>>().map(|first| first.error.made_at())
 }
 
 /// Unpacks a group error that stands for the group itself into its failure. Returns any other error

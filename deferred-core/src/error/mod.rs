@@ -12,6 +12,7 @@ mod builtin;
 mod failure;
 mod group;
 mod hook;
+mod location;
 mod nested;
 mod share;
 mod trail;
@@ -93,6 +94,13 @@ pub trait DeferredError: From<BuiltinError> + Debug + 'static {
     /// wraps another one forwards this method and [`add_location`](DeferredError::add_location);
     /// one with a [`Trail`] of its own pushes to it in `add_location` and returns it here.
     fn trail(&self) -> Option<&Trail> {
+        None
+    }
+
+    /// Returns the location where the error was made, if it stores that, as [`Failure`] does.
+    ///
+    /// Defaults to `None`. An error that wraps another one forwards this method.
+    fn made_at(&self) -> Option<&'static Location<'static>> {
         None
     }
 }

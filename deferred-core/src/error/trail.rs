@@ -1,13 +1,20 @@
 //! `Trail`: the locations that an error passed.
 
+use std::any::Any;
 use std::fmt;
+use std::iter;
 use std::panic::Location;
+
+use super::location::of_user;
+use super::{DeferredError, Failure, FirstError};
 
 /// A location in the source: where a Deferred was created, or a callback was added.
 pub(crate) type CallSite = &'static Location<'static>;
 
 /// The number of locations that are recorded from each end of a trail.
 const END: usize = 16;
+/// The number of groups inside of each other whose members' trails are printed.
+const MAX_MEMBERS: usize = 4;
 /// The number of locations for which a trail allocates nothing.
 const FEW: usize = 3;
 
@@ -126,7 +133,7 @@ impl Trail {
 
     /// Returns the lines to print: the recorded locations, and a line with the number of omitted
     /// ones.
-    pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
+    fn lines(&self) -> impl Iterator<Item = Line> {
         let omitted = self.omitted();
         let gap = (omitted > 0).then_some(Line::Omitted(omitted));
         let mut locations = self.iter().map(Line::Location);
@@ -141,8 +148,29 @@ fn slot(n: usize) -> usize {
     if n < END { n } else { END + n % END }
 }
 
+/// Writes the trail of an error for a report, below a heading: the locations of the program. The
+/// trail of a member of a group comes first. Writes nothing if there is no location.
+pub(super) fn write_trail<E: DeferredError>(error: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let failure = (error as &dyn Any).downcast_ref::<Failure>();
+    let members = iter::successors(failure.and_then(member), |failure| member(failure)).take(MAX_MEMBERS);
+    let members: Vec<_> = members.collect();
+    let trails = members.into_iter().rev().map(Failure::trail).chain(error.trail());
+    let of_program =
+        trails.flat_map(Trail::lines).filter(|line| !matches!(line, Line::Location(at) if of_user(at).is_none()));
+    for (n, line) in of_program.enumerate() {
+        let heading = if n > 0 { "" } else { "\n    passed through:" };
+        write!(f, "{heading}\n        {line}")?;
+    }
+    Ok(())
+}
+
+/// Returns the error of a member, of which a group error holds the first.
+fn member(failure: &Failure) -> Option<&Failure> {
+    failure.downcast_ref::<FirstError>().map(|first| &first.error)
+}
+
 /// A line of a trail.
-pub(super) enum Line {
+enum Line {
     Location(CallSite),
     Omitted(usize),
 }

@@ -5,14 +5,17 @@ use std::fmt::{self, Debug};
 use std::panic::Location;
 
 use super::failure::write_texts;
+use super::location::of_user;
+use super::trail::write_trail;
 use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, hook};
 
 /// An unhandled error, as a hook gets it.
 ///
 /// The hook is called when a Deferred with an error is dropped, or when the callbacks of a Deferred
 /// that was dropped before end with an error. `Display` prints the whole report, which goes to
-/// standard error by default: the error with its causes, the locations where the Deferred was
-/// created and where its last callback was added, and the trail of the error.
+/// standard error by default: the error with its causes, the locations where it was made, where the
+/// Deferred was created and where its last callback was added, and the trail of the error. Locations
+/// in the standard library and in these crates are left out of it.
 ///
 /// See [`set_unhandled_hook`](crate::set_unhandled_hook) and [`on_unhandled`](crate::on_unhandled).
 pub struct Unhandled<'a> {
@@ -40,6 +43,13 @@ impl<'a> Unhandled<'a> {
     #[must_use]
     pub fn last_added_at(&self) -> &'static Location<'static> {
         self.last
+    }
+
+    /// Returns the location where the error was made, if its type stores it, as [`Failure`] does:
+    /// see [`Failure::made_at`].
+    #[must_use]
+    pub fn error_made_at(&self) -> Option<&'static Location<'static>> {
+        self.error.made_at()
     }
 
     /// Returns the locations that the error passed, if its type stores them, as [`Failure`] does.
@@ -76,7 +86,7 @@ impl<'a> Unhandled<'a> {
 /// Prints the whole report, of several lines, without a final line break.
 impl fmt::Display for Unhandled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("deferred: an error was never handled: ")?;
+        f.write_str("deferred: unhandled error: ")?;
         let any = self.error.any();
         if let Some(failure) = any.downcast_ref::<Failure>() {
             write!(f, "{failure:#}")?;
@@ -89,20 +99,19 @@ impl fmt::Display for Unhandled<'_> {
         } else {
             write!(f, "{:?}", self.error())?;
         }
-        if self.made == self.last {
-            // Either no callback was added, or only one location is known.
-            write!(f, "\n    it comes from {}", self.made)?;
-        } else {
-            write!(f, "\n    its Deferred was made at {}", self.made)?;
-            write!(f, "\n    the last callback was added at {}", self.last)?;
-        }
-        match self.trail() {
-            Some(trail) if !trail.is_empty() => {
-                f.write_str("\n    it passed:")?;
-                trail.lines().try_for_each(|line| write!(f, "\n        {line}"))
+        // If the two are equal, either no callback was added, or only one location is known.
+        let last = (self.made != self.last).then_some(self.last);
+        let lines = [
+            ("error made at", self.error_made_at()),
+            (if last.is_some() { "Deferred made at" } else { "Deferred at" }, Some(self.made)),
+            ("last callback added at", last),
+        ];
+        for (what, at) in lines {
+            if let Some(at) = at.and_then(of_user) {
+                write!(f, "\n    {what} {at}")?;
             }
-            _ => Ok(()),
         }
+        self.error.write_trail(f)
     }
 }
 
@@ -122,6 +131,8 @@ trait AnyError {
     fn debug(&self) -> &dyn Debug;
     fn builtin(&self) -> Option<&BuiltinError>;
     fn trail(&self) -> Option<&Trail>;
+    fn made_at(&self) -> Option<CallSite>;
+    fn write_trail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl<E: DeferredError> AnyError for E {
@@ -139,6 +150,14 @@ impl<E: DeferredError> AnyError for E {
 
     fn trail(&self) -> Option<&Trail> {
         DeferredError::trail(self)
+    }
+
+    fn made_at(&self) -> Option<CallSite> {
+        DeferredError::made_at(self)
+    }
+
+    fn write_trail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_trail(self, f)
     }
 }
 

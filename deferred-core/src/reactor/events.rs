@@ -13,6 +13,7 @@ use super::timers::{DelayedCall, Inactive};
 use super::turn::guarded;
 use super::{CallKind, Life, Reactor, deadline_after};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
+use crate::engine::StageOutput;
 use crate::error::{self, CallSite, Failure};
 use crate::numbered::Numbered;
 
@@ -257,9 +258,9 @@ impl Reactor {
             }
             let reactor = self.clone();
             // An error passes through, and is reported.
-            drop(deferred.add_both(move |result| {
+            drop(deferred.add_stage_at(trigger.at, move |result| {
                 reactor.waited_for(which, key);
-                result
+                StageOutput::Ready(result)
             }));
         }
         // Not if a trigger closed the reactor, or ended the loop in a nested turn.

@@ -82,7 +82,7 @@ impl Reactor {
         self.sleep_at(delay, Location::caller())
     }
 
-    fn sleep_at(&self, delay: Duration, at: CallSite) -> Deferred<()> {
+    pub(super) fn sleep_at(&self, delay: Duration, at: CallSite) -> Deferred<()> {
         let timer = Rc::new(Cell::new(None::<DelayedCall>));
         let cancelled = timer.clone();
         let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {

@@ -310,7 +310,7 @@ impl<E: DeferredError> LoopingCall<E> {
              cancelled, when the Deferred of its function has fired too"
         );
         let cancelled = Rc::downgrade(looping);
-        let (deferred, done) = Deferred::typed_with_canceller(move || {
+        let (deferred, done) = Deferred::typed_with_canceller_at(at, move || {
             if let Some(looping) = cancelled.upgrade() {
                 if let Some(run) = looping.end(End::Cancelled) {
                     // The resolver is taken out without firing: the cancel fires the Deferred.

@@ -170,7 +170,8 @@ impl Reactor {
             attempt.add_stage_at(at, move |result| match (result, wait) {
                 (Ok(value), _) => StageOutput::Ready(Ok(ControlFlow::Break(value))),
                 (Err(failure), Some(wait)) if !is_cancelled(&failure) && (is_retryable.borrow_mut())(&failure) => {
-                    reactor.sleep(wait).map(ControlFlow::Continue).into_output()
+                    let waited = |result: Result<(), Failure>| StageOutput::Ready(result.map(ControlFlow::Continue));
+                    reactor.sleep_at(wait, at).add_stage_at(at, waited).into_output()
                 }
                 (Err(failure), _) => StageOutput::Ready(Err(failure)),
             })

@@ -103,8 +103,8 @@ fn the_report_of_an_unhandled_group_error_has_the_index_and_the_message() {
     assert_eq!(
         log.take(),
         [
-            "deferred: an error was never handled: Deferred 0 failed: application error 1",
-            "deferred: an error was never handled: all 2 failed: application error 1; application error 2",
+            "deferred: unhandled error: Deferred 0 failed: application error 1",
+            "deferred: unhandled error: all 2 failed: application error 1; application error 2",
         ]
     );
 }

@@ -358,13 +358,15 @@ fn a_cause_that_the_text_already_contains_is_not_repeated() {
     assert_eq!(format!("{:#}", Failure::from(chain)), "a: b: c");
     let chain = TextError::because("a: b", TextError::because("b", TextError::new("c")));
     assert_eq!(format!("{:#}", Failure::from(chain)), "a: b: c");
-    assert_eq!(format!("{:?}", Failure::from(TextError::because("a: b", TextError::new("b")))), "a: b");
+    let failure = Failure::from(TextError::because("a: b", TextError::new("b")));
+    assert_eq!(format!("{failure:?}"), format!("a: b\n    made at {}", failure.made_at()));
 }
 
 #[test]
 fn debug_prints_the_causes_and_the_trail_on_lines() {
     let mut failure = Failure::from(TextError::because("a", TextError::because("b", TextError::new("c"))));
-    assert_eq!(format!("{failure:?}"), "a\n    caused by: b\n    caused by: c");
+    let made_at = format!("    made at {}", failure.made_at());
+    assert_eq!(format!("{failure:?}"), format!("a\n    caused by: b\n    caused by: c\n{made_at}"));
     let (first, second) = (here(), here());
     failure.add_location(first);
     failure.add_location(second);
@@ -375,7 +377,8 @@ fn debug_prints_the_causes_and_the_trail_on_lines() {
             "a",
             "    caused by: b",
             "    caused by: c",
-            "    passed:",
+            &made_at,
+            "    passed through:",
             &format!("        {first}"),
             &format!("        {second}"),
         ]

@@ -303,10 +303,10 @@ impl<P: Protocol> Connection<P> {
     }
 
     fn report(&self, failure: Failure) {
-        let failed = ProtocolFailed { protocol: type_name::<P>(), failure };
-        // The error of a coroutine is reported with only the location where the program has created
-        // the connection.
-        drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed.into()))));
+        let failed = failure.wrap(|failure| ProtocolFailed { protocol: type_name::<P>(), failure });
+        // The error of a coroutine is reported with the location where the program has created the
+        // connection.
+        drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed))));
     }
 }
 

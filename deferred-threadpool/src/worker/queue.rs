@@ -76,6 +76,7 @@ mod tests {
             Outcome::Done
         }
         fn refuse(&mut self, _: Failure) {}
+        fn add_location(&mut self, _: &'static Location<'static>) {}
         fn take_result(self: Box<Self>, _: &mut dyn Any) {}
     }
 

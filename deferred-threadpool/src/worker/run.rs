@@ -17,7 +17,7 @@ use super::threads::Sleeper;
 use super::{AfterUnlock, Workers, refuse_all};
 use crate::config::ThreadHook;
 use crate::error::SpawnFailed;
-use crate::job::{AnyJob, Job, JobInfo, drop_ignoring_panic, ignore_panic};
+use crate::job::{AnyJob, Job, JobInfo, Outcome, drop_ignoring_panic, ignore_panic};
 use crate::sync::{current, preemption_point};
 
 impl Workers {
@@ -135,6 +135,9 @@ impl Workers {
             if is_given_up {
                 drop_ignoring_panic(job);
             } else {
+                if outcome != Outcome::Done {
+                    job.add_location(info.submitted_on);
+                }
                 complete(info, job);
             }
             AfterUnlock { reserved, ..AfterUnlock::default() }.run(self);

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod end;
+mod origins;
 mod queue;
 mod results;
 mod shuffle;
