@@ -78,6 +78,7 @@
 //! - `error`: error types, trails, and reports of unhandled errors;
 //! - `engine`: the blocks of pending Deferreds and the run loop; `engine/raw` has all unsafe code;
 //! - `deferred`: `Deferred` and `Resolver`, the typed interface of the engine;
+//! - `inspect`: the list of what is pending, and on what;
 //! - `reactor`: the event loop, its timers and its drivers;
 //! - `coroutine`: `async` blocks that await Deferreds;
 //! - `sync`: queue, semaphore, lock and gate;
@@ -95,6 +96,7 @@ mod deferred;
 mod engine;
 mod error;
 mod histogram;
+pub mod inspect;
 mod numbered;
 mod reactor;
 mod remote;

@@ -8,6 +8,7 @@ use crate::abort::never_unwinding;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Fired, Handle, Source, call_soon, drop_or_panicked, enter};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Panicked};
+use crate::inspect::{self, Kind};
 
 /// A rule that combines the results of several Deferreds into one.
 pub(super) trait Rule<T, E>: 'static {
@@ -107,10 +108,25 @@ where
             let (chain, source) = Chain::pair(at);
             let canceller = join.clone();
             source.set_forwarding_canceller(move |why: &Cancelled| canceller.clone().cancel(why));
+            if inspect::is_enabled() {
+                describe(&chain, &join);
+            }
             join.outcome.set(Outcome::Source(source));
             Deferred::with_chain(chain)
         }
     }
+}
+
+#[cold]
+fn describe<T: 'static, E: DeferredError, R: Rule<T, E>>(chain: &Chain<R::Value, R::Error>, join: &Rc<Join<T, E, R>>) {
+    let join = Rc::downgrade(join);
+    inspect::describe(chain.as_handle(), move |it| {
+        let Some(join) = join.upgrade() else { return };
+        let members = join.members.borrow();
+        let pending = members.iter().flatten().inspect(|member| it.waits_for_handle(member)).count();
+        it.set_kind(Kind::Group);
+        it.set_details(format!("{pending} of {} pending", members.len()));
+    });
 }
 
 impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {

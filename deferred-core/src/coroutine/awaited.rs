@@ -30,6 +30,11 @@ impl Awaited {
         self.own.set(id);
     }
 
+    /// Returns the id of the block of the coroutine's own Deferred; 0 if it has none.
+    pub(super) fn own(&self) -> usize {
+        self.own.get()
+    }
+
     /// Begins a wait for this Deferred. Returns the number of the wait, which is not 0, or `None`
     /// if this is the coroutine's own Deferred, for which it would wait forever.
     pub(super) fn begin(&self, handle: Handle) -> Option<u64> {

@@ -20,6 +20,7 @@ use crate::abort::never_unwinding;
 use crate::deferred::{Deferred, refuse_nested};
 use crate::engine::{Chain, Fired, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
+use crate::inspect;
 use crate::reactor::{Reactor, WakerHandle};
 
 /// A coroutine without its types.
@@ -133,6 +134,7 @@ where
             task.head.awaited.set_own(source.id());
             source.set_forwarding_canceller(canceller(task.clone()));
             task.source.set(Some(source));
+            inspect::is_coroutine(chain.as_handle());
             Deferred::with_chain(chain)
         })
     })
@@ -423,6 +425,10 @@ impl Head {
 impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> Resume for Task<F, T, E> {
     fn made_at(&self) -> CallSite {
         self.head.at
+    }
+
+    fn own_block(&self) -> usize {
+        self.head.awaited.own()
     }
 
     fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired> {

@@ -122,6 +122,10 @@ impl Poller {
 }
 
 impl Resume for Poller {
+    fn own_block(&self) -> usize {
+        0
+    }
+
     fn made_at(&self) -> CallSite {
         self.at
     }

@@ -28,6 +28,11 @@ use crate::error::Cancelled;
 pub struct CancelHandle(pub(super) Handle);
 
 impl CancelHandle {
+    /// Returns the engine's handle.
+    pub(crate) fn as_handle(&self) -> &Handle {
+        &self.0
+    }
+
     /// Cancels the Deferred like [`Deferred::cancel`](crate::Deferred::cancel).
     pub fn cancel(&self) {
         self.cancel_with(&Cancelled::new());

@@ -4,10 +4,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::raw::StageOutput;
+use super::raw::Chain;
 use super::run;
 use crate::abort::never_unwinding;
 use crate::error::{CallSite, DeferredError, Panicked, from_panic};
+
+/// The output of a stage.
+pub(crate) enum StageOutput<T, E: DeferredError> {
+    /// A result.
+    Ready(Result<T, E>),
+    /// The chain of another Deferred, whose result is the output.
+    Pending(Chain<T, E>),
+}
 
 /// Runs a stage on a ready result. The output gets a block only if the stage returns one to wait
 /// for.

@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::raw::{Chain, Source, StageOutput};
-use super::{Fired, Handle, call, run, settle, wait};
+use super::raw::{Chain, Source};
+use super::{Fired, Handle, StageOutput, call, run, settle, wait};
 use crate::abort::never_unwinding;
 use crate::error::{CallSite, Cancelled, Cycle, DeferredError};
 
@@ -169,6 +169,12 @@ impl<T, E: DeferredError> Source<T, E> {
     /// Returns a number that no other live block has.
     pub(crate) fn id(&self) -> usize {
         self.block().id()
+    }
+
+    /// Returns the location where the Deferred was created.
+    #[inline]
+    pub(crate) fn made(&self) -> CallSite {
+        self.block().state.made
     }
 
     /// Returns `true` if the block was cancelled, so that a result would be dropped.

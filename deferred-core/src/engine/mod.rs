@@ -42,7 +42,8 @@
 //! - `fired`: a block that was fired and has not run;
 //! - `resume`: a coroutine, as the engine sees it;
 //! - `ready_queue`: coroutines that have been woken;
-//! - `handle`: the operations of `Handle`.
+//! - `handle`: the operations of `Handle`;
+//! - `registered`: the blocks that exist, while inspection is on.
 //!
 //! # The path of a result
 //!
@@ -82,13 +83,15 @@ mod leftovers;
 #[allow(unsafe_code)]
 mod raw;
 pub(crate) mod ready_queue;
+pub(crate) mod registered;
 mod resume;
 mod run;
 mod state;
 mod wait;
 
+pub(crate) use call::StageOutput;
 pub(crate) use call::{catch, drop_or_panicked, settle};
 pub(crate) use fired::Fired;
-pub(crate) use raw::{BlockRef as Handle, Chain, Pinned, Source, StageOutput};
+pub(crate) use raw::{BlockRef as Handle, Chain, Pinned, Source};
 pub(crate) use resume::{Resume, Waiting};
 pub(crate) use run::{call_soon, enter, enter_merged, run_soon};

@@ -17,6 +17,9 @@ pub(crate) trait Resume {
     /// if the number is 0. Returns its Deferred's block if that was fired.
     fn resume(self: Pin<Rc<Self>>, wait: u64) -> Option<Fired>;
 
+    /// Returns the number of the block of the coroutine's own Deferred; 0 if it has none.
+    fn own_block(&self) -> usize;
+
     /// Ends the wait with this number, and does not resume the coroutine.
     fn end_wait(&self, wait: u64);
 }

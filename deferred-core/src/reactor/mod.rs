@@ -15,6 +15,7 @@
 //! - `manual_time`: time that a test advances;
 //! - `driver`: the parts of an adapter for an event loop, and how to write one;
 //! - `park`: the driver for a bare thread;
+//! - `pending`: the list of what is pending;
 //! - `watchdog`: reports calls that block the loop;
 //! - `current`: the current reactor of a thread;
 //! - `extensions`: data that adapters keep in a reactor;
@@ -31,6 +32,7 @@ mod manual_time;
 mod outcome;
 mod owner;
 pub mod park;
+mod pending;
 mod registry;
 #[cfg(feature = "signals")]
 mod signals;

@@ -329,6 +329,11 @@ impl DelayedCall {
         self.reactor.core.timers.instant(self.timer.key.get().0)
     }
 
+    /// Returns the time that is left until the call is due.
+    pub(crate) fn left(&self) -> Duration {
+        Duration::from_nanos(self.timer.due().saturating_sub(self.reactor.moment()))
+    }
+
     /// Returns the location where the call was registered.
     #[must_use]
     pub fn registered_at(&self) -> &'static Location<'static> {

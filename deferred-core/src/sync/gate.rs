@@ -46,6 +46,12 @@ struct State<E: DeferredError> {
     waiting: Waiters<(), (), E>,
 }
 
+impl<E: DeferredError> State<E> {
+    fn describe(&self) -> String {
+        format!("for a closed gate to empty, {} inside", self.count.get())
+    }
+}
+
 impl Gate {
     /// Creates an open gate.
     #[must_use]
@@ -121,7 +127,7 @@ impl<E: DeferredError> Gate<E> {
         if self.gate.count.get() == 0 {
             return Deferred::with_result(Ok(()), at, at);
         }
-        self.gate.waiting.wait((), &self.gate, |gate| &gate.waiting, |_| (), at)
+        self.gate.waiting.wait((), &self.gate, |gate| &gate.waiting, |_| (), State::describe, at)
     }
 
     /// Returns `true` if the gate is closed.

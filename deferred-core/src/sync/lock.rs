@@ -74,8 +74,9 @@ impl<E: DeferredError> DeferredLock<E> {
 
     /// Acquires the lock if it is free.
     #[must_use]
+    #[track_caller]
     pub fn try_acquire(&self) -> Option<Permit<E>> {
-        self.permits.try_acquire(1)
+        self.permits.try_acquire(1, Location::caller())
     }
 
     /// Releases a permit that was [detached](Permit::detach). The callbacks of the next waiter run

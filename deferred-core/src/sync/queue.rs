@@ -146,7 +146,7 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         match self.put(value) {
             Ok(()) => Deferred::with_result(Ok(()), at, at),
             Err(QueueOverflow { value, why: Overflow::Full }) => {
-                self.queue.putters.wait(value, &self.queue, |queue| &queue.putters, |_| (), at)
+                self.queue.putters.wait(value, &self.queue, |queue| &queue.putters, |_| (), Queue::describe_put, at)
             }
             Err(QueueOverflow { .. }) => Deferred::with_result(Err(closed()), at, at),
         }
@@ -193,7 +193,7 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
         if queue.getters.len() >= queue.backlog {
             return Err(QueueUnderflow);
         }
-        Ok(queue.getters.wait((), &self.queue, |queue| &queue.getters, |_| (), at))
+        Ok(queue.getters.wait((), &self.queue, |queue| &queue.getters, |_| (), Queue::describe_get, at))
     }
 
     /// Returns the next value, if there is one.
@@ -292,6 +292,14 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
 }
 
 impl<T: 'static, E: DeferredError> Queue<T, E> {
+    fn describe_get(&self) -> String {
+        format!("for a value of a queue, {} waiting", self.getters.len())
+    }
+
+    fn describe_put(&self) -> String {
+        format!("for room in a queue of {}, {} waiting", self.size, self.putters.len())
+    }
+
     fn has_room(&self) -> bool {
         self.values.borrow().len() < self.size
     }

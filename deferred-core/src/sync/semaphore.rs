@@ -43,29 +43,36 @@ pub struct DeferredSemaphore<E: DeferredError = Failure> {
 pub(super) struct Permits<E: DeferredError> {
     limit: usize,
     free: Cell<usize>,
+    /// The location where a permit was last taken.
+    taken_at: Cell<Option<CallSite>>,
+    /// The number of permits for which each waiter waits.
     waiters: Waiters<usize, Permit<E>, E>,
 }
 
 impl<E: DeferredError> Permits<E> {
     pub(super) fn new(limit: usize) -> Rc<Self> {
-        Rc::new(Permits { limit, free: Cell::new(limit), waiters: Waiters::new() })
+        Rc::new(Permits { limit, free: Cell::new(limit), taken_at: Cell::new(None), waiters: Waiters::new() })
     }
 
-    fn take(self: &Rc<Self>, count: usize) -> Permit<E> {
+    fn take(self: &Rc<Self>, count: usize, at: CallSite) -> Permit<E> {
+        self.taken_at.set(Some(at));
         self.free.set(self.free.get() - count);
         Permit::new(self.clone(), count)
     }
 
-    pub(super) fn try_acquire(self: &Rc<Self>, count: usize) -> Option<Permit<E>> {
-        (self.waiters.is_empty() && count <= self.free.get()).then(|| self.take(count))
+    pub(super) fn try_acquire(self: &Rc<Self>, count: usize, at: CallSite) -> Option<Permit<E>> {
+        (self.waiters.is_empty() && count <= self.free.get()).then(|| self.take(count, at))
     }
 
     pub(super) fn acquire(self: &Rc<Self>, count: usize, at: CallSite) -> Deferred<Permit<E>, E> {
         assert!(count <= self.limit, "{count} permits were requested from a semaphore that has {}", self.limit);
-        match self.try_acquire(count) {
+        match self.try_acquire(count, at) {
             Some(permit) => Deferred::with_result(Ok(permit), at, at),
             // A waiter that is cancelled may have held up later ones.
-            None => self.waiters.wait(count, self, |permits| &permits.waiters, |permits| permits.serve_waiters(), at),
+            None => {
+                let serve = |permits: &Rc<Self>| permits.serve_waiters();
+                self.waiters.wait(count, self, |permits| &permits.waiters, serve, Self::describe, at)
+            }
         }
     }
 
@@ -74,7 +81,8 @@ impl<E: DeferredError> Permits<E> {
     #[inline(always)]
     fn serve(self: &Rc<Self>) -> Option<Fired> {
         let (count, resolver) = self.waiters.first_if(|count| *count <= self.free.get())?;
-        Some(resolver.source.set_result(Ok(self.take(count))))
+        let at = resolver.source.made();
+        Some(resolver.source.set_result(Ok(self.take(count, at))))
     }
 
     /// Serves waiters, inside this call, while enough permits are free.
@@ -82,6 +90,16 @@ impl<E: DeferredError> Permits<E> {
         while let Some(fired) = self.serve() {
             fired.run();
         }
+    }
+
+    /// Says for what a waiter waits.
+    fn describe(&self) -> String {
+        let what = match self.limit {
+            1 => "for a lock".to_owned(),
+            limit => format!("for a semaphore with {} of {limit} permits free", self.free.get()),
+        };
+        let taken = self.taken_at.get().map_or_else(String::new, |at| format!(", last taken at {at}"));
+        format!("{what}{taken}, {} waiting", self.waiters.len())
     }
 
     fn put_back(&self, count: usize) {
@@ -202,8 +220,9 @@ impl<E: DeferredError> DeferredSemaphore<E> {
     /// Acquires `count` permits, as one [`Permit`], if they are free and no other caller waits.
     /// Returns `None` also if `count` exceeds the limit.
     #[must_use]
+    #[track_caller]
     pub fn try_acquire(&self, count: usize) -> Option<Permit<E>> {
-        self.permits.try_acquire(count)
+        self.permits.try_acquire(count, Location::caller())
     }
 
     /// Releases `count` permits that were [detached](Permit::detach). The callbacks of the next

@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 
 use crate::deferred::{Deferred, Resolver};
 use crate::error::{CallSite, DeferredError};
+use crate::inspect::{self, Kind};
 use crate::numbered::Numbered;
 
 /// The request of a waiter, and the resolver that completes it.
@@ -23,19 +24,20 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
     }
 
     /// Adds a waiter at the end of the queue that `waiters` returns. A cancel of the returned
-    /// Deferred removes it, and then calls `on_cancel`.
+    /// Deferred removes it, and then calls `on_cancel`. `details` says what it waits for.
     pub(crate) fn wait<O: 'static>(
         &self,
         want: W,
         owner: &Rc<O>,
         waiters: impl Fn(&O) -> &Waiters<W, T, E> + 'static,
         on_cancel: impl FnOnce(&Rc<O>) + 'static,
+        details: impl Fn(&O) -> String + 'static,
         at: CallSite,
     ) -> Deferred<T, E> {
         let number = self.next_number.replace(self.next_number.get() + 1);
-        let owner: Weak<O> = Rc::downgrade(owner);
-        let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
-            if let Some(owner) = owner.upgrade() {
+        let weak: Weak<O> = Rc::downgrade(owner);
+        let (mut deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
+            if let Some(owner) = weak.upgrade() {
                 let removed = waiters(&owner).queue.borrow_mut().remove(number);
                 drop(removed); // after the borrow
                 on_cancel(&owner);
@@ -43,6 +45,9 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
             None
         });
         self.queue.borrow_mut().push(number, (want, resolver));
+        if inspect::is_enabled() {
+            describe(&mut deferred, Rc::downgrade(owner), details);
+        }
         deferred
     }
 
@@ -63,5 +68,20 @@ impl<W: 'static, T: 'static, E: DeferredError> Waiters<W, T, E> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.borrow().is_empty()
+    }
+}
+
+#[cold]
+fn describe<T: 'static, E: DeferredError, O: 'static>(
+    deferred: &mut Deferred<T, E>,
+    owner: Weak<O>,
+    details: impl Fn(&O) -> String + 'static,
+) {
+    if let Some(chain) = deferred.as_chain() {
+        inspect::describe(chain.as_handle(), move |it| {
+            let details = owner.upgrade().map(|owner| details(&owner));
+            it.set_kind(Kind::Place);
+            it.set_details(details.unwrap_or_default());
+        });
     }
 }

@@ -363,7 +363,9 @@ impl CooperativeTask {
         let done = work.result.borrow().as_ref().map(copy);
         match done {
             Some(result) => Deferred::with_result(result, at, at),
-            None => work.observers.wait((), work, |work| &work.observers, left, at),
+            None => {
+                work.observers.wait((), work, |work| &work.observers, left, |_| "for a cooperative task".to_owned(), at)
+            }
         }
     }
 

@@ -6,10 +6,12 @@ use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use deferred_core::{Failure, Panicked, Reactor};
+use deferred_core::inspect::{self, Kind};
+use deferred_core::{Deferred, Failure, Panicked, Reactor};
 
 use super::error::ignore_cancel;
 use super::port::PortEntry;
@@ -74,8 +76,19 @@ pub(super) fn start<P: Protocol>(
         at,
     };
     // An error means that the loop has ended, which the protocol was notified of.
-    drop(reactor.ensure_deferred_at(at, connection).add_errback(ignore_cancel));
+    let ended = reactor.ensure_deferred_at(at, connection).add_errback(ignore_cancel);
+    drop(if inspect::is_enabled() { describe::<P>(ended, &transport) } else { ended });
     transport
+}
+
+fn describe<P: Protocol>(ended: Deferred<()>, transport: &Transport) -> Deferred<()> {
+    let state = Rc::downgrade(&transport.state);
+    ended.describe(move |it| {
+        it.set_kind(Kind::Connection);
+        let Some(transport) = state.upgrade().map(|state| Transport { state }) else { return };
+        let peer = transport.peer_addr().map_or_else(|_| "its peer".to_owned(), |peer| peer.to_string());
+        it.set_details(format!("{} with {peer}, {} bytes unsent", type_name::<P>(), transport.unsent()));
+    })
 }
 
 /// Calls a callback of the protocol or of a producer, and catches its panic.

@@ -459,47 +459,6 @@ fn the_cause_of_an_error_is_the_source_of_the_loss_and_in_the_report() {
 }
 
 #[test]
-fn an_error_of_a_callback_names_its_line_the_protocol_and_the_connection() {
-    struct Fails;
-
-    impl Protocol for Fails {
-        fn connection_made(&mut self, _: &Transport) -> Result<(), Failure> {
-            "x".parse::<u32>()?; // PARSE
-            Ok(())
-        }
-
-        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
-
-    let line = include_str!("end.rs").lines().position(|line| line.ends_with("// PARSE")).unwrap() + 1;
-    let reports = Rc::new(RefCell::new(Vec::new()));
-    let sink = reports.clone();
-    let _hook = on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
-    let (mut listens, mut connects) = (0, 0);
-    run_until(|reactor| {
-        listens = line!() + 1;
-        let port = deferred_smol::net::listen_tcp(reactor, "127.0.0.1:0", |_| Fails).unwrap();
-        connects = line!() + 1;
-        connect_tcp(reactor, port.local_addr().unwrap(), LONG, Fails)
-            .add_callback(|transport| transport.closed())
-            .add_callback(move |()| port.stop_listening())
-    })
-    .unwrap();
-    let reports = reports.take();
-    for at in [listens, connects] {
-        let of_that = reports.iter().filter(|report| report.contains(&format!("{}:{at}:", file!())));
-        assert_eq!(of_that.count(), 1, "line {at}: {reports:#?}");
-    }
-    for report in &reports {
-        assert!(report.contains(&format!("made at {}:{line}:", file!())), "line {line}: {report}");
-        assert!(report.contains("Fails failed: invalid digit"), "{report}");
-        assert!(!report.contains("/src/"), "{report}");
-    }
-}
-
-#[test]
 fn data_sent_before_a_reset_is_received() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -8,6 +8,7 @@ mod life;
 mod lines;
 mod listen;
 mod many;
+mod reports;
 
 use std::cell::RefCell;
 use std::io::Read;

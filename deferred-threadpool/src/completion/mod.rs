@@ -18,6 +18,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
+use deferred_core::inspect::{self, Kind};
 use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, RemoteResolver};
 
 use crate::error::StopTimedOut;
@@ -63,6 +64,13 @@ where
             pending::fill(&*slab, key, order, PendingJob { resolver, submitted });
             if jobs.order.borrow().is_some() {
                 jobs.add_to_order(key);
+            }
+            if inspect::is_enabled() {
+                let workers = Arc::downgrade(workers);
+                return deferred.describe(move |it| {
+                    it.set_kind(Kind::Job);
+                    it.set_details(workers.upgrade().map_or_else(String::new, |workers| workers.describe_job(number)));
+                });
             }
             deferred
         }

@@ -199,6 +199,11 @@ impl Workers {
         waiters.into_iter().for_each(|waiter| waiter.complete(Err(error.clone())));
     }
 
+    /// Says where a job is.
+    pub(crate) fn describe_job(&self, number: u64) -> String {
+        self.lock().describe_job(number)
+    }
+
     pub(crate) fn stats(&self) -> PoolStats {
         let state = self.lock();
         let oldest = state.queue.first().map(|queued| queued.info.submitted_at);

@@ -46,6 +46,13 @@ impl Queue {
         Some(job)
     }
 
+    /// Returns the place of a job, from 1 on. Removed jobs before it still have theirs. `None` if it
+    /// is not in the queue.
+    pub(super) fn place(&self, number: u64) -> Option<usize> {
+        let index = self.places.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.places[index].1.as_ref().map(|_| index + 1)
+    }
+
     /// Returns the job that has waited longest.
     pub(super) fn first(&self) -> Option<&QueuedJob> {
         self.places.iter().find_map(|(_, job)| job.as_ref())

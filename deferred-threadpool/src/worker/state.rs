@@ -87,6 +87,18 @@ impl ReserveRequest {
 }
 
 impl State {
+    /// Says where a job is.
+    pub(super) fn describe_job(&self, number: u64) -> String {
+        let running = self.slots.iter().filter_map(|slot| slot.running.as_ref());
+        match running.into_iter().find(|running| running.number == number) {
+            Some(running) => format!("running for {:.1?}", running.started_at.elapsed()),
+            None => match self.queue.place(number) {
+                Some(place) => format!("queued at place {place}, {} threads busy", self.threads.busy()),
+                None => "done, its result is on the way".to_owned(),
+            },
+        }
+    }
+
     pub(super) fn new(min_threads: usize, max_threads: usize) -> State {
         State {
             threads: ThreadSet::new(min_threads, max_threads),

@@ -2,9 +2,9 @@
 
 use std::panic::Location;
 
-use deferred_threadpool::{Deferred, Failure, Job, PoolStopped, ThreadPool};
+use deferred_threadpool::{Deferred, Failure, Job, PoolStopped, ThreadPool, inspect};
 
-use super::all;
+use super::{all, hold};
 
 fn parse(text: &str) -> Result<u32, Failure> {
     Ok(text.parse()?) // PARSE
@@ -57,4 +57,22 @@ fn a_refused_job_names_the_submission() {
     });
     let failure = results[0].as_ref().unwrap_err();
     assert!(failure.check::<PoolStopped>() && lines(failure).contains(&submitted), "{failure:?}");
+}
+
+#[test]
+fn a_pending_job_is_listed_with_where_it_is() {
+    let _on = inspect::enable();
+    let pool = ThreadPool::new(1);
+    let results = all(|reactor| {
+        let (held, release) = hold(&pool);
+        let submitted = line!() + 1;
+        let queued = pool.defer_to_thread(|| Ok(()));
+        let text = reactor.pending().to_string();
+        assert!(text.contains(", running for "), "{text}");
+        let line = text.lines().find(|line| line.contains("queued at place 1, 1 threads busy")).expect("it is queued");
+        assert!(line.starts_with(&format!("job made at {}:{submitted}:", file!())), "{line}");
+        release.send(()).unwrap();
+        vec![held, queued]
+    });
+    assert!(results.iter().all(Result::is_ok));
 }

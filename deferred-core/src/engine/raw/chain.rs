@@ -6,9 +6,9 @@ use std::ptr;
 
 use super::block::BlockRef;
 use super::result_vtable::result_vtable;
-use super::stage::{DecidingCanceller, End, ForwardingCanceller, Stage, StageOutput};
+use super::stage::{DecidingCanceller, End, ForwardingCanceller, Stage};
 use super::words::{borrow, words};
-use crate::engine::Fired;
+use crate::engine::{Fired, StageOutput};
 use crate::error::{CallSite, Cancelled, DeferredError};
 
 /// The consumer's end of a block, whose last stage puts out a `Result<T, E>`.

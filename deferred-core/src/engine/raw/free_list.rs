@@ -9,9 +9,10 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::block::Block;
+use crate::engine::registered;
 
 /// Memory for one block.
-pub(super) type Memory = Rc<MaybeUninit<Block>>;
+pub(in crate::engine) type Memory = Rc<MaybeUninit<Block>>;
 
 type Place = *const MaybeUninit<Block>;
 
@@ -36,17 +37,24 @@ struct AtThreadEnd(Cell<bool>);
 
 impl Drop for AtThreadEnd {
     fn drop(&mut self) {
-        while let Some(memory) = FREE.with(pop) {
-            drop(memory);
-        }
-        FREE.with(|free| free.room.set(0));
+        set_recycling(false);
     }
 }
 
-/// Returns memory to which nothing else refers.
+/// Returns memory to which nothing else refers, except weak references if it is registered.
 #[inline]
 pub(super) fn allocate() -> Memory {
-    FREE.with(pop).unwrap_or_else(|| Rc::new(MaybeUninit::uninit()))
+    FREE.with(pop).unwrap_or_else(registered::new_memory)
+}
+
+/// Sets whether memory is reused, and frees that of the list.
+pub(in crate::engine) fn set_recycling(on: bool) {
+    // An error means that the thread ends.
+    let keeps = AT_THREAD_END.try_with(|end| end.0.set(true)).is_ok();
+    while let Some(memory) = FREE.with(pop) {
+        drop(memory);
+    }
+    FREE.with(|free| free.room.set(if on && keeps { MAX_FREE } else { 0 }));
 }
 
 #[inline]

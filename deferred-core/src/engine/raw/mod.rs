@@ -13,9 +13,10 @@
 //! - `frame`: a pinned value with a shared owner;
 //! - `free_list`: memory of dropped blocks for new ones.
 //!
-//! The folder uses five things of the engine outside of it, all safe code: `state`; `run::Step`,
-//! the output of a record; `Fired` and `Resume`, which records and their callers pass on; and
-//! `block::release`, which the drop of the last `BlockRef` calls.
+//! The folder uses seven things of the engine outside of it, all safe code: `state`; `run::Step`, the
+//! output of a record; `StageOutput`, `Fired` and `Resume`, which records and their callers pass on;
+//! `block::release`, which the drop of the last `BlockRef` calls; and `registered::new_memory`, which
+//! allocates.
 //!
 //! # The rules
 //!
@@ -46,7 +47,9 @@
 //! 7. *The end of a block.* The drop of the last `BlockRef` drops the contents through a shared
 //!    reference: a `&mut Block` would invalidate the pointers of the region. If no `Weak` exists
 //!    either, `recycle` links the memory to the free list, and another Deferred may get it. So only
-//!    `BlockRef` and `Weak` may point to a block.
+//!    `BlockRef` and `Weak` may point to a block, and memory that a `Weak` points to is never in the
+//!    free list: if that `Weak` can be upgraded, the memory holds a block. (`BlockRef::new` writes
+//!    it before any other code runs.)
 //!
 //! # Access to the slot, the records and the flags
 //!
@@ -87,5 +90,5 @@ pub(crate) use block::BlockRef;
 pub(super) use block::{Block, recycle};
 pub(crate) use chain::{Chain, Source};
 pub(crate) use frame::Pinned;
-pub(crate) use stage::StageOutput;
+pub(super) use free_list::{Memory, set_recycling};
 pub(super) use words::words;

@@ -192,11 +192,8 @@ impl Region {
         let (to, grown) = if in_place {
             (from, cap)
         } else {
-            let least = match cap {
-                INLINE_WORDS => (slot + HEAP_WORDS - 2).next_power_of_two().into(),
-                ..=HEAP_WORDS => u64::from(cap) * 2,
-                _ => u64::from(cap) * 4,
-            };
+            let factor = if cap <= HEAP_WORDS { 2 } else { 4 };
+            let least = u64::from((slot + HEAP_WORDS - 2).next_power_of_two()).max(u64::from(cap) * factor);
             let grown = u32::try_from(needed.max(least)).expect("more than 32 GiB of callbacks on one Deferred");
             (allocate(grown), grown)
         };

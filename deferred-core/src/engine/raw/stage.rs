@@ -4,21 +4,12 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::block::{Block, BlockRef};
-use super::chain::Chain;
 use super::region::{Head, Record};
 use super::result_vtable::{ResultVtable, result_vtable};
 use super::words::{borrow, put, take, words};
 use crate::abort::never_unwinding;
-use crate::engine::{Fired, Waiting, run::Step};
+use crate::engine::{Fired, StageOutput, Waiting, run::Step};
 use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Panicked, from_panic};
-
-/// The output of a stage.
-pub(crate) enum StageOutput<T, E: DeferredError> {
-    /// A result.
-    Ready(Result<T, E>),
-    /// The chain of another Deferred, whose result is the output.
-    Pending(Chain<T, E>),
-}
 
 /// The vtable of a record. Each function needs the record to be the first one of the block.
 pub(super) struct StageVtable {

@@ -1,0 +1,42 @@
+//! `Reactor::pending`: the list of what is pending.
+
+use std::collections::HashSet;
+
+use super::Reactor;
+use crate::inspect::{Kind, Pending, PendingItem};
+
+impl Reactor {
+    /// Lists what is pending: the Deferreds of this thread that were created while
+    /// [inspection](crate::inspect) was on, and the timers of this reactor.
+    ///
+    /// It takes time in proportion to their number. See also
+    /// [`ReactorHandle::pending`](crate::ReactorHandle::pending), for other threads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{Deferred, inspect, park};
+    /// use std::time::Duration;
+    ///
+    /// let _on = inspect::enable();
+    /// park::run(|reactor| {
+    ///     let (answer, resolver) = Deferred::<u32>::new();
+    ///     let (reactor, stopper) = (reactor.clone(), reactor.clone());
+    ///     stopper.call_later(Duration::from_millis(1), move || {
+    ///         eprintln!("{}", reactor.pending());
+    ///         resolver.callback(42);
+    ///         reactor.stop();
+    ///     });
+    ///     drop(answer);
+    /// });
+    /// ```
+    #[must_use]
+    pub fn pending(&self) -> Pending {
+        let pending = Pending::collect();
+        // The timer of a Deferred that sleeps is in the list already.
+        let sleeping = pending.items().iter().filter(|item| item.kind() == Kind::Timer);
+        let sleeping: HashSet<_> = sleeping.map(PendingItem::made_at).collect();
+        let timers = self.delayed_calls().into_iter().filter(|call| !sleeping.contains(call.registered_at()));
+        pending.with(timers.map(|call| PendingItem::timer(call.registered_at(), call.left())))
+    }
+}
