@@ -1,15 +1,16 @@
 //! Inspection: what is pending, on what, since when, and the text that says so.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::inspect::{self, Kind, Pending};
 use deferred_core::{
-    Clock, Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Gate, LoopingCall, Reactor, concurrent, gather,
-    inline_callbacks, on_unhandled, scope,
+    Abandoned, Clock, Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Gate, LoopingCall, Reactor, concurrent,
+    gather, inline_callbacks, on_unhandled, scope,
 };
 
 /// Returns the list as text, with lines of this file as `:LINE`, and ages as `old`.
@@ -341,4 +342,28 @@ fn dropped_deferreds_are_forgotten() {
     }
     assert_eq!(Reactor::new().pending().items().len(), 1);
     drop(stays);
+}
+
+#[test]
+fn a_closed_loop_lists_nothing_for_other_threads() {
+    let reactor = Reactor::new();
+    let handle = reactor.handle();
+    let listed = handle.pending();
+    drop(reactor);
+    assert!(listed.wait().unwrap_err().check::<Abandoned>(), "it was asked before the closing");
+    assert!(handle.pending().wait().unwrap_err().check::<Abandoned>(), "it was asked after the closing");
+}
+
+#[test]
+fn a_panic_of_a_description_leaves_the_list_usable() {
+    let _on = inspect::enable();
+    let (deferred, _resolver) = Deferred::<()>::new();
+    let panics = Rc::new(Cell::new(true));
+    let first = panics.clone();
+    let _deferred = deferred.describe(move |it| {
+        assert!(!first.replace(false), "on purpose");
+        it.set_details("the second time");
+    });
+    assert!(catch_unwind(AssertUnwindSafe(list)).is_err());
+    assert!(list().ends_with("the second time"), "{}", list());
 }

@@ -167,7 +167,7 @@ fn partner(cores: Cores) -> (thread::Thread, Arc<AtomicBool>) {
 
 const BATCH: u64 = 1000;
 
-/// What the loop's thread executes for a job. It waits while the worker runs the jobs, so that its
+/// The loop's part of a job. Its thread waits while the worker runs the jobs, so that its
 /// count of instructions does not depend on the worker.
 fn part_of_the_loop() -> Row {
     let (pool, runtime) = (pool(1, Cores::Any), tokio(1, Cores::Any));

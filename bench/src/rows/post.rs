@@ -106,7 +106,7 @@ fn beside_async_channel(name: &'static str, threads: u64) -> Row {
 
 const BATCH: u64 = 1000;
 
-/// What one thread executes for a post and for its call.
+/// A post and its call, both on one thread.
 fn from_its_own_thread() -> Row {
     let reactor = OnceCell::<ReactorOwner>::new();
     let runtime = OnceCell::new();

@@ -14,7 +14,7 @@ use crate::coroutine::Wait;
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, enter, run_soon};
 use crate::error::{CallSite, Cancelled, Failure, FirstError};
-use crate::inspect::{self, Kind};
+use crate::inspect::Kind;
 
 /// Limits concurrency: `concurrent(4).map(urls, fetch)` calls `fetch` for each item, with at most 4
 /// calls pending at a time.
@@ -266,17 +266,14 @@ impl<T: 'static> Calls<T> {
         let (shared, at) = (&self.shared, self.at);
         let waiting = self.waiting.get_or_insert_with(|| {
             let calls = shared.clone();
-            let (mut ended, resolver) =
-                Deferred::forwarding_at(at, move |why| calls.each(|call| call.pass_cancel(why)));
-            if let Some(chain) = ended.as_chain().filter(|_| inspect::is_enabled()) {
-                let calls = Rc::downgrade(shared);
-                inspect::describe(chain.as_handle(), move |it| {
-                    calls.upgrade().into_iter().for_each(|calls| calls.each(|call| it.waits_for_handle(call)));
-                    it.set_kind(Kind::Group);
-                    it.set_details("concurrent calls");
-                });
-            }
+            let (ended, resolver) = Deferred::forwarding_at(at, move |why| calls.each(|call| call.pass_cancel(why)));
             shared.waiting.set(Some(resolver));
+            let calls = Rc::downgrade(shared);
+            let ended = ended.describe(move |it| {
+                calls.upgrade().into_iter().for_each(|calls| calls.each(|call| it.waits_for_handle(call)));
+                it.set_kind(Kind::Group);
+                it.set_details("concurrent calls");
+            });
             ended.into_future()
         });
         Pin::new(waiting).poll(context).map(|_| ())

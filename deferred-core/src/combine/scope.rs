@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, StageOutput};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure};
-use crate::inspect::{self, Kind};
+use crate::inspect::Kind;
 
 /// Calls `body` with a scope in which it can start further work. The returned Deferred fires when
 /// all of that is done: no child outlives the scope.
@@ -210,18 +210,16 @@ impl<E: DeferredError> State<E> {
             return StageOutput::Ready(self.outcome(result));
         }
         let cancels = self.clone();
-        let (mut drained, resolver) =
+        let (drained, resolver) =
             Deferred::forwarding_at(at, move |why| cancels.cancel_children(|child| child.pass_cancel(why)));
-        if let Some(chain) = drained.as_chain().filter(|_| inspect::is_enabled()) {
-            let state = Rc::downgrade(&self);
-            inspect::describe(chain.as_handle(), move |it| {
-                let Some(state) = state.upgrade() else { return };
-                let children = state.children.borrow();
-                children.values().for_each(|child| it.waits_for_handle(child));
-                it.set_kind(Kind::Group);
-                it.set_details("a scope whose body has ended");
-            });
-        }
+        let state = Rc::downgrade(&self);
+        let drained = drained.describe(move |it| {
+            let Some(state) = state.upgrade() else { return };
+            let children = state.children.borrow();
+            children.values().for_each(|child| it.waits_for_handle(child));
+            it.set_kind(Kind::Group);
+            it.set_details("a scope whose body has ended");
+        });
         self.drained.set(Some(resolver));
         let why = Cancelled::because("its scope has ended");
         self.cancel_children(|child| child.cancel_soon(&why));

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::deferred::{Deferred, Resolver};
 use crate::engine::{Fired, Handle, StageOutput, call_soon, catch};
 use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure, ShareError};
-use crate::inspect::{self, Kind};
+use crate::inspect::Kind;
 
 impl<T: 'static, E: ShareError> Deferred<T, E> {
     /// Shares the result among several observers: each [`observe`](Shared::observe) returns a
@@ -133,23 +133,20 @@ impl<T: Clone + 'static, E: ShareError> Shared<T, E> {
         }
         let number = state.added.replace(state.added.get() + 1);
         let weak = Rc::downgrade(state);
-        let (mut deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
+        let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
             if let Some(state) = weak.upgrade() {
                 state.leave(number);
             }
             None
         });
         state.observers.borrow_mut().insert(number, Observer { resolver, copy });
-        if let Some(chain) = deferred.as_chain().filter(|_| inspect::is_enabled()) {
-            let state = Rc::downgrade(state);
-            inspect::describe(chain.as_handle(), move |it| {
-                let source = state.upgrade().and_then(|state| state.source.borrow().clone());
-                source.iter().for_each(|source| it.waits_for_handle(source));
-                it.set_kind(Kind::Group);
-                it.set_details("an observer of a shared result");
-            });
-        }
-        deferred
+        let state = Rc::downgrade(state);
+        deferred.describe(move |it| {
+            let source = state.upgrade().and_then(|state| state.source.borrow().clone());
+            source.iter().for_each(|source| it.waits_for_handle(source));
+            it.set_kind(Kind::Group);
+            it.set_details("an observer of a shared result");
+        })
     }
 }
 

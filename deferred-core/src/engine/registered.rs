@@ -166,7 +166,7 @@ pub(crate) fn blocks() -> Vec<RegisteredBlock> {
     blocks
 }
 
-/// What a block waits for.
+/// The event that a block waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
     /// To be fired.

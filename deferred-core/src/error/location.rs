@@ -3,7 +3,7 @@
 use super::CallSite;
 
 /// The names of the published crates, by which the paths of their sources are recognized.
-const CRATES: [&str; 5] = ["deferred-core", "deferred-smol", "deferred-tokio", "deferred-net", "deferred-threadpool"];
+const CRATES: [&str; 3] = ["deferred-core", "deferred-smol", "deferred-threadpool"];
 
 /// Returns the location unless it is in the standard library or in one of these crates, which tell
 /// the reader of a report nothing.
@@ -12,10 +12,13 @@ pub(super) fn of_user(at: CallSite) -> Option<CallSite> {
 }
 
 fn is_internal(file: &str) -> bool {
+    // The standard library is compiled elsewhere, unless a toolchain has its sources.
+    if file.starts_with("/rustc/") || file.contains("/rustlib/src/rust/library/") {
+        return true;
+    }
     let mut before = "";
     for part in file.split(['/', '\\']) {
-        // `library/core/src/…`, below `/rustc/<hash>` or below the sources of a toolchain.
-        if before == "library" && ["core", "alloc", "std"].contains(&part) || part == "src" && is_crate(before) {
+        if part == "src" && is_crate(before) {
             return true;
         }
         before = part;
@@ -57,7 +60,7 @@ mod tests {
             "deferred-core/tests/unhandled.rs",
             "deferred-core-extras/src/lib.rs",
             "my-deferred-core/src/lib.rs",
-            "library/src/core.rs",
+            "library/core/src/lib.rs",
             "books/library/shelf/src/lib.rs",
         ] {
             assert!(!is_internal(file), "{file}");

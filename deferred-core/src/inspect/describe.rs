@@ -12,7 +12,7 @@ use crate::engine::Handle;
 use crate::engine::registered::{self, WeakHandle};
 use crate::error::DeferredError;
 
-/// What a list of pending Deferreds says of one of them.
+/// The entry of a Deferred in a list of what is pending, as far as its creator fills it in.
 ///
 /// [`Deferred::describe`](crate::Deferred::describe) passes it to a function, which fills it in.
 #[derive(Default)]
@@ -60,7 +60,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// [pending](crate::Reactor::pending). Has no effect if this Deferred is ready, or while
     /// [inspection](crate::inspect) is off.
     ///
-    /// `f` is called when a list is made. It must not keep this Deferred: it should capture a
+    /// `f` is called on this thread when a list is made, inside
+    /// [`Reactor::pending`](crate::Reactor::pending), which a panic of `f` ends. It must not keep this Deferred: it should capture a
     /// [`Weak`](std::rc::Weak).
     ///
     /// # Examples

@@ -1,15 +1,15 @@
-//! What is pending, and on what: for a program that seems to be stuck.
+//! Lists what is pending, for a program that seems to be stuck.
 //!
 //! While inspection is on, a thread registers each Deferred that it creates.
 //! [`Reactor::pending`](crate::Reactor::pending) then lists those that have no result yet, each with
 //! the locations where it was made and where its last callback was added, its age, and what it waits
 //! for: the Deferred that a callback returned, those that a coroutine awaits, the members of a
-//! `gather`, a place in the line of a lock, a job of a thread pool. [`Pending`] can be printed, as a
-//! tree from what nobody waits for down to what it waits on, or walked as a value.
+//! `gather`, a place in the line of a lock, a job of a thread pool. [`Pending`] is a value, and prints
+//! as a tree: each entry stands above those for which it waits.
 //!
-//! Inspection costs nothing while it is off. While it is on, the memory of dropped Deferreds is not
-//! reused, and each Deferred reads the clock. Deferreds that were created before are listed only if
-//! a listed one waits for them, and without their age.
+//! Inspection costs a few instructions for each allocation while it is off. While it is on, the
+//! memory of dropped Deferreds is not reused, and each Deferred reads the clock. Deferreds that
+//! were created before are listed only if a listed one waits for them, and without their age.
 //!
 //! # Examples
 //!

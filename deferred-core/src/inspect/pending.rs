@@ -11,7 +11,7 @@ use crate::engine::Handle;
 use crate::engine::registered::{self, RegisteredBlock, Waits};
 use crate::error::CallSite;
 
-/// What was pending at one moment, and on what. [`Reactor::pending`](crate::Reactor::pending)
+/// A list of what was pending at one moment. [`Reactor::pending`](crate::Reactor::pending)
 /// returns it.
 ///
 /// It prints as a tree: first the circles, then each item for which nothing waits, and below it what
@@ -189,7 +189,7 @@ impl Found {
         let mut items: Vec<PendingItem> = Vec::new();
         // The coroutines, by the numbers of their blocks, and the block for which each waits.
         let mut coroutines = Vec::new();
-        // What a block waits for is added behind it.
+        // The blocks for which a block waits are added behind it.
         while let Some((block, since, tag)) = self.blocks.get(items.len()).cloned() {
             let mut description = describe::description(&block);
             if tag == COROUTINE && description.kind == Kind::Deferred {

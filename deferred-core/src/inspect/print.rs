@@ -1,4 +1,4 @@
-//! The text of [`Pending`]: a tree from what nobody waits for down to what it waits on.
+//! The text of [`Pending`]: a tree, in which each item stands above those for which it waits.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -28,7 +28,7 @@ impl fmt::Display for Pending {
             f.write_str("\n")?;
         }
         groups.iter().try_for_each(|group| printer.write_tree(group, 0, f))?;
-        // What a circle waits for besides.
+        // Items for which a circle waits, and which are not in it.
         let besides = self.graph.circles.iter().flatten().flat_map(|item| &self.items[*item].waits_for);
         let besides = besides.filter(|target| !printer.printed.contains(*target)).copied().collect::<Vec<_>>();
         printer.by_class(besides.into_iter()).iter().try_for_each(|group| printer.write_tree(group, 0, f))
@@ -61,7 +61,8 @@ impl Pending {
     fn classes(&self) -> Vec<usize> {
         let mut classes = vec![0; self.items.len()];
         let mut known = HashMap::new();
-        // What an item waits for comes before it, except in a circle, whose items are all different.
+        // In this order an item comes after those for which it waits, except in a circle, whose items
+        // are all different.
         for &index in &self.graph.order {
             let item = &self.items[index];
             let alone = self.graph.in_circle[index].then_some(index);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::StageOutput;
 use crate::error::{CallSite, Failure};
-use crate::inspect::{self, Kind};
+use crate::inspect::Kind;
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
 impl Reactor {
@@ -86,24 +86,20 @@ impl Reactor {
     pub(super) fn sleep_at(&self, delay: Duration, at: CallSite) -> Deferred<()> {
         let timer = Rc::new(Cell::new(None::<DelayedCall>));
         let cancelled = timer.clone();
-        let (mut deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
+        let (deferred, resolver) = Deferred::typed_with_canceller_at(at, move || {
             let _ = cancelled.take().map(|timer| timer.cancel());
             None
         });
         timer.set(Some(self.call_at(deadline_after(self.now(), delay), move || resolver.callback(()), at)));
-        if let Some(chain) = deferred.as_chain().filter(|_| inspect::is_enabled()) {
-            let timer = Rc::downgrade(&timer);
-            inspect::describe(chain.as_handle(), move |it| {
-                let timer = timer.upgrade();
-                let call = timer.as_ref().and_then(|timer| timer.take());
-                let left = call.as_ref().map_or_else(String::new, |call| format!("sleeps, due in {:.1?}", call.left()));
-                it.set_kind(Kind::Timer);
-                it.set_details(left);
-                if let Some(timer) = timer {
-                    timer.set(call);
-                }
-            });
-        }
-        deferred
+        let timer = Rc::downgrade(&timer);
+        deferred.describe(move |it| {
+            it.set_kind(Kind::Timer);
+            let Some(timer) = timer.upgrade() else { return };
+            let call = timer.take();
+            it.set_details(
+                call.as_ref().map_or_else(String::new, |call| format!("sleeps, due in {:.1?}", call.left())),
+            );
+            timer.set(call);
+        })
     }
 }

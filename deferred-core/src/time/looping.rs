@@ -11,7 +11,7 @@ use crate::abort::never_unwinding;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::run_soon;
 use crate::error::{self, CallSite, DeferredError, Failure};
-use crate::inspect::{self, Kind};
+use crate::inspect::Kind;
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
 
 /// A function that the reactor calls repeatedly, at regular intervals.
@@ -311,7 +311,7 @@ impl<E: DeferredError> LoopingCall<E> {
              cancelled, when the Deferred of its function has fired too"
         );
         let cancelled = Rc::downgrade(looping);
-        let (mut deferred, done) = Deferred::typed_with_canceller_at(at, move || {
+        let (deferred, done) = Deferred::typed_with_canceller_at(at, move || {
             if let Some(looping) = cancelled.upgrade() {
                 if let Some(run) = looping.end(End::Cancelled) {
                     // The resolver is taken out without firing: the cancel fires the Deferred.
@@ -320,22 +320,20 @@ impl<E: DeferredError> LoopingCall<E> {
             }
             None
         });
-        if let Some(chain) = deferred.as_chain().filter(|_| inspect::is_enabled()) {
-            let weak = Rc::downgrade(looping);
-            inspect::describe(chain.as_handle(), move |it| {
-                it.set_kind(Kind::Timer);
-                let Some(looping) = weak.upgrade() else { return };
-                let state = match &*looping.state.borrow() {
-                    State::Waiting { next, .. } => format!(", next in {:.1?}", next.left()),
-                    State::Calling { inner: Some(inner), .. } => {
-                        it.waits_for(inner);
-                        ", waits for its function".to_owned()
-                    }
-                    State::Calling { .. } | State::Idle => String::new(),
-                };
-                it.set_details(format!("LoopingCall every {interval:?}{state}"));
-            });
-        }
+        let weak = Rc::downgrade(looping);
+        let deferred = deferred.describe(move |it| {
+            it.set_kind(Kind::Timer);
+            let Some(looping) = weak.upgrade() else { return };
+            let state = match &*looping.state.borrow() {
+                State::Waiting { next, .. } => format!(", next in {:.1?}", next.left()),
+                State::Calling { inner: Some(inner), .. } => {
+                    it.waits_for(inner);
+                    ", waits for its function".to_owned()
+                }
+                State::Calling { .. } | State::Idle => String::new(),
+            };
+            it.set_details(format!("LoopingCall every {interval:?}{state}"));
+        });
         let grid = Grid { start: looping.reactor.now(), interval };
         let done = Done { looping: self.clone(), resolver: Some(done) };
         let run = looping.reactor.keep(done, None).map(|key| Run { key, grid, last: Some(grid.start), at });

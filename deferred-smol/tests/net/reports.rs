@@ -1,4 +1,4 @@
-//! What reports and lists say of connections.
+//! Reports of errors of connections, and lists of pending connections.
 
 use std::cell::RefCell;
 use std::rc::Rc;
