@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     };
     println!("seed {}", options.seed);
     let panicked = collect_panics();
-    deferred_smol::set_unhandled_hook(|_| ());
+    deferred_smol::report::set_hook(|_| ());
     let (begun, mut first) = (Instant::now(), None);
     let (mut fired, mut lost) = (0, 0);
     for number in 0.. {

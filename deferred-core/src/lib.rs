@@ -52,7 +52,8 @@
 //! - Other threads post calls with a [`ReactorHandle`], fire a Deferred with a [`RemoteResolver`],
 //!   feed a queue with a [`RemoteSender`], and wait for a [`RemoteFuture`].
 //! - [`Failure`] holds any error, and [`BuiltinError`] is the library's own. [`DeferredError`] is
-//!   the trait of error types. [`on_unhandled`] sets a hook for unhandled errors.
+//!   the trait of error types. [`report`] is for unhandled errors and
+//!   other problems that no caller receives; [`on_unhandled`] sets a hook for the former.
 //! - [`testing`] has helpers for tests, and [`Clock`] is a reactor with manual time.
 //!
 //! # Depth
@@ -75,7 +76,8 @@
 //!
 //! - `abort`, `numbered`, `histogram`: helpers: an abort after a panic outside of stages, a map of
 //!   ascending numbers, a distribution of durations;
-//! - `error`: error types, trails, and reports of unhandled errors;
+//! - `error`: error types and trails;
+//! - `report`: reports of unhandled errors and other problems, and the hooks for them;
 //! - `engine`: the blocks of pending Deferreds and the run loop; `engine/raw` has all unsafe code;
 //! - `deferred`: `Deferred` and `Resolver`, the typed interface of the engine;
 //! - `inspect`: the list of what is pending, and on what;
@@ -100,6 +102,7 @@ pub mod inspect;
 mod numbered;
 mod reactor;
 mod remote;
+pub mod report;
 mod sync;
 pub mod testing;
 mod time;
@@ -113,17 +116,16 @@ pub use combine::{
 pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until, try_deferred};
 pub use error::{
-    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, FailureGroup, FirstError, HookGuard,
-    NestedDeferred, NoReactor, Panicked, ShareError, TimedOut, Trail, Trapped, Unhandled, on_unhandled,
-    set_unhandled_hook, take_unhandled_hook,
+    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, FailureGroup, FirstError, NestedDeferred,
+    NoReactor, Panicked, ShareError, TimedOut, Trail, Trapped,
 };
 pub use histogram::Histogram;
 pub use reactor::{
     Blocked, CallKind, Closed, DelayedCall, EnterGuard, Inactive, LoopTimes, NotRestartable, Outcome, Phase, Reactor,
     ReactorHandle, ReactorOwner, ShutdownTimedOut, SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park,
-    set_blocked_hook, take_blocked_hook,
 };
 pub use remote::{RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, WouldDeadlock};
+pub use report::{HookGuard, Unhandled, on_unhandled};
 pub use sync::{
     DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, GateGuard, NotHeld, Overflow, Permit,
     QueueClosed, QueueOverflow, QueueSink, QueueStream, QueueUnderflow,

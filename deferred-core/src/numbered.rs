@@ -39,6 +39,11 @@ impl<X> Numbered<X> {
         Some((*number, last.as_ref()?))
     }
 
+    /// Returns the entries with their numbers, the last one first.
+    pub(crate) fn iter_back(&self) -> impl Iterator<Item = (u64, &X)> {
+        self.places.iter().rev().filter_map(|(number, place)| Some((*number, place.as_ref()?)))
+    }
+
     /// Removes the first entry.
     pub(crate) fn pop(&mut self) -> Option<X> {
         self.pop_if(|_| true)

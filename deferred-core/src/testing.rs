@@ -11,7 +11,8 @@ use std::rc::Rc;
 use std::thread;
 
 use crate::deferred::Deferred;
-use crate::error::{DeferredError, HookGuard, on_unhandled};
+use crate::error::DeferredError;
+use crate::report::{HookGuard, on_report};
 use crate::time::Clock;
 
 /// Returns the value of a Deferred that has succeeded.
@@ -92,12 +93,12 @@ pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Def
 }
 
 /// Runs a test with a clock, and checks that it leaves nothing behind: no pending call on that
-/// clock, and no unhandled error.
+/// clock, and no [report](crate::report), such as that of an unhandled error.
 ///
 /// # Panics
 ///
-/// Panics if it leaves something behind, with the locations of the calls or the reports of the
-/// errors. A panic of the test is passed on.
+/// Panics if it leaves something behind, with the locations of the calls or the texts of the
+/// reports. A panic of the test is passed on.
 ///
 /// # Examples
 ///
@@ -113,53 +114,62 @@ pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Def
 /// ```
 #[track_caller]
 pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
-    let errors = UnhandledErrors::collect();
+    let reports = Reports::collect();
     let clock = Clock::new();
     let value = test(&clock);
     let left: Vec<_> = clock.delayed_calls().iter().map(|call| call.registered_at().to_string()).collect();
-    assert!(left.is_empty(), "timed calls are still pending, registered at {}", left.join(", "));
+    assert!(left.is_empty(), "timed calls are still pending at the end of the test, registered at {}", left.join(", "));
     drop(clock);
-    errors.assert_none();
+    reports.assert_none();
     value
 }
 
-/// A collector of this thread's unhandled errors, which are then not reported.
+/// A collector of this thread's [reports](crate::report), such as those of unhandled errors, which
+/// are then not printed.
 ///
-/// Dropping it with errors that were not [taken](Self::take) panics, unless the thread is already
-/// panicking.
+/// Dropping it with reports that were not [taken](Self::take) panics, unless the thread is already
+/// panicking. So a test fails at its end, also if the error was dropped where a panic would be
+/// caught. An unhandled [`Cancelled`](crate::Cancelled) is not collected, as it is not printed.
+///
+/// Reports of other threads, such as those of a [`Watchdog`](crate::Watchdog) or of a stuck pool, go
+/// to [their hooks](crate::report).
 ///
 /// Twisted's `flushLoggedErrors`.
 ///
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Deferred, Failure, testing::UnhandledErrors};
+/// use deferred_core::{Deferred, Failure, testing::Reports};
 ///
-/// let errors = UnhandledErrors::collect();
+/// let reports = Reports::collect();
 /// drop(Deferred::<u32>::fail(Failure::msg("unhandled")));
-/// assert!(errors.take()[0].contains("unhandled"));
+/// assert!(reports.take()[0].contains("unhandled"));
 /// ```
 #[derive(Debug)]
-#[must_use = "errors are collected until this is dropped"]
-pub struct UnhandledErrors {
-    reports: Rc<RefCell<Vec<String>>>,
+#[must_use = "reports are collected until this is dropped"]
+pub struct Reports {
+    texts: Rc<RefCell<Vec<String>>>,
     _hook: HookGuard,
 }
 
-impl UnhandledErrors {
+impl Reports {
     /// Starts collecting.
-    pub fn collect() -> UnhandledErrors {
-        let reports = Rc::new(RefCell::new(Vec::new()));
-        let adds = reports.clone();
-        let hook = on_unhandled(move |error| adds.borrow_mut().push(error.to_string()));
-        UnhandledErrors { reports, _hook: hook }
+    pub fn collect() -> Reports {
+        let texts = Rc::new(RefCell::new(Vec::new()));
+        let adds = texts.clone();
+        let hook = on_report(move |report| {
+            if !report.is_cancelled() {
+                adds.borrow_mut().push(report.to_string());
+            }
+        });
+        Reports { texts, _hook: hook }
     }
 
-    /// Returns the reports collected so far, and removes them.
+    /// Returns the texts of the reports so far, and removes them.
     #[doc(alias = "flushLoggedErrors")]
     #[must_use]
     pub fn take(&self) -> Vec<String> {
-        self.reports.take()
+        self.texts.take()
     }
 
     /// Checks that there are no reports.
@@ -169,12 +179,12 @@ impl UnhandledErrors {
     /// Panics if there are reports.
     #[track_caller]
     pub fn assert_none(&self) {
-        let reports = self.take();
-        assert!(reports.is_empty(), "unhandled errors:\n{}", reports.join("\n"));
+        let texts = self.take();
+        assert!(texts.is_empty(), "reports that the test did not expect: {}\n{}", texts.len(), texts.join("\n"));
     }
 }
 
-impl Drop for UnhandledErrors {
+impl Drop for Reports {
     fn drop(&mut self) {
         if !thread::panicking() {
             self.assert_none();

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, process, thread};
 
-use deferred_core::{BuiltinError, Cancelled, Deferred, Failure, Phase, Reactor, SystemEvent, park};
+use deferred_core::{BuiltinError, Cancelled, Deferred, Failure, Phase, Reactor, SystemEvent, inspect, park};
 
 /// The environment variable that names the program to run.
 const PROGRAM: &str = "DEFERRED_TEST_PROGRAM";
@@ -102,6 +102,15 @@ fn the_programs() {
             });
             never()
         }),
+        "lists" => {
+            let _on = inspect::enable();
+            park::react(|reactor| {
+                let (stuck, kept) = Deferred::<()>::new();
+                std::mem::forget((stuck, kept));
+                reactor.report_pending_on_sigusr1().unwrap();
+                for_ever(reactor)
+            })
+        }
         "embedded" => {
             park::run(|reactor| {
                 reactor.stop_on_signals().unwrap();
@@ -204,6 +213,19 @@ fn a_signal_that_was_ignored_when_the_process_began_stays_ignored() {
 }
 
 #[test]
+fn sigusr1_reports_what_is_pending_and_the_loop_goes_on() {
+    let mut program = Program::start("lists");
+    program.wait_for_line("running");
+    program.signal("-USR1");
+    program.signal("-TERM");
+    program.wait_for_line("shutdown");
+    let (status, errors) = program.end();
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert!(errors.contains("deferred: after SIGUSR1: 3 pending: 3 Deferreds"), "{errors}");
+    assert!(errors.contains("\nDeferred made at deferred-core/tests/signals.rs:"), "{errors}");
+}
+
+#[test]
 fn a_second_signal_ends_the_wait_of_the_shutdown() {
     let mut program = Program::start("stubborn");
     program.wait_for_line("running");
@@ -214,7 +236,8 @@ fn a_second_signal_ends_the_wait_of_the_shutdown() {
     let (status, errors) = program.end();
     assert_eq!(status.code(), Some(0), "{errors}");
     assert!(
-        errors.contains("the shutdown stopped waiting; it cancelled") && errors.contains("signals.rs:"),
+        errors.contains("a second signal ended the wait of the shutdown; cancelling 1")
+            && errors.contains("signals.rs:"),
         "{errors}"
     );
 }

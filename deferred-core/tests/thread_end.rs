@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use deferred_core::{
     BuiltinError, CancelHandle, Clock, Cooperator, Deferred, DeferredError, DeferredLock, DeferredQueue, Failure, Gate,
-    LoopingCall, Reactor, Resolver, concurrent, gather, inline_callbacks, on_unhandled, race, scope,
-    set_unhandled_hook,
+    LoopingCall, Reactor, Resolver, concurrent, gather, inline_callbacks, on_unhandled, race, report, scope,
 };
 use support::{App, describe, ignore_unhandled};
 
@@ -308,8 +307,8 @@ fn a_coroutine_without_a_reactor_that_a_waker_may_wake_ends() {
 #[test]
 fn an_unhandled_error_is_reported_to_the_thread_hook_or_the_global_hook() {
     static REPORTED: AtomicU32 = AtomicU32::new(0);
-    set_unhandled_hook(|unhandled| {
-        if unhandled.downcast_ref::<App>() == Some(&App(77)) {
+    report::set_hook(|report| {
+        if report.unhandled().and_then(|unhandled| unhandled.downcast_ref()) == Some(&App(77)) {
             REPORTED.fetch_add(1, Ordering::SeqCst);
         }
     });

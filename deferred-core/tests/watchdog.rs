@@ -1,7 +1,7 @@
 //! `Watchdog`: a call that blocks the loop is reported while it blocks. No test measures time: the
 //! calls block until they are reported.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Waker;
@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deferred_core::{
-    Blocked, CallKind, Clock, Deferred, Phase, Reactor, SystemEvent, Turn, Watchdog, inline_callbacks, park,
-    set_blocked_hook, take_blocked_hook,
+    Blocked, CallKind, Clock, Deferred, Phase, Reactor, SystemEvent, Turn, Watchdog, inline_callbacks, inspect, park,
+    report,
 };
 
 const THRESHOLD: Duration = Duration::from_millis(5);
@@ -204,10 +204,11 @@ fn one_reactor_has_one_watchdog_and_a_closed_one_has_none() {
 
 #[test]
 fn global_hooks_are_called_and_a_panic_of_one_is_ignored() {
-    assert!(take_blocked_hook().is_none());
+    assert!(report::take_hook().is_none());
     let (sender, reports) = mpsc::channel();
-    set_blocked_hook(move |blocked| {
-        sender.send(blocked.to_string()).unwrap();
+    report::set_hook(move |report| {
+        assert_eq!(report.downcast_ref::<Blocked>().unwrap().registered_at(), report.location());
+        sender.send(report.to_string()).unwrap();
         panic!("the hook's own");
     });
     let reports = Rc::new(reports);
@@ -217,13 +218,36 @@ fn global_hooks_are_called_and_a_panic_of_one_is_ignored() {
         let received = reports.clone();
         reactor.call_later(Duration::ZERO, move || {
             let report = received.recv_timeout(Duration::from_secs(60)).unwrap();
-            assert!(report.contains("a timer registered at ") && report.contains("and still does"), "{report}");
+            assert!(report.contains("a timer registered at ") && report.contains("which still runs"), "{report}");
             stopper.stop();
         });
     });
     let ended = reports.recv_timeout(Duration::from_secs(60)).unwrap();
-    assert!(ended.contains("has ended; it blocked the loop for"), "{ended}");
-    assert!(take_blocked_hook().is_some());
+    assert!(ended.contains("the loop was blocked for"), "{ended}");
+    assert!(report::take_hook().is_some());
+}
+
+#[test]
+fn after_a_call_that_blocked_the_loop_what_is_pending_is_reported() {
+    let _on = inspect::enable();
+    let (dog, reports) = dog();
+    let lists = Rc::new(RefCell::new(Vec::new()));
+    let log = lists.clone();
+    let _hook = report::on_report(move |report| log.borrow_mut().push(report.to_string()));
+    let (stuck, _kept) = Deferred::<()>::new();
+    park::run(|reactor| {
+        dog.start(reactor).unwrap();
+        let stopper = reactor.clone();
+        reactor.call_later(Duration::ZERO, move || {
+            let blocks = reports.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert!(!blocks.has_ended());
+        });
+        reactor.call_later(Duration::from_millis(1), move || stopper.stop());
+    });
+    let lists = lists.take();
+    assert!(lists.len() == 1 && lists[0].starts_with("after the call that has blocked the loop: "), "{lists:?}");
+    assert!(lists[0].contains("Deferred made at deferred-core/tests/watchdog.rs:"), "{lists:?}");
+    drop(stuck);
 }
 
 #[test]

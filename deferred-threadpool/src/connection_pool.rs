@@ -5,11 +5,12 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use deferred_core::report::{self, Level, Reportable};
 use deferred_core::{Cancelled, Deferred, Failure};
 
 use crate::builder::ThreadPoolBuilder;
@@ -139,10 +140,38 @@ pub trait ManageConnection: Send + Sync + 'static {
         None
     }
 
-    /// Reports the error of a failed rollback, which no Deferred receives. By default it is printed
-    /// to standard error.
-    fn rollback_failed(&self, error: &Failure) {
-        eprintln!("deferred: a transaction could not be rolled back, and its connection was closed: {error:#}");
+    /// Receives the error of a failed rollback, which no Deferred receives. By default it is a
+    /// [report](deferred_core::report): [`RollbackFailed`].
+    fn rollback_failed(&self, error: Failure) {
+        report::send(&RollbackFailed { error });
+    }
+}
+
+/// The report of a transaction that could not be rolled back. Its connection was closed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RollbackFailed {
+    /// The error of the rollback.
+    pub error: Failure,
+}
+
+impl fmt::Display for RollbackFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a rollback failed, and its connection was closed: {:#}", self.error)
+    }
+}
+
+impl Reportable for RollbackFailed {
+    fn kind(&self) -> &'static str {
+        "rollback_failed"
+    }
+
+    fn level(&self) -> Level {
+        Level::Error
+    }
+
+    fn location(&self) -> Option<&'static Location<'static>> {
+        Some(self.error.made_at())
     }
 }
 
@@ -153,7 +182,7 @@ pub struct NoTransactions;
 
 impl fmt::Display for NoTransactions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this ManageConnection has no transactions: implement `begin`, `commit` and `rollback`")
+        f.write_str("ManageConnection without transactions: implement `begin`, `commit` and `rollback`")
     }
 }
 
@@ -382,10 +411,11 @@ fn end<M: ManageConnection, T>(
         other => other,
     };
     let rolled_back = manager.rollback(connection);
-    if let Err(error) = &rolled_back {
+    let keep = rolled_back.is_ok();
+    if let Err(error) = rolled_back {
         manager.rollback_failed(error);
     }
-    Used { result: first, keep: rolled_back.is_ok() }
+    Used { result: first, keep }
 }
 
 /// Closes the connection of a thread that ends.

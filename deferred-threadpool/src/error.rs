@@ -22,7 +22,7 @@ impl SpawnFailed {
 
 impl fmt::Display for SpawnFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool has no thread for the job and cannot start one")
+        f.write_str("the pool has no thread for the job, and the system cannot start one")
     }
 }
 
@@ -39,7 +39,7 @@ pub struct PoolStopped;
 
 impl fmt::Display for PoolStopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool was stopped and takes no more jobs")
+        f.write_str("the pool is stopped: the job was refused")
     }
 }
 
@@ -80,13 +80,18 @@ impl fmt::Display for StopTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.running.is_empty() {
             return f.write_str(
-                "the pool did not stop by the deadline: a thread that runs no job has not ended, because a hook or the \
+                "the deadline of the pool's stop has passed: a thread that runs no job has not ended, because a hook or the \
                  closing of a connection at its end takes too long",
             );
         }
-        write!(f, "the pool did not stop by the deadline: {} of its jobs still run:", self.running.len())?;
+        let jobs = if self.running.len() == 1 {
+            "1 job still runs".to_owned()
+        } else {
+            format!("{} jobs still run", self.running.len())
+        };
+        write!(f, "the deadline of the pool's stop has passed, and {jobs}:")?;
         for job in &self.running {
-            write!(f, " the one of {job};")?;
+            write!(f, " {job};")?;
         }
         f.write_str(" let a long job check `Job::is_cancelled`")
     }

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use deferred_core::Histogram;
+use deferred_core::report::{Level, Reportable};
 
 use crate::job::Outcome;
 
@@ -61,7 +62,7 @@ pub struct RunningJob {
 
 impl fmt::Display for RunningJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, which has been running for {:.1?}", self.at, self.time)
+        write!(f, "the job submitted at {}, for {:.1?}", self.at, self.time)
     }
 }
 
@@ -84,16 +85,32 @@ pub struct StuckPool {
 
 impl fmt::Display for StuckPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StuckPool { name, queued, oldest_wait, oldest_at, running } = self;
+        let busy = match running.len() {
+            1 => "its only thread is busy".to_owned(),
+            threads => format!("all its {threads} threads are busy"),
+        };
+        let jobs = if *queued == 1 { "1 job is".to_owned() } else { format!("{queued} jobs are") };
         write!(
             f,
-            "the pool {} is stuck: {} jobs wait, the first (of {}) for {:.1?}, and each of its {} threads is busy",
-            self.name,
-            self.queued,
-            self.oldest_at,
-            self.oldest_wait,
-            self.running.len()
+            "the pool \"{name}\" is stuck: {busy}, and {jobs} queued, the oldest for {oldest_wait:.1?}, submitted at \
+             {oldest_at}"
         )?;
-        self.running.iter().try_for_each(|job| write!(f, "\n    with the job of {job}"))
+        running.iter().try_for_each(|job| write!(f, "\n    running: {job}"))
+    }
+}
+
+impl Reportable for StuckPool {
+    fn kind(&self) -> &'static str {
+        "stuck_pool"
+    }
+
+    fn level(&self) -> Level {
+        Level::Warning
+    }
+
+    fn location(&self) -> Option<&'static Location<'static>> {
+        Some(self.oldest_at)
     }
 }
 

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use crate::abort::never_unwinding;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Fired, Handle, Source, call_soon, drop_or_panicked, enter};
-use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Panicked};
+use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Panicked};
 use crate::inspect::{self, Kind};
+use crate::report;
 
 /// A rule that combines the results of several Deferreds into one.
 pub(super) trait Rule<T, E>: 'static {
@@ -224,7 +225,7 @@ impl<T: 'static, E: DeferredError, R: Rule<T, E>> Join<T, E, R> {
     fn drop_late(&self, result: Result<T, E>) -> Option<Fired> {
         if let Err(panicked) = drop_or_panicked(result) {
             let error: E = never_unwinding(|| BuiltinError::from(panicked).into());
-            error::report(&error, self.at, self.at);
+            report::unhandled(&error, self.at, self.at);
             never_unwinding(|| drop(error));
         }
         None

@@ -186,6 +186,6 @@ impl<T: 'static, E: DeferredError> Rule<T, E> for Completion {
     }
 
     fn empty() -> Result<(usize, T), FirstError<E>> {
-        Err(BuiltinError::from(Abandoned::new()).into())
+        Err(BuiltinError::from(Abandoned::because("a race without Deferreds has no winner")).into())
     }
 }

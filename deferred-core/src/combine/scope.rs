@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, StageOutput};
-use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure};
+use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Failure};
 use crate::inspect::Kind;
+use crate::report;
 
 /// Calls `body` with a scope in which it can start further work. The returned Deferred fires when
 /// all of that is done: no child outlives the scope.
@@ -240,7 +241,7 @@ impl<E: DeferredError> State<E> {
     /// Reports an error that is not the first one as unhandled.
     fn report(&self, error: E) {
         if !matches!(error.builtin(), Some(BuiltinError::Cancelled(_))) {
-            error::report(&error, self.at, self.at);
+            report::unhandled(&error, self.at, self.at);
         }
     }
 }

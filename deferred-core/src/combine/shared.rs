@@ -10,8 +10,9 @@ use std::rc::Rc;
 
 use crate::deferred::{Deferred, Resolver};
 use crate::engine::{Fired, Handle, StageOutput, call_soon, catch};
-use crate::error::{self, BuiltinError, CallSite, Cancelled, DeferredError, Failure, ShareError};
+use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, Failure, ShareError};
 use crate::inspect::Kind;
+use crate::report;
 
 impl<T: 'static, E: ShareError> Deferred<T, E> {
     /// Shares the result among several observers: each [`observe`](Shared::observe) returns a
@@ -222,7 +223,7 @@ impl<T: 'static, E: ShareError> Drop for State<T, E> {
             let error = E::from_shared(error);
             // A cancel by the observers themselves is not reported.
             if !(self.has_cancelled.get() && matches!(error.builtin(), Some(BuiltinError::Cancelled(_)))) {
-                error::report(&error, self.at, self.at);
+                report::unhandled(&error, self.at, self.at);
             }
         }
     }

@@ -296,7 +296,7 @@ fn register(task: &Pin<Rc<dyn Coroutine>>) -> Result<u64, BuiltinError> {
     }
     let key = registry::new_key();
     if let Some(reactor) = &head.reactor {
-        let key = reactor.keep(AtClose(task.clone()), None).ok_or_else(Abandoned::new)?;
+        let key = reactor.keep(AtClose(task.clone()), None).ok_or_else(Abandoned::reactor_closed)?;
         head.cold().reactor_key = Some(key);
     }
     head.cold().key = Some(key);
@@ -347,8 +347,8 @@ fn wait_for_another(task: Pin<Rc<dyn Coroutine>>, handle: &Handle) -> Registered
 /// Ends the coroutine with `Abandoned`, because its reactor is closed.
 pub(super) fn abandon(task: &Pin<Rc<dyn Coroutine>>) {
     match task.head().stage.get() {
-        Stage::Suspended => end_soon(task, Abandoned::new().into()),
-        Stage::Running => task.head().cold().end = Some(Abandoned::new().into()),
+        Stage::Suspended => end_soon(task, Abandoned::reactor_closed().into()),
+        Stage::Running => task.head().cold().end = Some(Abandoned::reactor_closed().into()),
         Stage::Ended => {}
     }
 }

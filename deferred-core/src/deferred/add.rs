@@ -4,7 +4,8 @@ use std::panic::Location;
 
 use super::{Deferred, IntoDeferred, Resolver, State};
 use crate::engine::{StageOutput, catch, settle};
-use crate::error::{self, CallSite, DeferredError};
+use crate::error::{CallSite, DeferredError};
+use crate::report;
 
 /// Returns a result that `callback` does not handle, and drops the callback.
 ///
@@ -269,7 +270,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
             let end = move |done: Result<R::Value, E>| match (outcome, done) {
                 (Ok(_), Err(error)) => Err(error),
                 (Err(first), Err(second)) => {
-                    error::report(&second, at, at);
+                    report::unhandled(&second, at, at);
                     Err(first)
                 }
                 (outcome, Ok(_)) => outcome,

@@ -1,6 +1,7 @@
 //! `Ready`: a result without a block.
 
-use crate::error::{self, CallSite, DeferredError};
+use crate::error::{CallSite, DeferredError};
+use crate::report;
 
 /// The result of a Deferred that allocates nothing, with the two locations that a report names.
 pub(crate) struct Ready<T, E: DeferredError> {
@@ -36,7 +37,7 @@ impl<T, E: DeferredError> Ready<T, E> {
 impl<T, E: DeferredError> Drop for Ready<T, E> {
     fn drop(&mut self) {
         if let Some(Err(error)) = &self.result {
-            error::report(error, self.made, self.last);
+            report::unhandled(error, self.made, self.last);
         }
     }
 }

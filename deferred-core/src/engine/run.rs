@@ -11,7 +11,8 @@ use super::raw::BlockRef;
 use super::wait::await_inner;
 use super::{Fired, Resume, ready_queue};
 use crate::abort::never_unwinding;
-use crate::error::{Abandoned, Cancelled};
+use crate::error::Cancelled;
+use crate::report;
 
 /// The outcome of a block's next stage.
 pub(super) enum Step {
@@ -555,7 +556,7 @@ fn prepare_claimed(block: BlockRef) -> Option<BlockRef> {
 fn abandon(block: BlockRef) -> Option<BlockRef> {
     // A canceller that is still deciding fires the block in a moment, even if it has dropped the
     // source.
-    if block.is_fired() || block.state.is_cancelling() || !block.fire_error(Abandoned::new().into()) {
+    if block.is_fired() || block.state.is_cancelling() || !block.fire_error(report::abandoned().into()) {
         return None;
     }
     prepare_fired(block)

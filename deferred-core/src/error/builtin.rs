@@ -98,7 +98,7 @@ impl BuiltinError {
     }
 
     /// Borrows `self` or the inner error as an `X`, if one of them is one.
-    pub(super) fn get<X: Any>(&self) -> Option<&X> {
+    pub(crate) fn get<X: Any>(&self) -> Option<&X> {
         let whole: &dyn Any = self;
         whole.downcast_ref().or_else(|| each!(self, error => (error as &dyn Any).downcast_ref()))
     }
@@ -164,20 +164,20 @@ impl Error for BuiltinError {
 
 /// The error of a Deferred that was cancelled, perhaps with a reason.
 ///
-/// The reason is the [`source`](Error::source) of this error, so `{:#}` of a
-/// [`Failure`](crate::Failure) prints it after a colon. Without a reason nothing is allocated.
+/// The text includes the reason. Its causes are those of the reason: the reason itself is not its
+/// [`source`](Error::source), so that no text is printed twice. Without a reason nothing is allocated.
 /// Clones share the reason.
 ///
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Cancelled, Failure};
+/// use deferred_core::Cancelled;
 ///
 /// assert!(Cancelled::new().reason().is_none());
 ///
 /// let cancelled = Cancelled::because("the window was closed");
 /// assert_eq!(cancelled.reason().unwrap().to_string(), "the window was closed");
-/// assert_eq!(format!("{:#}", Failure::from(cancelled)), "cancelled: the window was closed");
+/// assert_eq!(cancelled.to_string(), "cancelled: the window was closed");
 /// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -207,6 +207,16 @@ impl Cancelled {
     pub fn reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.reason.as_deref()
     }
+
+    /// Returns the reason. If that is a `Cancelled` with a reason, and so on, returns the innermost
+    /// one.
+    fn first_reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        let mut first = self.reason.as_ref()?;
+        while let Some(inner) = first.downcast_ref::<Cancelled>().and_then(|inner| inner.reason.as_ref()) {
+            first = inner;
+        }
+        Some(&**first)
+    }
 }
 
 /// Drops the reason without recursion, since it may be a `Cancelled` with a reason, and so on.
@@ -221,21 +231,15 @@ impl Drop for Cancelled {
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cancelled")
+        f.write_str("cancelled")?;
+        self.first_reason().map_or(Ok(()), |reason| write!(f, ": {reason}"))
     }
 }
 
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reason {
-            // If the reason is a `Cancelled` with a reason, and so on, print the innermost one.
-            Some(reason) => {
-                let mut first = reason;
-                while let Some(inner) = first.downcast_ref::<Cancelled>().and_then(|inner| inner.reason.as_ref()) {
-                    first = inner;
-                }
-                f.debug_struct("Cancelled").field("reason", first).finish()
-            }
+        match self.first_reason() {
+            Some(reason) => f.debug_struct("Cancelled").field("reason", &reason).finish(),
             None => f.write_str("Cancelled"),
         }
     }
@@ -243,7 +247,7 @@ impl fmt::Debug for Cancelled {
 
 impl Error for Cancelled {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.reason.as_ref().map(|reason| &**reason as _)
+        self.first_reason()?.source()
     }
 }
 
@@ -311,14 +315,51 @@ impl Error for TimedOut {}
 /// every path, with an error if there is no value.
 #[derive(Clone, Default)]
 pub struct Abandoned {
-    why: Option<&'static str>,
+    cause: AbandonedCause,
+}
+
+#[derive(Clone, Copy, Default)]
+enum AbandonedCause {
+    #[default]
+    ResolverDropped,
+    ReactorClosed,
+    Other(&'static str),
 }
 
 impl Abandoned {
-    /// Creates the error of a resolver that was dropped, or of a reactor that was closed.
+    /// Creates the error of a resolver that was dropped.
     #[must_use]
     pub const fn new() -> Abandoned {
-        Abandoned { why: None }
+        Abandoned { cause: AbandonedCause::ResolverDropped }
+    }
+
+    /// Creates the error of a reactor that was closed.
+    #[must_use]
+    pub const fn reactor_closed() -> Abandoned {
+        Abandoned { cause: AbandonedCause::ReactorClosed }
+    }
+
+    /// Returns `true` if the cause is a reactor that was closed: the resolver was dropped by that, or
+    /// while that happened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::testing::failure_result_of;
+    /// use deferred_core::{Abandoned, Deferred, Reactor};
+    ///
+    /// let (dropped, resolver) = Deferred::<u32>::new();
+    /// drop(resolver);
+    /// assert!(!failure_result_of(dropped).trap::<Abandoned>().unwrap().is_reactor_closed());
+    ///
+    /// let reactor = Reactor::new();
+    /// let (closed, _resolver) = reactor.remote::<u32>();
+    /// drop(reactor);
+    /// assert!(failure_result_of(closed).trap::<Abandoned>().unwrap().is_reactor_closed());
+    /// ```
+    #[must_use]
+    pub const fn is_reactor_closed(&self) -> bool {
+        matches!(self.cause, AbandonedCause::ReactorClosed)
     }
 
     /// Creates the error with another text, for libraries whose users do not use a resolver.
@@ -331,27 +372,29 @@ impl Abandoned {
     /// ```
     #[must_use]
     pub const fn because(reason: &'static str) -> Abandoned {
-        Abandoned { why: Some(reason) }
+        Abandoned { cause: AbandonedCause::Other(reason) }
     }
 }
 
 impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(why) = self.why {
-            return write!(f, "abandoned: {why}");
-        }
-        f.write_str(
-            "abandoned: the resolver of this Deferred was dropped without firing it, or its reactor has ended; \
-             fire it on every path, with an error if there is no value",
-        )
+        let why = match self.cause {
+            AbandonedCause::ResolverDropped => {
+                "the resolver was dropped without firing the Deferred; fire it on every path, with an error if there \
+                 is no value"
+            }
+            AbandonedCause::ReactorClosed => "the reactor was closed before the Deferred was fired",
+            AbandonedCause::Other(why) => why,
+        };
+        write!(f, "abandoned: {why}")
     }
 }
 
 impl fmt::Debug for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.why {
-            Some(why) => f.debug_struct("Abandoned").field("why", &why).finish(),
-            None => f.write_str("Abandoned"),
+        match self.cause {
+            AbandonedCause::ResolverDropped | AbandonedCause::ReactorClosed => f.write_str("Abandoned"),
+            AbandonedCause::Other(why) => f.debug_struct("Abandoned").field("why", &why).finish(),
         }
     }
 }

@@ -383,7 +383,7 @@ impl Failure {
 
     /// Like [`downcast_ref`](Failure::downcast_ref), but for a type that is not known to be an
     /// error.
-    pub(super) fn find<X: Any>(&self) -> Option<&X> {
+    pub(crate) fn find<X: Any>(&self) -> Option<&X> {
         match self.held() {
             Held::Builtin(builtin) => builtin.get(),
             Held::Other { error, as_any } => as_any(&**error)?.downcast_ref(),
@@ -579,7 +579,7 @@ impl fmt::Debug for Failure {
 }
 
 /// Writes an error and its causes as one line.
-pub(super) fn write_texts(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_texts(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
     texts(error).enumerate().try_for_each(|(n, text)| write!(f, "{}{text}", if n > 0 { ": " } else { "" }))
 }
 

@@ -7,7 +7,7 @@ const CRATES: [&str; 3] = ["deferred-core", "deferred-smol", "deferred-threadpoo
 
 /// Returns the location unless it is in the standard library or in one of these crates, which tell
 /// the reader of a report nothing.
-pub(super) fn of_user(at: CallSite) -> Option<CallSite> {
+pub(crate) fn of_user(at: CallSite) -> Option<CallSite> {
     (!is_internal(at.file())).then_some(at)
 }
 

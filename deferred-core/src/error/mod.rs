@@ -1,37 +1,32 @@
-//! Errors: the error types of Deferreds, their trails, and reports of unhandled errors.
+//! Errors: the error types of Deferreds, and their trails.
 //!
 //! - [`DeferredError`]: the trait of every error type of a Deferred;
 //! - [`BuiltinError`]: the errors of the library itself, such as cancelled and timed out, each with
 //!   a type of its own;
 //! - [`Failure`]: the default error type, which holds any error in one word;
 //! - [`FirstError`] and [`FailureGroup`]: the errors of functions that combine Deferreds;
-//! - [`Trail`]: the locations that an error passed;
-//! - [`Unhandled`]: the argument of the hook for unhandled errors; [`report`] calls that hook.
+//! - [`Trail`]: the locations that an error passed.
 
 mod builtin;
 mod failure;
 mod group;
-mod hook;
 mod location;
 mod nested;
 mod share;
 mod trail;
-mod unhandled;
 
 use std::fmt::Debug;
 use std::panic::Location;
 
 pub use builtin::{Abandoned, BuiltinError, Cancelled, Cycle, NestedDeferred, NoReactor, Panicked, TimedOut};
 pub(crate) use builtin::{drop_payload, from_panic};
+pub(crate) use failure::write_texts;
 pub use failure::{Failure, Trapped};
 pub use group::{FailureGroup, FirstError};
-pub use hook::{HookGuard, on_unhandled, set_unhandled_hook, take_unhandled_hook};
-pub(crate) use hook::{closing, to_standard_error};
+pub(crate) use location::of_user;
 pub use share::ShareError;
-pub(crate) use trail::CallSite;
 pub use trail::Trail;
-pub use unhandled::Unhandled;
-pub(crate) use unhandled::{report, report_last};
+pub(crate) use trail::{CallSite, write_trail};
 
 /// An error type of a Deferred.
 ///

@@ -150,7 +150,7 @@ fn slot(n: usize) -> usize {
 
 /// Writes the trail of an error for a report, below a heading: the locations of the program. The
 /// trail of a member of a group comes first. Writes nothing if there is no location.
-pub(super) fn write_trail<E: DeferredError>(error: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_trail<E: DeferredError>(error: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let failure = (error as &dyn Any).downcast_ref::<Failure>();
     let members = iter::successors(failure.and_then(member), |failure| member(failure)).take(MAX_MEMBERS);
     let members: Vec<_> = members.collect();

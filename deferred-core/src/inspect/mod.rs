@@ -35,6 +35,7 @@ mod describe;
 mod graph;
 mod pending;
 mod print;
+mod report;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -42,6 +43,7 @@ use std::marker::PhantomData;
 pub use describe::Description;
 pub(crate) use describe::{describe, is_coroutine};
 pub use pending::{Kind, Pending, PendingItem};
+pub use report::PendingReport;
 
 use crate::engine::registered;
 

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -14,8 +13,9 @@ use super::turn::guarded;
 use super::{CallKind, Life, Reactor, deadline_after};
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::StageOutput;
-use crate::error::{self, CallSite, Failure};
+use crate::error::{CallSite, Failure};
 use crate::numbered::Numbered;
+use crate::report::{self, Level, Reportable};
 
 /// An event of the loop, for [`Reactor::add_system_event_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,10 +320,12 @@ impl Reactor {
     pub(super) fn stop_waiting(&self, waited: Option<Duration>) {
         let event = &self.core.events.shutdown;
         let waits = event.waits.take();
-        let Some((_, (_, at))) = waits.first_key_value() else { return };
-        let at = *at;
+        if waits.is_empty() {
+            return;
+        }
         let pending = waits.values().map(|(_, at)| *at).collect();
-        error::report(&Failure::from(ShutdownTimedOut { pending, waited }), at, at);
+        report::send(&ShutdownTimedOut { pending, waited });
+        self.report_pending_if_inspected("the shutdown does not wait for this any longer");
         for (handle, _) in waits.into_values() {
             handle.cancel();
         }
@@ -396,12 +398,9 @@ impl fmt::Debug for SystemEventTrigger {
     }
 }
 
-/// The error of a shutdown that goes on without Deferreds that are still pending, because its
+/// The report of a shutdown that goes on without Deferreds that are still pending, because its
 /// deadline has passed or a second signal came.
-///
-/// It is reported as unhandled. A hook finds it with
-/// [`Unhandled::downcast_ref`](crate::Unhandled::downcast_ref).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ShutdownTimedOut {
     pending: Vec<CallSite>,
     waited: Option<Duration>,
@@ -418,11 +417,13 @@ impl ShutdownTimedOut {
 
 impl fmt::Display for ShutdownTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the shutdown stopped waiting")?;
-        if let Some(waited) = self.waited {
-            write!(f, " after its deadline of {waited:?}")?;
+        match self.waited {
+            Some(waited) => write!(f, "the deadline of the shutdown, {waited:?}, has passed")?,
+            None => f.write_str("a second signal ended the wait of the shutdown")?,
         }
-        f.write_str("; it cancelled the Deferreds of the triggers added at ")?;
+        let (s, have) = if self.pending.len() == 1 { ("", "has") } else { ("s", "have") };
+        let count = self.pending.len();
+        write!(f, "; cancelling {count} shutdown trigger{s} that {have} not finished, added at ")?;
         for (index, at) in self.pending.iter().enumerate() {
             write!(f, "{}{at}", if index == 0 { "" } else { ", at " })?;
         }
@@ -430,4 +431,16 @@ impl fmt::Display for ShutdownTimedOut {
     }
 }
 
-impl Error for ShutdownTimedOut {}
+impl Reportable for ShutdownTimedOut {
+    fn kind(&self) -> &'static str {
+        "shutdown_timed_out"
+    }
+
+    fn level(&self) -> Level {
+        Level::Error
+    }
+
+    fn location(&self) -> Option<CallSite> {
+        self.pending.first().copied()
+    }
+}

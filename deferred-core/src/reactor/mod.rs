@@ -70,7 +70,7 @@ use turn::guarded;
 use waker::WakerCache;
 pub(crate) use waker::WakerHandle;
 use watchdog::Watched;
-pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog, set_blocked_hook, take_blocked_hook};
+pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog};
 
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};

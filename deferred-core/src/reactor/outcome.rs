@@ -10,7 +10,8 @@ use super::Reactor;
 #[cfg(doc)]
 use super::driver;
 use crate::deferred::Deferred;
-use crate::error::{self, Abandoned, BuiltinError, CallSite, DeferredError, Failure};
+use crate::error::{Abandoned, BuiltinError, CallSite, DeferredError, Failure};
+use crate::report;
 
 impl Reactor {
     /// Stops the loop as soon as `deferred` has its result, which the returned [`Outcome`] keeps.
@@ -62,7 +63,9 @@ impl<T, E: DeferredError> Outcome<T, E> {
     /// before the Deferred had a result.
     pub fn take(self) -> Result<T, E> {
         let result = self.result.take();
-        result.unwrap_or_else(|| Err(BuiltinError::from(Abandoned::new()).into()))
+        result.unwrap_or_else(|| {
+            Err(BuiltinError::from(Abandoned::because("the loop was stopped before this had a result")).into())
+        })
     }
 
     /// Returns exit code 1 if the result is an error, and reports the error as unhandled. Returns 0
@@ -71,7 +74,7 @@ impl<T, E: DeferredError> Outcome<T, E> {
     pub fn exit_code(self) -> ExitCode {
         match self.result.take() {
             Some(Err(error)) if !matches!(error.builtin(), Some(BuiltinError::Abandoned(_)) if self.stopped.get()) => {
-                error::report_last(&error, self.at, self.at);
+                report::last_unhandled(&error, self.at, self.at);
                 ExitCode::FAILURE
             }
             _ => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use super::turn::guarded;
 use super::{Life, Reactor};
 use crate::engine::enter;
-use crate::error;
+use crate::report;
 
 /// The owner of a [`Reactor`], to which it derefs. Dropping it closes the reactor. [`Reactor::new`]
 /// creates it.
@@ -73,7 +73,7 @@ impl Reactor {
             watched.close();
         }
         let _entered = self.enter();
-        let report = error::closing();
+        let report = report::closing();
         // Everything is taken out before it is dropped: destructors and errbacks may use the
         // reactor, and find it closed.
         let registered = core.registry.close();

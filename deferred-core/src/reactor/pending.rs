@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::Reactor;
-use crate::inspect::{Kind, Pending, PendingItem};
+use crate::inspect::{self, Kind, Pending, PendingItem, PendingReport};
+use crate::report;
 
 impl Reactor {
     /// Lists what is pending: the Deferreds of this thread that were created while
@@ -38,5 +39,17 @@ impl Reactor {
         let sleeping: HashSet<_> = sleeping.map(PendingItem::made_at).collect();
         let timers = self.delayed_calls().into_iter().filter(|call| !sleeping.contains(call.registered_at()));
         pending.with(timers.map(|call| PendingItem::timer(call.registered_at(), call.left())))
+    }
+
+    /// Reports what is pending.
+    pub(super) fn report_pending(&self, cause: &'static str) {
+        report::send(&PendingReport::new(cause, self.pending()));
+    }
+
+    /// Reports what is pending, if inspection is on.
+    pub(super) fn report_pending_if_inspected(&self, cause: &'static str) {
+        if inspect::is_enabled() {
+            self.report_pending(cause);
+        }
     }
 }

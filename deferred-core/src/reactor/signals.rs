@@ -1,4 +1,4 @@
-//! Ctrl-C and `SIGTERM`: signals that stop reactors.
+//! Signals: Ctrl-C and `SIGTERM` stop reactors, and `SIGUSR1` has them report what is pending.
 
 use std::io;
 
@@ -39,7 +39,37 @@ impl Reactor {
     /// });
     /// ```
     pub fn stop_on_signals(&self) -> io::Result<()> {
-        listen::add(self)
+        listen::stop_on_signals(self)
+    }
+
+    /// Has `SIGUSR1` [report](crate::report) what is [pending](Self::pending), until this reactor is
+    /// closed. All reactors that listen report, each on its own thread, in its next turn.
+    ///
+    /// Without [inspection](crate::inspect) the report lists timers only. A loop that is blocked
+    /// reports when the blocking call has ended.
+    ///
+    /// The first call starts a thread, which waits for the signal as long as the process lives. From
+    /// then on the signal does not end the process.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system if it does not let the process listen. Returns `Unsupported`
+    /// on systems other than Unix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_core::{inspect, park};
+    ///
+    /// let _on = inspect::enable();
+    /// park::run(|reactor| {
+    ///     // `kill -USR1` then lists what the program waits for.
+    ///     reactor.report_pending_on_sigusr1().expect("this is a Unix");
+    ///     # reactor.stop();
+    /// });
+    /// ```
+    pub fn report_pending_on_sigusr1(&self) -> io::Result<()> {
+        listen::report_pending_on_sigusr1(self)
     }
 }
 
@@ -47,8 +77,16 @@ impl Reactor {
 mod listen {
     use super::{Reactor, io};
 
-    pub(super) fn add(_: &Reactor) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "signals stop a reactor on Unix only"))
+    pub(super) fn stop_on_signals(_: &Reactor) -> io::Result<()> {
+        unsupported()
+    }
+
+    pub(super) fn report_pending_on_sigusr1(_: &Reactor) -> io::Result<()> {
+        unsupported()
+    }
+
+    fn unsupported() -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "signals are supported on Unix only"))
     }
 }
 
@@ -59,7 +97,7 @@ mod listen {
     use std::thread;
 
     use parking_lot::Mutex;
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
     use signal_hook::iterator::Signals;
     use signal_hook::low_level::emulate_default_handler;
 
@@ -69,26 +107,42 @@ mod listen {
     use crate::reactor::handle::Stop;
     use crate::reactor::inbox::Call;
 
-    /// The reactors that a signal stops, each with the number of signals that it has received.
+    /// The reactors that listen for the same signals.
     struct Listeners {
+        /// Each with the number of signals that it has received.
         reactors: Vec<(ReactorHandle, u32)>,
         /// Whether the thread was started.
         has_thread: bool,
     }
 
-    static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { reactors: Vec::new(), has_thread: false });
-
-    pub(super) fn add(reactor: &Reactor) -> io::Result<()> {
-        let mut listeners = LISTENERS.lock();
-        if !listeners.has_thread {
-            let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)))?;
-            let wait = move || signals.forever().for_each(deliver);
-            thread::Builder::new().name("deferred-signals".into()).spawn(wait)?;
-            listeners.has_thread = true;
+    impl Listeners {
+        const fn new() -> Listeners {
+            Listeners { reactors: Vec::new(), has_thread: false }
         }
-        listeners.reactors.retain(|(reactor, _)| !reactor.is_closed());
-        listeners.reactors.push((reactor.handle(), 0));
-        Ok(())
+
+        /// Adds a reactor. The first call starts the thread, which calls `deliver` for each signal.
+        fn add(&mut self, reactor: &Reactor, signals: &[i32], deliver: fn(i32)) -> io::Result<()> {
+            if !self.has_thread {
+                let mut signals = Signals::new(signals.iter().filter(|signal| !is_ignored(**signal)))?;
+                let wait = move || signals.forever().for_each(deliver);
+                thread::Builder::new().name("deferred-signals".into()).spawn(wait)?;
+                self.has_thread = true;
+            }
+            self.reactors.retain(|(reactor, _)| !reactor.is_closed());
+            self.reactors.push((reactor.handle(), 0));
+            Ok(())
+        }
+    }
+
+    static STOP: Mutex<Listeners> = Mutex::new(Listeners::new());
+    static REPORT: Mutex<Listeners> = Mutex::new(Listeners::new());
+
+    pub(super) fn stop_on_signals(reactor: &Reactor) -> io::Result<()> {
+        STOP.lock().add(reactor, &[SIGINT, SIGTERM], stop)
+    }
+
+    pub(super) fn report_pending_on_sigusr1(reactor: &Reactor) -> io::Result<()> {
+        REPORT.lock().add(reactor, &[SIGUSR1], report_pending)
     }
 
     /// Returns `true` if the process ignores the signal, as far as the system shows.
@@ -98,8 +152,12 @@ mod listen {
         mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
     }
 
-    fn deliver(signal: i32) {
-        let mut listeners = LISTENERS.lock();
+    fn report_pending(_: i32) {
+        REPORT.lock().reactors.retain(|(reactor, _)| reactor.post(ReportPending, Location::caller()).is_ok());
+    }
+
+    fn stop(signal: i32) {
+        let mut listeners = STOP.lock();
         let mut handled = false;
         listeners.reactors.retain_mut(|(reactor, received)| {
             *received += 1;
@@ -115,6 +173,15 @@ mod listen {
             // The default action of the signal ends the process. An error cannot be reported
             // anywhere.
             let _ = emulate_default_handler(signal);
+        }
+    }
+
+    struct ReportPending;
+
+    impl Call for ReportPending {
+        fn call(self: Box<Self>, reactor: &Reactor, _: CallSite) -> Deferred<()> {
+            reactor.report_pending("after SIGUSR1");
+            Deferred::succeed(())
         }
     }
 

@@ -69,6 +69,9 @@ impl Reactor {
         if !self.has_ended() {
             self.run_due(now);
         }
+        if core.watched.get().is_some_and(|watched| watched.take_reported()) {
+            self.report_pending_if_inspected("after the call that has blocked the loop");
+        }
         self.rest(now, waker)
     }
 

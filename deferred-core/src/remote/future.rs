@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::{Abandoned, BuiltinError, DeferredError, Failure};
+use crate::error::{BuiltinError, DeferredError, Failure};
 use crate::reactor::{ReactorHandle, deadline_after};
+use crate::report;
 
 /// A result for code that has no reactor: another thread, or a task of another runtime.
 ///
@@ -86,7 +87,7 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
     ///
     /// # Errors
     ///
-    /// Returns the error with which the future was completed. That is [`Abandoned`] if the reactor
+    /// Returns the error with which the future was completed. That is [`Abandoned`](crate::Abandoned) if the reactor
     /// was closed before the result was ready, or if the [`RemoteCompleter`] was dropped.
     ///
     /// # Panics
@@ -178,7 +179,7 @@ impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
 /// The half of a [`RemoteFuture`] that completes it from any thread. [`RemoteFuture::new`] creates
 /// it.
 ///
-/// Dropping it without a result completes the future with [`Abandoned`]. If the `RemoteFuture` was
+/// Dropping it without a result completes the future with [`Abandoned`](crate::Abandoned). If the `RemoteFuture` was
 /// dropped, a result is only dropped.
 #[doc(alias = "oneshot")]
 pub struct RemoteCompleter<T, E: DeferredError = Failure> {
@@ -235,7 +236,7 @@ impl<T, E: DeferredError> RemoteCompleter<T, E> {
 impl<T, E: DeferredError> Drop for RemoteCompleter<T, E> {
     fn drop(&mut self) {
         if matches!(*self.shared.state.lock(), State::Waiting { .. }) {
-            self.complete(Err(BuiltinError::from(Abandoned::new()).into()));
+            self.complete(Err(BuiltinError::from(report::abandoned()).into()));
         }
     }
 }

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{StageOutput, call_soon, catch, drop_or_panicked};
-use crate::error::{self, Abandoned, CallSite, Cancelled, Failure, ShareError};
+use crate::error::{Abandoned, CallSite, Cancelled, Failure, ShareError};
 use crate::reactor::Reactor;
+use crate::report;
 use crate::sync::Waiters;
 
 /// A scheduler that runs several iterators in turn, one step each, for a slice of time in each turn
@@ -143,7 +144,7 @@ impl Cooperator {
         work.key.set(self.inner.reactor.keep(AtClose(work.clone()), None));
         match work.key.get() {
             Some(_) => self.inner.make_ready(work.clone()),
-            None => work.end(Err(Abandoned::new().into())),
+            None => work.end(Err(Abandoned::reactor_closed().into())),
         }
         CooperativeTask { work }
     }
@@ -260,7 +261,7 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         if let (Some(Err(failure)), false) = (self.result.get_mut(), self.observed.get()) {
-            error::report(&Failure::from_shared(failure), self.at, self.at);
+            report::unhandled(&Failure::from_shared(failure), self.at, self.at);
         }
     }
 }
@@ -278,7 +279,7 @@ impl Drop for AtClose {
         if self.0.state.get() != State::Done {
             let work = self.0.clone();
             call_soon(move || {
-                work.end(Err(Abandoned::new().into()));
+                work.end(Err(Abandoned::reactor_closed().into()));
                 None
             });
         }

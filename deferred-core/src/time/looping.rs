@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use crate::abort::never_unwinding;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::run_soon;
-use crate::error::{self, CallSite, DeferredError, Failure};
+use crate::error::{CallSite, DeferredError, Failure};
 use crate::inspect::Kind;
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
+use crate::report;
 
 /// A function that the reactor calls repeatedly, at regular intervals.
 ///
@@ -408,7 +409,7 @@ impl<E: DeferredError> Looping<E> {
         let result = match result {
             // The call is not over during the report: a hook may stop the loop.
             Err(error) if end == End::No && self.keep_going.get() => {
-                error::report(&error, at, at);
+                report::unhandled(&error, at, at);
                 never_unwinding(|| drop(error));
                 Ok(())
             }

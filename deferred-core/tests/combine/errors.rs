@@ -7,7 +7,7 @@ use deferred_core::{
     race,
 };
 
-use crate::support::{App, Log, describe_failure};
+use crate::support::{App, Caused, Log, describe_failure};
 
 fn first_error() -> FirstError {
     gather([Deferred::succeed(1), Deferred::fail(App(1))]).try_take().unwrap().unwrap_err()
@@ -35,7 +35,7 @@ fn the_error_of_a_group_keeps_the_trail_of_the_first_error_or_has_its_own() {
 
 #[test]
 fn a_first_error_has_the_cause_of_its_inner_error() {
-    let caused = Deferred::<u32>::fail(Cancelled::because(App(1)));
+    let caused = Deferred::<u32>::fail(Caused(App(1)));
     let first = gather([caused]).try_take().unwrap().unwrap_err();
     assert!(first.source().unwrap().is::<App>());
     assert!(first_error().source().is_none());
@@ -103,8 +103,8 @@ fn the_report_of_an_unhandled_group_error_has_the_index_and_the_message() {
     assert_eq!(
         log.take(),
         [
-            "deferred: unhandled error: Deferred 0 failed: application error 1",
-            "deferred: unhandled error: all 2 failed: application error 1; application error 2",
+            "unhandled error: Deferred 0 failed: application error 1",
+            "unhandled error: all 2 failed: application error 1; application error 2",
         ]
     );
 }

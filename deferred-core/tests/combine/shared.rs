@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use deferred_core::{BuiltinError, Cancelled, Deferred, Failure};
 
-use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
+use crate::support::{App, Caused, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 
 #[test]
 fn observers_fire_in_order_and_later_ones_at_once() {
@@ -64,7 +64,7 @@ fn an_error_that_is_shared_again_keeps_the_original() {
 #[test]
 fn a_shared_error_keeps_its_cause() {
     for reason in [None, Some(App(1))] {
-        let cancelled = reason.map_or_else(Cancelled::new, Cancelled::because);
+        let cancelled = reason.map_or_else(Cancelled::new, |app| Cancelled::because(Caused(app)));
         let shared = Deferred::<u32>::fail(cancelled).share();
         let boxed: Box<dyn Error> = shared.observe().try_take().unwrap().unwrap_err().into();
         assert_eq!(boxed.source().and_then(|source| source.downcast_ref::<App>()), reason.as_ref());

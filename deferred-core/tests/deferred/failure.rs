@@ -123,8 +123,10 @@ fn trap_returns_the_error_and_forwards_any_other() {
 
 #[test]
 fn trap_and_check_match_the_error_not_its_causes() {
-    let failure = Failure::from(Cancelled::because(TextError::new("the cause")));
-    assert!(failure.source().unwrap().is::<TextError>());
+    let failure = Failure::from(TextError::because("the error", TextError::new("the cause")));
+    assert_eq!(failure.source().unwrap().to_string(), "the cause");
+    assert_eq!(failure.downcast_ref::<TextError>().unwrap().0, "the error");
+    let failure = Failure::from(Cancelled::because(TextError::new("the reason")));
     assert!(!failure.check::<TextError>());
     assert!(failure.trap::<TextError>().unwrap_err().check::<Cancelled>());
 }
@@ -228,8 +230,9 @@ fn builtin_error_implements_error_and_deferred_error() {
         assert!(builtin.trail().is_none());
         let _: &(dyn Error + Send + Sync) = &builtin;
     }
-    let builtin = BuiltinError::from(Cancelled::because(Empty));
-    assert!(builtin.source().unwrap().is::<Empty>(), "the text of the inner error is not repeated");
+    let builtin = BuiltinError::from(Cancelled::because(TextError::because("reason", TextError::new("cause"))));
+    assert_eq!(builtin.to_string(), "cancelled: reason");
+    assert_eq!(builtin.source().unwrap().to_string(), "cause", "the text of the inner error is not repeated");
 }
 
 #[test]
@@ -281,7 +284,9 @@ fn a_cancel_has_a_reason_or_none() {
 
     let cancelled = Cancelled::because(TextError::new("shutdown"));
     assert!(cancelled.reason().unwrap().is::<TextError>());
-    assert!(cancelled.source().unwrap().is::<TextError>());
+    assert!(cancelled.source().is_none(), "the reason is in the text");
+    assert_eq!(cancelled.to_string(), "cancelled: shutdown");
+    assert_eq!(Cancelled::because(cancelled.clone()).to_string(), "cancelled: shutdown");
     assert!(format!("{cancelled:?}").contains("shutdown"));
     assert_eq!(Cancelled::because("as a text").reason().unwrap().to_string(), "as a text");
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::support::{App, Log, PanicOnDrop, ignore_unhandled, take_text};
 use deferred_core::{
     BuiltinError, Cancelled, Deferred, DeferredError, DeferredLock, Failure, Panicked, first_completion, gather,
-    gather_cancelling, inline_callbacks, maybe_deferred, on_unhandled, race, set_unhandled_hook, take_unhandled_hook,
+    gather_cancelling, inline_callbacks, maybe_deferred, on_unhandled, race, report,
 };
 
 /// Checks that no engine call is still counted as running: dropped resolvers fire at once outside
@@ -182,8 +182,8 @@ fn throw() {
 #[test]
 fn a_hook_whose_payload_panics_on_drop_leaves_the_hooks_unchanged() {
     static CALLS: AtomicU32 = AtomicU32::new(0);
-    set_unhandled_hook(|unhandled| {
-        if unhandled.downcast_ref::<App>().is_some() {
+    report::set_hook(|report| {
+        if report.unhandled().is_some_and(|unhandled| unhandled.downcast_ref::<App>().is_some()) {
             CALLS.fetch_add(1, Ordering::SeqCst);
         }
     });
@@ -195,7 +195,7 @@ fn a_hook_whose_payload_panics_on_drop_leaves_the_hooks_unchanged() {
     }
     fail();
     assert_eq!(CALLS.load(Ordering::SeqCst), 1, "the hook of the process is called again");
-    take_unhandled_hook();
+    report::take_hook();
     works("a hook");
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use deferred_core::testing::{UnhandledErrors, assert_no_result, checked, failure_result_of, success_result_of};
+use deferred_core::testing::{Reports, assert_no_result, checked, failure_result_of, success_result_of};
 use deferred_core::{Deferred, Failure};
 
 /// Returns the message of the panic of `f`.
@@ -39,14 +39,14 @@ fn a_pending_timed_call_is_reported_with_its_location() {
     let left = panic_of(|| {
         checked(|clock| drop(clock.call_later(Duration::from_secs(1), || ())));
     });
-    assert!(left.starts_with("timed calls are still pending, registered at "), "{left}");
+    assert!(left.starts_with("timed calls are still pending at the end of the test, registered at "), "{left}");
     assert!(left.contains("testing.rs"), "{left}");
 }
 
 #[test]
 fn an_unhandled_error_is_reported() {
     let message = panic_of(|| checked(|_| drop(Deferred::<u32>::fail(Failure::msg("not handled")))));
-    assert!(message.starts_with("unhandled errors:"), "{message}");
+    assert!(message.starts_with("reports that the test did not expect: 1\nunhandled error:"), "{message}");
     assert!(message.contains("not handled"), "{message}");
 }
 
@@ -77,7 +77,7 @@ fn a_clean_test_returns_its_value_and_a_panic_propagates() {
 
 #[test]
 fn errors_are_collected_and_those_not_taken_panic() {
-    let errors = UnhandledErrors::collect();
+    let errors = Reports::collect();
     drop(Deferred::<u32>::fail(Failure::msg("first")));
     assert_eq!(errors.take().len(), 1);
     drop(Deferred::<u32>::fail(Failure::msg("second")));

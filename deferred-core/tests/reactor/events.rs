@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::{HOUR, Log, Wakes, turn};
 use deferred_core::{
-    Cancelled, Clock, Deferred, Failure, HookGuard, Inactive, Phase, Reactor, Resolver, ShutdownTimedOut, SystemEvent,
-    Turn, on_unhandled, park,
+    Clock, Deferred, Failure, HookGuard, Inactive, Phase, Reactor, Resolver, ShutdownTimedOut, SystemEvent, Turn,
+    on_unhandled, park, report,
 };
 
 const PHASES: [Phase; 3] = [Phase::Before, Phase::During, Phase::After];
@@ -272,12 +272,12 @@ fn the_deadline_reports_and_cancels_pending_triggers_and_continues() {
     let clock = Clock::new();
     let log = Log::default();
     let reports = log.clone();
-    let _hook = on_unhandled(move |unhandled| match unhandled.downcast_ref::<ShutdownTimedOut>() {
+    let _hook = report::on_report(move |report| match report.downcast_ref::<ShutdownTimedOut>() {
         Some(overdue) => {
             reports.add(format!("{:?}", overdue.pending().iter().map(|at| at.line()).collect::<Vec<_>>()));
             reports.add(overdue.to_string());
         }
-        None => reports.add(if unhandled.downcast_ref::<Cancelled>().is_some() { "cancelled" } else { "else" }),
+        None => reports.add(if report.is_cancelled() { "cancelled" } else { "else" }),
     });
     clock.set_shutdown_deadline(Duration::from_secs(5));
     let (deferred, _held) = pending();
@@ -299,7 +299,7 @@ fn the_deadline_reports_and_cancels_pending_triggers_and_continues() {
     let events = log.take();
     assert_eq!(events[0], format!("[{}, {}]", line, line + 1));
     assert!(
-        events[1].starts_with("the shutdown stopped waiting after its deadline of 5s; it cancelled"),
+        events[1].starts_with("the deadline of the shutdown, 5s, has passed; cancelling 2 shutdown triggers"),
         "{}",
         events[1]
     );

@@ -25,6 +25,22 @@ impl fmt::Display for App {
 
 impl Error for App {}
 
+/// An error whose cause is another one.
+#[derive(Debug)]
+pub(crate) struct Caused(pub(crate) App);
+
+impl fmt::Display for Caused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an error with a cause")
+    }
+}
+
+impl Error for Caused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// Formats a result briefly.
 pub(crate) fn describe<T: fmt::Debug>(result: Result<&T, &Failure>) -> String {
     match result {

@@ -9,8 +9,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use deferred_core::report;
+
 use super::Workers;
-use crate::job::ignore_panic;
 use crate::stats::StuckPool;
 
 /// The minimum time between two checks.
@@ -64,10 +65,10 @@ impl Workers {
         Some((self.config.stuck_after, stuck))
     }
 
-    fn report_stuck(&self, report: &StuckPool) {
+    fn report_stuck(&self, stuck: &StuckPool) {
         match &self.config.on_stuck {
-            None => eprintln!("deferred: {report}"),
-            Some(hook) => ignore_panic(|| hook(report)),
+            None => report::send(stuck),
+            Some(hook) => report::send_to(stuck, |stuck| hook(stuck)),
         }
     }
 }

@@ -107,7 +107,7 @@ impl ManageConnection for Logs {
         *self.open.lock()
     }
 
-    fn rollback_failed(&self, error: &Failure) {
+    fn rollback_failed(&self, error: Failure) {
         self.log.lock().push(format!("rollback_failed: {error}"));
     }
 }
@@ -346,7 +346,7 @@ fn a_manager_that_begins_and_cannot_end_transactions_returns_an_error() {
         fn begin(&self, _: &mut u8) -> Result<(), Failure> {
             Ok(())
         }
-        fn rollback_failed(&self, error: &Failure) {
+        fn rollback_failed(&self, error: Failure) {
             self.0.send(error.check::<NoTransactions>()).unwrap();
         }
     }

@@ -46,7 +46,11 @@ fn a_stuck_pool_reports_its_running_jobs_once() {
     assert!(stuck.running.iter().all(|job| job.at.file().ends_with("watch.rs")), "{stuck}");
     assert_ne!(stuck.running[0].at.line(), stuck.oldest_at.line());
     let text = stuck.to_string();
-    assert!(text.starts_with("the pool uploads is stuck: 1 jobs wait") && text.lines().count() == 3, "{text}");
+    assert!(
+        text.starts_with("the pool \"uploads\" is stuck: all its 2 threads are busy, and 1 job is queued")
+            && text.lines().count() == 3,
+        "{text}"
+    );
     thread::sleep(Duration::from_millis(30));
     assert!(reports.try_recv().is_err(), "it is reported once");
     releases.iter().for_each(|release| release.send(()).unwrap());

@@ -15,9 +15,11 @@ mod engine;
 mod error;
 #[path = "../../../deferred-core/src/numbered.rs"]
 mod numbered;
+#[path = "../../../deferred-core/src/report/mod.rs"]
+mod report;
 
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until};
 pub use error::{
-    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, HookGuard, NoReactor, Panicked, TimedOut, Trail,
-    Trapped, Unhandled, on_unhandled, set_unhandled_hook, take_unhandled_hook,
+    Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, NoReactor, Panicked, TimedOut, Trail, Trapped,
 };
+pub use report::{HookGuard, Unhandled, on_unhandled};

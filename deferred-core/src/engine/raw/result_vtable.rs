@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::block::Block;
 use super::words::words;
 use crate::abort::never_unwinding;
-use crate::error::{self, BuiltinError, CallSite, DeferredError};
+use crate::error::{BuiltinError, CallSite, DeferredError};
 
 /// The vtable of a `Result<T, E>`. Each function needs a block whose slot is of this type; its
 /// comment says whether the slot must be full or empty.
@@ -84,7 +84,7 @@ impl<T: 'static, E: DeferredError> VtableOf<T, E> {
         // SAFETY: full, and of this type.
         let result = unsafe { block.read_result::<Result<T, E>>() };
         if let Err(error) = &result {
-            error::report(error, block.state.made, block.state.last.get());
+            crate::report::unhandled(error, block.state.made, block.state.last.get());
         }
         never_unwinding(|| drop(result));
     }

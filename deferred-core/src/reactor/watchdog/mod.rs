@@ -6,10 +6,8 @@
 //!
 //! - this file: the public interface;
 //! - `watched`: the loop's side: the call that it runs, and the wake-up of the thread;
-//! - `thread`: the thread;
-//! - `hook`: the hooks.
+//! - `thread`: the thread.
 
-mod hook;
 mod thread;
 mod watched;
 
@@ -17,17 +15,17 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hook::BlockedHook;
-pub use hook::{set_blocked_hook, take_blocked_hook};
 use thread::Thread;
 pub(super) use watched::Watched;
 
 use super::Reactor;
 use crate::error::CallSite;
 use crate::histogram::Histogram;
+use crate::report::{Level, Reportable};
+
+type BlockedHook = Box<dyn Fn(&Blocked) + Send>;
 
 /// A monitor that reports calls that block the loop. A call that runs for longer than a threshold
 /// is reported while it runs, and once more when it has ended.
@@ -36,8 +34,9 @@ use crate::histogram::Histogram;
 /// two stores to each call, so it can stay enabled in production. While the loop sleeps, the thread
 /// sleeps too.
 ///
-/// By default reports go to standard error, or with the feature `tracing` to an event;
-/// [`hook`](Self::hook) and [`set_blocked_hook`] change that.
+/// The kind of these [reports](crate::report) is `blocked_loop`; [`hook`](Self::hook) sets a hook for
+/// those of one watchdog. While the loop's thread has [inspection](crate::inspect) on, a report of
+/// what is pending follows when the call has ended.
 ///
 /// # Examples
 ///
@@ -53,7 +52,7 @@ use crate::histogram::Histogram;
 ///     let stopper = reactor.clone();
 ///     reactor.call_later(Duration::ZERO, move || {
 ///         let while_it_blocks = reports.recv().unwrap();
-///         assert!(while_it_blocks.contains("has blocked the loop for"), "{while_it_blocks}");
+///         assert!(while_it_blocks.contains("has been blocked for"), "{while_it_blocks}");
 ///         stopper.stop();
 ///     });
 /// });
@@ -87,10 +86,10 @@ impl Watchdog {
         self
     }
 
-    /// Sets the hook to call instead of the process-wide one. It runs on the watchdog's thread,
-    /// which watches nothing meanwhile.
-    pub fn hook(mut self, hook: impl Fn(&Blocked) + Send + Sync + 'static) -> Watchdog {
-        self.hook = Some(Arc::new(hook));
+    /// Sets the hook to call instead of that of the [process](crate::report::set_hook). It runs on the
+    /// watchdog's thread, which watches nothing meanwhile.
+    pub fn hook(mut self, hook: impl Fn(&Blocked) + Send + 'static) -> Watchdog {
+        self.hook = Some(Box::new(hook));
         self
     }
 
@@ -245,19 +244,34 @@ impl Blocked {
 
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "deferred: {}", self.kind)?;
+        let (is, millis) = (if self.ended { "was" } else { "has been" }, self.time.as_millis());
+        write!(f, "the loop {is} blocked for {millis} ms by {}", self.kind)?;
         if let Some(at) = self.at {
             write!(f, " registered at {at}")?;
         }
-        let millis = self.time.as_millis();
-        if self.ended {
-            write!(f, " has ended; it blocked the loop for {millis} ms")?;
-        } else {
-            write!(f, " has blocked the loop for {millis} ms, and still does; run such a call in a thread")?;
-        }
+        f.write_str(if self.ended { ", which has ended" } else { ", which still runs; run such a call in a thread" })?;
         if self.unreported > 0 {
-            write!(f, " ({} others were not reported)", self.unreported)?;
+            write!(f, " ({} more since the last report)", self.unreported)?;
         }
         Ok(())
+    }
+}
+
+impl Reportable for Blocked {
+    fn kind(&self) -> &'static str {
+        "blocked_loop"
+    }
+
+    fn level(&self) -> Level {
+        Level::Warning
+    }
+
+    fn location(&self) -> Option<CallSite> {
+        self.at
+    }
+
+    /// The watchdog has a limit of its own.
+    fn is_limited(&self) -> bool {
+        false
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::hook;
 use super::watched::{CurrentCall, Shared};
 use super::{Blocked, Watchdog};
+use crate::report;
 
 /// The interval of the checks while a call blocks the loop, to detect its end.
 const CHECK_INTERVAL: Duration = Duration::from_millis(1);
@@ -85,6 +85,7 @@ impl Thread {
         if self.reports.len() < self.watchdog.max_reports_per_minute as usize {
             self.reports.push_back(Instant::now());
             found.blocks = Blocks::Reported;
+            self.shared.is_reported();
             self.report(found, false);
         } else {
             self.unreported += 1;
@@ -102,6 +103,9 @@ impl Thread {
         let (kind, at) = self.shared.describe(found.current);
         let unreported = std::mem::take(&mut self.unreported);
         let blocked = Blocked { kind, at, time: found.since.elapsed(), ended, unreported };
-        hook::report(self.watchdog.hook.as_ref(), &blocked);
+        match &self.watchdog.hook {
+            Some(hook) => report::send_to(&blocked, hook),
+            None => report::send(&blocked),
+        }
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Shared {
     wakes: Condvar,
     locations: Mutex<HashMap<u64, CallSite>>,
     blocked: AtomicU64,
+    /// Whether a call was reported since the loop asked last.
+    reported: AtomicBool,
 }
 
 /// The call that the loop runs, as the thread has read it.
@@ -71,6 +73,11 @@ impl Shared {
     /// Counts a call that held the loop for too long.
     pub(super) fn count(&self) {
         self.blocked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the loop that a call is reported.
+    pub(super) fn is_reported(&self) {
+        self.reported.store(true, Ordering::Relaxed);
     }
 
     /// Waits for `time`. Returns `false` if the reactor is closed.
@@ -114,6 +121,7 @@ impl Watched {
             wakes: Condvar::new(),
             locations: Mutex::default(),
             blocked: AtomicU64::new(0),
+            reported: AtomicBool::new(false),
         };
         Watched {
             shared: Arc::new(shared),
@@ -138,6 +146,11 @@ impl Watched {
 
     pub(super) fn blocked(&self) -> u64 {
         self.shared.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if a call was reported since the last call of this.
+    pub(in crate::reactor) fn take_reported(&self) -> bool {
+        self.shared.reported.load(Ordering::Relaxed) && self.shared.reported.swap(false, Ordering::Relaxed)
     }
 
     /// Stores the call that begins now.

@@ -49,7 +49,7 @@ impl<T: 'static, E: DeferredError> ResultKind for Typed<T, E> {
 
     fn report(&self, slot: &Slot, made: CallSite, last: CallSite) {
         if let Some(Err(error)) = slot.downcast_ref::<Result<T, E>>() {
-            error::report(error, made, last);
+            crate::report::unhandled(error, made, last);
         }
     }
 }

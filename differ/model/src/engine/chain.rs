@@ -237,7 +237,7 @@ impl<T, E: DeferredError> Drop for Chain<T, E> {
         match self.seen.take() {
             Some(seen) => {
                 if let Err(error) = &*seen {
-                    error::report(error, block.made, block.last.get());
+                    crate::report::unhandled(error, block.made, block.last.get());
                 }
             }
             None if block.is_ready() => block.end(),

@@ -1,4 +1,4 @@
-//! The hooks for unhandled errors.
+//! The hooks for reports.
 //!
 //! A hook is user code: it may drop Deferreds that hold errors, set hooks and remove them. So no
 //! lock and no borrow is held while one runs, or while its captures are dropped. A clone of the
@@ -6,12 +6,10 @@
 //!
 //! The hooks of a thread are numbered in the order in which they are set. While one runs,
 //! `MIN_HOOK` holds the next number, and only hooks from that number on are called: those that were
-//! set meanwhile. This ends the recursion of a hook that leaves an error unhandled itself.
+//! set meanwhile. This ends the recursion of a hook that causes a report itself.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::Write;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -19,13 +17,34 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{BuiltinError, Panicked, Unhandled, drop_payload};
+use super::print::{print, to_standard_error};
+use super::{Level, Report, Reportable, Subject, Unhandled};
+use crate::error::{Panicked, drop_payload};
 use crate::numbered::Numbered;
 
-type ThreadHook = Rc<dyn Fn(&Unhandled<'_>)>;
-type GlobalHook = Arc<dyn Fn(&Unhandled<'_>) + Send + Sync>;
+type ProcessHook = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 
-static GLOBAL_HOOK: RwLock<Option<GlobalHook>> = RwLock::new(None);
+static PROCESS_HOOK: RwLock<Option<ProcessHook>> = RwLock::new(None);
+
+#[derive(Clone)]
+enum ThreadHook {
+    Unhandled(Rc<dyn Fn(&Unhandled<'_>)>),
+    All(Rc<dyn Fn(&Report<'_>)>),
+}
+
+impl ThreadHook {
+    fn is_for(&self, report: &Report<'_>) -> bool {
+        matches!((self, report.0), (ThreadHook::All(_), _) | (_, Subject::Unhandled(_)))
+    }
+
+    fn call(&self, report: &Report<'_>) {
+        match (self, report.0) {
+            (ThreadHook::All(hook), _) => hook(report),
+            (ThreadHook::Unhandled(hook), Subject::Unhandled(unhandled)) => hook(unhandled),
+            (ThreadHook::Unhandled(_), Subject::Other(_)) => {}
+        }
+    }
+}
 
 thread_local! {
     /// The hooks of this thread, by ascending number.
@@ -35,72 +54,83 @@ thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Set while a hook of this thread runs: hooks below this number are not called.
     static MIN_HOOK: Cell<Option<u64>> = const { Cell::new(None) };
-    /// While this thread closes a reactor: the number of Deferreds that this has abandoned, which
-    /// the default report only counts.
-    static ABANDONED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Sets the hook to call for unhandled errors, on every thread without a hook of its own.
-///
-/// The hook is called for each such error, also for a [`Cancelled`](crate::Cancelled).
-/// `to_string()` of its argument returns the report that would be printed by default. The new hook
+/// Sets the hook to call for reports, on every thread that has no hook of its own for them. It
 /// replaces the previous one.
 ///
-/// A hook runs where the error is dropped, which may be in the middle of other code, so it should
-/// only record the error. A panic of the hook is caught and reported on standard error, together
-/// with the error. Errors that the hook itself leaves unhandled are printed to standard error.
+/// The hook runs on the thread that makes the report, where it happens: for an unhandled error where
+/// that is dropped, which may be in the middle of other code. So it should only record the report.
+/// It is called for each unhandled error, also for a [`Cancelled`](crate::Cancelled), which is not
+/// printed by default. A panic of the hook is caught and reported on standard error, together with
+/// the report. Reports that the hook itself causes are printed.
 ///
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Deferred, Failure, BuiltinError, set_unhandled_hook};
+/// use deferred_core::{Deferred, Failure, report};
 ///
-/// set_unhandled_hook(|unhandled| {
-///     if !matches!(unhandled.builtin(), Some(BuiltinError::Cancelled(_))) {
-///         eprintln!("{unhandled}");
-///     }
-/// });
+/// report::set_hook(|report| eprintln!("{:?}: {report}", report.level()));
 /// drop(Deferred::<u32>::fail(Failure::msg("nothing handles this")));
+/// # report::take_hook();
 /// ```
-pub fn set_unhandled_hook(hook: impl Fn(&Unhandled<'_>) + Send + Sync + 'static) {
-    let before = GLOBAL_HOOK.write().replace(Arc::new(hook));
+pub fn set_hook(hook: impl Fn(&Report<'_>) + Send + Sync + 'static) {
+    let before = PROCESS_HOOK.write().replace(Arc::new(hook));
     // The captures of the previous hook are dropped after the lock is released.
     drop(before);
 }
 
-/// Removes the hook that [`set_unhandled_hook`] has set, and returns it. Errors are then reported
-/// by default.
+/// Removes the hook that [`set_hook`] has set, and returns it.
 ///
 /// # Examples
 ///
 /// A hook in addition to the previous one:
 ///
 /// ```
-/// use deferred_core::{set_unhandled_hook, take_unhandled_hook};
+/// use deferred_core::report;
 ///
-/// let before = take_unhandled_hook();
-/// set_unhandled_hook(move |unhandled| {
-///     println!("made at {}", unhandled.made_at());
-///     if let Some(before) = &before {
-///         before(unhandled);
+/// let before = report::take_hook();
+/// report::set_hook(move |report| {
+///     println!("{}", report.kind());
+///     match &before {
+///         Some(before) => before(report),
+///         None => report.print(),
 ///     }
 /// });
 /// ```
-pub fn take_unhandled_hook() -> Option<GlobalHook> {
-    GLOBAL_HOOK.write().take()
+#[expect(clippy::type_complexity, reason = "so that it can be read where it is documented")]
+pub fn take_hook() -> Option<Arc<dyn Fn(&Report<'_>) + Send + Sync>> {
+    PROCESS_HOOK.write().take()
+}
+
+/// Sets the hook to call for reports of this thread, until the returned guard is dropped.
+///
+/// This is for tests, which run concurrently, and for programs that embed code with Deferreds. The
+/// hook has priority over that of the process and over those that were set on this thread before.
+/// Each guard removes its own hook; guards can be dropped in any order.
+///
+/// The calls and panics of the hook are treated as described at [`set_hook`]. While a hook runs, it
+/// can set another one, which is then called for the reports that the first one causes.
+///
+/// While the thread-locals of a thread are being destroyed, this has no effect.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_core::{Deferred, Failure, report};
+///
+/// let _hook = report::on_report(|report| assert_eq!(report.kind(), "unhandled_error"));
+/// drop(Deferred::<u32>::fail(Failure::msg("nothing handles this")));
+/// ```
+pub fn on_report(hook: impl Fn(&Report<'_>) + 'static) -> HookGuard {
+    add(ThreadHook::All(Rc::new(hook)))
 }
 
 /// Sets the hook to call for unhandled errors on this thread, until the returned guard is dropped.
 ///
-/// This is for tests, which run concurrently, and for programs that embed code with Deferreds. The
-/// hook has priority over the process-wide one and over those that were set on this thread before.
-/// Each guard removes its own hook; guards can be dropped in any order.
-///
-/// The calls and panics of the hook are treated as described at [`set_unhandled_hook`]. While a
-/// hook runs, it can set another one, which is then called for the errors that the first one leaves
-/// unhandled.
-///
-/// While the thread-locals of a thread are being destroyed, this has no effect.
+/// It is a hook like that of [`report::on_report`](on_report), for reports of this kind only. It is
+/// called for each such error, also for a [`Cancelled`](crate::Cancelled). `to_string()` of its
+/// argument returns the report that would be printed by default.
 ///
 /// # Examples
 ///
@@ -118,15 +148,19 @@ pub fn take_unhandled_hook() -> Option<GlobalHook> {
 /// assert_eq!(errors.take(), ["nothing handles this"]);
 /// ```
 pub fn on_unhandled(hook: impl Fn(&Unhandled<'_>) + 'static) -> HookGuard {
+    add(ThreadHook::Unhandled(Rc::new(hook)))
+}
+
+fn add(hook: ThreadHook) -> HookGuard {
     let number = NEXT.replace(NEXT.get() + 1);
-    let hook: ThreadHook = Rc::new(hook);
     // If the thread is ending, the closure is dropped, and the hook with it.
     let _ = THREAD_HOOKS.try_with(move |here| here.borrow_mut().push(number, hook));
     HookGuard { number, this_thread: PhantomData }
 }
 
-/// A guard that removes a hook of this thread when dropped. [`on_unhandled`] creates it.
-#[must_use = "the hook is removed when this is dropped"]
+/// A guard that removes a hook of this thread when dropped. [`on_unhandled`] and [`on_report`]
+/// create it.
+#[must_use = "the hook is removed at once if this is not bound to a variable"]
 pub struct HookGuard {
     number: u64,
     /// The hook is in a thread-local, so the guard must stay on the thread that set it.
@@ -147,30 +181,42 @@ impl fmt::Debug for HookGuard {
     }
 }
 
-/// Calls the hook for an unhandled error, or prints the default report. Does not unwind.
-pub(super) fn call(unhandled: &Unhandled<'_>) {
+/// Calls the hook for a report, or prints it. Does not unwind.
+pub(super) fn call(report: &Report<'_>) {
     let min_hook = MIN_HOOK.get();
     let thread_hook = THREAD_HOOKS.try_with(|here| {
         let here = here.borrow();
-        let (_, hook) = here.last().filter(|(number, _)| min_hook.is_none_or(|min| *number >= min))?;
-        Some(hook.clone())
+        let mut hooks = here.iter_back().take_while(|(number, _)| min_hook.is_none_or(|min| *number >= min));
+        hooks.find(|(_, hook)| hook.is_for(report)).map(|(_, hook)| hook.clone())
     });
-    let global_hook = || if min_hook.is_none() { GLOBAL_HOOK.read().clone() } else { None };
+    let process_hook = || if min_hook.is_none() { PROCESS_HOOK.read().clone() } else { None };
     if let Ok(Some(hook)) = thread_hook {
-        guarded(unhandled, move || hook(unhandled));
-    } else if let Some(hook) = global_hook() {
-        guarded(unhandled, move || hook(unhandled));
+        guarded(report, move || hook.call(report));
+    } else if let Some(hook) = process_hook() {
+        guarded(report, move || hook(report));
     } else {
-        guarded(unhandled, || default_report(unhandled, min_hook.is_some()));
+        guarded(report, || print(report));
     }
 }
 
-/// Calls `report` with [`MIN_HOOK`] raised. Catches its panic, and a panic in the captures of a
-/// hook that was removed while it ran.
-fn guarded(unhandled: &Unhandled<'_>, report: impl FnOnce()) {
+/// Calls `hook` with a report, like a hook that [`set_hook`] has set. This is for a hook that the
+/// user has given for this kind of report, such as that of a [`Watchdog`](crate::Watchdog).
+pub fn send_to<T: Reportable>(value: &T, hook: impl FnOnce(&T)) {
+    guarded(&Report(Subject::Other(value)), || hook(value));
+}
+
+/// Calls `hook` with [`MIN_HOOK`] raised. Catches its panic, and a panic in the captures of a hook
+/// that was removed while it ran.
+fn guarded(report: &Report<'_>, hook: impl FnOnce()) {
     let outer = RestoreMinHook(MIN_HOOK.replace(Some(NEXT.get())));
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(report)) {
-        report_hook_panic(unhandled, payload);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(hook)) {
+        let panicked = HookPanicked { kind: report.kind(), message: Panicked::new(payload).message().to_owned() };
+        // Printing may be what panicked.
+        for report in [&Report(Subject::Other(&panicked)), report] {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| to_standard_error(report))) {
+                drop_payload(payload);
+            }
+        }
     }
     drop(outer);
 }
@@ -184,91 +230,41 @@ impl Drop for RestoreMinHook {
     }
 }
 
-/// Prints the default report, for an error without a hook. `nested` is `true` if this thread is
-/// reporting another error. The report then goes to standard error, since a subscriber of `tracing`
-/// that leaves an error unhandled would be called without end.
-fn default_report(unhandled: &Unhandled<'_>, nested: bool) {
-    match unhandled.builtin() {
-        Some(BuiltinError::Cancelled(_)) if !unhandled.reports_cancelled => return,
-        Some(BuiltinError::Abandoned(_)) => {
-            if let Some(number) = ABANDONED.get() {
-                return ABANDONED.set(Some(number + 1));
-            }
-        }
-        _ => {}
-    }
-    if nested || !trace(unhandled) {
-        to_standard_error(&unhandled.to_string());
-    }
+/// The report of a hook for reports that has panicked, or of a value that panicked when it was
+/// printed. It is printed to standard error, and so is the report for which the hook was called.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HookPanicked {
+    /// The kind of the report for which the hook was called.
+    pub kind: &'static str,
+    /// The message of the panic.
+    pub message: String,
 }
 
-/// Emits an event. Returns `false` if there is no subscriber, since the error must not vanish.
-#[cfg(feature = "tracing")]
-fn trace(unhandled: &Unhandled<'_>) -> bool {
-    use tracing::subscriber::NoSubscriber;
-
-    if tracing::dispatcher::get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
-        return false;
-    }
-    tracing::error!(
-        target: "deferred",
-        made_at = %unhandled.made_at(),
-        last_added_at = %unhandled.last_added_at(),
-        "{unhandled}"
-    );
-    true
-}
-
-#[cfg(not(feature = "tracing"))]
-fn trace(_: &Unhandled<'_>) -> bool {
-    false
-}
-
-/// Marks that this thread closes a reactor, until the returned guard is dropped. The default report
-/// then prints the number of Deferreds that this has abandoned.
-pub(crate) fn closing() -> Closing {
-    Closing { outer: ABANDONED.replace(Some(0)) }
-}
-
-pub(crate) struct Closing {
-    outer: Option<u64>,
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        if let Some(number @ 1..) = ABANDONED.replace(self.outer) {
-            to_standard_error(&format!(
-                "deferred: the reactor has ended; unhandled errors of Deferreds that it abandoned: \
-                 {number}"
-            ));
-        }
+impl fmt::Display for HookPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HookPanicked { kind, message } = self;
+        write!(f, "the hook for a report ({kind}), or the printing of that, panicked: {message}")
     }
 }
 
-/// Reports the panic of a hook, or of the printing of an error, and the error itself, which may not
-/// have been reported.
-fn report_hook_panic(unhandled: &Unhandled<'_>, payload: Box<dyn Any + Send>) {
-    let panicked = Panicked::new(payload);
-    to_standard_error(&format!("deferred: the hook for unhandled errors, or the printing of one, {panicked}"));
-    // Printing the error may be what panicked.
-    match catch_unwind(AssertUnwindSafe(|| unhandled.to_string())) {
-        Ok(report) => to_standard_error(&report),
-        Err(payload) => drop_payload(payload),
+impl Reportable for HookPanicked {
+    fn kind(&self) -> &'static str {
+        "hook_panicked"
     }
-}
 
-/// Writes a text in one piece, so that reports of several threads do not mix. Ignores a closed
-/// standard error.
-pub(crate) fn to_standard_error(text: &str) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+    fn level(&self) -> Level {
+        Level::Error
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::panic::Location;
 
-    use super::super::{Failure, report};
+    use super::super::unhandled;
     use super::*;
+    use crate::error::{BuiltinError, DeferredError, Failure};
 
     #[derive(Clone, Default)]
     struct Log(Rc<RefCell<Vec<String>>>);
@@ -290,7 +286,7 @@ mod tests {
 
     #[track_caller]
     fn fail(text: &str) {
-        report(&Failure::msg(text), Location::caller(), Location::caller());
+        unhandled(&Failure::msg(text), Location::caller(), Location::caller());
     }
 
     /// A value that leaves an error unhandled when dropped.
@@ -430,7 +426,7 @@ mod tests {
                 Hostile
             }
         }
-        impl super::super::DeferredError for Hostile {}
-        report(&Hostile, Location::caller(), Location::caller());
+        impl DeferredError for Hostile {}
+        unhandled(&Hostile, Location::caller(), Location::caller());
     }
 }

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::fmt::{self, Debug};
 use std::panic::Location;
 
-use super::failure::write_texts;
-use super::location::of_user;
-use super::trail::write_trail;
-use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, hook};
+use super::{Report, Subject, hook};
+use crate::error::{
+    BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, of_user, write_texts, write_trail,
+};
 
 /// An unhandled error, as a hook gets it.
 ///
@@ -17,7 +17,7 @@ use super::{BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstE
 /// Deferred was created and where its last callback was added, and the trail of the error. Locations
 /// in the standard library and in these crates are left out of it.
 ///
-/// See [`set_unhandled_hook`](crate::set_unhandled_hook) and [`on_unhandled`](crate::on_unhandled).
+/// See [`on_unhandled`](crate::on_unhandled) and [`report::set_hook`](super::set_hook).
 pub struct Unhandled<'a> {
     error: &'a dyn AnyError,
     made: CallSite,
@@ -86,7 +86,7 @@ impl<'a> Unhandled<'a> {
 /// Prints the whole report, of several lines, without a final line break.
 impl fmt::Display for Unhandled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("deferred: unhandled error: ")?;
+        f.write_str("unhandled error: ")?;
         let any = self.error.any();
         if let Some(failure) = any.downcast_ref::<Failure>() {
             write!(f, "{failure:#}")?;
@@ -161,19 +161,23 @@ impl<E: DeferredError> AnyError for E {
     }
 }
 
-/// Reports an unhandled error: to the hook of this thread, else to the process-wide one, else to
+/// Reports an unhandled error: to the hook of this thread, else to that of the process, else to
 /// `tracing` or standard error.
 ///
 /// Catches a panic of the hook, or of the printing of the error. So this can be called in a
 /// destructor, also while the thread unwinds or ends.
 #[cold]
-pub(crate) fn report<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
-    hook::call(&Unhandled { error, made, last, reports_cancelled: false });
+pub(crate) fn unhandled<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
+    report(&Unhandled { error, made, last, reports_cancelled: false });
 }
 
-/// Like [`report`], but for the error with which a program ends: the default report prints a cancel
+/// Like [`unhandled`], but for the error with which a program ends: by default a cancel is printed
 /// too.
 #[cold]
-pub(crate) fn report_last<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
-    hook::call(&Unhandled { error, made, last, reports_cancelled: true });
+pub(crate) fn last_unhandled<E: DeferredError>(error: &E, made: CallSite, last: CallSite) {
+    report(&Unhandled { error, made, last, reports_cancelled: true });
+}
+
+fn report(unhandled: &Unhandled<'_>) {
+    hook::call(&Report(Subject::Unhandled(unhandled)));
 }
