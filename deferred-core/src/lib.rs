@@ -54,6 +54,9 @@
 //! - [`Failure`] holds any error, and [`BuiltinError`] is the library's own. [`DeferredError`] is
 //!   the trait of error types. [`report`] is for unhandled errors and
 //!   other problems that no caller receives; [`on_unhandled`] sets a hook for the former.
+//! - [`with_context`] makes a value current in everything that a call starts; [`context`] has
+//!   deadlines too.
+//! - [`inspect`] and [`Reactor::pending`] list what is pending, and on what.
 //! - [`testing`] has helpers for tests, and [`Clock`] is a reactor with manual time.
 //!
 //! # Depth
@@ -68,7 +71,9 @@
 //!
 //! - `signals` (default): [`Reactor::stop_on_signals`], which the drivers' `run`, `run_until` and
 //!   `react` call.
-//! - `tracing`: reports unhandled errors as events instead of lines on standard error.
+//! - `tracing`: [reports](report) are events instead of lines on standard error, and the current span
+//!   follows with the [`context`].
+//! - `context`: callbacks and cancellers run in the [`context`] in which they were added.
 //!
 //! # Source
 //!
@@ -77,6 +82,7 @@
 //! - `abort`, `numbered`, `histogram`: helpers: an abort after a panic outside of stages, a map of
 //!   ascending numbers, a distribution of durations;
 //! - `error`: error types and trails;
+//! - `context`: values that follow the work, and deadlines;
 //! - `report`: reports of unhandled errors and other problems, and the hooks for them;
 //! - `engine`: the blocks of pending Deferreds and the run loop; `engine/raw` has all unsafe code;
 //! - `deferred`: `Deferred` and `Resolver`, the typed interface of the engine;
@@ -93,6 +99,7 @@
 
 mod abort;
 mod combine;
+pub mod context;
 mod coroutine;
 mod deferred;
 mod engine;
@@ -113,6 +120,7 @@ pub use combine::{
     Concurrent, FirstSuccess, Scope, Shared, Tuple, concurrent, deferred_list, first_completion, first_success, fold,
     gather, gather_cancelling, gather_tuple, race, repeat_times, scope, typed_scope,
 };
+pub use context::with_context;
 pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until, try_deferred};
 pub use error::{

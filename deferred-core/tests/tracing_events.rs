@@ -1,16 +1,20 @@
-//! With the feature `tracing`, reports are events with fields.
+//! With the feature `tracing`, reports are events with fields, and spans follow with the context.
 #![cfg(feature = "tracing")]
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use deferred_core::context::Context;
 use deferred_core::report::{self, Level, Reportable};
-use deferred_core::{Deferred, Failure, Reactor};
+use deferred_core::{Clock, Deferred, Failure, Reactor, inline_callbacks};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::with_default;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber, info_span};
+use tracing_core::span::Current;
 
 /// A subscriber that keeps the fields of events.
 #[derive(Clone, Default)]
@@ -18,6 +22,18 @@ struct Events {
     seen: Arc<Mutex<Vec<BTreeMap<&'static str, String>>>>,
     /// Whether each event causes a report.
     reports: bool,
+    /// The spans that this thread has entered, by their names.
+    entered: Arc<Mutex<Vec<Id>>>,
+    /// Their names below those of their parents, by their numbers.
+    spans: Arc<Mutex<Vec<(String, &'static Metadata<'static>)>>>,
+}
+
+impl Events {
+    /// Returns the name of the current span.
+    fn current(&self) -> String {
+        let current = self.entered.lock().unwrap().last().cloned();
+        current.map_or_else(String::new, |id| self.spans.lock().unwrap()[id.into_u64() as usize - 1].0.clone())
+    }
 }
 
 struct Fields<'a>(&'a mut BTreeMap<&'static str, String>);
@@ -34,11 +50,14 @@ impl Visit for Fields<'_> {
 
 impl Subscriber for Events {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "deferred"
+        metadata.is_span() || metadata.target() == "deferred"
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let name = format!("{}/{}", self.current(), span.metadata().name());
+        let mut spans = self.spans.lock().unwrap();
+        spans.push((name, span.metadata()));
+        Id::from_u64(spans.len() as u64)
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -54,9 +73,19 @@ impl Subscriber for Events {
         }
     }
 
-    fn enter(&self, _: &Id) {}
+    fn enter(&self, span: &Id) {
+        self.entered.lock().unwrap().push(span.clone());
+    }
 
-    fn exit(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {
+        self.entered.lock().unwrap().pop();
+    }
+
+    fn current_span(&self) -> Current {
+        let Some(id) = self.entered.lock().unwrap().last().cloned() else { return Current::none() };
+        let metadata = self.spans.lock().unwrap()[id.into_u64() as usize - 1].1;
+        Current::new(id, metadata)
+    }
 }
 
 #[derive(Debug)]
@@ -115,4 +144,49 @@ fn a_subscriber_that_causes_a_report_does_not_receive_that() {
         (0..2).for_each(|_| drop(Deferred::<()>::fail(Failure::msg("nothing handles this"))));
     });
     assert_eq!(events.seen.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn the_current_span_follows_and_a_coroutine_has_one_of_its_own() {
+    let events = Events::default();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let notes = |name: &'static str| {
+        let (events, seen) = (events.clone(), seen.clone());
+        move || seen.lock().unwrap().push(format!("{name} {}", events.current()))
+    };
+    with_default(events.clone(), || {
+        let clock = Clock::new();
+        let (deferred, resolver) = Deferred::<()>::new();
+        let (begins, resumes) = (notes("begins"), notes("resumes"));
+        let coroutine = info_span!("request").in_scope(|| {
+            clock.call_later(Duration::from_secs(1), notes("timer"));
+            inline_callbacks(async move {
+                begins();
+                deferred.await?;
+                resumes();
+                Ok(())
+            })
+        });
+        let job = info_span!("upload").in_scope(|| Context::for_job(Location::caller()));
+        let connection = Context::for_connection(Location::caller(), &|| "::1".to_owned());
+        notes("between")();
+        clock.advance(Duration::from_secs(1));
+        resolver.callback(());
+        job.run(notes("job"));
+        connection.run(notes("connection"));
+        notes("after")();
+        drop(coroutine);
+    });
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [
+            "begins /request/coroutine",
+            "between ",
+            "timer /request",
+            "resumes /request/coroutine",
+            "job /upload/job",
+            "connection /connection",
+            "after ",
+        ]
+    );
 }

@@ -1,9 +1,12 @@
 //! `spawn`: futures in the threads of smol's executor.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 
+use deferred_core::context::Context;
 use deferred_core::{Deferred, Failure, NoReactor, Panicked, Reactor};
 use smol::future::FutureExt;
 
@@ -58,8 +61,10 @@ fn spawn_on<T: Send + 'static>(
         None
     });
     if !resolver.is_cancelled() {
+        let context = Context::current();
         task.set(Some(smol::spawn(async move {
-            let result = AssertUnwindSafe(future).catch_unwind().await;
+            let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
+            let result = poll_fn(|waker| context.run(|| future.as_mut().poll(waker))).await;
             resolver.fire(result.unwrap_or_else(|payload| Err(Panicked::new(payload).into())));
         })));
     }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use deferred_core::{DeferredError, Failure, Panicked};
+use deferred_core::context::{self, Context};
+use deferred_core::{DeferredError, Failure, Panicked, TimedOut};
 
 /// The running job, as an argument of its closure: shows whether its result is still wanted.
 ///
@@ -25,12 +26,13 @@ impl<'a> Job<'a> {
     }
 
     /// Returns `true` if nothing waits for the result any more: the Deferred was cancelled, its
-    /// reactor was closed, or the pool was stopped and its deadline has passed. It costs one load,
-    /// so a loop can call it in each round.
+    /// reactor was closed, the pool was stopped and its deadline has passed, or the
+    /// [deadline](deferred_core::context#deadlines) of the job's context has passed. It costs two
+    /// loads, and with a deadline a reading of the clock, so a loop can call it in each round.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         // ORDERING: a hint, which publishes nothing.
-        self.cancelled.load(Ordering::Relaxed) == self.number
+        self.cancelled.load(Ordering::Relaxed) == self.number || has_timed_out()
     }
 }
 
@@ -149,6 +151,24 @@ where
             *slot = Some(result);
         }
     }
+}
+
+/// Returns the closure of a job that runs in the current context, and does not run after its
+/// deadline.
+pub(crate) fn in_context<F, T>(
+    at: &'static Location<'static>,
+    closure: F,
+) -> impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static
+where
+    F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
+{
+    let context = Context::for_job(at);
+    move |job: &Job<'_>| context.run(|| if has_timed_out() { Err(TimedOut::new().into()) } else { closure(job) })
+}
+
+/// Returns `true` if the current context has a deadline that has passed.
+fn has_timed_out() -> bool {
+    context::deadline().is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Drops the closure of a refused job. Returns `why`, or the panic of a destructor.

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::context::Context;
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, DeferredError, Failure};
@@ -33,14 +34,15 @@ use crate::error::{CallSite, DeferredError, Failure};
 /// ```
 #[doc(alias = "reduce")]
 #[track_caller]
-pub fn fold<A, I, R, F>(items: I, init: A, f: F) -> Deferred<A>
+pub fn fold<A, I, R, F>(items: I, init: A, mut f: F) -> Deferred<A>
 where
     A: 'static,
     I: IntoIterator<IntoIter: 'static>,
     R: IntoDeferred<Failure, Value = A>,
     F: FnMut(A, I::Item) -> R + 'static,
 {
-    let (items, at) = (items.into_iter(), Location::caller());
+    let (items, at, context) = (items.into_iter(), Location::caller(), Context::current());
+    let f = move |value, item| context.run(|| f(value, item));
     Deferred::from_output(
         settle(Ok::<_, Failure>(init), at, at, |init| init.map_or_else(failed, |init| steps(items, init, f, at))),
         at,

@@ -17,6 +17,7 @@ use super::frame::{self, Frame};
 use super::registry;
 use super::wait::with_location;
 use crate::abort::never_unwinding;
+use crate::context;
 use crate::deferred::{Deferred, refuse_nested};
 use crate::engine::{Chain, Fired, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
@@ -68,6 +69,7 @@ pub(super) struct Head {
     /// `true` once `cold` exists, until the end.
     has_cold: Cell<bool>,
     reactor: Option<Reactor>,
+    context: context::Context,
     at: CallSite,
     cold: RefCell<Option<Box<Cold>>>,
 }
@@ -119,6 +121,7 @@ where
         again: Cell::new(false),
         has_cold: Cell::new(false),
         reactor: Reactor::current(),
+        context: context::Context::for_coroutine(at),
         at,
         cold: RefCell::new(None),
     };
@@ -150,15 +153,18 @@ fn run_current<C: Coroutine + 'static>(task: &Pin<Rc<C>>) -> bool {
 /// Polls the current coroutine until it ends or is suspended. Returns `true` if it has ended.
 /// `head` and `task` belong to it.
 fn run(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
-    match &head.reactor {
-        Some(reactor) if !reactor.is_current() => run_in(reactor, head, task),
-        _ => run_entered(head, task),
+    if head.reactor.as_ref().is_none_or(Reactor::is_current) && head.context.is_current_and_empty() {
+        run_entered(head, task)
+    } else {
+        enter_and_run(head, task)
     }
 }
 
+/// Like [`run`], for a coroutine with a context, or of a reactor that is not the current one.
 #[cold]
-fn run_in(reactor: &Reactor, head: &Head, task: Pin<&dyn Coroutine>) -> bool {
-    let _entered = reactor.enter();
+fn enter_and_run(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
+    let _reactor = head.reactor.as_ref().map(Reactor::enter);
+    let _context = head.context.enter();
     run_entered(head, task)
 }
 
@@ -367,6 +373,7 @@ fn end_soon(task: &Pin<Rc<dyn Coroutine>>, why: BuiltinError) {
 #[cold]
 fn end(task: &Pin<Rc<dyn Coroutine>>, why: BuiltinError) {
     task.head().stage.set(Stage::Ended);
+    let _entered = task.head().context.enter();
     let why = discard(task.as_ref()).map_or(why, BuiltinError::from);
     task.as_ref().fail(why);
     task.head().unregister();

@@ -3,6 +3,10 @@
 use std::panic::Location;
 
 use super::{Deferred, IntoDeferred, Resolver, State};
+#[cfg(feature = "context")]
+use crate::context::Context;
+#[cfg(feature = "context")]
+use crate::engine::Chain;
 use crate::engine::{StageOutput, catch, settle};
 use crate::error::{CallSite, DeferredError};
 use crate::report;
@@ -46,6 +50,10 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
             }
             State::Pending(chain) => {
                 let made = chain.made();
+                #[cfg(feature = "context")]
+                if !Context::is_current_empty() {
+                    return add_in_context(chain, at, stage);
+                }
                 Deferred::from_output(chain.add_stage(at, stage), made, at)
             }
         }
@@ -306,4 +314,19 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
             State::Pending(chain) => chain.forward_to(resolver.source),
         }
     }
+}
+
+/// Adds a stage that runs in the current context. Others have no context, and need no room for one.
+#[cfg(feature = "context")]
+#[cold]
+fn add_in_context<T, E, U, D, F>(chain: Chain<T, E>, at: CallSite, stage: F) -> Deferred<U, D>
+where
+    T: 'static,
+    E: DeferredError,
+    U: 'static,
+    D: DeferredError,
+    F: FnOnce(Result<T, E>) -> StageOutput<U, D> + 'static,
+{
+    let (made, context) = (chain.made(), Context::current());
+    Deferred::from_output(chain.add_stage(at, move |result| context.run(|| stage(result))), made, at)
 }

@@ -6,6 +6,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::{Deferred, IntoDeferred, Resolver};
+#[cfg(feature = "context")]
+use crate::context::Context;
 use crate::engine::{Chain, settle};
 use crate::error::{CallSite, Cancelled, DeferredError, Failure};
 
@@ -119,6 +121,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         canceller: impl FnOnce() -> Option<Result<T, E>> + 'static,
     ) -> (Deferred<T, E>, Resolver<T, E>) {
         let (deferred, resolver) = Self::typed_at(at);
+        #[cfg(feature = "context")]
+        if !Context::is_current_empty() {
+            let context = Context::current();
+            resolver.source.set_canceller(move || context.run(canceller));
+            return (deferred, resolver);
+        }
         resolver.source.set_canceller(canceller);
         (deferred, resolver)
     }
@@ -143,6 +151,10 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         canceller: impl Fn(&Cancelled) + 'static,
     ) -> (Deferred<T, E>, Resolver<T, E>) {
         let (deferred, resolver) = Self::typed_at(at);
+        #[cfg(feature = "context")]
+        let (context, unbound) = (Context::current(), canceller);
+        #[cfg(feature = "context")]
+        let canceller = move |why: &Cancelled| context.run(|| unbound(why));
         let canceller = Rc::new(canceller);
         resolver.source.set_forwarding_canceller(move |why: &Cancelled| canceller(why));
         (deferred, resolver)

@@ -11,6 +11,8 @@ use super::raw::BlockRef;
 use super::wait::await_inner;
 use super::{Fired, Resume, ready_queue};
 use crate::abort::never_unwinding;
+#[cfg(feature = "context")]
+use crate::context::Context;
 use crate::error::Cancelled;
 use crate::report;
 
@@ -511,6 +513,22 @@ fn claim(block: BlockRef) -> Option<BlockRef> {
 /// that runs next.
 #[inline(always)]
 fn advance(block: BlockRef) -> Option<BlockRef> {
+    // Only stages with a context of their own enter one.
+    #[cfg(feature = "context")]
+    if !Context::is_current_empty() {
+        return advance_outside_context(block);
+    }
+    advance_here(block)
+}
+
+#[cfg(feature = "context")]
+#[cold]
+fn advance_outside_context(block: BlockRef) -> Option<BlockRef> {
+    Context::new().run(|| advance_here(block))
+}
+
+#[inline(always)]
+fn advance_here(block: BlockRef) -> Option<BlockRef> {
     // The drops of a stage come before the next stage.
     match block.advance(|| LEVEL.get() == INSIDE) {
         Step::Ready => Some(block),
@@ -578,6 +596,9 @@ fn cancel(mut block: BlockRef, why: &Cancelled, number: u64) -> Option<BlockRef>
         return None;
     }
     let outer = CURRENT_CANCEL.replace(Some(number));
+    #[cfg(feature = "context")]
+    let has_fired = Context::new().run(|| block.run_canceller(why));
+    #[cfg(not(feature = "context"))]
     let has_fired = block.run_canceller(why);
     CURRENT_CANCEL.set(outer);
     if has_fired { prepare_fired(block) } else { None }

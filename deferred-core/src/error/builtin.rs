@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::DeferredError;
-use super::nested::{Nested, drop_flat};
+use super::nested::{Nested, drop_flat, within_reason};
 use crate::abort::never_unwinding;
 
 /// An error of the library itself.
@@ -232,14 +232,18 @@ impl Drop for Cancelled {
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("cancelled")?;
-        self.first_reason().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+        let Some(reason) = self.first_reason() else { return Ok(()) };
+        within_reason(|| write!(f, ": {reason}")).unwrap_or(Ok(()))
     }
 }
 
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.first_reason() {
-            Some(reason) => f.debug_struct("Cancelled").field("reason", &reason).finish(),
+            Some(reason) => {
+                let debug = within_reason(|| f.debug_struct("Cancelled").field("reason", &reason).finish());
+                debug.unwrap_or_else(|| f.write_str("Cancelled"))
+            }
             None => f.write_str("Cancelled"),
         }
     }
@@ -247,7 +251,8 @@ impl fmt::Debug for Cancelled {
 
 impl Error for Cancelled {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.first_reason()?.source()
+        let reason = self.first_reason()?;
+        within_reason(|| reason.source())?
     }
 }
 

@@ -151,6 +151,28 @@ pub(super) fn write_inside(mut failure: &Failure, depth: usize, f: &mut fmt::For
     }
 }
 
+/// Calls `f`, which looks at the reason of a cancel. Returns `None` if that is nested too deep in the
+/// reasons of others, for which `f` would call this.
+pub(super) fn within_reason<R>(f: impl FnOnce() -> R) -> Option<R> {
+    thread_local!(static DEPTH: Cell<usize> = const { Cell::new(0) });
+
+    struct Restore(usize);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            DEPTH.set(self.0);
+        }
+    }
+
+    let depth = DEPTH.get();
+    if depth >= MAX_PRINTED {
+        return None;
+    }
+    DEPTH.set(depth + 1);
+    let _restore = Restore(depth);
+    Some(f())
+}
+
 /// Returns `true` if an error this deep is printed without its contents.
 pub(super) fn is_too_deep(depth: usize) -> bool {
     depth >= MAX_PRINTED

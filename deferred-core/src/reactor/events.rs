@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::timers::{DelayedCall, Inactive};
 use super::turn::guarded;
 use super::{CallKind, Life, Reactor, deadline_after};
+use crate::context::Context;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::StageOutput;
 use crate::error::{CallSite, Failure};
@@ -192,7 +193,8 @@ impl Reactor {
         call: impl FnOnce() -> R + 'static,
     ) -> SystemEventTrigger {
         let at = Location::caller();
-        let call: Call = Box::new(move || maybe_deferred_at(at, call).without_value(at));
+        let context = Context::current();
+        let call: Call = Box::new(move || context.run(|| maybe_deferred_at(at, call).without_value(at)));
         let state = self.core.events.get(event);
         let number = state.added.replace(state.added.get() + 1);
         let trigger = Rc::new(Trigger { number, state: Cell::new(Ok(())), call: Cell::new(Some(call)), at });

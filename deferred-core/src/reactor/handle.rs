@@ -8,6 +8,7 @@ use std::thread;
 
 use super::Reactor;
 use super::inbox::{Call, Inbox};
+use crate::context::Context;
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{CallSite, Failure};
 
@@ -57,7 +58,9 @@ impl ReactorHandle {
         F: FnOnce() -> R + Send + 'static,
         R: IntoDeferred<Failure>,
     {
-        self.inbox.post(Box::new(Plain(call)), Location::caller()).map_err(|plain| Closed(plain.0))
+        self.inbox
+            .post(Box::new(Plain { call, context: Context::current() }), Location::caller())
+            .map_err(|plain| Closed(plain.call))
     }
 
     /// Like [`call_from_thread`](Self::call_from_thread), but passes the reactor to `call`. Unlike
@@ -73,7 +76,9 @@ impl ReactorHandle {
         F: FnOnce(&Reactor) -> R + Send + 'static,
         R: IntoDeferred<Failure>,
     {
-        self.inbox.post(Box::new(WithReactor(call)), Location::caller()).map_err(|call| Closed(call.0))
+        self.inbox
+            .post(Box::new(WithReactor { call, context: Context::current() }), Location::caller())
+            .map_err(|posted| Closed(posted.call))
     }
 
     /// Returns `true` on the reactor's own thread.
@@ -105,7 +110,10 @@ impl fmt::Debug for ReactorHandle {
     }
 }
 
-struct Plain<F>(F);
+struct Plain<F> {
+    call: F,
+    context: Context,
+}
 
 impl<F, R> Call for Plain<F>
 where
@@ -113,11 +121,15 @@ where
     R: IntoDeferred<Failure>,
 {
     fn call(self: Box<Self>, _: &Reactor, at: CallSite) -> Deferred<()> {
-        (self.0)().into_deferred().without_value(at)
+        let Plain { call, context } = *self;
+        context.run(|| call().into_deferred().without_value(at))
     }
 }
 
-struct WithReactor<F>(F);
+struct WithReactor<F> {
+    call: F,
+    context: Context,
+}
 
 impl<F, R> Call for WithReactor<F>
 where
@@ -125,7 +137,8 @@ where
     R: IntoDeferred<Failure>,
 {
     fn call(self: Box<Self>, reactor: &Reactor, at: CallSite) -> Deferred<()> {
-        (self.0)(reactor).into_deferred().without_value(at)
+        let WithReactor { call, context } = *self;
+        context.run(|| call(reactor).into_deferred().without_value(at))
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::{Life, Reactor, ReactorOwner, deadline_after};
+use crate::context;
 use crate::engine::ready_queue;
 
 /// The clock of a reactor.
@@ -53,22 +54,25 @@ impl Reactor {
             let later = deadline_after(now.get().0, by);
             now.set((later, self.core.timers.moment(later)));
         }
-        ready_queue::in_turn(|| {
-            let _entered = self.enter();
-            let mut left = MAX_CALLS;
-            self.run_all_posted(&mut left);
-            while self.is_running() {
-                let Some(timer) = self.core.timers.pop_due(self.moment(), u64::MAX) else {
-                    break;
-                };
-                counted(&mut left);
-                timer.run();
-                self.core.timers.recycle(timer);
-                self.run_woken(&mut left);
-            }
-            self.run_all_posted(&mut left);
-            self.shut_down_if_stopping();
-        });
+        ready_queue::in_turn(|| context::without(|| self.run_until_now()));
+    }
+
+    /// Runs what is due, including what that adds.
+    fn run_until_now(&self) {
+        let _entered = self.enter();
+        let mut left = MAX_CALLS;
+        self.run_all_posted(&mut left);
+        while self.is_running() {
+            let Some(timer) = self.core.timers.pop_due(self.moment(), u64::MAX) else {
+                break;
+            };
+            counted(&mut left);
+            timer.run();
+            self.core.timers.recycle(timer);
+            self.run_woken(&mut left);
+        }
+        self.run_all_posted(&mut left);
+        self.shut_down_if_stopping();
     }
 
     /// Resumes woken coroutines between two calls, as if each call were a turn.

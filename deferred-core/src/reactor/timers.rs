@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::turn::guarded;
 use super::wheel::{Item, Key, Place, Wheel};
 use super::{Reactor, deadline_after};
+use crate::context::Context;
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
 
@@ -104,6 +105,14 @@ impl Item for Rc<Timer> {
     }
 }
 
+/// Returns a call in the current context. It is boxed, so that a call without a context needs no room for
+/// one.
+#[cold]
+fn in_context<R: IntoDeferred<Failure>>(call: impl FnOnce() -> R + 'static, at: CallSite) -> Box<dyn FnOnce()> {
+    let context = Context::current();
+    Box::new(move || context.run(|| guarded(at, call)))
+}
+
 /// All timers of one reactor.
 pub(super) struct Timers {
     wheel: RefCell<Wheel<Rc<Timer>>>,
@@ -131,7 +140,11 @@ impl Timers {
         at: CallSite,
     ) -> Rc<Timer> {
         let key = self.new_key(due);
-        let timer = self.new_timer(key, call, at);
+        let timer = if Context::is_current_empty() {
+            self.new_timer(key, call, at)
+        } else {
+            self.new_timer(key, in_context(call, at), at)
+        };
         if self.closed.get() {
             timer.state.set(State::Closed);
             timer.call.discard();

@@ -4,6 +4,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::{CallKind, Life, Reactor};
+use crate::context;
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
 use crate::engine::ready_queue;
 use crate::error::{CallSite, Failure};
@@ -47,7 +48,9 @@ impl Reactor {
     ///
     /// During the turn, [`Reactor::current`] returns this reactor.
     pub fn turn(&self, waker: &Waker) -> Turn {
-        ready_queue::in_turn(|| self.turn_here(waker))
+        // The calls do not have the context of a call that turns the reactor, such as that of a modal
+        // dialog.
+        ready_queue::in_turn(|| context::without(|| self.turn_here(waker)))
     }
 
     fn turn_here(&self, waker: &Waker) -> Turn {

@@ -52,7 +52,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::Location;
 
-use crate::error::BuiltinError;
+use crate::error::{BuiltinError, of_user};
 
 pub use closing::AbandonedCount;
 pub(crate) use closing::{abandoned, closing};
@@ -103,11 +103,13 @@ impl<'a> Report<'a> {
     }
 
     /// Returns the location that the report is about, if there is one: for an unhandled error, where
-    /// the error was made, or if that is unknown, its Deferred.
+    /// the program made the error, or its Deferred if this library made it.
     #[must_use]
     pub fn location(&self) -> Option<&'static Location<'static>> {
         match self.0 {
-            Subject::Unhandled(unhandled) => unhandled.error_made_at().or(Some(unhandled.made_at())),
+            Subject::Unhandled(unhandled) => {
+                unhandled.error_made_at().and_then(of_user).or(Some(unhandled.made_at()))
+            }
             Subject::Other(value) => value.location(),
         }
     }

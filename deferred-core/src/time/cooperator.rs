@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::context::Context;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{StageOutput, call_soon, catch, drop_or_panicked};
 use crate::error::{Abandoned, CallSite, Cancelled, Failure, ShareError};
@@ -65,6 +66,7 @@ struct Work {
     result: RefCell<Option<Result<(), <Failure as ShareError>::Shared>>>,
     /// Whether an observer has received the error, or will.
     observed: Cell<bool>,
+    context: Context,
     at: CallSite,
     observers: Waiters<(), (), Failure>,
     /// The key of the [`AtClose`] in the reactor's registry.
@@ -137,6 +139,7 @@ impl Cooperator {
             waits: RefCell::new(None),
             result: RefCell::new(None),
             observed: Cell::new(false),
+            context: Context::current(),
             at,
             observers: Waiters::new(),
             key: Cell::new(None),
@@ -214,7 +217,7 @@ impl Work {
             return;
         }
         let Some(mut step) = self.step.take() else { return };
-        let stepped = step();
+        let stepped = self.context.run(&mut step);
         if self.state.get() == State::Done {
             return; // stopped inside its own step
         }

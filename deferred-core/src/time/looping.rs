@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::abort::never_unwinding;
+use crate::context::Context;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::run_soon;
 use crate::error::{CallSite, DeferredError, Failure};
@@ -58,6 +59,8 @@ struct Looping<E: DeferredError> {
     counted: bool,
     keep_going: Cell<bool>,
     state: RefCell<State>,
+    /// The context of the start.
+    context: RefCell<Context>,
 }
 
 /// The function, with its return type converted.
@@ -189,7 +192,8 @@ impl<E: DeferredError> LoopingCall<E> {
     ) -> LoopingCall<E> {
         let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
         let state = RefCell::new(State::Idle);
-        let looping = Looping { reactor: reactor.clone(), call, counted, keep_going: Cell::new(false), state };
+        let (keep_going, context) = (Cell::new(false), RefCell::default());
+        let looping = Looping { reactor: reactor.clone(), call, counted, keep_going, state, context };
         LoopingCall { looping: Rc::new(looping) }
     }
 
@@ -311,6 +315,8 @@ impl<E: DeferredError> LoopingCall<E> {
             "this LoopingCall is already running: stop it, and start it when its Deferred has fired; if that was \
              cancelled, when the Deferred of its function has fired too"
         );
+        let before = looping.context.replace(Context::current());
+        drop(before); // user code, after the borrow
         let cancelled = Rc::downgrade(looping);
         let (deferred, done) = Deferred::typed_with_canceller_at(at, move || {
             if let Some(looping) = cancelled.upgrade() {
@@ -378,7 +384,8 @@ impl<E: DeferredError> Looping<E> {
             // This due time was counted before a reset moved the grid.
             return self.called(Ok(()));
         }
-        let mut deferred = maybe_deferred_at(run.at, || (self.call.borrow_mut())(count));
+        let context = self.context.borrow().clone();
+        let mut deferred = context.run(|| maybe_deferred_at(run.at, || (self.call.borrow_mut())(count)));
         if !deferred.is_ready() {
             let handle = deferred.cancel_handle();
             let cancelled = match &mut *self.state.borrow_mut() {

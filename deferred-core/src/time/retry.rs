@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::context::Context;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, repeat_until};
 use crate::engine::StageOutput;
 use crate::error::{BuiltinError, DeferredError, Failure};
@@ -160,11 +161,11 @@ impl Reactor {
         is_retryable: impl FnMut(&Failure) -> bool + 'static,
         mut f: impl FnMut(u32) -> R + 'static,
     ) -> Deferred<R::Value> {
-        let (reactor, at) = (self.clone(), Location::caller());
+        let (reactor, at, context) = (self.clone(), Location::caller(), Context::current());
         let is_retryable = Rc::new(RefCell::new(is_retryable));
         let mut made = 0;
         repeat_until(move || {
-            let attempt = maybe_deferred_at(at, || f(made));
+            let attempt = context.run(|| maybe_deferred_at(at, || f(made)));
             made += 1;
             let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.wait(made));
             attempt.add_stage_at(at, move |result| match (result, wait) {

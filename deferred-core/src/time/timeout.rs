@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::context;
 use crate::deferred::Deferred;
 use crate::engine::StageOutput;
 use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, TimedOut};
@@ -18,6 +19,9 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// The cancel affects the callbacks that were added before this one, and the producer. How the
     /// producer reacts is its own decision: a job that runs in a thread, for example, continues and
     /// occupies the thread. The timeout does not limit callbacks that are added later.
+    ///
+    /// The timeout ends at the [deadline](crate::context#deadlines) of the current context, if that
+    /// is sooner.
     ///
     /// On a closed reactor the timeout has no effect. A Deferred that is ready is returned
     /// unchanged.
@@ -52,6 +56,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     #[track_caller]
     #[must_use = "the timeout applies to the returned Deferred"]
     pub fn add_timeout(self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
+        let timeout = within_deadline(timeout, reactor);
         self.add_timeout_at(timeout, reactor, Location::caller(), move |result| {
             result.map_err(|error| match error.builtin() {
                 Some(BuiltinError::Cancelled(_)) => BuiltinError::from(TimedOut::after(timeout)).into(),
@@ -89,7 +94,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         reactor: &Reactor,
         on_timeout: impl FnOnce(Result<T, E>) -> Result<T, E> + 'static,
     ) -> Deferred<T, E> {
-        self.add_timeout_at(timeout, reactor, Location::caller(), on_timeout)
+        self.add_timeout_at(within_deadline(timeout, reactor), reactor, Location::caller(), on_timeout)
     }
 
     fn add_timeout_at(
@@ -114,5 +119,14 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
             let _ = timer.cancel(); // an error means that it has run
             StageOutput::Ready(if timed_out.get() { on_timeout(result) } else { result })
         })
+    }
+}
+
+/// Returns the timeout, or the time until the current deadline if that is shorter.
+#[inline]
+fn within_deadline(timeout: Duration, reactor: &Reactor) -> Duration {
+    match context::deadline() {
+        Some(deadline) => timeout.min(deadline.saturating_duration_since(reactor.now())),
+        None => timeout,
     }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use deferred_core::context;
 use deferred_core::inspect::{self, Kind};
 use deferred_core::{Deferred, Failure, Panicked, Reactor};
 
@@ -75,8 +76,10 @@ pub(super) fn start<P: Protocol>(
         has_ended: false,
         at,
     };
+    let peer = || transport.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
+    let context = context::Context::for_connection(at, &peer);
     // An error means that the loop has ended, which the protocol was notified of.
-    let ended = reactor.ensure_deferred_at(at, connection).add_errback(ignore_cancel);
+    let ended = context.run(|| reactor.ensure_deferred_at(at, connection)).add_errback(ignore_cancel);
     drop(if inspect::is_enabled() { describe::<P>(ended, &transport) } else { ended });
     transport
 }

@@ -3,6 +3,7 @@
 mod backpressure;
 mod clock;
 mod connect;
+mod context;
 mod end;
 mod life;
 mod lines;

@@ -23,7 +23,7 @@ use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, Remote
 
 use crate::error::StopTimedOut;
 use crate::job::{
-    AnyJob, CompletionSink, Job, JobInfo, JobKey, JobState, drop_ignoring_panic, drop_refused, ignore_panic,
+    AnyJob, CompletionSink, Job, JobInfo, JobKey, JobState, drop_ignoring_panic, drop_refused, ignore_panic, in_context,
 };
 use crate::sync::preemption_point;
 use crate::worker::{StopWaiter, Waiter, Workers};
@@ -44,6 +44,7 @@ where
         return Deferred::fail(drop_refused(closure, Abandoned::because("its reactor is closed").into()));
     }
     let location = Location::caller();
+    let closure = in_context(location, closure);
     let jobs = ReactorJobs::of(reactor);
     let (number, slab) = jobs.slabs.for_type::<T>();
     let key = slab.reserve(number);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use deferred_core::{Failure, RemoteCompleter, RemoteFuture};
 use parking_lot::Mutex;
 
-use crate::job::{AnyJob, CompletionSink, Job, JobInfo, JobKey, JobState, drop_refused};
+use crate::job::{AnyJob, CompletionSink, Job, JobInfo, JobKey, JobState, drop_refused, in_context};
 use crate::worker::Workers;
 
 /// Submits a job to the pool. Returns a `RemoteFuture` for its result.
@@ -27,7 +27,9 @@ where
         }
     });
     let sink = Arc::new(RemoteSink { completer: Mutex::new(Some(completer)) });
-    let info = JobInfo::new(Location::caller(), sink.clone(), JobKey::default());
+    let location = Location::caller();
+    let closure = in_context(location, closure);
+    let info = JobInfo::new(location, sink.clone(), JobKey::default());
     match workers.submit(Box::new(JobState::Closure(closure)), info) {
         Ok(submitted) => number.store(submitted, Ordering::Relaxed),
         Err((job, why)) => {

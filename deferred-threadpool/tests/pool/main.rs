@@ -1,6 +1,7 @@
 //! Tests of `ThreadPool`.
 
 mod cancel;
+mod context;
 mod end;
 mod origins;
 mod queue;

@@ -8,6 +8,8 @@
 
 #[path = "../../../deferred-core/src/abort.rs"]
 mod abort;
+#[path = "../../../deferred-core/src/context/mod.rs"]
+mod context;
 #[path = "../../../deferred-core/src/deferred/mod.rs"]
 mod deferred;
 mod engine;
