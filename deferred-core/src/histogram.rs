@@ -1,7 +1,10 @@
 //! `Histogram`: counts durations.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
+
+const BUCKETS: usize = 40;
 
 /// A histogram of durations, with buckets between powers of two of microseconds.
 ///
@@ -22,7 +25,7 @@ use std::time::Duration;
 pub struct Histogram {
     /// The first bucket counts durations below 1 microsecond, the next ones below 2, 4, 8, ..; the
     /// last one counts the rest.
-    buckets: [u64; 40],
+    buckets: [u64; BUCKETS],
     count: u64,
     max: Duration,
 }
@@ -31,14 +34,13 @@ impl Histogram {
     /// Creates an empty histogram.
     #[must_use]
     pub fn new() -> Histogram {
-        Histogram { buckets: [0; 40], count: 0, max: Duration::ZERO }
+        Histogram { buckets: [0; BUCKETS], count: 0, max: Duration::ZERO }
     }
 
     /// Counts a duration.
     pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - micros.leading_zeros()) as usize;
-        self.buckets[bucket.min(self.buckets.len() - 1)] += 1;
+        self.buckets[bucket(micros)] += 1;
         self.count += 1;
         self.max = self.max.max(duration);
     }
@@ -80,6 +82,41 @@ impl Histogram {
     }
 }
 
+/// Returns the index of the bucket for a number of microseconds.
+#[inline]
+fn bucket(micros: u64) -> usize {
+    ((u64::BITS - micros.leading_zeros()) as usize).min(BUCKETS - 1)
+}
+
+/// A histogram of durations below five centuries that is written often and read rarely.
+pub(crate) struct Recorder {
+    buckets: [Cell<u64>; BUCKETS],
+    max: Cell<u64>,
+}
+
+impl Recorder {
+    /// Counts a duration in nanoseconds.
+    #[inline]
+    pub(crate) fn record(&self, nanos: u64) {
+        let bucket = &self.buckets[bucket(nanos / 1000)];
+        bucket.set(bucket.get() + 1);
+        if nanos > self.max.get() {
+            self.max.set(nanos);
+        }
+    }
+
+    pub(crate) fn read(&self) -> Histogram {
+        let buckets = self.buckets.each_ref().map(Cell::get);
+        Histogram { buckets, count: buckets.iter().sum(), max: Duration::from_nanos(self.max.get()) }
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Recorder { buckets: [const { Cell::new(0) }; BUCKETS], max: Cell::new(0) }
+    }
+}
+
 impl Default for Histogram {
     fn default() -> Self {
         Histogram::new()
@@ -111,6 +148,17 @@ mod tests {
         assert_eq!((histogram.quantile(0.5), histogram.max()), (Duration::ZERO, Duration::ZERO));
         histogram.record(Duration::MAX);
         assert_eq!(histogram.buckets().next(), Some((Duration::MAX, 1)));
+    }
+
+    #[test]
+    fn a_recorder_counts_like_a_histogram() {
+        let (recorder, mut histogram) = (Recorder::default(), Histogram::new());
+        for nanos in [0, 999, 1000, 1999, 2000, 1_000_000, u64::MAX] {
+            recorder.record(nanos);
+            histogram.record(Duration::from_nanos(nanos));
+        }
+        let read = recorder.read();
+        assert_eq!((read.buckets, read.count, read.max), (histogram.buckets, histogram.count, histogram.max));
     }
 
     #[test]

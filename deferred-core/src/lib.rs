@@ -129,7 +129,7 @@ pub use error::{
 };
 pub use histogram::Histogram;
 pub use reactor::{
-    Blocked, CallKind, Closed, DelayedCall, EnterGuard, Inactive, LoopTimes, NotRestartable, Outcome, Phase, Reactor,
+    Blocked, CallKind, Closed, DelayedCall, EnterGuard, Health, Inactive, NotRestartable, Outcome, Phase, Reactor,
     ReactorHandle, ReactorOwner, ShutdownTimedOut, SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park,
 };
 pub use remote::{RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, WouldDeadlock};

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use deferred_core::{Cancelled, Deferred, Failure};
 use crate::builder::ThreadPoolBuilder;
 use crate::job::{Job, drop_ignoring_panic};
 use crate::pool::{Backlog, ThreadPool};
+use crate::stats::PoolStats;
 
 /// The operations on connections that a [`ConnectionPool`] needs: an adapter for one database
 /// library.
@@ -202,10 +204,45 @@ impl Error for NoTransactions {}
 pub struct ConnectionPool<M: ManageConnection> {
     manager: Arc<M>,
     pool: ThreadPool,
+    counters: Arc<Counters>,
+}
+
+/// The statistics of a [`ConnectionPool`] at one time.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionPoolStats {
+    /// The number of connections that were opened.
+    pub opened: u64,
+    /// The number of connections that were closed.
+    pub closed: u64,
+    /// The number of times that a connection could not be opened.
+    pub failed: u64,
+    /// The statistics of the jobs and threads.
+    pub threads: PoolStats,
+}
+
+// ORDERING: Relaxed: they are counters.
+#[derive(Default)]
+struct Counters {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// An open connection, which is counted.
+struct Open<C> {
+    connection: C,
+    counters: Arc<Counters>,
+}
+
+impl<C> Drop for Open<C> {
+    fn drop(&mut self) {
+        self.counters.closed.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 thread_local! {
-    /// The connection of this thread, which belongs to one pool.
+    /// The [`Open`] connection of this thread, which belongs to one pool.
     static OPEN: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
@@ -235,7 +272,11 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// let pool = ConnectionPool::with_threads(Database, ThreadPool::builder().max_threads(8).queue_limit(1000));
     /// ```
     pub fn with_threads(manager: M, threads: ThreadPoolBuilder) -> Self {
-        ConnectionPool { manager: Arc::new(manager), pool: threads.close_connection(close).build() }
+        ConnectionPool {
+            manager: Arc::new(manager),
+            pool: threads.close_connection(close).build(),
+            counters: Arc::default(),
+        }
     }
 
     /// Runs `f` with a connection, in a thread of the pool. If `f` leaves a transaction open, as
@@ -260,8 +301,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
         &self,
         f: impl FnOnce(&mut M::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
-        let manager = self.manager.clone();
-        self.pool.defer_to_thread(move || lend(&*manager, |connection| plain(&*manager, connection, f)))
+        let (manager, counters) = (self.manager.clone(), self.counters.clone());
+        self.pool.defer_to_thread(move || lend(&*manager, counters, |connection| plain(&*manager, connection, f)))
     }
 
     /// Runs `f` in a transaction, in a thread of the pool. The transaction is committed if `f`
@@ -290,10 +331,23 @@ impl<M: ManageConnection> ConnectionPool<M> {
         &self,
         f: impl FnOnce(&mut M::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
-        let manager = self.manager.clone();
+        let (manager, counters) = (self.manager.clone(), self.counters.clone());
         self.pool.defer_to_thread_with(move |job: &Job<'_>| {
-            lend(&*manager, |connection| transact(&*manager, connection, job, f))
+            lend(&*manager, counters, |connection| transact(&*manager, connection, job, f))
         })
+    }
+
+    /// Returns the statistics of the connections, and of the jobs.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionPoolStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { opened, closed, failed } = &*self.counters;
+        ConnectionPoolStats {
+            opened: count(opened),
+            closed: count(closed),
+            failed: count(failed),
+            threads: self.pool.stats(),
+        }
     }
 
     /// Returns the pool of threads, for statistics, limits and reservations.
@@ -325,33 +379,49 @@ struct Used<T> {
 }
 
 /// Runs a job with the connection of this thread.
-fn lend<M: ManageConnection, T>(manager: &M, f: impl FnOnce(&mut M::Connection) -> Used<T>) -> Result<T, Failure> {
-    let mut connection = take(manager)?;
+fn lend<M: ManageConnection, T>(
+    manager: &M,
+    counters: Arc<Counters>,
+    f: impl FnOnce(&mut M::Connection) -> Used<T>,
+) -> Result<T, Failure> {
+    let mut open = take(manager, counters)?;
     // If the manager panics, the connection is dropped.
-    let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut connection)));
+    let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut open.connection)));
     let Used { result, keep } = used.unwrap_or_else(|payload| Used { result: Err(payload), keep: false });
     if keep {
-        OPEN.set(Some(connection));
+        OPEN.set(Some(open));
     } else {
-        drop_ignoring_panic(connection);
+        drop_ignoring_panic(open);
     }
     result.unwrap_or_else(|payload| panic::resume_unwind(payload))
 }
 
 /// Returns the connection of this thread if it works, or else a new one. The thread-local is empty
 /// meanwhile, so a panic of the manager drops the connection.
-fn take<M: ManageConnection>(manager: &M) -> Result<Box<M::Connection>, Failure> {
-    if let Some(Ok(mut connection)) = OPEN.take().map(|open| open.downcast::<M::Connection>()) {
-        let checked = panic::catch_unwind(AssertUnwindSafe(|| manager.check(&mut connection)));
+fn take<M: ManageConnection>(manager: &M, counters: Arc<Counters>) -> Result<Box<Open<M::Connection>>, Failure> {
+    if let Some(Ok(mut open)) = OPEN.take().map(|open| open.downcast::<Open<M::Connection>>()) {
+        let checked = panic::catch_unwind(AssertUnwindSafe(|| manager.check(&mut open.connection)));
         if let Ok(Ok(())) = checked {
-            return Ok(connection);
+            return Ok(open);
         }
-        drop_ignoring_panic(connection);
+        drop_ignoring_panic(open);
         if let Err(payload) = checked {
             panic::resume_unwind(payload);
         }
     }
-    Ok(Box::new(manager.open()?))
+    match panic::catch_unwind(AssertUnwindSafe(|| manager.open())) {
+        Ok(Ok(connection)) => {
+            counters.opened.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(Open { connection, counters }))
+        }
+        failed => {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+            match failed {
+                Ok(result) => Err(result.err().expect("a connection was returned above")),
+                Err(payload) => panic::resume_unwind(payload),
+            }
+        }
+    }
 }
 
 fn plain<M: ManageConnection, T>(
@@ -427,7 +497,7 @@ fn close() {
 
 impl<M: ManageConnection> Clone for ConnectionPool<M> {
     fn clone(&self) -> Self {
-        ConnectionPool { manager: self.manager.clone(), pool: self.pool.clone() }
+        ConnectionPool { manager: self.manager.clone(), pool: self.pool.clone(), counters: self.counters.clone() }
     }
 }
 

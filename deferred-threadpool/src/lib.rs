@@ -72,7 +72,7 @@ pub mod testing;
 mod worker;
 
 pub use builder::ThreadPoolBuilder;
-pub use connection_pool::{ConnectionPool, ManageConnection, NoTransactions, RollbackFailed};
+pub use connection_pool::{ConnectionPool, ConnectionPoolStats, ManageConnection, NoTransactions, RollbackFailed};
 pub use deferred_core;
 pub use deferred_core::*;
 pub use error::{PoolStopped, QueueFull, SpawnFailed, StopTimedOut};

@@ -44,6 +44,8 @@ pub struct PoolStats {
     /// The number of refused jobs: the pool was stopped, its queue was full, or it could not start
     /// a thread.
     pub refused: u64,
+    /// The number of times that the pool was found stuck: see [`StuckPool`].
+    pub stuck: u64,
     /// The times for which jobs waited for a thread, of jobs that have begun.
     pub waits: Histogram,
     /// The run times of finished jobs.
@@ -122,6 +124,7 @@ pub(crate) struct Counts {
     panicked: u64,
     pub(crate) cancelled: u64,
     pub(crate) refused: u64,
+    pub(crate) stuck: u64,
     pub(crate) abandoned: usize,
     pub(crate) waits: Histogram,
     pub(crate) runs: Histogram,
@@ -130,8 +133,8 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn new() -> Counts {
         let (waits, runs) = (Histogram::new(), Histogram::new());
-        let (submitted, done, failed, panicked, cancelled, refused) = (0, 0, 0, 0, 0, 0);
-        Counts { submitted, done, failed, panicked, cancelled, refused, abandoned: 0, waits, runs }
+        let (submitted, done, failed, panicked, cancelled, refused, stuck) = (0, 0, 0, 0, 0, 0, 0);
+        Counts { submitted, done, failed, panicked, cancelled, refused, stuck, abandoned: 0, waits, runs }
     }
 
     #[inline]
@@ -157,6 +160,7 @@ impl Counts {
             panicked: self.panicked,
             cancelled: self.cancelled,
             refused: self.refused,
+            stuck: self.stuck,
             waits: self.waits.clone(),
             runs: self.runs.clone(),
         }

@@ -19,7 +19,7 @@ use super::wait::with_location;
 use crate::abort::never_unwinding;
 use crate::context;
 use crate::deferred::{Deferred, refuse_nested};
-use crate::engine::{Chain, Fired, Handle, Resume, Source, call_soon, enter_merged, ready_queue};
+use crate::engine::{Chain, Fired, Handle, LiveCoroutine, Resume, Source, call_soon, enter_merged, ready_queue};
 use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::inspect;
 use crate::reactor::{Reactor, WakerHandle};
@@ -72,6 +72,7 @@ pub(super) struct Head {
     context: context::Context,
     at: CallSite,
     cold: RefCell<Option<Box<Cold>>>,
+    _live: LiveCoroutine,
 }
 
 pin_project! {
@@ -124,6 +125,7 @@ where
         context: context::Context::for_coroutine(at),
         at,
         cold: RefCell::new(None),
+        _live: LiveCoroutine::new(),
     };
     let task = Rc::pin(Task { head, frame: frame::new(coroutine), source: Cell::new(None) });
     enter_merged(|| {

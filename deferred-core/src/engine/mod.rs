@@ -93,5 +93,5 @@ pub(crate) use call::StageOutput;
 pub(crate) use call::{catch, drop_or_panicked, settle};
 pub(crate) use fired::Fired;
 pub(crate) use raw::{BlockRef as Handle, Chain, Pinned, Source};
-pub(crate) use resume::{Resume, Waiting};
+pub(crate) use resume::{LiveCoroutine, Resume, Waiting, live_coroutines};
 pub(crate) use run::{call_soon, enter, enter_merged, run_soon};

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -26,3 +27,28 @@ pub(crate) trait Resume {
 
 /// A coroutine that waits for a block, and the number of that wait.
 pub(crate) type Waiting = (Pin<Rc<dyn Resume>>, u64);
+
+thread_local!(static LIVE: Cell<usize> = const { Cell::new(0) });
+
+/// Counts a coroutine until it is dropped.
+pub(crate) struct LiveCoroutine;
+
+impl LiveCoroutine {
+    #[inline]
+    pub(crate) fn new() -> LiveCoroutine {
+        LIVE.set(LIVE.get() + 1);
+        LiveCoroutine
+    }
+}
+
+impl Drop for LiveCoroutine {
+    #[inline]
+    fn drop(&mut self) {
+        LIVE.set(LIVE.get() - 1);
+    }
+}
+
+/// Returns the number of coroutines of this thread that have not ended.
+pub(crate) fn live_coroutines() -> usize {
+    LIVE.get()
+}

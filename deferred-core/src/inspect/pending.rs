@@ -203,7 +203,7 @@ impl Found {
             }
             let (made_at, last) = block.locations();
             let state = match block.waits() {
-                Waits::Unfired if description.kind == Kind::Deferred => "not fired",
+                Waits::Unfired if description.kind == Kind::Deferred && description.details.is_empty() => "not fired",
                 Waits::Paused => "paused",
                 _ => "",
             };
@@ -223,7 +223,7 @@ impl Found {
             }
         }
         for item in items.iter_mut().filter(|item| item.kind == Kind::Coroutine && item.waits_for.is_empty()) {
-            item.details = "awaits something other than a Deferred".to_owned();
+            item.details = "runs, or awaits something other than a Deferred".to_owned();
         }
         items
     }

@@ -161,7 +161,7 @@ impl Printer<'_> {
         let ages = group.iter().filter_map(|item| self.pending.items[*item].age);
         let ages = (ages.clone().min(), ages.max());
         match ages {
-            (Some(youngest), Some(oldest)) if youngest != oldest => {
+            (Some(youngest), Some(oldest)) if shown(youngest) != shown(oldest) => {
                 write!(f, ", {} to {} old", shown(youngest), shown(oldest))?;
             }
             (_, Some(age)) => write!(f, ", {} old", shown(age))?,

@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::health::increment;
 use super::timers::{DelayedCall, Inactive};
 use super::turn::guarded;
 use super::{CallKind, Life, Reactor, deadline_after};
@@ -253,6 +254,7 @@ impl Reactor {
         while let Some(trigger) = event.next(Phase::Before) {
             let Some(call) = trigger.end(Inactive::AlreadyCalled) else { continue };
             self.note(CallKind::Trigger, trigger.at);
+            increment(&self.core.counters.triggers, 1);
             let mut deferred = call();
             let key = event.waited.replace(event.waited.get() + 1);
             if !deferred.is_ready() {
@@ -305,6 +307,7 @@ impl Reactor {
             while let Some(trigger) = event.next(phase) {
                 if let Some(call) = trigger.end(Inactive::AlreadyCalled) {
                     self.note(CallKind::Trigger, trigger.at);
+                    increment(&self.core.counters.triggers, 1);
                     drop(call());
                 }
             }

@@ -46,6 +46,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 use std::thread::{self, ThreadId};
+use std::time::Instant;
 
 use super::Reactor;
 use super::sync::Mutex;
@@ -71,6 +72,8 @@ pub(super) struct Inbox {
 
 struct State {
     calls: VecDeque<Posted>,
+    /// The time of the first of them.
+    since: Option<Instant>,
     driver: Driver,
 }
 
@@ -95,7 +98,7 @@ impl State {
 
 impl Inbox {
     pub(super) fn new() -> Inbox {
-        let state = Mutex::new(State { calls: VecDeque::new(), driver: Driver::Awake });
+        let state = Mutex::new(State { calls: VecDeque::new(), since: None, driver: Driver::Awake });
         Inbox { state, thread: thread::current().id() }
     }
 
@@ -109,6 +112,9 @@ impl Inbox {
         let mut state = self.state.lock();
         if let Driver::Gone = state.driver {
             return Err(call);
+        }
+        if state.calls.is_empty() {
+            state.since = Some(Instant::now());
         }
         state.calls.push_back(Posted { call, at });
         let waker = state.wake_driver();
@@ -132,15 +138,22 @@ impl Inbox {
         }
     }
 
-    /// Begins a turn: takes all calls, in the order in which they were posted. `spare` is an empty
-    /// queue whose memory the next calls use.
-    pub(super) fn take(&self, spare: VecDeque<Posted>) -> VecDeque<Posted> {
+    /// Returns the number of calls, and the time of the first one.
+    pub(super) fn depth(&self) -> (usize, Option<Instant>) {
+        let state = self.state.lock();
+        (state.calls.len(), state.since.filter(|_| !state.calls.is_empty()))
+    }
+
+    /// Begins a turn: takes all calls, in the order in which they were posted, and the time of the
+    /// first one. `spare` is an empty queue whose memory the next calls use.
+    pub(super) fn take(&self, spare: VecDeque<Posted>) -> (VecDeque<Posted>, Option<Instant>) {
         let mut state = self.state.lock();
+        let since = state.since.take();
         let calls = mem::replace(&mut state.calls, spare);
         let waker = state.wake_driver();
         drop(state);
         drop(waker); // not called: the driver is already awake
-        calls
+        (calls, since)
     }
 
     /// Ends a turn. Returns `true` if the driver may sleep, `false` if calls were posted meanwhile

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::health::increment;
 use super::{Life, Reactor, ReactorOwner, deadline_after};
 use crate::context;
 use crate::engine::ready_queue;
@@ -67,6 +68,7 @@ impl Reactor {
                 break;
             };
             counted(&mut left);
+            self.core.counters.lateness.record(self.moment() - timer.due());
             timer.run();
             self.core.timers.recycle(timer);
             self.run_woken(&mut left);
@@ -79,7 +81,7 @@ impl Reactor {
     #[inline]
     fn run_woken(&self, left: &mut u32) {
         while self.is_running() && !ready_queue::is_empty() {
-            ready_queue::run_batch(usize::MAX, |_| ());
+            increment(&self.core.counters.coroutines, ready_queue::run_batch(usize::MAX, |_| ()) as u64);
             counted(left);
         }
     }

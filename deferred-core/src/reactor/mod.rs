@@ -15,6 +15,7 @@
 //! - `manual_time`: time that a test advances;
 //! - `driver`: the parts of an adapter for an event loop, and how to write one;
 //! - `park`: the driver for a bare thread;
+//! - `health`: numbers for monitoring;
 //! - `pending`: the list of what is pending;
 //! - `watchdog`: reports calls that block the loop;
 //! - `current`: the current reactor of a thread;
@@ -27,6 +28,7 @@ pub mod driver;
 mod events;
 mod extensions;
 mod handle;
+mod health;
 mod inbox;
 mod manual_time;
 mod outcome;
@@ -57,6 +59,8 @@ use events::Events;
 pub use events::{Phase, ShutdownTimedOut, SystemEvent, SystemEventTrigger};
 use extensions::Extensions;
 pub use handle::{Closed, ReactorHandle};
+use health::Counters;
+pub use health::Health;
 use inbox::Inbox;
 pub(crate) use inbox::{Call, Posted};
 use manual_time::Time;
@@ -70,7 +74,7 @@ use turn::guarded;
 use waker::WakerCache;
 pub(crate) use waker::WakerHandle;
 use watchdog::Watched;
-pub use watchdog::{Blocked, CallKind, LoopTimes, Watchdog};
+pub use watchdog::{Blocked, CallKind, Watchdog};
 
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
@@ -144,8 +148,11 @@ struct Core {
     inbox: Arc<Inbox>,
     /// Calls that were taken out of the inbox and have not run yet.
     posted: RefCell<VecDeque<Posted>>,
+    /// The time when the first of them was posted.
+    posted_since: Cell<Option<Instant>>,
     /// The number of calls that were ever taken out of `posted`.
     ran: Cell<u64>,
+    counters: Counters,
     timers: Timers,
     events: Events,
     /// Values that fire a Deferred when the reactor is closed.
@@ -197,6 +204,8 @@ impl Reactor {
             time,
             inbox: Arc::new(Inbox::new()),
             posted: RefCell::default(),
+            posted_since: Cell::new(None),
+            counters: Counters::default(),
             ran: Cell::new(0),
             timers: Timers::new(base),
             events: Events::new(),

@@ -119,6 +119,8 @@ pub(super) struct Timers {
     /// The time from which due times are counted.
     base: Instant,
     made: Cell<u64>,
+    /// The number of keys whose timers were removed before they were due.
+    removed: Cell<u64>,
     closed: Cell<bool>,
     /// A timer that was cancelled or has run. The next one with a closure of the same type uses its
     /// memory again: most timers are timeouts that are cancelled.
@@ -128,7 +130,8 @@ pub(super) struct Timers {
 impl Timers {
     /// Creates an empty set of timers, which are due after `base`.
     pub(super) fn new(base: Instant) -> Timers {
-        Timers { wheel: RefCell::default(), base, made: Cell::new(0), closed: Cell::new(false), spare: Cell::default() }
+        let (made, removed, closed) = (Cell::new(0), Cell::new(0), Cell::new(false));
+        Timers { wheel: RefCell::default(), base, made, removed, closed, spare: Cell::default() }
     }
 
     /// Adds a timer for `due`. After [`close`](Self::close) it is not pending, and its call is
@@ -199,6 +202,7 @@ impl Timers {
         let before = timer.key.replace(self.new_key(due));
         let mut wheel = self.wheel.borrow_mut();
         drop(wheel.remove(before, timer.place.get())); // `timer` still refers to it
+        self.removed.set(self.removed.get() + 1);
         wheel.insert(timer.key.get(), timer.clone());
     }
 
@@ -215,6 +219,11 @@ impl Timers {
         self.wheel.borrow_mut().pop(now, made)
     }
 
+    /// Returns the number of pending timers. `popped` is the number of those that were due.
+    pub(super) fn pending(&self, popped: u64) -> u64 {
+        if self.closed.get() { 0 } else { self.made.get() - popped - self.removed.get() }
+    }
+
     /// Returns the due time of the earliest timer, or an earlier time at which it is worth calling
     /// this again.
     pub(super) fn next_due(&self) -> Option<u64> {
@@ -223,6 +232,7 @@ impl Timers {
 
     fn remove(&self, timer: &Timer) {
         let removed = self.wheel.borrow_mut().remove(timer.key.get(), timer.place.get());
+        self.removed.set(self.removed.get() + u64::from(removed.is_some()));
         drop(removed); // after the borrow
     }
 

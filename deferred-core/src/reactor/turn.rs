@@ -1,8 +1,9 @@
 //! A turn of the loop.
 
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::health::increment;
 use super::{CallKind, Life, Reactor};
 use crate::context;
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
@@ -58,6 +59,7 @@ impl Reactor {
         if self.has_ended() {
             return Turn::Stopped;
         }
+        let started_at = Instant::now();
         let _entered = self.enter();
         let _watching = core.watched.get().map(|watched| watched.turn());
         core.asleep.set(false);
@@ -66,7 +68,8 @@ impl Reactor {
         }
         self.run_posted();
         if !self.has_ended() {
-            ready_queue::run_batch(core.calls_per_turn.get(), |at| self.note(CallKind::Coroutine, at));
+            let resumed = ready_queue::run_batch(core.calls_per_turn.get(), |at| self.note(CallKind::Coroutine, at));
+            increment(&core.counters.coroutines, resumed as u64);
         }
         let now = self.moment();
         if !self.has_ended() {
@@ -75,6 +78,7 @@ impl Reactor {
         if core.watched.get().is_some_and(|watched| watched.take_reported()) {
             self.report_pending_if_inspected("after the call that has blocked the loop");
         }
+        core.counters.turn(started_at);
         self.rest(now, waker)
     }
 
@@ -88,8 +92,9 @@ impl Reactor {
         let core = &*self.core;
         if core.posted.borrow().is_empty() {
             let spare = core.posted.take();
-            let calls = core.inbox.take(spare);
+            let (calls, since) = core.inbox.take(spare);
             core.posted.replace(calls);
+            core.posted_since.set(since);
         }
         // Counts the calls that left the queue, since a nested turn takes some of them too.
         let begin = core.ran.get();
@@ -110,9 +115,7 @@ impl Reactor {
         for _ in 0..core.calls_per_turn.get() {
             let Some(timer) = core.timers.pop_due(now, made) else { break };
             self.note(CallKind::Timer, timer.registered_at());
-            if let Some(watched) = core.watched.get() {
-                watched.late(Duration::from_nanos(now - timer.due()));
-            }
+            core.counters.lateness.record(now - timer.due());
             timer.run();
             core.timers.recycle(timer);
         }

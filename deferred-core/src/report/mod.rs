@@ -59,7 +59,7 @@ pub(crate) use closing::{abandoned, closing};
 pub use flood::{Repeated, set_max_per_minute};
 pub use hook::{HookGuard, HookPanicked, on_report, on_unhandled, send_to, set_hook, take_hook};
 pub use unhandled::Unhandled;
-pub(crate) use unhandled::{last_unhandled, unhandled};
+pub(crate) use unhandled::{last_unhandled, unhandled, unhandled_count};
 
 /// The severity of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,9 +107,7 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn location(&self) -> Option<&'static Location<'static>> {
         match self.0 {
-            Subject::Unhandled(unhandled) => {
-                unhandled.error_made_at().and_then(of_user).or(Some(unhandled.made_at()))
-            }
+            Subject::Unhandled(unhandled) => unhandled.error_made_at().and_then(of_user).or(Some(unhandled.made_at())),
             Subject::Other(value) => value.location(),
         }
     }

@@ -1,6 +1,7 @@
 //! `Unhandled`: the report of an unhandled error.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt::{self, Debug};
 use std::panic::Location;
 
@@ -178,6 +179,17 @@ pub(crate) fn last_unhandled<E: DeferredError>(error: &E, made: CallSite, last: 
     report(&Unhandled { error, made, last, reports_cancelled: true });
 }
 
+thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
+
+/// Returns the number of unhandled errors of this thread, without cancels.
+pub(crate) fn unhandled_count() -> u64 {
+    COUNT.get()
+}
+
 fn report(unhandled: &Unhandled<'_>) {
-    hook::call(&Report(Subject::Unhandled(unhandled)));
+    let report = Report(Subject::Unhandled(unhandled));
+    if !report.is_cancelled() {
+        COUNT.set(COUNT.get() + 1);
+    }
+    hook::call(&report);
 }

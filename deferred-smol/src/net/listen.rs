@@ -147,8 +147,12 @@ fn open(
             match result {
                 Ok(()) if accepted % ACCEPT_BATCH == 0 => yield_now().await,
                 Ok(()) => {}
-                Err(error) if is_connection_error(&error) => {}
-                Err(_) => drop(Timer::after(RETRY_DELAY).await),
+                Err(error) => {
+                    port.count_accept_error();
+                    if !is_connection_error(&error) {
+                        let _ = Timer::after(RETRY_DELAY).await;
+                    }
+                }
             }
         }
         Ok::<_, Failure>(())

@@ -92,7 +92,7 @@ pub use lines::{LineProtocol, Lines};
 #[cfg(unix)]
 pub use listen::listen_unix;
 pub use listen::{listen_on_tcp, listen_tcp};
-pub use port::Port;
+pub use port::{Port, PortStats};
 pub use producer::Producer;
 pub use protocol::Protocol;
 pub use transport::Transport;

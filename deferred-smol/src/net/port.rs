@@ -33,6 +33,20 @@ pub(super) struct PortState {
     accepting: RefCell<Option<CancelHandle>>,
     connections: RefCell<BTreeMap<u64, Transport>>,
     next: Cell<u64>,
+    accept_errors: Cell<u64>,
+}
+
+/// The numbers of a [`Port`] at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PortStats {
+    /// The number of open connections.
+    pub connections: usize,
+    /// The number of connections that were ever accepted.
+    pub accepted: u64,
+    /// The number of times that accepting a connection has failed, for example because the process
+    /// has too many open files.
+    pub accept_errors: u64,
 }
 
 impl PortState {
@@ -45,11 +59,16 @@ impl PortState {
             accepting: RefCell::default(),
             connections: RefCell::default(),
             next: Cell::new(0),
+            accept_errors: Cell::new(0),
         }
     }
 
     pub(super) fn is_listening(&self) -> bool {
         self.is_listening.get()
+    }
+
+    pub(super) fn count_accept_error(&self) {
+        self.accept_errors.set(self.accept_errors.get() + 1);
     }
 
     pub(super) fn set_accepting(&self, handle: CancelHandle) {
@@ -68,6 +87,16 @@ impl PortState {
 impl Port {
     pub(super) fn new(state: Rc<PortState>) -> Port {
         Port { state }
+    }
+
+    /// Returns the numbers of connections and of errors.
+    #[must_use]
+    pub fn stats(&self) -> PortStats {
+        PortStats {
+            connections: self.len(),
+            accepted: self.state.next.get(),
+            accept_errors: self.state.accept_errors.get(),
+        }
     }
 
     /// Returns the address of the socket. `None` for a Unix socket.

@@ -91,7 +91,11 @@ fn a_port_knows_its_connections() {
                 assert_eq!(peers, locals);
                 assert!(!again.is_empty());
                 let left = streams.into_iter().skip(1).collect::<Vec<_>>();
-                has(&again, 2, &loops).map(move |()| drop((again, left)))
+                has(&again, 2, &loops).map(move |()| {
+                    let stats = again.stats();
+                    assert_eq!((stats.connections, stats.accepted, stats.accept_errors), (2, 3, 0));
+                    drop(left);
+                })
             })
             .add_callback(move |()| port.closed().map(move |()| assert!(port.is_empty())))
     })

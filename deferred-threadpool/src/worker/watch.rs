@@ -84,6 +84,7 @@ fn watch(watched: &Weak<Workers>) {
             None => reported = 0,
             Some(stuck) if stuck.oldest >= reported => {
                 reported = stuck.next;
+                workers.lock().counts.stuck += 1;
                 workers.report_stuck(&stuck.report);
             }
             Some(_) => {}

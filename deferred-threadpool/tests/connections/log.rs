@@ -336,6 +336,31 @@ fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() 
 }
 
 #[test]
+fn connections_are_counted_when_they_are_opened_closed_and_not_opened() {
+    let (pool, logs) = one();
+    run(|| pool.run_with_connection(|_| Ok(()))).unwrap();
+    run(|| pool.run_with_connection(|_| -> Result<(), Failure> { panic!("it is closed") })).unwrap_err();
+    run(|| pool.run_with_connection(|_| Ok(()))).unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.opened, stats.closed, stats.failed), (2, 1, 0));
+    assert_eq!((stats.threads.done, stats.threads.panicked), (2, 1));
+    run(|| pool.stop_with(Backlog::Run)).unwrap();
+    assert_eq!(pool.stats().closed, 2);
+    logs.take();
+
+    struct Fails;
+    impl ManageConnection for Fails {
+        type Connection = u8;
+        fn open(&self) -> Result<u8, Failure> {
+            Err(Failure::msg("no database"))
+        }
+    }
+    let pool = ConnectionPool::new(Fails);
+    run(|| pool.run_with_connection(|_| Ok(()))).unwrap_err();
+    assert_eq!((pool.stats().opened, pool.stats().failed), (0, 1));
+}
+
+#[test]
 fn a_manager_that_begins_and_cannot_end_transactions_returns_an_error() {
     struct Begins(mpsc::Sender<bool>);
     impl ManageConnection for Begins {

@@ -53,6 +53,7 @@ fn a_stuck_pool_reports_its_running_jobs_once() {
     );
     thread::sleep(Duration::from_millis(30));
     assert!(reports.try_recv().is_err(), "it is reported once");
+    assert_eq!(pool.stats().stuck, 1);
     releases.iter().for_each(|release| release.send(()).unwrap());
     waits.wait().unwrap();
 }

@@ -50,7 +50,7 @@ fn bell() -> (Arc<Bell>, Waker) {
 fn drive(inbox: &Inbox, bell: &Bell, waker: &Waker, want: usize) -> usize {
     let (mut calls, mut sleeps) = (0, 0);
     loop {
-        calls += inbox.take(VecDeque::new()).len();
+        calls += inbox.take(VecDeque::new()).0.len();
         if calls == want {
             return sleeps;
         }
@@ -89,7 +89,7 @@ fn a_sleep_is_ended_by_one_wake_however_many_post() {
             poster.join().unwrap();
         }
         assert_eq!(bell.rings.load(Ordering::Relaxed), 1);
-        assert_eq!(inbox.take(VecDeque::new()).len(), 2);
+        assert_eq!(inbox.take(VecDeque::new()).0.len(), 2);
     });
 }
 

@@ -22,7 +22,6 @@ pub(super) use watched::Watched;
 
 use super::Reactor;
 use crate::error::CallSite;
-use crate::histogram::Histogram;
 use crate::report::{Level, Reportable};
 
 type BlockedHook = Box<dyn Fn(&Blocked) + Send>;
@@ -94,12 +93,13 @@ impl Watchdog {
     }
 
     /// Starts watching `reactor`, from its next turn until it is closed.
+    /// [`Health::blocking_calls`](crate::Health::blocking_calls) counts the calls that it finds.
     ///
     /// # Errors
     ///
     /// Returns an error if the reactor is already watched or closed, or if the system cannot create
     /// a thread.
-    pub fn start(self, reactor: &Reactor) -> io::Result<LoopTimes> {
+    pub fn start(self, reactor: &Reactor) -> io::Result<()> {
         let refused = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         if reactor.is_closed() {
             return refused("the reactor is closed: start the watchdog before its loop ends");
@@ -109,8 +109,8 @@ impl Watchdog {
         }
         let watched = Rc::new(Watched::new());
         Thread::start(watched.shared(), self)?;
-        let _ = reactor.core.watched.set(watched.clone());
-        Ok(LoopTimes { watched })
+        let _ = reactor.core.watched.set(watched);
+        Ok(())
     }
 }
 
@@ -126,42 +126,6 @@ impl fmt::Debug for Watchdog {
             .field("threshold", &self.threshold)
             .field("max_reports_per_minute", &self.max_reports_per_minute)
             .finish_non_exhaustive()
-    }
-}
-
-/// The duration of a loop's turns and the lateness of its timers. [`Watchdog::start`] returns it.
-#[derive(Clone)]
-pub struct LoopTimes {
-    watched: Rc<Watched>,
-}
-
-impl LoopTimes {
-    /// Returns the duration of each turn.
-    #[must_use]
-    pub fn turns(&self) -> Histogram {
-        self.watched.turns()
-    }
-
-    /// Returns the lateness of each timer, by the reading of the clock that its turn used.
-    #[must_use]
-    pub fn lateness(&self) -> Histogram {
-        self.watched.lateness()
-    }
-
-    /// Returns the number of calls that held the loop longer than the threshold, reported or not.
-    #[must_use]
-    pub fn blocked(&self) -> u64 {
-        self.watched.blocked()
-    }
-}
-
-impl fmt::Debug for LoopTimes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoopTimes")
-            .field("turns", &self.turns())
-            .field("lateness", &self.lateness())
-            .field("blocked", &self.blocked())
-            .finish()
     }
 }
 

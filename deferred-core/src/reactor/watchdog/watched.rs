@@ -8,18 +8,17 @@
 //! table that both share, and remembers, by their low bits, which ones it has added. A line of code
 //! has one address, so there are few.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::CallKind;
 use crate::error::CallSite;
-use crate::histogram::Histogram;
 
 const KIND_BITS: u32 = 3;
 const KNOWN_LOCATIONS: usize = 256;
@@ -29,8 +28,6 @@ pub(in crate::reactor) struct Watched {
     shared: Arc<Shared>,
     number: Cell<u64>,
     known: Box<[Cell<u64>; KNOWN_LOCATIONS]>,
-    turns: RefCell<Histogram>,
-    lateness: RefCell<Histogram>,
 }
 
 /// The state that both sides share.
@@ -127,8 +124,6 @@ impl Watched {
             shared: Arc::new(shared),
             number: Cell::new(0),
             known: Box::new([const { Cell::new(0) }; KNOWN_LOCATIONS]),
-            turns: RefCell::default(),
-            lateness: RefCell::default(),
         }
     }
 
@@ -136,15 +131,7 @@ impl Watched {
         self.shared.clone()
     }
 
-    pub(super) fn turns(&self) -> Histogram {
-        self.turns.borrow().clone()
-    }
-
-    pub(super) fn lateness(&self) -> Histogram {
-        self.lateness.borrow().clone()
-    }
-
-    pub(super) fn blocked(&self) -> u64 {
+    pub(in crate::reactor) fn blocked(&self) -> u64 {
         self.shared.blocked.load(Ordering::Relaxed)
     }
 
@@ -182,11 +169,7 @@ impl Watched {
         if self.shared.asleep.load(Ordering::SeqCst) {
             self.shared.wake();
         }
-        Watching { watched: self, outer: nested.then_some(outer), started_at: Instant::now() }
-    }
-
-    pub(in crate::reactor) fn late(&self, by: Duration) {
-        self.lateness.borrow_mut().record(by);
+        Watching { watched: self, outer: nested.then_some(outer) }
     }
 
     /// Ends the thread soon.
@@ -200,16 +183,13 @@ impl Watched {
 pub(in crate::reactor) struct Watching<'a> {
     watched: &'a Watched,
     outer: Option<u64>,
-    started_at: Instant,
 }
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        let Watched { shared, turns, .. } = self.watched;
-        turns.borrow_mut().record(self.started_at.elapsed());
         self.watched.note(self.outer.unwrap_or(CallKind::Turn as u64));
         if self.outer.is_none() {
-            shared.busy.store(false, Ordering::SeqCst);
+            self.watched.shared.busy.store(false, Ordering::SeqCst);
         }
     }
 }
