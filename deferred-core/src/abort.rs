@@ -2,14 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
+
 /// Aborts the process when dropped. It is on the stack while code runs that must not unwind.
 struct AbortOnDrop;
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        eprintln!(
-            "deferred: a destructor, a conversion from BuiltinError or a waker of other code panicked, and no \
-             callback can receive the panic; aborting. Catch it inside that code."
+        // Not `eprintln`, which panics if standard error is closed.
+        let _ = std::io::stderr().write_all(
+            b"deferred: aborting: a destructor, a conversion from BuiltinError or a waker of other code panicked where \
+              no callback can receive the panic; catch it inside that code\n",
         );
         std::process::abort();
     }

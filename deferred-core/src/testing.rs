@@ -146,7 +146,7 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
 /// assert!(reports.take()[0].contains("unhandled"));
 /// ```
 #[derive(Debug)]
-#[must_use = "reports are collected until this is dropped"]
+#[must_use = "reports are collected only until this is dropped: bind it to a variable"]
 pub struct Reports {
     texts: Rc<RefCell<Vec<String>>>,
     _hook: HookGuard,

@@ -61,7 +61,7 @@ impl fmt::Debug for CancelHandle {
 /// callbacks the two are the same.
 ///
 /// Twisted's `pause` and `unpause`.
-#[must_use = "dropping a Pause ends it"]
+#[must_use = "the pause ends at once if this is not bound to a variable"]
 pub struct Pause(Option<Handle>);
 
 impl Pause {

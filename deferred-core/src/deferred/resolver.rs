@@ -35,7 +35,7 @@ use crate::error::Failure;
 /// resolver.callback(21);
 /// assert_eq!(success_result_of(deferred), 42);
 /// ```
-#[must_use = "dropping a Resolver fires `Abandoned` in its Deferred"]
+#[must_use = "dropping a Resolver fires `Abandoned` in its Deferred; store it, or call `callback` or `errback`"]
 pub struct Resolver<T, E: DeferredError = Failure> {
     pub(crate) source: Source<T, E>,
 }

@@ -472,8 +472,8 @@ impl NoReactor {
 impl fmt::Display for NoReactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "no reactor: this needs one, and its thread has no current reactor; \
-             start it from inside a reactor's loop, or after `Reactor::enter`",
+            "no reactor: this thread has no current one; call this inside `park::run`, `deferred_smol::run` or another \
+             driver, or after `Reactor::enter` on a reactor that a driver runs",
         )
     }
 }

@@ -43,7 +43,7 @@ const FEW: usize = 3;
 /// assert_eq!(trail.total(), 1000);
 /// assert_eq!(trail.omitted(), 968);
 /// assert!(trail.iter().all(|location| location.file() == file!()));
-/// assert!(trail.to_string().contains("… 968 more …"));
+/// assert!(trail.to_string().contains("... 968 locations omitted ..."));
 /// ```
 #[derive(Clone)]
 pub struct Trail {
@@ -179,7 +179,7 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Line::Location(location) => write!(f, "{location}"),
-            Line::Omitted(count) => write!(f, "… {count} more …"),
+            Line::Omitted(count) => write!(f, "... {count} locations omitted ..."),
         }
     }
 }

@@ -63,7 +63,7 @@ pub fn is_enabled() -> bool {
 }
 
 /// A guard that keeps inspection on. [`enable`] creates it.
-#[must_use = "inspection is off when this is dropped"]
+#[must_use = "inspection ends at once if this is not bound to a variable"]
 pub struct Inspection {
     /// It is on for one thread.
     this_thread: PhantomData<*const ()>,

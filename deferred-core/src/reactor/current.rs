@@ -68,7 +68,7 @@ impl Reactor {
 
 /// A guard while which a reactor is the current one. [`Reactor::enter`] creates it.
 #[derive(Debug)]
-#[must_use = "dropping the guard makes the reactor no longer the current one"]
+#[must_use = "the reactor is left at once if this is not bound to a variable"]
 pub struct EnterGuard {
     number: u64,
     this_thread: PhantomData<*const ()>,

@@ -243,7 +243,7 @@ pub struct NotRestartable(());
 
 impl fmt::Display for NotRestartable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the loop of this reactor has ended, and a reactor runs once only: make a new one")
+        f.write_str("this reactor has already run, and a reactor runs once: make a new one with `Reactor::new`")
     }
 }
 

@@ -182,7 +182,7 @@ impl<F> fmt::Debug for Closed<F> {
 
 impl<F> fmt::Display for Closed<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor is closed: its loop has ended, and it takes no more calls")
+        f.write_str("the reactor is closed: its loop has ended, and the call was not accepted")
     }
 }
 

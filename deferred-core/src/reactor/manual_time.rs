@@ -7,6 +7,7 @@ use super::health::increment;
 use super::{Life, Reactor, ReactorOwner, deadline_after};
 use crate::context;
 use crate::engine::ready_queue;
+use crate::error::CallSite;
 
 /// The clock of a reactor.
 pub(super) enum Time {
@@ -67,7 +68,7 @@ impl Reactor {
             let Some(timer) = self.core.timers.pop_due(self.moment(), u64::MAX) else {
                 break;
             };
-            counted(&mut left);
+            counted(&mut left, Some(timer.registered_at()));
             self.core.counters.lateness.record(self.moment() - timer.due());
             timer.run();
             self.core.timers.recycle(timer);
@@ -82,23 +83,25 @@ impl Reactor {
     fn run_woken(&self, left: &mut u32) {
         while self.is_running() && !ready_queue::is_empty() {
             increment(&self.core.counters.coroutines, ready_queue::run_batch(usize::MAX, |_| ()) as u64);
-            counted(left);
+            counted(left, None);
         }
     }
 
     /// Runs posted calls and resumes woken coroutines until none is left.
     fn run_all_posted(&self, left: &mut u32) {
         while self.is_running() && self.run_posted() + ready_queue::run_batch(usize::MAX, |_| ()) as u64 > 0 {
-            counted(left);
+            counted(left, None);
         }
     }
 }
 
-fn counted(left: &mut u32) {
+fn counted(left: &mut u32, at: Option<CallSite>) {
     *left -= 1;
-    assert!(
-        *left > 0,
-        "a million calls have run in one `advance`, and there is still one due: something adds calls forever, such as \
-         a LoopingCall with an interval of zero"
-    );
+    if *left == 0 {
+        let last = at.map_or_else(String::new, |at| format!(", the last one registered at {at}"));
+        panic!(
+            "a million calls have run in one `advance`{last}, and more are due: something adds calls without a delay, \
+             such as a LoopingCall with an interval of zero"
+        );
+    }
 }

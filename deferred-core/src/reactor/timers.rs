@@ -401,7 +401,7 @@ impl fmt::Display for Inactive {
             Inactive::AlreadyCalled => "the call has already run",
             Inactive::AlreadyCancelled => "the call was already cancelled",
             Inactive::ReactorClosed => "the reactor was closed before the call began",
-            Inactive::TooLate => "the event that the call was added to had passed: the loop has started, or has ended",
+            Inactive::TooLate => "too late: the startup or shutdown that the call was added to is over",
         })
     }
 }

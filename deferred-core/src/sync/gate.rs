@@ -156,7 +156,7 @@ impl<E: DeferredError> fmt::Debug for Gate<E> {
 }
 
 /// A guard that counts as work inside a [`Gate`] until it is dropped. [`Gate::enter`] creates it.
-#[must_use = "dropping a GateGuard leaves the gate"]
+#[must_use = "the gate is left at once if this is not bound to a variable"]
 pub struct GateGuard<E: DeferredError = Failure> {
     gate: Rc<State<E>>,
 }

@@ -14,7 +14,7 @@ use crate::error::{DeferredError, Failure};
 /// Dropping it releases them to the next waiter, whose callbacks run right after the callback that
 /// runs now, or inside the drop if none runs. [`release`](Self::release) releases them inside the
 /// call, and [`detach`](Self::detach) leaves the release to the semaphore's own `release`.
-#[must_use = "dropping a Permit releases it"]
+#[must_use = "the permit is released at once if this is not bound to a variable"]
 pub struct Permit<E: DeferredError = Failure> {
     permits: Rc<Permits<E>>,
     /// 0 after the release.

@@ -65,7 +65,11 @@ impl<E: DeferredError> Permits<E> {
     }
 
     pub(super) fn acquire(self: &Rc<Self>, count: usize, at: CallSite) -> Deferred<Permit<E>, E> {
-        assert!(count <= self.limit, "{count} permits were requested from a semaphore that has {}", self.limit);
+        assert!(
+            count <= self.limit,
+            "{count} permits were requested from a semaphore of {}, which can never succeed",
+            self.limit
+        );
         match self.try_acquire(count, at) {
             Some(permit) => Deferred::with_result(Ok(permit), at, at),
             // A waiter that is cancelled may have held up later ones.

@@ -305,16 +305,17 @@ impl<E: DeferredError> LoopingCall<E> {
     /// Begins a run. On a closed reactor the returned Deferred fires, and there is no run.
     fn run(&self, interval: Duration, at: CallSite) -> (Deferred<LoopingCall<E>, E>, Option<Run>) {
         let looping = &self.looping;
-        let idle = match &*looping.state.borrow() {
-            State::Idle => true,
-            State::Waiting { next, .. } => !next.active(),
-            State::Calling { .. } => false,
+        let runs_since = match &*looping.state.borrow() {
+            State::Idle => None,
+            State::Waiting { run, next } => next.active().then_some(run.at),
+            State::Calling { run, .. } => Some(run.at),
         };
-        assert!(
-            idle,
-            "this LoopingCall is already running: stop it, and start it when its Deferred has fired; if that was \
-             cancelled, when the Deferred of its function has fired too"
-        );
+        if let Some(started) = runs_since {
+            panic!(
+                "this LoopingCall is already running, started at {started}: stop it, and start it when its Deferred \
+                 has fired; if that was cancelled, when the Deferred of its function has fired too"
+            );
+        }
         let before = looping.context.replace(Context::current());
         drop(before); // user code, after the borrow
         let cancelled = Rc::downgrade(looping);

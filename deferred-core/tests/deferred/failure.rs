@@ -456,10 +456,10 @@ fn a_trail_prints_one_location_on_each_line() {
     let failure = passing(&many(1000));
     let printed = failure.trail().to_string();
     let lines: Vec<_> = printed.lines().collect();
-    assert_eq!((lines.len(), lines[16]), (33, "… 968 more …"));
+    assert_eq!((lines.len(), lines[16]), (33, "... 968 locations omitted ..."));
     assert!(lines.iter().enumerate().all(|(n, line)| n == 16 || line.starts_with(file!())));
-    assert!(format!("{failure:?}").contains("… 968 more …"));
-    assert!(format!("{:?}", failure.trail()).contains(", … 968 more …, "));
+    assert!(format!("{failure:?}").contains("... 968 locations omitted ..."));
+    assert!(format!("{:?}", failure.trail()).contains(", ... 968 locations omitted ..., "));
 }
 
 #[test]

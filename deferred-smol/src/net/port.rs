@@ -142,7 +142,7 @@ impl Port {
     /// # Cancellation
     ///
     /// A cancel ends only the wait.
-    #[must_use = "the Deferred only waits"]
+    #[must_use = "the Deferred only waits; the call has no other effect"]
     pub fn closed(&self) -> Deferred<()> {
         let closed: Vec<_> = self.connections().iter().map(Transport::closed).collect();
         gather(closed).map_err(Failure::from).map(|_| ())

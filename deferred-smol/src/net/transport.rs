@@ -100,7 +100,7 @@ impl Transport {
     ///     })
     /// }
     /// ```
-    #[must_use = "the Deferred only waits"]
+    #[must_use = "the Deferred only waits; the call has no other effect"]
     pub fn drained(&self) -> Deferred<()> {
         if self.state.stage.get() == Stage::Over {
             return Deferred::fail(NotConnected(()));
@@ -152,7 +152,7 @@ impl Transport {
     /// # Cancellation
     ///
     /// A cancel ends only the wait.
-    #[must_use = "the Deferred only waits"]
+    #[must_use = "the Deferred only waits; the call has no other effect"]
     pub fn closed(&self) -> Deferred<()> {
         if self.state.stage.get() == Stage::Over {
             return Deferred::succeed(());

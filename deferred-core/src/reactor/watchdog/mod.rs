@@ -100,12 +100,11 @@ impl Watchdog {
     /// Returns an error if the reactor is already watched or closed, or if the system cannot create
     /// a thread.
     pub fn start(self, reactor: &Reactor) -> io::Result<()> {
-        let refused = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         if reactor.is_closed() {
-            return refused("the reactor is closed: start the watchdog before its loop ends");
+            return Err(io::Error::other("the reactor is closed: start the watchdog before its loop ends"));
         }
         if reactor.core.watched.get().is_some() {
-            return refused("this reactor already has a watchdog");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "this reactor already has a watchdog"));
         }
         let watched = Rc::new(Watched::new());
         Thread::start(watched.shared(), self)?;
