@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use deferred_core::{Clock, Phase, Reactor, SystemEvent, on_unhandled};
+use deferred_core::{Clock, Deferred, Phase, Reactor, SystemEvent, inline_callbacks, inspect, on_unhandled};
 
 use super::engine::{bare_list, boxed_pending, ours_pending};
 use super::{combine, pool, time};
@@ -67,6 +67,17 @@ fn wakes(count: u64) -> Side {
             })));
         }
         while reactor.turn(Waker::noop()) == deferred_core::Turn::Again {}
+    })
+}
+
+/// Coroutines that each wait for a Deferred, listed once.
+fn listed(count: u64) -> Side {
+    Side::new("started, listed, fired", move || {
+        let _on = inspect::enable();
+        let (waits, resolvers): (Vec<_>, Vec<_>) = (0..count).map(|_| Deferred::<()>::new()).unzip();
+        waits.into_iter().for_each(|waits| drop(inline_callbacks(async move { waits.await })));
+        assert_eq!(Reactor::new().pending().items().len() as u64, 2 * count);
+        resolvers.into_iter().for_each(|resolver| resolver.callback(()));
     })
 }
 
@@ -135,6 +146,7 @@ pub(crate) fn all() -> Vec<Growth> {
         alone("growth/overdue timers put off", "timer", "due", overdue),
         alone("growth/hooks dropped", "hook", "hooks", hooks),
         alone("growth/coroutines that wake themselves", "coroutine", "coroutines", wakes),
+        alone("growth/pending listed", "coroutine", "coroutines", listed),
     ]
 }
 

@@ -277,6 +277,7 @@ fn the_deadline_reports_and_cancels_pending_triggers_and_continues() {
             reports.add(format!("{:?}", overdue.pending().iter().map(|at| at.line()).collect::<Vec<_>>()));
             reports.add(overdue.to_string());
         }
+        None if report.kind() == "pending" => {} // if inspection is on for all tests
         None => reports.add(if report.is_cancelled() { "cancelled" } else { "else" }),
     });
     clock.set_shutdown_deadline(Duration::from_secs(5));

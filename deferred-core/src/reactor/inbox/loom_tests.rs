@@ -140,7 +140,7 @@ fn a_post_that_races_with_the_closing_is_taken_or_returned() {
         let accepted = poster.join().unwrap();
         assert_eq!(accepted, closing);
         assert!(!post(&inbox));
-        assert!(inbox.take(VecDeque::new()).is_empty());
+        assert!(inbox.take(VecDeque::new()).0.is_empty());
     });
 }
 
