@@ -518,17 +518,6 @@ fn advance(block: BlockRef) -> Option<BlockRef> {
     if !Context::is_current_empty() {
         return advance_outside_context(block);
     }
-    advance_here(block)
-}
-
-#[cfg(feature = "context")]
-#[cold]
-fn advance_outside_context(block: BlockRef) -> Option<BlockRef> {
-    Context::new().run(|| advance_here(block))
-}
-
-#[inline(always)]
-fn advance_here(block: BlockRef) -> Option<BlockRef> {
     // The drops of a stage come before the next stage.
     match block.advance(|| LEVEL.get() == INSIDE) {
         Step::Ready => Some(block),
@@ -548,6 +537,12 @@ fn advance_here(block: BlockRef) -> Option<BlockRef> {
         Step::Resumed(None) => claim(block),
         Step::Resumed(Some(block)) => prepare_claimed(block),
     }
+}
+
+#[cfg(feature = "context")]
+#[cold]
+fn advance_outside_context(block: BlockRef) -> Option<BlockRef> {
+    Context::new().run(|| advance(block))
 }
 
 /// Prepares a block that has just been fired. Returns it if it can run.

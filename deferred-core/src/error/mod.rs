@@ -12,18 +12,20 @@ mod failure;
 mod group;
 mod location;
 mod nested;
+mod panicked;
 mod share;
 mod trail;
 
 use std::fmt::Debug;
 use std::panic::Location;
 
-pub use builtin::{Abandoned, BuiltinError, Cancelled, Cycle, NestedDeferred, NoReactor, Panicked, TimedOut};
-pub(crate) use builtin::{drop_payload, from_panic};
+pub use builtin::{Abandoned, BuiltinError, Cancelled, Cycle, NestedDeferred, NoReactor, TimedOut};
 pub(crate) use failure::write_texts;
 pub use failure::{Failure, Trapped};
 pub use group::{FailureGroup, FirstError};
 pub(crate) use location::of_user;
+pub use panicked::Panicked;
+pub(crate) use panicked::{drop_payload, from_panic};
 pub use share::ShareError;
 pub use trail::Trail;
 pub(crate) use trail::{CallSite, write_trail};
