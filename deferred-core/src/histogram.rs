@@ -45,6 +45,31 @@ impl Histogram {
         self.max = self.max.max(duration);
     }
 
+    /// Returns a histogram of the durations that were counted after `earlier`, a copy of this one. Its
+    /// longest duration is known only up to a factor of two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::Histogram;
+    ///
+    /// let mut waits = Histogram::new();
+    /// waits.record(Duration::from_secs(9));
+    /// let earlier = waits.clone();
+    /// waits.record(Duration::from_millis(2));
+    /// let last = waits.since(&earlier);
+    /// assert!(last.count() == 1 && last.max() < Duration::from_millis(5));
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &Histogram) -> Histogram {
+        let mut last = self.clone();
+        last.buckets.iter_mut().zip(&earlier.buckets).for_each(|(now, before)| *now = now.saturating_sub(*before));
+        last.count = last.buckets.iter().sum();
+        last.max = last.buckets().last().map_or(Duration::ZERO, |(limit, _)| limit.min(self.max));
+        last
+    }
+
     /// Returns the number of counted durations.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
+use std::panic::Location;
 use std::rc::Rc;
 use std::thread;
 
@@ -149,11 +150,13 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
 #[must_use = "reports are collected only until this is dropped: bind it to a variable"]
 pub struct Reports {
     texts: Rc<RefCell<Vec<String>>>,
+    since: &'static Location<'static>,
     _hook: HookGuard,
 }
 
 impl Reports {
     /// Starts collecting.
+    #[track_caller]
     pub fn collect() -> Reports {
         let texts = Rc::new(RefCell::new(Vec::new()));
         let adds = texts.clone();
@@ -162,7 +165,7 @@ impl Reports {
                 adds.borrow_mut().push(report.to_string());
             }
         });
-        Reports { texts, _hook: hook }
+        Reports { texts, since: Location::caller(), _hook: hook }
     }
 
     /// Returns the texts of the reports so far, and removes them.
@@ -180,7 +183,8 @@ impl Reports {
     #[track_caller]
     pub fn assert_none(&self) {
         let texts = self.take();
-        assert!(texts.is_empty(), "reports that the test did not expect: {}\n{}", texts.len(), texts.join("\n"));
+        let (count, since) = (texts.len(), self.since);
+        assert!(count == 0, "{count} reports since {since} that the test did not expect:\n{}", texts.join("\n"));
     }
 }
 

@@ -379,7 +379,7 @@ fn values_are_dropped_outside_of_borrows_and_may_use_the_context() {
 }
 
 #[test]
-fn reports_run_in_the_context_of_the_code_that_drops_the_error() {
+fn an_unhandled_error_is_reported_in_the_context_in_which_it_was_made() {
     let ids = Ids::default();
     let log = ids.clone();
     let _hook = on_unhandled(move |_| log.add());
@@ -387,6 +387,40 @@ fn reports_run_in_the_context_of_the_code_that_drops_the_error() {
     with_context(Id(3), || clock.call_later(Duration::ZERO, || Err::<(), _>(Failure::msg("nothing handles this"))));
     clock.advance(Duration::ZERO);
     assert_eq!(ids.take(), [3]);
+
+    // In a coroutine that a call without a context, or with another one, resumes.
+    let (first, fires_first) = Deferred::<()>::new();
+    let (second, fires_second) = Deferred::<()>::new();
+    for (waits, id) in [(first, 4), (second, 5)] {
+        drop(with_context(Id(id), || {
+            inline_callbacks(async move {
+                waits.await?;
+                Err::<(), _>(Failure::msg("nothing handles this"))
+            })
+        }));
+    }
+    fires_first.callback(());
+    with_context(Id(9), || fires_second.callback(()));
+    assert_eq!(ids.take(), [4, 5]);
+
+    // An error that was made without a context, and a panic.
+    let (fails, resolver) = Deferred::<()>::new();
+    let (panics, fires) = Deferred::<()>::new();
+    drop(with_context(Id(6), || inline_callbacks(async move { fails.await })));
+    drop(with_context(Id(7), || {
+        inline_callbacks::<()>(async move {
+            panics.await?;
+            panic!("on purpose")
+        })
+    }));
+    resolver.errback(Failure::msg("made elsewhere"));
+    fires.callback(());
+    assert_eq!(ids.take(), [6, 7]);
+
+    // Dropped later, and elsewhere.
+    let failure = with_context(Id(8), || Failure::msg("kept"));
+    with_context(Id(9), || drop(Deferred::<()>::fail(failure)));
+    assert_eq!((ids.take(), id()), (vec![8], 0));
 }
 
 /// With the feature `context`, single callbacks and cancellers too.

@@ -169,8 +169,8 @@ fn a_lock_that_is_never_released_is_found() {
     assert_eq!(
         list(),
         format!(
-            "1 pending: 1 place\n\n\
-             place made at :{waits}, old, for a lock, last taken at :{handed_over}, 1 waiting"
+            "1 pending: 1 waiter\n\n\
+             waiter made at :{waits}, old, for a lock, last taken at :{handed_over}, 1 waiting"
         )
     );
     drop((taken, third));

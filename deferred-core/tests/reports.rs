@@ -91,7 +91,7 @@ fn one_hook_receives_the_reports_of_every_kind_as_values() {
             format!("Error unhandled_error {}", line + 1),
             "Warning reconnected Some(Reconnected(3))".to_owned(),
             format!("Error shutdown_timed_out {}", line + 5),
-            "Info pending the shutdown does not wait for this any longer: 2".to_owned(),
+            "Warning pending the shutdown does not wait for this any longer: 2".to_owned(),
             format!("Error unhandled_error {}", line + 6),
         ]
     );
@@ -126,7 +126,8 @@ fn a_test_collects_reports_and_fails_at_its_end_if_it_does_not_take_them() {
     report::send(&Reconnected(2));
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(reports)));
     let message = *ended.unwrap_err().downcast::<String>().unwrap();
-    assert_eq!(message, "reports that the test did not expect: 1\nconnected again after 2 attempts");
+    assert!(message.starts_with("1 reports since deferred-core/tests/reports.rs:"), "{message}");
+    assert!(message.ends_with(" that the test did not expect:\nconnected again after 2 attempts"), "{message}");
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn is_child() -> bool {
 fn a_flood_is_printed_ten_times_and_counted() {
     if is_child() {
         let reactor = Reactor::new();
-        (0..250).for_each(|_| fail());
+        (0..1350).for_each(|_| fail());
         (0..3).for_each(|_| drop(Deferred::<()>::fail(Failure::msg("another line"))));
         (0..20).for_each(|_| report::send(&Reconnected(7)));
         drop(reactor);
@@ -190,12 +191,15 @@ fn a_flood_is_printed_ten_times_and_counted() {
     assert_eq!(count("deferred: unhandled error: another line"), 3, "{output}");
     assert_eq!(count("deferred: connected again"), 10, "{output}");
     assert_eq!(
-        count("deferred: 240 more reports like one above: unhandled_error at deferred-core/tests/"),
-        1,
+        // Reported early, so that a flood is seen.
+        [100, 1000, 240].map(|more| {
+            count(&format!("deferred: {more} more reports like one above: unhandled_error at deferred-core/tests/"))
+        }),
+        [1; 3],
         "{output}"
     );
     assert_eq!(count("deferred: 10 more reports like one above: reconnected"), 1, "{output}");
-    assert_eq!(count("more report"), 2, "{output}");
+    assert_eq!(count("more report"), 4, "{output}");
     assert_eq!(count("help: add an errback"), 1, "once for each process");
 }
 

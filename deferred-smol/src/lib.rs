@@ -28,6 +28,10 @@
 //!
 //! All of `deferred_core` is re-exported.
 //!
+//! # Crate features
+//!
+//! `signals` (default), `tracing` and `context` are those of [deferred-core](deferred_core#crate-features).
+//!
 //! # Source
 //!
 //! - `drive`: the driver;

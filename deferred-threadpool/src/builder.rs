@@ -137,7 +137,7 @@ impl ThreadPoolBuilder {
     }
 
     /// Sets the hook to call when the pool is stuck, with the jobs that its threads run. By default
-    /// a report is printed to standard error.
+    /// it is a [report](deferred_core::report) of the kind `stuck_pool`.
     ///
     /// The hook is called in a thread of its own, which exists only while every thread is busy. A
     /// panic of the hook is printed and otherwise ignored.

@@ -163,7 +163,9 @@ where
     F: FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
 {
     let context = Context::for_job(at);
-    move |job: &Job<'_>| context.run(|| if has_timed_out() { Err(TimedOut::new().into()) } else { closure(job) })
+    move |job: &Job<'_>| {
+        context.run(|| if has_timed_out() { Err(TimedOut::by_deadline(None).into()) } else { closure(job) })
+    }
 }
 
 /// Returns `true` if the current context has a deadline that has passed.

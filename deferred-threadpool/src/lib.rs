@@ -32,6 +32,10 @@
 //!
 //! All of `deferred_core` is re-exported.
 //!
+//! # Crate features
+//!
+//! `signals` (default), `tracing` and `context` are those of [deferred-core](deferred_core#crate-features).
+//!
 //! # Source
 //!
 //! A job travels from `pool` to `worker`, where a thread runs it, and its result back through

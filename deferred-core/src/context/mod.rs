@@ -9,7 +9,8 @@
 //!   [`concurrent`](crate::concurrent) and [`Cooperator`](crate::Cooperator), and calls at the startup
 //!   and the shutdown;
 //! - calls from other threads ([`ReactorHandle::call_from_thread`](crate::ReactorHandle::call_from_thread)
-//!   and the like);
+//!   and the like), which have the context of the code that posts them: a thread of your own has none,
+//!   unless it [takes one along](Context);
 //! - jobs of a thread pool, in their thread;
 //! - the callbacks of network protocols: they have the context in which `listen` or `connect` was
 //!   called.
@@ -25,8 +26,12 @@
 //! threads. There is no guard that makes a value current until it is dropped: it could live across an
 //! `await`, and then be current in other code.
 //!
-//! With the crate feature `tracing`, the current span follows in the same way, and each coroutine, job
-//! and connection has a span of its own inside of it, of the level `DEBUG` and the target `deferred`.
+//! With the crate feature `tracing`, the current span follows in the same way, and each job and
+//! connection (level `DEBUG`) and each coroutine (level `TRACE`) has a span of its own inside of it, of
+//! the target `deferred`.
+//!
+//! An error keeps the context in which it was made ([`Failure::context`](crate::Failure::context)), and
+//! the [report](crate::report) of an unhandled error is made in that.
 //!
 //! Twisted's `twisted.python.context`, which does not follow coroutines and threads.
 //!
@@ -34,9 +39,9 @@
 //!
 //! [`with_deadline`] adds a deadline. Deadlines nest: the nearest one counts. A deadline cancels
 //! nothing by itself. [`Deferred::add_timeout`](crate::Deferred::add_timeout) ends at the deadline if
-//! that is sooner. A job whose deadline has passed before it begins is not run, and fails with
-//! [`TimedOut`](crate::TimedOut); while a job runs, `Job::is_cancelled` returns `true` from the
-//! deadline on.
+//! that is sooner; with [`Duration::MAX`](std::time::Duration::MAX) it ends only then. The Deferred of
+//! a job fails with [`TimedOut`](crate::TimedOut) at the deadline. A job that has not begun by then is
+//! not run; while one runs, `Job::is_cancelled` returns `true` from then on.
 //!
 //! # Examples
 //!
@@ -74,8 +79,6 @@ use std::time::Instant;
 pub(crate) use current::Entered;
 use span::Span;
 
-use crate::error::CallSite;
-
 /// Calls `f` with `value` as the current value of its type. See the [module](self).
 ///
 /// The value replaces one of the same type. It is dropped when all that was started with it is
@@ -90,7 +93,7 @@ pub fn with_context<T: Send + Sync + 'static, R>(value: T, f: impl FnOnce() -> R
 /// Calls `f` with a deadline, unless the current one is sooner. See the [module](self#deadlines).
 ///
 /// It is a time of the clock of the reactor, which for all but a [`Clock`](crate::Clock) is the
-/// system's.
+/// system's. See also [`Reactor::with_timeout`](crate::Reactor::with_timeout).
 ///
 /// # Examples
 ///
@@ -196,7 +199,7 @@ impl Context {
     /// Returns the current context. With the feature `tracing` it has a span of its own, for a
     /// coroutine.
     #[inline]
-    pub(crate) fn for_coroutine(at: CallSite) -> Context {
+    pub(crate) fn for_coroutine(at: &'static Location<'static>) -> Context {
         Context { values: current::values(), span: Span::coroutine(at) }
     }
 
@@ -221,6 +224,12 @@ impl Context {
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
         let _entered = self.enter();
         f()
+    }
+
+    /// Returns `true` if this context has no values, no deadline and no span.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_none() && self.span.is_none()
     }
 
     /// Returns `true` if the current context has no values, no deadline and no span.

@@ -7,7 +7,7 @@ pub(super) use without_tracing::{Entered, Span};
 
 #[cfg(feature = "tracing")]
 mod with_tracing {
-    use crate::error::CallSite;
+    use std::panic::Location;
 
     #[derive(Clone)]
     pub(in super::super) struct Span(tracing::Span);
@@ -23,15 +23,15 @@ mod with_tracing {
             Span(tracing::Span::current())
         }
 
-        pub(in super::super) fn coroutine(at: CallSite) -> Span {
-            own(tracing::debug_span!(target: "deferred", "coroutine", %at))
+        pub(in super::super) fn coroutine(at: &'static Location<'static>) -> Span {
+            own(tracing::trace_span!(target: "deferred", "coroutine", %at))
         }
 
-        pub(in super::super) fn job(at: CallSite) -> Span {
+        pub(in super::super) fn job(at: &'static Location<'static>) -> Span {
             own(tracing::debug_span!(target: "deferred", "job", %at))
         }
 
-        pub(in super::super) fn connection(at: CallSite, peer: &dyn Fn() -> String) -> Span {
+        pub(in super::super) fn connection(at: &'static Location<'static>, peer: &dyn Fn() -> String) -> Span {
             own(tracing::debug_span!(target: "deferred", "connection", %at, peer = peer()))
         }
 
@@ -60,7 +60,7 @@ mod with_tracing {
 mod without_tracing {
     use std::marker::PhantomData;
 
-    use crate::error::CallSite;
+    use std::panic::Location;
 
     #[derive(Clone, Default)]
     pub(in super::super) struct Span;
@@ -79,16 +79,16 @@ mod without_tracing {
         }
 
         #[inline]
-        pub(in super::super) const fn coroutine(_: CallSite) -> Span {
+        pub(in super::super) const fn coroutine(_: &'static Location<'static>) -> Span {
             Span
         }
 
         #[inline]
-        pub(in super::super) const fn job(_: CallSite) -> Span {
+        pub(in super::super) const fn job(_: &'static Location<'static>) -> Span {
             Span
         }
 
-        pub(in super::super) const fn connection(_: CallSite, _: &dyn Fn() -> String) -> Span {
+        pub(in super::super) const fn connection(_: &'static Location<'static>, _: &dyn Fn() -> String) -> Span {
             Span
         }
 

@@ -15,12 +15,11 @@ use super::awaited::Awaited;
 use super::current;
 use super::frame::{self, Frame};
 use super::registry;
-use super::wait::with_location;
 use crate::abort::never_unwinding;
 use crate::context;
 use crate::deferred::{Deferred, refuse_nested};
 use crate::engine::{Chain, Fired, Handle, LiveCoroutine, Resume, Source, call_soon, enter_merged, ready_queue};
-use crate::error::{Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
+use crate::error::{self, Abandoned, BuiltinError, CallSite, Cancelled, DeferredError, NoReactor, Panicked};
 use crate::inspect;
 use crate::reactor::{Reactor, WakerHandle};
 
@@ -133,7 +132,7 @@ where
             if run_current(&task) {
                 let result = frame::take_output(task.as_ref().project_ref().frame);
                 let result = result.expect("a coroutine that ended has a result");
-                return Deferred::with_result(with_location(refuse_nested(result), at), at, at);
+                return Deferred::with_result(in_origin(refuse_nested(result), &task.head), at, at);
             }
             let (chain, source) = Chain::pair(at);
             task.head.awaited.set_own(source.id());
@@ -143,6 +142,20 @@ where
             Deferred::with_chain(chain)
         })
     })
+}
+
+/// Adds the location of the coroutine to the trail of its error, and its context if the error was made
+/// without one.
+#[inline]
+fn in_origin<T, E: DeferredError>(result: Result<T, E>, head: &Head) -> Result<T, E> {
+    #[cold]
+    fn error_in_origin<E: DeferredError>(mut error: E, head: &Head) -> E {
+        never_unwinding(|| error.add_location(head.at));
+        error::adopt_context(&mut error, &head.context);
+        error
+    }
+
+    result.map_err(|error| error_in_origin(error, head))
 }
 
 /// Makes the coroutine the current one, and polls it until it ends or is suspended. Returns `true`
@@ -471,7 +484,7 @@ impl<T: 'static, E: DeferredError, F: Future<Output = Result<T, E>> + 'static> C
     fn finish(self: Pin<&Self>) -> Option<Fired> {
         let source = self.source.take()?;
         let result = frame::take_output(self.project_ref().frame)?;
-        Some(source.set_result(with_location(refuse_nested(result), self.head.at)))
+        Some(source.set_result(in_origin(refuse_nested(result), &self.head)))
     }
 
     fn wait_for(self: Pin<Rc<Self>>, handle: &Handle, waker: &Waker) -> Registered {

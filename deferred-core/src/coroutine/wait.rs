@@ -232,7 +232,7 @@ impl<T: 'static, E: DeferredError> Wait<T, E> {
 
 /// Adds a location to the trail of an error.
 #[inline]
-pub(super) fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Result<T, E> {
+fn with_location<T, E: DeferredError>(result: Result<T, E>, at: CallSite) -> Result<T, E> {
     match result {
         Ok(value) => Ok(value),
         Err(error) => Err(error_with_location(error, at)),

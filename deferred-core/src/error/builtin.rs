@@ -268,19 +268,33 @@ impl Error for Cancelled {
 #[derive(Clone, Default)]
 pub struct TimedOut {
     after: Option<Duration>,
+    by_deadline: bool,
 }
 
 impl TimedOut {
     /// Creates the error without a duration.
     #[must_use]
     pub const fn new() -> TimedOut {
-        TimedOut { after: None }
+        TimedOut { after: None, by_deadline: false }
     }
 
     /// Creates the error of a timeout after `time`.
     #[must_use]
     pub const fn after(time: Duration) -> TimedOut {
-        TimedOut { after: Some(time) }
+        TimedOut { after: Some(time), by_deadline: false }
+    }
+
+    /// Creates the error of a [deadline](crate::context#deadlines) that has passed: `time` after the
+    /// begin of what it has ended, or before that began.
+    #[must_use]
+    pub const fn by_deadline(time: Option<Duration>) -> TimedOut {
+        TimedOut { after: time, by_deadline: true }
+    }
+
+    /// Returns `true` if the deadline of a context has caused this, and not the timeout itself.
+    #[must_use]
+    pub const fn is_by_deadline(&self) -> bool {
+        self.by_deadline
     }
 
     /// Returns the duration of the timeout, if it is known.
@@ -292,9 +306,11 @@ impl TimedOut {
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.after {
-            Some(time) => write!(f, "timed out after {time:?}"),
-            None => f.write_str("timed out"),
+        match (self.after, self.by_deadline) {
+            (Some(time), false) => write!(f, "timed out after {time:?}"),
+            (None, false) => f.write_str("timed out"),
+            (Some(time), true) => write!(f, "timed out after {time:.1?}, at the deadline of its context"),
+            (None, true) => f.write_str("timed out: the deadline of its context had passed before it began"),
         }
     }
 }

@@ -10,11 +10,12 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::group::{made_at_of_member, unwrap_whole};
+use super::group::{origin_of_member, unwrap_whole};
 use super::location::of_user;
 use super::nested::{Nested, builtin_inside, drop_flat, source_inside, write_inside};
+use super::origin::Origin;
 use super::trail::write_trail;
-use super::{BuiltinError, CallSite, DeferredError, Trail};
+use super::{BuiltinError, DeferredError, Trail};
 
 /// Any error, with the location where it was made and the trail of those that it passed. It is the
 /// default error type of a Deferred.
@@ -62,8 +63,7 @@ pub struct Failure(Box<Inner>);
 struct Inner {
     held: Flat,
     trail: Trail,
-    /// The location where the error became a `Failure`.
-    made_at: CallSite,
+    origin: Origin,
 }
 
 /// A held error, which is dropped without recursion because errors can be nested deeply.
@@ -215,12 +215,12 @@ impl Failure {
         Failure::holding(
             BuiltinError::recognize_boxed(error)
                 .map_or_else(|error| Held::Other { error, as_any: |_| None }, Held::Builtin),
-            Location::caller(),
+            Origin::here(Location::caller()),
         )
     }
 
-    fn holding(held: Held, made_at: CallSite) -> Failure {
-        Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new(), made_at }))
+    fn holding(held: Held, origin: Origin) -> Failure {
+        Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new(), origin }))
     }
 
     /// Wraps the failure in an error of another type, which keeps it as its source, for example.
@@ -258,10 +258,10 @@ impl Failure {
     /// ```
     #[must_use]
     pub fn wrap<X: Error + Send + Sync + 'static>(mut self, wrapper: impl FnOnce(Failure) -> X) -> Failure {
-        let (trail, made_at) = (mem::take(&mut self.0.trail), self.0.made_at);
+        let (trail, origin) = (mem::take(&mut self.0.trail), self.0.origin.clone());
         let mut wrapped = Failure::from(wrapper(self));
         wrapped.0.trail = trail;
-        wrapped.0.made_at = made_at;
+        wrapped.0.origin = origin;
         wrapped
     }
 
@@ -271,7 +271,7 @@ impl Failure {
     }
 
     pub(super) fn into_arc(self) -> Arc<SharedFailure> {
-        let Inner { held, trail, made_at } = *self.0;
+        let Inner { held, trail, origin } = *self.0;
         let held = match held.into_held() {
             Held::Shared(shared) if trail.total() == shared.0.trail.total() => return shared,
             // If it is shared again, it refers to the original itself, so that references do not
@@ -282,12 +282,12 @@ impl Failure {
             },
             held => held,
         };
-        Arc::new(SharedFailure(Inner { held: Flat(Some(held)), trail, made_at }))
+        Arc::new(SharedFailure(Inner { held: Flat(Some(held)), trail, origin }))
     }
 
     pub(super) fn from_arc(shared: &Arc<SharedFailure>) -> Failure {
-        let (trail, made_at) = (shared.0.trail.clone(), shared.0.made_at);
-        Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail, made_at }))
+        let (trail, origin) = (shared.0.trail.clone(), shared.0.origin.clone());
+        Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail, origin }))
     }
 
     /// Returns the error if it is an `X`. Otherwise returns the failure, so that `?` in an errback
@@ -351,12 +351,12 @@ impl Failure {
         if !self.check::<X>() {
             return Err(self);
         }
-        let Inner { held, trail, made_at } = *self.0;
+        let Inner { held, trail, origin } = *self.0;
         match held.into_held().into_original() {
             Ok(Held::Builtin(builtin)) => Ok(builtin.narrow().expect("the type was checked above")),
             Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("the type was checked above")),
             Ok(held @ Held::Shared(_)) | Err(held) => {
-                Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail, made_at })))
+                Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail, origin })))
             }
         }
     }
@@ -408,15 +408,12 @@ impl Failure {
         source_inside(self)
     }
 
-    /// Returns the location where the error became a `Failure`: the line of the `?`, of
-    /// [`msg`](Failure::msg), of `into()`, or of another conversion.
-    ///
-    /// A conversion that is passed as a function, as in `map_err(Failure::from)`, has no location
-    /// in the program; this is then one in this crate. So is that of an error that this crate has
-    /// made itself, such as a cancel.
-    #[must_use]
-    pub fn made_at(&self) -> &'static Location<'static> {
-        self.0.made_at
+    pub(super) fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    pub(super) fn origin_mut(&mut self) -> &mut Origin {
+        &mut self.0.origin
     }
 
     /// Returns the locations that the error passed since it became a `Failure`.
@@ -505,7 +502,7 @@ impl DeferredError for Failure {
     }
 
     fn made_at(&self) -> Option<&'static Location<'static>> {
-        Some(self.0.made_at)
+        Some(self.0.origin.at)
     }
 }
 
@@ -520,11 +517,11 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
             Err(error) => error,
         };
         match BuiltinError::recognize(error) {
-            Ok(builtin) => Failure::holding(Held::Builtin(builtin), Location::caller()),
+            Ok(builtin) => Failure::holding(Held::Builtin(builtin), Origin::here(Location::caller())),
             Err(error) => {
-                let made_at = made_at_of_member(&error).unwrap_or(Location::caller());
+                let origin = origin_of_member(&error).unwrap_or_else(|| Origin::here(Location::caller()));
                 let as_any: AsAny = |error| error.downcast_ref::<X>().map(|error| error as &dyn Any);
-                Failure::holding(Held::Other { error: Box::new(error), as_any }, made_at)
+                Failure::holding(Held::Other { error: Box::new(error), as_any }, origin)
             }
         }
     }

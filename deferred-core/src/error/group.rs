@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::failure::SharedFailure;
 use super::nested::{is_too_deep, write_inside};
+use super::origin::Origin;
 use super::{BuiltinError, DeferredError, Failure, Trail};
 
 /// The first error among several Deferreds: the error type of [`gather`](crate::gather).
@@ -186,8 +187,8 @@ fn write_member<E: DeferredError>(error: &E, depth: usize, f: &mut fmt::Formatte
 
 /// Returns the location where the error of a member was made, if the error is of a member.
 #[inline]
-pub(super) fn made_at_of_member<X: Any>(error: &X) -> Option<&'static Location<'static>> {
-    (error as &dyn Any).downcast_ref::<FirstError<Failure>>().map(|first| first.error.made_at())
+pub(super) fn origin_of_member<X: Any>(error: &X) -> Option<Origin> {
+    (error as &dyn Any).downcast_ref::<FirstError<Failure>>().map(|first| first.error.origin().clone())
 }
 
 /// Unpacks a group error that stands for the group itself into its failure. Returns any other error

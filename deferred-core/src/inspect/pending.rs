@@ -62,7 +62,7 @@ impl fmt::Display for Kind {
             Kind::Coroutine => "coroutine",
             Kind::Group => "group",
             Kind::Timer => "timer",
-            Kind::Place => "place",
+            Kind::Place => "waiter",
             Kind::Job => "job",
             Kind::Connection => "connection",
         })

@@ -38,7 +38,7 @@ impl Reportable for PendingReport {
     }
 
     fn level(&self) -> Level {
-        Level::Info
+        Level::Warning
     }
 
     fn is_limited(&self) -> bool {

@@ -11,8 +11,9 @@ use crate::report;
 
 /// The numbers of a loop at one time. [`Reactor::health`] returns them.
 ///
-/// Counters begin with the creation of the reactor. They are read without an allocation, so a timer
-/// can export them every second.
+/// Counters and histograms begin with the creation of the reactor; [`Histogram::since`] returns what
+/// came after an earlier reading. They are read without an allocation, so a timer can export them
+/// every second.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
@@ -31,13 +32,14 @@ pub struct Health {
     pub turn_times: Histogram,
     /// The lateness of the timers, by the reading of the clock that their turn used.
     pub timer_lateness: Histogram,
-    /// The number of pending timers.
+    /// The number of pending timers, also those of this library, such as timeouts.
     pub timers: u64,
     /// The number of posted calls that have not begun.
     pub inbox: usize,
     /// The time for which the oldest of them has waited.
     pub oldest_post: Option<Duration>,
-    /// The number of coroutines of this thread that have not ended.
+    /// The number of coroutines of this thread that have not ended. Each network connection and each
+    /// listening port has one.
     pub coroutines: usize,
     /// The number of unhandled errors of this thread, without cancels.
     pub unhandled_errors: u64,

@@ -58,7 +58,7 @@ impl fmt::Display for AbandonedCount {
         write!(
             f,
             "the reactor was closed while {} Deferred{s} waited for it; each failed with `Abandoned`, and \
-             nothing handled that; a hook (`on_unhandled`) can list them",
+             nothing handled that; a hook for reports receives each of them",
             self.count
         )
     }

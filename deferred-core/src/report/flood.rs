@@ -14,6 +14,10 @@ use crate::error::CallSite;
 
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// The number of reports that are only counted after which that is reported first, and then again.
+const FIRST_NOTE: u64 = 100;
+const NEXT_NOTE: u64 = 1000;
+
 static MAX_PER_MINUTE: AtomicU32 = AtomicU32::new(10);
 static COUNTED: Mutex<BTreeMap<Key, Counted>> = Mutex::new(BTreeMap::new());
 
@@ -25,7 +29,10 @@ type Key = (&'static str, usize, usize);
 struct Counted {
     since: Instant,
     printed: u32,
+    /// The number of those that were not printed, and their number is not reported yet.
     omitted: u64,
+    /// The number of those that were not printed.
+    total: u64,
     location: Option<CallSite>,
 }
 
@@ -56,7 +63,7 @@ pub(super) fn admit(report: &Report<'_>, omitted: &mut Vec<Repeated>) -> bool {
             omitted.extend(counted.take_omitted(kind));
         }
     }
-    let fresh = || Counted { since: now, printed: 0, omitted: 0, location: report.location() };
+    let fresh = || Counted { since: now, printed: 0, omitted: 0, total: 0, location: report.location() };
     let counted = counted.entry(key).or_insert_with(fresh);
     if now - counted.since >= WINDOW {
         *counted = fresh();
@@ -66,6 +73,10 @@ pub(super) fn admit(report: &Report<'_>, omitted: &mut Vec<Repeated>) -> bool {
         counted.printed += 1;
     } else {
         counted.omitted += 1;
+        counted.total += 1;
+        if counted.total == FIRST_NOTE || counted.omitted == NEXT_NOTE {
+            omitted.extend(counted.take_omitted(report.kind()));
+        }
     }
     is_admitted
 }

@@ -10,7 +10,7 @@
 //! | kind | value | the report says that |
 //! | --- | --- | --- |
 //! | `unhandled_error` | [`Unhandled`](Report::unhandled) | nothing has handled an error |
-//! | `blocked_loop` | [`Blocked`](crate::Blocked) | a call holds the loop for too long |
+//! | `blocked_loop` | [`Blocked`](crate::Blocked) | a call holds the loop for too long (needs a [`Watchdog`](crate::Watchdog)) |
 //! | `shutdown_timed_out` | [`ShutdownTimedOut`](crate::ShutdownTimedOut) | the shutdown has not waited for Deferreds |
 //! | `pending` | [`PendingReport`](crate::inspect::PendingReport) | these Deferreds are pending |
 //! | `stuck_pool` | `StuckPool` of deferred-threadpool | all threads of a pool are busy, and jobs wait |
@@ -25,8 +25,9 @@
 //! # Floods
 //!
 //! Without a hook, reports of one kind and one location are printed at most
-//! [ten times a minute](set_max_per_minute). Others are counted, and a later report tells their
-//! number. Hooks are called for every report.
+//! [ten times a minute](set_max_per_minute). Others are counted. Their number is reported when it
+//! reaches 100, and for each further 1,000; otherwise with a later report, or when a reactor is closed.
+//! Hooks are called for every report.
 //!
 //! # Examples
 //!
@@ -64,7 +65,7 @@ pub(crate) use unhandled::{last_unhandled, unhandled, unhandled_count};
 /// The severity of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// The program asked for it, such as for the list of what is pending.
+    /// The program works as it should.
     Info,
     /// Something is slow, or may not end.
     Warning,

@@ -70,7 +70,9 @@ fn trace(report: &Report<'_>) -> bool {
     let location = report.location().map(display);
     let made_at = report.unhandled().map(|unhandled| display(unhandled.made_at()));
     let last_added_at = report.unhandled().map(|unhandled| display(unhandled.last_added_at()));
+    // The text of a list of what is pending has all of it.
     let value = if let Subject::Other(value) = report.0 { Some(debug(value)) } else { None };
+    let value = value.filter(|_| report.kind() != "pending");
     macro_rules! event {
         ($level:ident) => {
             tracing::event!(

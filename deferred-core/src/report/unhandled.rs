@@ -6,8 +6,10 @@ use std::fmt::{self, Debug};
 use std::panic::Location;
 
 use super::{Report, Subject, hook};
+use crate::context::Context;
 use crate::error::{
-    BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, of_user, write_texts, write_trail,
+    BuiltinError, CallSite, DeferredError, Failure, FailureGroup, FirstError, Trail, context_of, of_user, write_texts,
+    write_trail,
 };
 
 /// An unhandled error, as a hook gets it.
@@ -133,6 +135,7 @@ trait AnyError {
     fn builtin(&self) -> Option<&BuiltinError>;
     fn trail(&self) -> Option<&Trail>;
     fn made_at(&self) -> Option<CallSite>;
+    fn context(&self) -> Option<&Context>;
     fn write_trail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
@@ -155,6 +158,10 @@ impl<E: DeferredError> AnyError for E {
 
     fn made_at(&self) -> Option<CallSite> {
         DeferredError::made_at(self)
+    }
+
+    fn context(&self) -> Option<&Context> {
+        context_of(self)
     }
 
     fn write_trail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,5 +198,8 @@ fn report(unhandled: &Unhandled<'_>) {
     if !report.is_cancelled() {
         COUNT.set(COUNT.get() + 1);
     }
-    hook::call(&report);
+    match unhandled.error.context() {
+        Some(context) => context.run(|| hook::call(&report)),
+        None => hook::call(&report),
+    }
 }

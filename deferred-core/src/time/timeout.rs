@@ -56,11 +56,12 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     #[track_caller]
     #[must_use = "the timeout applies to the returned Deferred"]
     pub fn add_timeout(self, timeout: Duration, reactor: &Reactor) -> Deferred<T, E> {
-        let timeout = within_deadline(timeout, reactor);
-        self.add_timeout_at(timeout, reactor, Location::caller(), move |result| {
-            result.map_err(|error| match error.builtin() {
-                Some(BuiltinError::Cancelled(_)) => BuiltinError::from(TimedOut::after(timeout)).into(),
-                _ => error,
+        let (timeout, timed_out) = within_deadline(timeout, reactor);
+        let error = timed_out.clone();
+        self.add_timeout_at(timeout, timed_out, reactor, Location::caller(), move |result| {
+            result.map_err(|cancelled| match cancelled.builtin() {
+                Some(BuiltinError::Cancelled(_)) => BuiltinError::from(error).into(),
+                _ => cancelled,
             })
         })
     }
@@ -94,12 +95,14 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         reactor: &Reactor,
         on_timeout: impl FnOnce(Result<T, E>) -> Result<T, E> + 'static,
     ) -> Deferred<T, E> {
-        self.add_timeout_at(within_deadline(timeout, reactor), reactor, Location::caller(), on_timeout)
+        let (timeout, error) = within_deadline(timeout, reactor);
+        self.add_timeout_at(timeout, error, reactor, Location::caller(), on_timeout)
     }
 
     fn add_timeout_at(
         mut self,
         timeout: Duration,
+        error: TimedOut,
         reactor: &Reactor,
         at: CallSite,
         on_timeout: impl FnOnce(Result<T, E>) -> Result<T, E> + 'static,
@@ -112,7 +115,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         let (passed, handle) = (timed_out.clone(), self.cancel_handle());
         let give_up = move || {
             passed.set(true);
-            handle.cancel_with(&Cancelled::because(TimedOut::after(timeout)));
+            handle.cancel_with(&Cancelled::because(error));
         };
         let timer = reactor.call_at(due, give_up, at);
         self.add_stage_at(at, move |result| {
@@ -122,11 +125,33 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     }
 }
 
-/// Returns the timeout, or the time until the current deadline if that is shorter.
+impl Reactor {
+    /// Calls `f` with a [deadline](crate::context#deadlines) at this time from now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::testing::failure_result_of;
+    /// use deferred_core::{Clock, Deferred, TimedOut};
+    ///
+    /// let clock = Clock::new();
+    /// let (answer, _resolver) = Deferred::<u32>::new();
+    /// let answer = clock.with_timeout(Duration::from_secs(1), || answer.add_timeout(Duration::MAX, &clock));
+    /// clock.advance(Duration::from_secs(1));
+    /// assert!(failure_result_of(answer).downcast_ref::<TimedOut>().unwrap().is_by_deadline());
+    /// ```
+    pub fn with_timeout<R>(&self, timeout: Duration, f: impl FnOnce() -> R) -> R {
+        context::with_deadline(deadline_after(self.now(), timeout), f)
+    }
+}
+
+/// Returns the timeout, or the time until the current deadline if that is shorter, and the error.
 #[inline]
-fn within_deadline(timeout: Duration, reactor: &Reactor) -> Duration {
-    match context::deadline() {
-        Some(deadline) => timeout.min(deadline.saturating_duration_since(reactor.now())),
-        None => timeout,
+fn within_deadline(timeout: Duration, reactor: &Reactor) -> (Duration, TimedOut) {
+    let left = context::deadline().map(|deadline| deadline.saturating_duration_since(reactor.now()));
+    match left.filter(|left| *left < timeout) {
+        Some(left) => (left, TimedOut::by_deadline(Some(left))),
+        None => (timeout, TimedOut::after(timeout)),
     }
 }

@@ -17,7 +17,9 @@ use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use deferred_core::context;
 use deferred_core::inspect::{self, Kind};
 use deferred_core::{Abandoned, Deferred, Failure, Reactor, ReactorHandle, RemoteResolver};
 
@@ -66,16 +68,19 @@ where
             if jobs.order.borrow().is_some() {
                 jobs.add_to_order(key);
             }
-            if inspect::is_enabled() {
-                let workers = Arc::downgrade(workers);
-                return deferred.describe(move |it| {
-                    it.set_kind(Kind::Job);
-                    it.set_details(workers.upgrade().map_or_else(String::new, |workers| workers.describe_job(number)));
-                });
-            }
-            deferred
+            let deferred = if inspect::is_enabled() { describe(deferred, workers, number) } else { deferred };
+            // Until the deadline.
+            if context::deadline().is_some() { deferred.add_timeout(Duration::MAX, reactor) } else { deferred }
         }
     }
+}
+
+fn describe<T: 'static>(deferred: Deferred<T>, workers: &Arc<Workers>, number: u64) -> Deferred<T> {
+    let workers = Arc::downgrade(workers);
+    deferred.describe(move |it| {
+        it.set_kind(Kind::Job);
+        it.set_details(workers.upgrade().map_or_else(String::new, |workers| workers.describe_job(number)));
+    })
 }
 
 /// Sets a random order, determined by `seed`, for the delivery of this reactor's results.

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use deferred_threadpool::{Failure, ThreadPool, TimedOut, context, park, with_context};
+use deferred_threadpool::{Failure, ThreadPool, TimedOut, context, on_unhandled, park, with_context};
 
 use crate::{LIMIT, adds_up, all, hold};
 
@@ -65,8 +65,8 @@ fn a_job_whose_deadline_has_passed_does_not_run() {
         release.send(()).unwrap();
         vec![held, late, soon]
     });
-    assert!(results[1].as_ref().unwrap_err().check::<TimedOut>());
-    assert!(results[0].is_ok() && results[2].is_ok());
+    let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(matches!(errors[..], [late] if late.check::<TimedOut>()), "{errors:?}");
     assert_eq!(has_begun.try_iter().collect::<Vec<_>>(), ["soon"]);
     adds_up(&pool.stats());
 }
@@ -89,4 +89,38 @@ fn a_running_job_counts_as_cancelled_from_its_deadline_on() {
         // A busy machine may begin it after the deadline.
         Err(failure) => assert!(failure.check::<TimedOut>()),
     }
+}
+
+#[test]
+fn a_job_fails_at_its_deadline_also_while_it_is_queued_or_runs() {
+    let pool = ThreadPool::new(1);
+    let (release, released) = mpsc::channel::<()>();
+    let results = all(|reactor| {
+        reactor.with_timeout(Duration::from_millis(10), || {
+            let runs = pool.defer_to_thread(move || Ok(released.recv_timeout(LIMIT)?));
+            let queued = pool.defer_to_thread(|| Ok(()));
+            vec![runs, queued]
+        })
+    });
+    for result in results {
+        let failure = result.unwrap_err();
+        assert!(failure.downcast_ref::<TimedOut>().unwrap().is_by_deadline(), "{failure}");
+    }
+    assert_eq!(pool.stats().cancelled, 2);
+    release.send(()).unwrap();
+}
+
+#[test]
+fn an_unhandled_error_of_a_job_is_reported_in_its_context() {
+    let pool = ThreadPool::new(1);
+    let (seen, log) = mpsc::channel();
+    let _hook = on_unhandled(move |_| seen.send(id()).unwrap());
+    all(|_| {
+        let ended = pool.defer_to_thread(|| Ok(()));
+        drop(with_context(Id(7), || {
+            pool.defer_to_thread(|| -> Result<(), Failure> { Err(Failure::msg("unhandled")) })
+        }));
+        vec![ended, pool.defer_to_thread(|| Ok(()))]
+    });
+    assert_eq!(log.try_iter().collect::<Vec<_>>(), [7]);
 }
