@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::thread;
 
@@ -162,7 +162,10 @@ impl Reports {
         let adds = texts.clone();
         let hook = on_report(move |report| {
             if !report.is_cancelled() {
-                adds.borrow_mut().push(report.to_string());
+                // Before the borrow, and caught: it is user code.
+                let text = catch_unwind(AssertUnwindSafe(|| report.to_string()));
+                let text = text.unwrap_or_else(|_| format!("{}, whose printing has panicked", report.kind()));
+                adds.borrow_mut().push(text);
             }
         });
         Reports { texts, since: Location::caller(), _hook: hook }

@@ -1,6 +1,7 @@
 //! Context: a value is current in what was started with it, and nowhere else.
 
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use deferred_core::context::{self, Context};
 use deferred_core::testing::{failure_result_of, success_result_of};
 use deferred_core::{
-    Backoff, Clock, Cooperator, Deferred, Failure, LoopingCall, Phase, Reactor, SystemEvent, TimedOut, concurrent,
-    fold, inline_callbacks, on_unhandled, park, with_context,
+    Backoff, Clock, Cooperator, Deferred, DeferredLock, Failure, LoopingCall, Phase, Reactor, SystemEvent, TimedOut,
+    concurrent, fold, inline_callbacks, on_unhandled, park, repeat_until, with_context,
 };
 
 /// The value of these tests.
@@ -421,6 +422,97 @@ fn an_unhandled_error_is_reported_in_the_context_in_which_it_was_made() {
     let failure = with_context(Id(8), || Failure::msg("kept"));
     with_context(Id(9), || drop(Deferred::<()>::fail(failure)));
     assert_eq!((ids.take(), id()), (vec![8], 0));
+}
+
+#[test]
+fn values_of_a_remote_queue_bring_no_context() {
+    let clock = Clock::new();
+    let ids = Ids::default();
+    let (queue, sender) = clock.remote_queue::<u32>(None);
+    for _ in 0..3 {
+        let log = ids.clone();
+        drop(queue.get().map(move |_| log.add()));
+    }
+    thread::spawn(move || {
+        with_context(Id(1), || sender.send(1).unwrap());
+        with_context(Id(2), || sender.send(2).unwrap());
+        sender.send(3).unwrap();
+    })
+    .join()
+    .unwrap();
+    clock.advance(Duration::ZERO);
+    assert_eq!(ids.take(), [0, 0, 0]);
+}
+
+#[test]
+fn bodies_iterators_predicates_and_critical_sections_have_the_context_of_their_start() {
+    let clock = Clock::new();
+    let ids = Ids::default();
+    let slot = Rc::new(RefCell::new(None));
+    let wait = {
+        let slot = slot.clone();
+        move || {
+            let (deferred, resolver) = Deferred::<()>::new();
+            slot.replace(Some(resolver));
+            deferred
+        }
+    };
+    let fire = || with_context(Id(9), || slot.take().unwrap().callback(()));
+
+    let (log, waits) = (ids.clone(), wait.clone());
+    let mut rounds = 0;
+    let repeated = with_context(Id(1), || {
+        repeat_until(move || {
+            log.add();
+            rounds += 1;
+            waits().map(move |()| if rounds < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })
+    });
+    (0..3).for_each(|_| fire());
+    success_result_of(repeated);
+    assert_eq!(ids.take(), [1, 1, 1]);
+
+    let (log, waits) = (ids.clone(), wait.clone());
+    let items = (0..2).inspect(move |_| log.add());
+    let folded = with_context(Id(2), || fold(items, (), move |(), _| waits()));
+    (0..2).for_each(|_| fire());
+    success_result_of(folded);
+    assert_eq!(ids.take(), [2, 2]);
+
+    let (log, waits) = (ids.clone(), wait);
+    let is_retryable = move |_: &Failure| {
+        log.add();
+        false
+    };
+    let retried = with_context(Id(3), || {
+        let attempt = move |_| waits().add_callback(|()| Err::<(), _>(Failure::msg("no")));
+        clock.retry_if(Backoff::new(Duration::from_secs(1)), is_retryable, attempt)
+    });
+    fire();
+    failure_result_of(retried);
+    assert_eq!(ids.take(), [3]);
+
+    let lock = DeferredLock::new();
+    let permit = success_result_of(lock.acquire());
+    let log = ids.clone();
+    let ran = with_context(Id(4), || lock.run(move || log.add()));
+    with_context(Id(9), || drop(permit));
+    success_result_of(ran);
+    assert_eq!(ids.take(), [4]);
+}
+
+#[test]
+fn work_that_has_ended_drops_the_values() {
+    let clock = Clock::new();
+    let value = Arc::new(());
+    let looping = LoopingCall::new(&clock, || ());
+    let done = with_context(value.clone(), || looping.start(Duration::from_secs(1)));
+    looping.stop();
+    let cooperator = Cooperator::new(&clock);
+    let task = with_context(value.clone(), || cooperator.cooperate([Ok::<(), Failure>(())]));
+    (0..3).for_each(|_| clock.advance(Duration::from_secs(1)));
+    assert_eq!(Arc::strong_count(&value), 1);
+    drop((looping, done, task));
 }
 
 /// With the feature `context`, single callbacks and cancellers too.

@@ -120,3 +120,35 @@ fn a_long_turn_is_seen() {
         });
     });
 }
+
+#[test]
+fn a_timer_that_is_cancelled_when_it_is_due_is_not_counted_any_more() {
+    let reactor = Reactor::new();
+    let slot = std::rc::Rc::new(std::cell::Cell::new(None::<deferred_core::DelayedCall>));
+    let cancels = slot.clone();
+    reactor.call_later(Duration::ZERO, move || cancels.take().unwrap().cancel().unwrap());
+    slot.set(Some(reactor.call_later(Duration::ZERO, || ())));
+    thread::sleep(Duration::from_millis(2));
+    let _ = (reactor.turn(Waker::noop()), reactor.turn(Waker::noop()));
+    assert_eq!((reactor.delayed_calls().len(), reactor.health().timers), (0, 0));
+}
+
+#[test]
+fn the_number_of_timers_is_right_after_any_sequence() {
+    let clock = Clock::new();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut calls = Vec::new();
+    for _ in 0..5000 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let (delay, any) = (Duration::from_millis(random >> 8 & 63), random as usize >> 20);
+        match random % 5 {
+            0 | 1 => calls.push(clock.call_later(delay, || ())),
+            2 if !calls.is_empty() => drop(calls.swap_remove(any % calls.len()).cancel()),
+            3 if !calls.is_empty() => drop(calls[any % calls.len()].reset(delay)),
+            _ => clock.advance(Duration::from_millis(random >> 30 & 7)),
+        }
+        assert_eq!(clock.health().timers, clock.delayed_calls().len() as u64);
+    }
+}

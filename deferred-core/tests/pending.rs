@@ -3,14 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::inspect::{self, Kind, Pending};
 use deferred_core::{
-    Abandoned, Clock, Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Gate, LoopingCall, Reactor, concurrent,
-    gather, inline_callbacks, on_unhandled, scope,
+    Abandoned, Clock, Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Gate, LoopingCall, Phase, Reactor,
+    SystemEvent, concurrent, gather, inline_callbacks, on_unhandled, scope,
 };
 
 /// Returns the list as text, with lines of this file as `:LINE`, and ages as `old`.
@@ -366,6 +365,39 @@ fn a_panic_of_a_description_leaves_the_list_usable() {
         assert!(!first.replace(false), "on purpose");
         it.set_details("the second time");
     });
-    assert!(catch_unwind(AssertUnwindSafe(list)).is_err());
+    assert!(list().ends_with("its description panicked: on purpose"), "{}", list());
     assert!(list().ends_with("the second time"), "{}", list());
+}
+
+#[test]
+fn a_description_that_panics_harms_nothing() {
+    let _on = inspect::enable();
+    let clock = Clock::new();
+    let (described, _kept) = Deferred::<()>::new();
+    let described = described.describe(|_| panic!("no description"));
+    let (slow, _never) = Deferred::<()>::new();
+    clock.set_shutdown_deadline(Duration::from_secs(1));
+    clock.add_system_event_trigger(Phase::Before, SystemEvent::Shutdown, move || slow.add_errback(|_| Ok(())));
+    let ends = Rc::new(Cell::new(false));
+    let ended = ends.clone();
+    clock.add_system_event_trigger(Phase::During, SystemEvent::Shutdown, move || ended.set(true));
+    let _hook = deferred_core::report::on_report(|report| {
+        let text = report.to_string();
+        assert!(report.kind() != "pending" || text.contains("its description panicked: no description"), "{text}");
+    });
+    clock.stop();
+    (0..3).for_each(|_| clock.advance(Duration::from_secs(1)));
+    assert!(ends.get());
+    drop(described);
+}
+
+#[test]
+fn a_timer_at_the_line_of_a_listed_sleep_is_listed_too() {
+    let clock = Clock::new();
+    let mut sleeps = Vec::new();
+    for on in [false, false, true] {
+        let _on = on.then(inspect::enable);
+        sleeps.push(clock.sleep(Duration::from_secs(1)));
+        assert_eq!(clock.pending().items().len(), sleeps.len());
+    }
 }

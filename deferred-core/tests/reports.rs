@@ -246,3 +246,76 @@ fn the_hook_of_the_process_may_print_and_is_called_on_every_thread() {
     let after = |n: u32| format!("deferred: connected again after {n} attempts\n");
     assert_eq!(output, format!("hook: {}hook: {}hook: {}", after(1), after(2), after(4)));
 }
+
+#[test]
+fn a_value_whose_location_or_text_makes_reports_does_no_harm() {
+    struct Recursive;
+
+    impl fmt::Debug for Recursive {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Recursive")
+        }
+    }
+
+    impl fmt::Display for Recursive {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            report::send(&Recursive);
+            f.write_str("recursive")
+        }
+    }
+
+    impl Reportable for Recursive {
+        fn kind(&self) -> &'static str {
+            "recursive"
+        }
+
+        fn level(&self) -> Level {
+            Level::Warning
+        }
+
+        fn location(&self) -> Option<&'static std::panic::Location<'static>> {
+            drop(Deferred::<()>::fail(Failure::msg("inside of a location")));
+            None
+        }
+
+        fn is_limited(&self) -> bool {
+            thread::current().name() == Some("limited")
+        }
+    }
+
+    report::send(&Recursive);
+    thread::Builder::new().name("limited".into()).spawn(|| report::send(&Recursive)).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_value_whose_kind_or_text_panics_is_reported_without_it() {
+    #[derive(Debug)]
+    struct Hostile;
+
+    impl fmt::Display for Hostile {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("no text")
+        }
+    }
+
+    impl Reportable for Hostile {
+        fn kind(&self) -> &'static str {
+            if thread::current().name() == Some("kind") { panic!("no kind") } else { "hostile" }
+        }
+
+        fn level(&self) -> Level {
+            Level::Error
+        }
+    }
+
+    thread::Builder::new().name("kind".into()).spawn(|| report::send(&Hostile)).unwrap().join().unwrap();
+    let reports = Reports::collect();
+    report::send(&Hostile);
+    assert_eq!(reports.take(), ["hostile, whose printing has panicked"]);
+}
+
+#[test]
+fn a_test_does_not_receive_the_counts_of_other_threads() {
+    thread::spawn(|| (0..50).for_each(|_| fail())).join().unwrap();
+    deferred_core::testing::checked(|_| ());
+}

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use deferred_core::report::{self, Level, Reportable};
-use deferred_core::{Cancelled, Deferred, Failure};
+use deferred_core::{Deferred, Failure};
 
 use crate::builder::ThreadPoolBuilder;
 use crate::job::{Job, drop_ignoring_panic};
@@ -449,7 +449,7 @@ fn transact<M: ManageConnection, T>(
 ) -> Used<T> {
     if job.is_cancelled() {
         drop_ignoring_panic(f);
-        return Used { result: Ok(Err(Cancelled::new().into())), keep: true };
+        return Used { result: Ok(Err(job.cancelled_error())), keep: true };
     }
     if let Err(error) = manager.begin(connection) {
         // The connection may be broken, or in a transaction that was left open.
@@ -458,10 +458,10 @@ fn transact<M: ManageConnection, T>(
     // The job may have been cancelled while `begin` ran.
     if job.is_cancelled() {
         drop_ignoring_panic(f);
-        return end(manager, connection, Ok(Err(Cancelled::new().into())));
+        return end(manager, connection, Ok(Err(job.cancelled_error())));
     }
     let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
-        Ok(Ok(_)) if job.is_cancelled() => Ok(Err(Cancelled::new().into())),
+        Ok(Ok(_)) if job.is_cancelled() => Ok(Err(job.cancelled_error())),
         result => result,
     };
     end(manager, connection, result)

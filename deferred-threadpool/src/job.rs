@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use deferred_core::context::{self, Context};
-use deferred_core::{DeferredError, Failure, Panicked, TimedOut};
+use deferred_core::context::Context;
+use deferred_core::{Cancelled, DeferredError, Failure, Panicked, TimedOut};
 
 /// The running job, as an argument of its closure: shows whether its result is still wanted.
 ///
@@ -17,12 +17,13 @@ use deferred_core::{DeferredError, Failure, Panicked, TimedOut};
 pub struct Job<'a> {
     cancelled: &'a AtomicU64,
     number: u64,
+    deadline: Option<Instant>,
 }
 
 impl<'a> Job<'a> {
     /// Creates the handle of the job `number`. It is cancelled once `cancelled` holds that number.
     pub(crate) fn new(cancelled: &'a AtomicU64, number: u64) -> Job<'a> {
-        Job { cancelled, number }
+        Job { cancelled, number, deadline: None }
     }
 
     /// Returns `true` if nothing waits for the result any more: the Deferred was cancelled, its
@@ -32,7 +33,17 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         // ORDERING: a hint, which publishes nothing.
-        self.cancelled.load(Ordering::Relaxed) == self.number || has_timed_out()
+        self.cancelled.load(Ordering::Relaxed) == self.number || self.has_timed_out()
+    }
+
+    /// Returns `true` if the deadline has passed.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Returns the error of a job that is cancelled.
+    pub(crate) fn cancelled_error(&self) -> Failure {
+        if self.has_timed_out() { TimedOut::by_deadline(None).into() } else { Cancelled::new().into() }
     }
 }
 
@@ -164,13 +175,9 @@ where
 {
     let context = Context::for_job(at);
     move |job: &Job<'_>| {
-        context.run(|| if has_timed_out() { Err(TimedOut::by_deadline(None).into()) } else { closure(job) })
+        let job = Job { deadline: context.deadline(), ..*job };
+        context.run(|| if job.has_timed_out() { Err(job.cancelled_error()) } else { closure(&job) })
     }
-}
-
-/// Returns `true` if the current context has a deadline that has passed.
-fn has_timed_out() -> bool {
-    context::deadline().is_some_and(|deadline| Instant::now() >= deadline)
 }
 
 /// Drops the closure of a refused job. Returns `why`, or the panic of a destructor.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deferred_core::context;
 use deferred_core::{BuiltinError, Deferred, DeferredError, Failure, NoReactor, Reactor, RemoteFuture};
 
 use crate::completion;
@@ -264,7 +265,7 @@ impl ThreadPool {
                 deferred.add_callback(move |reservation| {
                     // After the callbacks that follow this one, which have submitted a job by then,
                     // or will not do so.
-                    let _ = handle.call_from_thread(move || drop(reservation));
+                    let _ = context::without(|| handle.call_from_thread(move || drop(reservation)));
                 })
             }
             None => Deferred::fail(NoReactor::new()),

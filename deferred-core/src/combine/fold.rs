@@ -1,5 +1,6 @@
 //! `fold` and `repeat_times`: one call after the other.
 
+use std::iter;
 use std::panic::Location;
 
 use crate::context::Context;
@@ -42,6 +43,8 @@ where
     F: FnMut(A, I::Item) -> R + 'static,
 {
     let (items, at, context) = (items.into_iter(), Location::caller(), Context::current());
+    let (mut source, between) = (items, context.clone());
+    let items = iter::from_fn(move || between.run(|| source.next()));
     let f = move |value, item| context.run(|| f(value, item));
     Deferred::from_output(
         settle(Ok::<_, Failure>(init), at, at, |init| init.map_or_else(failed, |init| steps(items, init, f, at))),

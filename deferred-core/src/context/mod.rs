@@ -30,6 +30,9 @@
 //! connection (level `DEBUG`) and each coroutine (level `TRACE`) has a span of its own inside of it, of
 //! the target `deferred`.
 //!
+//! A span cannot be left, so code that was started outside of any span runs in the span of the code
+//! that resumes it, if that has one.
+//!
 //! An error keeps the context in which it was made ([`Failure::context`](crate::Failure::context)), and
 //! the [report](crate::report) of an unhandled error is made in that.
 //!

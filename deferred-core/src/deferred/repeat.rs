@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::panic::Location;
 
 use super::{Deferred, IntoDeferred};
+use crate::context::Context;
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, Failure};
 
@@ -40,13 +41,14 @@ use crate::error::{CallSite, Failure};
 /// ```
 #[doc(alias = "loop_fn")]
 #[track_caller]
-pub fn repeat_until<B, R, F>(body: F) -> Deferred<B>
+pub fn repeat_until<B, R, F>(mut body: F) -> Deferred<B>
 where
     B: 'static,
     R: IntoDeferred<Failure, Value = ControlFlow<B>>,
     F: FnMut() -> R + 'static,
 {
-    let at = Location::caller();
+    let (at, context) = (Location::caller(), Context::current());
+    let body = move || context.run(&mut body);
     Deferred::from_output(settle(Ok::<_, Failure>(()), at, at, |_| rounds(body, at)), at, at)
 }
 

@@ -92,17 +92,18 @@ pub(crate) fn run_batch(limit: usize, before_each: impl Fn(CallSite)) -> usize {
     if with_reactor + without_reactor == 0 {
         return 0;
     }
-    run_some(with_reactor, |queues| &mut queues.with_reactor, &before_each);
-    run_some(without_reactor, |queues| &mut queues.without_reactor, &before_each);
-    with_reactor + without_reactor
+    run_some(with_reactor, |queues| &mut queues.with_reactor, &before_each)
+        + run_some(without_reactor, |queues| &mut queues.without_reactor, &before_each)
 }
 
-fn run_some(count: usize, queue: fn(&mut Queues) -> &mut Queue, before_each: &impl Fn(CallSite)) {
-    for _ in 0..count {
-        let Some(coroutine) = with_queues(|queues| queue(queues).pop_front()) else { return };
+/// Returns the number of coroutines that were resumed: a nested turn may have resumed the others.
+fn run_some(count: usize, queue: fn(&mut Queues) -> &mut Queue, before_each: &impl Fn(CallSite)) -> usize {
+    for resumed in 0..count {
+        let Some(coroutine) = with_queues(|queues| queue(queues).pop_front()) else { return resumed };
         before_each(coroutine.made_at());
         run::resume(coroutine);
     }
+    count
 }
 
 /// Resumes woken coroutines at the end of the outermost level, unless a turn will.

@@ -209,10 +209,16 @@ impl Cancelled {
     /// one.
     fn first_reason(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         let mut first = self.reason.as_ref()?;
-        while let Some(inner) = first.downcast_ref::<Cancelled>().and_then(|inner| inner.reason.as_ref()) {
-            first = inner;
+        loop {
+            let inner = match first.downcast_ref() {
+                Some(BuiltinError::Cancelled(inner)) => Some(inner),
+                _ => first.downcast_ref::<Cancelled>(),
+            };
+            match inner.and_then(|inner| inner.reason.as_ref()) {
+                Some(inner) => first = inner,
+                None => return Some(&**first),
+            }
         }
-        Some(&**first)
     }
 }
 

@@ -519,7 +519,8 @@ impl<X: Error + Send + Sync + 'static> From<X> for Failure {
         match BuiltinError::recognize(error) {
             Ok(builtin) => Failure::holding(Held::Builtin(builtin), Origin::here(Location::caller())),
             Err(error) => {
-                let origin = origin_of_member(&error).unwrap_or_else(|| Origin::here(Location::caller()));
+                let at = Location::caller(); // in a closure it would be this line
+                let origin = origin_of_member(&error).unwrap_or_else(|| Origin::here(at));
                 let as_any: AsAny = |error| error.downcast_ref::<X>().map(|error| error as &dyn Any);
                 Failure::holding(Held::Other { error: Box::new(error), as_any }, origin)
             }

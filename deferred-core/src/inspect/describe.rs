@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::Kind;
 use crate::deferred::{CancelHandle, Deferred};
 use crate::engine::Handle;
 use crate::engine::registered::{self, WeakHandle};
-use crate::error::DeferredError;
+use crate::error::{DeferredError, Panicked};
 
 /// The entry of a Deferred in a list of what is pending, as far as its creator fills it in.
 ///
@@ -60,9 +61,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// [pending](crate::Reactor::pending). Has no effect if this Deferred is ready, or while
     /// [inspection](crate::inspect) is off.
     ///
-    /// `f` is called on this thread when a list is made, inside
-    /// [`Reactor::pending`](crate::Reactor::pending), which a panic of `f` ends. It must not keep this Deferred: it should capture a
-    /// [`Weak`](std::rc::Weak).
+    /// `f` is called on this thread when a list is made. If it panics, the list says so. It must not
+    /// keep this Deferred: it should capture a [`Weak`](std::rc::Weak).
     ///
     /// # Examples
     ///
@@ -143,7 +143,10 @@ pub(super) fn description(handle: &Handle) -> Description {
         .try_with(|described| described.borrow().functions.get(&handle.id()).map(|(_, describe)| describe.clone()));
     let mut description = Description::default();
     if let Ok(Some(describe)) = found {
-        describe(&mut description);
+        // A list is made where a panic would do harm, such as in the shutdown.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| describe(&mut description))) {
+            description.details = format!("its description {}", Panicked::new(payload));
+        }
     }
     description
 }

@@ -36,7 +36,8 @@ pub struct Health {
     pub timers: u64,
     /// The number of posted calls that have not begun.
     pub inbox: usize,
-    /// The time for which the oldest of them has waited.
+    /// The time for which the oldest of them has waited. If some calls of a batch have begun, it is the
+    /// time of the first one of that batch.
     pub oldest_post: Option<Duration>,
     /// The number of coroutines of this thread that have not ended. Each network connection and each
     /// listening port has one.

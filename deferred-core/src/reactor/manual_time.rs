@@ -89,7 +89,12 @@ impl Reactor {
 
     /// Runs posted calls and resumes woken coroutines until none is left.
     fn run_all_posted(&self, left: &mut u32) {
-        while self.is_running() && self.run_posted() + ready_queue::run_batch(usize::MAX, |_| ()) as u64 > 0 {
+        while self.is_running() {
+            let (posted, resumed) = (self.run_posted(), ready_queue::run_batch(usize::MAX, |_| ()) as u64);
+            increment(&self.core.counters.coroutines, resumed);
+            if posted + resumed == 0 {
+                return;
+            }
             counted(left, None);
         }
     }

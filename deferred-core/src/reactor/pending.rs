@@ -1,6 +1,6 @@
 //! `Reactor::pending`: the list of what is pending.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::Reactor;
 use crate::inspect::{self, Kind, Pending, PendingItem, PendingReport};
@@ -36,8 +36,15 @@ impl Reactor {
         let pending = Pending::collect();
         // The timer of a Deferred that sleeps is in the list already.
         let sleeping = pending.items().iter().filter(|item| item.kind() == Kind::Timer);
-        let sleeping: HashSet<_> = sleeping.map(PendingItem::made_at).collect();
-        let timers = self.delayed_calls().into_iter().filter(|call| !sleeping.contains(call.registered_at()));
+        let mut listed: HashMap<_, usize> = HashMap::new();
+        sleeping.for_each(|item| *listed.entry(item.made_at()).or_default() += 1);
+        let timers = self.delayed_calls().into_iter().filter(|call| match listed.get_mut(call.registered_at()) {
+            Some(count @ 1..) => {
+                *count -= 1;
+                false
+            }
+            _ => true,
+        });
         pending.with(timers.map(|call| PendingItem::timer(call.registered_at(), call.left())))
     }
 

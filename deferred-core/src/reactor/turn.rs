@@ -75,8 +75,8 @@ impl Reactor {
         if !self.has_ended() {
             self.run_due(now);
         }
-        if core.watched.get().is_some_and(|watched| watched.take_reported()) {
-            self.report_pending_if_inspected("after the call that has blocked the loop");
+        if let Some(watched) = core.watched.get().filter(|watched| watched.take_reported()) {
+            watched.unwatched(|| self.report_pending_if_inspected("after the call that has blocked the loop"));
         }
         core.counters.turn(started_at);
         self.rest(now, waker)

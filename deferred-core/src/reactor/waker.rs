@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Wake, Waker};
 
 use super::{Reactor, ReactorHandle};
+use crate::context;
 
 thread_local! {
     static THREAD: u64 = unique();
@@ -72,7 +73,7 @@ impl Wake for WakerState {
         } else if let Some(reactor) = &self.reactor {
             let wake = self.wake;
             // An error means that the reactor is closed, which has ended the coroutine.
-            let _ = reactor.call_from_thread(move || wake(key));
+            let _ = context::without(|| reactor.call_from_thread(move || wake(key)));
         }
     }
 }

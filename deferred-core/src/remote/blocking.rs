@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::future::{RemoteCompleter, RemoteFuture};
+use crate::context;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{CallSite, DeferredError, Failure, TimedOut};
 use crate::reactor::{Reactor, ReactorHandle};
@@ -73,10 +74,12 @@ fn link<T: Send + 'static, E: DeferredError + Send>(
     let posts = reactor.handle();
     let was_given_up = given_up.set(move || {
         // An error means that the reactor is closed, which has completed the future.
-        let _ = posts.call_from_thread_with(move |reactor| {
-            if let Some(link) = reactor.claim::<Link<T, E>>(key) {
-                link.handle.cancel();
-            }
+        let _ = context::without(|| {
+            posts.call_from_thread_with(move |reactor| {
+                if let Some(link) = reactor.claim::<Link<T, E>>(key) {
+                    link.handle.cancel();
+                }
+            })
         });
     });
     if was_given_up {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::context;
 use crate::error::{CallSite, DeferredError, Failure};
 use crate::reactor::{Reactor, ReactorHandle};
 use crate::sync::{DeferredQueue, Feeder, Overflow, QueueOverflow};
@@ -257,7 +258,8 @@ impl<T: Send + 'static, E: DeferredError> SenderState<T, E> {
     /// Posts the call that moves values into the queue. Returns `false` if the reactor is closed.
     fn post(&self) -> bool {
         let Some(key) = self.key else { return false };
-        let posted = post::<T, E>(&self.reactor, key, self.shared.clone());
+        // The values are those of several senders.
+        let posted = context::without(|| post::<T, E>(&self.reactor, key, self.shared.clone()));
         if !posted {
             self.shared.close();
         }

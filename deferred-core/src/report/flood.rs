@@ -54,8 +54,9 @@ pub fn set_max_per_minute(reports: u32) {
 /// were not printed in a minute that is over.
 pub(super) fn admit(report: &Report<'_>, omitted: &mut Vec<Repeated>) -> bool {
     let address = |at: Option<CallSite>| at.map_or(0, |at| ptr::from_ref(at).addr());
+    let location = report.location(); // before the lock: it is user code
     let last = report.unhandled().map(|unhandled| unhandled.last_added_at());
-    let key = (report.kind(), address(report.location()), address(last));
+    let key = (report.kind(), address(location), address(last));
     let mut counted = COUNTED.lock();
     let now = Instant::now();
     for ((kind, ..), counted) in &mut *counted {
@@ -63,7 +64,7 @@ pub(super) fn admit(report: &Report<'_>, omitted: &mut Vec<Repeated>) -> bool {
             omitted.extend(counted.take_omitted(kind));
         }
     }
-    let fresh = || Counted { since: now, printed: 0, omitted: 0, total: 0, location: report.location() };
+    let fresh = || Counted { since: now, printed: 0, omitted: 0, total: 0, location };
     let counted = counted.entry(key).or_insert_with(fresh);
     if now - counted.since >= WINDOW {
         *counted = fresh();
@@ -87,7 +88,8 @@ pub(super) fn flush() {
     for ((kind, ..), counted) in &mut *COUNTED.lock() {
         omitted.extend(counted.take_omitted(kind));
     }
-    omitted.iter().for_each(|repeated| super::send(repeated));
+    // Not to the hook of this thread: they are those of the process.
+    omitted.iter().for_each(|repeated| super::print::emit(&Report::of(repeated)));
 }
 
 /// The report of reports that were only counted, because there were [too many](super#floods) of

@@ -41,7 +41,7 @@ impl ThreadHook {
         match (self, report.0) {
             (ThreadHook::All(hook), _) => hook(report),
             (ThreadHook::Unhandled(hook), Subject::Unhandled(unhandled)) => hook(unhandled),
-            (ThreadHook::Unhandled(_), Subject::Other(_)) => {}
+            (ThreadHook::Unhandled(_), Subject::Other(..)) => {}
         }
     }
 }
@@ -54,6 +54,8 @@ thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// Set while a hook of this thread runs: hooks below this number are not called.
     static MIN_HOOK: Cell<Option<u64>> = const { Cell::new(None) };
+    /// The number of reports that are being made.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Sets the hook to call for reports, on every thread that has no hook of its own for them. It
@@ -181,8 +183,17 @@ impl fmt::Debug for HookGuard {
     }
 }
 
-/// Calls the hook for a report, or prints it. Does not unwind.
+/// The number of reports that can be made inside of each other, by hooks and by the printing of values.
+const MAX_DEPTH: u32 = 16;
+
+/// Calls the hook for a report, or prints it. Does not unwind. Drops a report that is made inside of
+/// many others, which would go on forever.
 pub(super) fn call(report: &Report<'_>) {
+    let outer = RestoreDepth(DEPTH.get());
+    if outer.0 == MAX_DEPTH {
+        return;
+    }
+    DEPTH.set(outer.0 + 1);
     let min_hook = MIN_HOOK.get();
     let thread_hook = THREAD_HOOKS.try_with(|here| {
         let here = here.borrow();
@@ -202,7 +213,7 @@ pub(super) fn call(report: &Report<'_>) {
 /// Calls `hook` with a report, like a hook that [`set_hook`] has set. This is for a hook that the
 /// user has given for this kind of report, such as that of a [`Watchdog`](crate::Watchdog).
 pub fn send_to<T: Reportable>(value: &T, hook: impl FnOnce(&T)) {
-    guarded(&Report(Subject::Other(value)), || hook(value));
+    guarded(&Report::of(value), || hook(value));
 }
 
 /// Calls `hook` with [`MIN_HOOK`] raised. Catches its panic, and a panic in the captures of a hook
@@ -210,15 +221,25 @@ pub fn send_to<T: Reportable>(value: &T, hook: impl FnOnce(&T)) {
 fn guarded(report: &Report<'_>, hook: impl FnOnce()) {
     let outer = RestoreMinHook(MIN_HOOK.replace(Some(NEXT.get())));
     if let Err(payload) = catch_unwind(AssertUnwindSafe(hook)) {
-        let panicked = HookPanicked { kind: report.kind(), message: Panicked::new(payload).message().to_owned() };
+        let kind = catch_unwind(AssertUnwindSafe(|| report.kind())).unwrap_or("of an unknown kind");
+        let panicked = HookPanicked { kind, message: Panicked::new(payload).message().to_owned() };
         // Printing may be what panicked.
-        for report in [&Report(Subject::Other(&panicked)), report] {
+        for report in [&Report::of(&panicked), report] {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| to_standard_error(report))) {
                 drop_payload(payload);
             }
         }
     }
     drop(outer);
+}
+
+/// Restores [`DEPTH`] when dropped.
+struct RestoreDepth(u32);
+
+impl Drop for RestoreDepth {
+    fn drop(&mut self) {
+        DEPTH.set(self.0);
+    }
 }
 
 /// Restores [`MIN_HOOK`] when dropped.

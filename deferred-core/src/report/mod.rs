@@ -81,16 +81,21 @@ pub struct Report<'a>(Subject<'a>);
 #[derive(Clone, Copy)]
 enum Subject<'a> {
     Unhandled(&'a Unhandled<'a>),
-    Other(&'a dyn Reportable),
+    /// The value, and the same to be downcast. (A trait object can be cast to `Any` from Rust 1.86 on.)
+    Other(&'a dyn Reportable, &'a dyn Any),
 }
 
 impl<'a> Report<'a> {
+    fn of<T: Reportable>(value: &'a T) -> Report<'a> {
+        Report(Subject::Other(value, value))
+    }
+
     /// Returns the kind, such as `unhandled_error`. See the [table](self).
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.0 {
             Subject::Unhandled(_) => "unhandled_error",
-            Subject::Other(value) => value.kind(),
+            Subject::Other(value, _) => value.kind(),
         }
     }
 
@@ -99,7 +104,7 @@ impl<'a> Report<'a> {
     pub fn level(&self) -> Level {
         match self.0 {
             Subject::Unhandled(_) => Level::Error,
-            Subject::Other(value) => value.level(),
+            Subject::Other(value, _) => value.level(),
         }
     }
 
@@ -109,7 +114,7 @@ impl<'a> Report<'a> {
     pub fn location(&self) -> Option<&'static Location<'static>> {
         match self.0 {
             Subject::Unhandled(unhandled) => unhandled.error_made_at().and_then(of_user).or(Some(unhandled.made_at())),
-            Subject::Other(value) => value.location(),
+            Subject::Other(value, _) => value.location(),
         }
     }
 
@@ -124,7 +129,7 @@ impl<'a> Report<'a> {
     pub fn downcast_ref<T: 'static>(&self) -> Option<&'a T> {
         match self.0 {
             Subject::Unhandled(_) => None,
-            Subject::Other(value) => (value as &dyn Any).downcast_ref(),
+            Subject::Other(_, any) => any.downcast_ref(),
         }
     }
 
@@ -147,7 +152,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Subject::Unhandled(unhandled) => fmt::Display::fmt(unhandled, f),
-            Subject::Other(value) => fmt::Display::fmt(value, f),
+            Subject::Other(value, _) => fmt::Display::fmt(value, f),
         }
     }
 }
@@ -156,7 +161,7 @@ impl fmt::Debug for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Subject::Unhandled(unhandled) => fmt::Debug::fmt(unhandled, f),
-            Subject::Other(value) => fmt::Debug::fmt(value, f),
+            Subject::Other(value, _) => fmt::Debug::fmt(value, f),
         }
     }
 }
@@ -209,6 +214,6 @@ pub trait Reportable: Any + fmt::Display + fmt::Debug {
 
 /// Sends a report: to the hook of this thread, else to the hook of the process, else to standard
 /// error or an event. Does not panic.
-pub fn send(value: &dyn Reportable) {
-    hook::call(&Report(Subject::Other(value)));
+pub fn send<T: Reportable>(value: &T) {
+    hook::call(&Report::of(value));
 }

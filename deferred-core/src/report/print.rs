@@ -12,16 +12,16 @@ pub(super) fn print(report: &Report<'_>) {
     if report.is_cancelled() || report.unhandled().is_some_and(is_abandoned) && closing::count() {
         return;
     }
-    let is_limited = if let Subject::Other(value) = report.0 { value.is_limited() } else { true };
+    let is_limited = if let Subject::Other(value, _) = report.0 { value.is_limited() } else { true };
     let mut omitted = Vec::new();
     let is_admitted = !is_limited || flood::admit(report, &mut omitted);
-    omitted.iter().for_each(|repeated| emit(&Report(Subject::Other(repeated))));
+    omitted.iter().for_each(|repeated| emit(&Report::of(repeated)));
     if is_admitted {
         emit(report);
     }
 }
 
-fn emit(report: &Report<'_>) {
+pub(super) fn emit(report: &Report<'_>) {
     if !trace(report) {
         to_standard_error(report);
     }
@@ -71,7 +71,7 @@ fn trace(report: &Report<'_>) -> bool {
     let made_at = report.unhandled().map(|unhandled| display(unhandled.made_at()));
     let last_added_at = report.unhandled().map(|unhandled| display(unhandled.last_added_at()));
     // The text of a list of what is pending has all of it.
-    let value = if let Subject::Other(value) = report.0 { Some(debug(value)) } else { None };
+    let value = if let Subject::Other(value, _) = report.0 { Some(debug(value)) } else { None };
     let value = value.filter(|_| report.kind() != "pending");
     macro_rules! event {
         ($level:ident) => {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::permit::{NotHeld, Permit};
 use super::waiters::Waiters;
+use crate::context::Context;
 use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{Fired, StageOutput, run_soon};
 use crate::error::{CallSite, DeferredError, Failure};
@@ -138,6 +139,7 @@ impl<E: DeferredError> Permits<E> {
         f: impl FnOnce() -> R + 'static,
         at: CallSite,
     ) -> Deferred<R::Value, E> {
+        let context = Context::current();
         self.acquire(count, at).add_stage_at(at, move |permit| {
             let permit = match permit {
                 Ok(permit) => permit,
@@ -145,7 +147,7 @@ impl<E: DeferredError> Permits<E> {
             };
             // Dropped in a stage, after which the run loop serves the next waiter: a million of
             // them need no stack.
-            match maybe_deferred_at(at, f).try_take() {
+            match context.run(|| maybe_deferred_at(at, f)).try_take() {
                 Ok(result) => {
                     drop(permit);
                     StageOutput::Ready(result)

@@ -66,7 +66,8 @@ struct Work {
     result: RefCell<Option<Result<(), <Failure as ShareError>::Shared>>>,
     /// Whether an observer has received the error, or will.
     observed: Cell<bool>,
-    context: Context,
+    /// The context of the start, until the end.
+    context: RefCell<Context>,
     at: CallSite,
     observers: Waiters<(), (), Failure>,
     /// The key of the [`AtClose`] in the reactor's registry.
@@ -139,7 +140,7 @@ impl Cooperator {
             waits: RefCell::new(None),
             result: RefCell::new(None),
             observed: Cell::new(false),
-            context: Context::current(),
+            context: RefCell::new(Context::current()),
             at,
             observers: Waiters::new(),
             key: Cell::new(None),
@@ -217,7 +218,8 @@ impl Work {
             return;
         }
         let Some(mut step) = self.step.take() else { return };
-        let stepped = self.context.run(&mut step);
+        let context = self.context.borrow().clone();
+        let stepped = context.run(&mut step);
         if self.state.get() == State::Done {
             return; // stopped inside its own step
         }
@@ -248,6 +250,7 @@ impl Work {
         let dropped = drop_or_panicked(step).map_err(Failure::from);
         let result = result.and(dropped).map_err(Failure::into_shared);
         self.result.replace(Some(result.clone()));
+        drop(self.context.take());
         let (waits, cooperator) = (self.waits.take(), self.cooperator.take());
         if let Some(waits) = waits {
             waits.cancel();

@@ -435,6 +435,7 @@ impl<E: DeferredError> Looping<E> {
 
     /// Fires the Deferred of a start inside this call.
     fn fire(&self, run: Run, result: Result<(), E>) {
+        drop(self.context.take());
         let done = self.reactor.claim::<Done<E>>(run.key);
         let resolver = done.and_then(|mut done| Some((done.looping.clone(), done.resolver.take()?)));
         if let Some((looping, resolver)) = resolver {

@@ -168,9 +168,12 @@ impl Reactor {
             let attempt = context.run(|| maybe_deferred_at(at, || f(made)));
             made += 1;
             let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.wait(made));
+            let context = context.clone();
             attempt.add_stage_at(at, move |result| match (result, wait) {
                 (Ok(value), _) => StageOutput::Ready(Ok(ControlFlow::Break(value))),
-                (Err(failure), Some(wait)) if !is_cancelled(&failure) && (is_retryable.borrow_mut())(&failure) => {
+                (Err(failure), Some(wait))
+                    if !is_cancelled(&failure) && context.run(|| (is_retryable.borrow_mut())(&failure)) =>
+                {
                     let waited = |result: Result<(), Failure>| StageOutput::Ready(result.map(ControlFlow::Continue));
                     reactor.sleep_at(wait, at).add_stage_at(at, waited).into_output()
                 }

@@ -287,6 +287,8 @@ fn a_cancel_has_a_reason_or_none() {
     assert!(cancelled.source().is_none(), "the reason is in the text");
     assert_eq!(cancelled.to_string(), "cancelled: shutdown");
     assert_eq!(Cancelled::because(cancelled.clone()).to_string(), "cancelled: shutdown");
+    let nested = (0..20).fold(cancelled.clone(), |inner, _| Cancelled::because(BuiltinError::from(inner)));
+    assert_eq!(nested.to_string(), "cancelled: shutdown");
     assert!(format!("{cancelled:?}").contains("shutdown"));
     assert_eq!(Cancelled::because("as a text").reason().unwrap().to_string(), "as a text");
 

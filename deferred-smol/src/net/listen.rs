@@ -177,6 +177,7 @@ fn is_connection_error(error: &io::Error) -> bool {
 
 /// Starts an accepted connection with the protocol that `factory` creates.
 fn start<P: Protocol>(port: &Rc<PortState>, socket: Socket, factory: impl FnOnce() -> P) {
+    port.count_accepted();
     let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
         Ok(protocol) => protocol,
         // A failed coroutine reports the panic, with the location where the program listens.

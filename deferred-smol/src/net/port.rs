@@ -33,6 +33,7 @@ pub(super) struct PortState {
     accepting: RefCell<Option<CancelHandle>>,
     connections: RefCell<BTreeMap<u64, Transport>>,
     next: Cell<u64>,
+    accepted: Cell<u64>,
     accept_errors: Cell<u64>,
 }
 
@@ -59,12 +60,17 @@ impl PortState {
             accepting: RefCell::default(),
             connections: RefCell::default(),
             next: Cell::new(0),
+            accepted: Cell::new(0),
             accept_errors: Cell::new(0),
         }
     }
 
     pub(super) fn is_listening(&self) -> bool {
         self.is_listening.get()
+    }
+
+    pub(super) fn count_accepted(&self) {
+        self.accepted.set(self.accepted.get() + 1);
     }
 
     pub(super) fn count_accept_error(&self) {
@@ -94,7 +100,7 @@ impl Port {
     pub fn stats(&self) -> PortStats {
         PortStats {
             connections: self.len(),
-            accepted: self.state.next.get(),
+            accepted: self.state.accepted.get(),
             accept_errors: self.state.accept_errors.get(),
         }
     }

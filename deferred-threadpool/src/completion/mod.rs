@@ -159,7 +159,10 @@ impl CompletionSender {
     fn post(&self, f: fn(&ReactorJobs, &Reactor)) {
         preemption_point();
         // An error means that the reactor is closed, which empties the list.
-        let _ = self.reactor.call_from_thread_with(move |reactor| f(&ReactorJobs::of(reactor), reactor));
+        // The results are those of several jobs.
+        let _ = context::without(|| {
+            self.reactor.call_from_thread_with(move |reactor| f(&ReactorJobs::of(reactor), reactor))
+        });
     }
 }
 

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use deferred_threadpool::{
     Backlog, Cancelled, ConnectionPool, Failure, ManageConnection, NoTransactions, Panicked, PoolStopped, ThreadPool,
-    park,
+    TimedOut, context, park,
 };
 use parking_lot::Mutex;
 
@@ -333,6 +334,23 @@ fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() 
     assert_eq!((number(), number()), (0, 0));
     assert!(run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine")))).is_err());
     assert_eq!((number(), number()), (1, 1));
+}
+
+#[test]
+fn a_transaction_that_passes_its_deadline_is_rolled_back_and_has_timed_out() {
+    let (pool, logs) = one();
+    let failure = run(|| {
+        context::with_deadline(Instant::now() + Duration::from_millis(20), || {
+            pool.run_interaction(|_| {
+                thread::sleep(Duration::from_millis(40));
+                Ok(())
+            })
+        })
+    })
+    .unwrap_err();
+    assert!(failure.check::<TimedOut>(), "{failure}");
+    run(|| pool.stop_with(Backlog::Run)).unwrap();
+    assert!(logs.take().iter().any(|line| line.starts_with("rollback")));
 }
 
 #[test]

@@ -124,3 +124,34 @@ fn an_unhandled_error_of_a_job_is_reported_in_its_context() {
     });
     assert_eq!(log.try_iter().collect::<Vec<_>>(), [7]);
 }
+
+#[test]
+fn results_bring_no_context_of_other_code() {
+    let (pool, other) = (ThreadPool::new(1), ThreadPool::new(1));
+    let ids = all(|_| {
+        let (release, released) = mpsc::channel();
+        let first = pool.defer_to_thread(move || Ok(released.recv_timeout(LIMIT)?)).map(|()| id());
+        // The end of this pool posts the delivery.
+        drop(with_context(Id(1), || other.stop()));
+        release.send(()).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        vec![first]
+    });
+    assert!(ids.into_iter().all(|id| id.unwrap() == 0));
+}
+
+#[test]
+fn a_job_knows_its_own_deadline_wherever_it_asks() {
+    let pool = ThreadPool::new(1);
+    let past = Instant::now();
+    let without = pool.submit(move |job| Ok(context::with_deadline(past, || job.is_cancelled())));
+    assert!(!without.wait().unwrap());
+    let seen = context::with_deadline(Instant::now() + Duration::from_millis(5), || {
+        pool.submit(|job| {
+            thread::sleep(Duration::from_millis(10));
+            Ok((job.is_cancelled(), context::without(|| job.is_cancelled())))
+        })
+    });
+    // A busy machine may begin it after the deadline.
+    assert!(seen.wait().map_or_else(|failure| failure.check::<TimedOut>(), |seen| seen == (true, true)));
+}

@@ -140,6 +140,14 @@ impl Watched {
         self.shared.reported.load(Ordering::Relaxed) && self.shared.reported.swap(false, Ordering::Relaxed)
     }
 
+    /// Calls `f` in a turn, whose last call has ended. The time of `f` counts for no call.
+    pub(in crate::reactor) fn unwatched(&self, f: impl FnOnce()) {
+        self.note(CallKind::Turn as u64);
+        self.shared.busy.store(false, Ordering::SeqCst);
+        f();
+        self.shared.busy.store(true, Ordering::SeqCst);
+    }
+
     /// Stores the call that begins now.
     #[inline]
     pub(in crate::reactor) fn begin(&self, kind: CallKind, at: CallSite) {
