@@ -401,3 +401,29 @@ fn a_timer_at_the_line_of_a_listed_sleep_is_listed_too() {
         assert_eq!(clock.pending().items().len(), sleeps.len());
     }
 }
+
+#[test]
+fn a_shielded_or_chained_deferred_waits_for_its_source() {
+    let _on = inspect::enable();
+    let (deferred, resolver) = Deferred::<u32>::new();
+    let made = line!() - 1;
+    let shield = line!() + 1;
+    let shielded = deferred.shield();
+    assert_eq!(
+        list(),
+        format!(
+            "2 pending: 2 Deferreds\n\n\
+             Deferred made at :{shield}, old, not fired\n    \
+             Deferred made at :{made}, old, not fired"
+        )
+    );
+    resolver.callback(1);
+    assert!(shielded.is_ready());
+
+    // A circle over resolvers.
+    let (first, fires_first) = Deferred::<u32>::new();
+    let (second, fires_second) = Deferred::<u32>::new();
+    first.chain_deferred(fires_second);
+    inline_callbacks(async move { second.await }).chain_deferred(fires_first);
+    assert_eq!(Reactor::new().pending().circles().len(), 1, "{}", list());
+}

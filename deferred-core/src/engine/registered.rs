@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::mem::MaybeUninit;
+use std::collections::BTreeMap;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -18,6 +19,8 @@ thread_local! {
     /// start, for tests.
     static GUARDS: Cell<usize> = const { Cell::new(cfg!(deferred_inspect) as usize) };
     static REGISTERED: RefCell<Registered> = const { RefCell::new(Registered::new()) };
+    static FORWARDS: RefCell<Forwards> =
+        const { RefCell::new(Forwards { pairs: BTreeMap::new(), prune_at: FIRST_PRUNING }) };
 }
 
 /// The entries. A dropped block keeps its memory, but not its contents, until its entry is found to
@@ -116,6 +119,7 @@ pub(crate) fn turn_off() {
     if !is_on() {
         set_recycling(true);
         let _ = REGISTERED.try_with(|registered| registered.replace(Registered::new()));
+        let _ = FORWARDS.try_with(|forwards| std::mem::take(&mut forwards.borrow_mut().pairs));
     }
 }
 
@@ -149,6 +153,44 @@ pub(crate) fn set_tag(block: &BlockRef, tag: u8) {
             entry.tag = tag;
         }
     });
+}
+
+/// Blocks whose results other blocks receive through a resolver.
+struct Forwards {
+    /// By the number of the block that receives the result: it and the one that it waits for. The weak
+    /// reference keeps the number from being used again.
+    pairs: BTreeMap<usize, (WeakHandle, WeakHandle)>,
+    /// The number of pairs at which those of dropped blocks are removed.
+    prune_at: usize,
+}
+
+/// The number of pairs at which those of dropped blocks are first removed.
+const FIRST_PRUNING: usize = 256;
+
+/// Notes that `target` will be fired with the result of `awaited`, if inspection is on.
+#[inline]
+pub(super) fn forwards(target: &BlockRef, awaited: &BlockRef) {
+    if is_on() {
+        note_forward(target, awaited);
+    }
+}
+
+#[cold]
+fn note_forward(target: &BlockRef, awaited: &BlockRef) {
+    let _ = FORWARDS.try_with(|forwards| {
+        let Forwards { pairs, prune_at } = &mut *forwards.borrow_mut();
+        if pairs.len() >= *prune_at {
+            pairs.retain(|_, (target, awaited)| target.is_alive() && awaited.is_alive());
+            *prune_at = (2 * pairs.len()).max(FIRST_PRUNING);
+        }
+        pairs.insert(target.id(), (target.downgrade(), awaited.downgrade()));
+    });
+}
+
+/// Returns the block with whose result this one will be fired, if that is known.
+pub(crate) fn forwarded(target: &BlockRef) -> Option<BlockRef> {
+    let awaited = FORWARDS.try_with(|forwards| forwards.borrow().pairs.get(&target.id())?.1.0.upgrade());
+    Some(BlockRef(ManuallyDrop::new(awaited.ok()??)))
 }
 
 /// Returns the registered blocks that still exist, the oldest first.
