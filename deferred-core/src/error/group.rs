@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::failure::SharedFailure;
-use super::nested::{is_too_deep, write_inside};
+use super::nested::{is_too_deep, reason_depth, write_inside};
 use super::origin::Origin;
 use super::{BuiltinError, DeferredError, Failure, Trail};
 
@@ -151,6 +151,9 @@ impl<E: DeferredError> DeferredError for FailureGroup<E> {
     }
 }
 
+/// The number of members that are printed of a group inside another error.
+const MAX_NESTED: usize = 3;
+
 impl<E: DeferredError> FailureGroup<E> {
     /// Prints a group that is nested `depth` levels deep.
     pub(super) fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,17 +164,20 @@ impl<E: DeferredError> FailureGroup<E> {
         if is_too_deep(depth) {
             return Ok(());
         }
-        for (n, error) in self.errors.iter().enumerate() {
+        // Else the text of nested groups would grow exponentially.
+        let shown = if depth == 0 { self.errors.len() } else { self.errors.len().min(MAX_NESTED) };
+        for (n, error) in self.errors[..shown].iter().enumerate() {
             f.write_str(if n > 0 { "; " } else { ": " })?;
             write_member(error, depth + 1, f)?;
         }
-        Ok(())
+        let others = self.errors.len() - shown;
+        if others > 0 { write!(f, "; {others} more") } else { Ok(()) }
     }
 }
 
 impl<E: DeferredError> fmt::Display for FailureGroup<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(0, f)
+        self.write(reason_depth(), f)
     }
 }
 

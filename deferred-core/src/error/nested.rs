@@ -151,24 +151,29 @@ pub(super) fn write_inside(mut failure: &Failure, depth: usize, f: &mut fmt::For
     }
 }
 
+thread_local!(static REASON_DEPTH: Cell<usize> = const { Cell::new(0) });
+
+/// Returns the number of reasons in which an error is printed now.
+pub(super) fn reason_depth() -> usize {
+    REASON_DEPTH.get()
+}
+
 /// Calls `f`, which looks at the reason of a cancel. Returns `None` if that is nested too deep in the
 /// reasons of others, for which `f` would call this.
 pub(super) fn within_reason<R>(f: impl FnOnce() -> R) -> Option<R> {
-    thread_local!(static DEPTH: Cell<usize> = const { Cell::new(0) });
-
     struct Restore(usize);
 
     impl Drop for Restore {
         fn drop(&mut self) {
-            DEPTH.set(self.0);
+            REASON_DEPTH.set(self.0);
         }
     }
 
-    let depth = DEPTH.get();
+    let depth = REASON_DEPTH.get();
     if depth >= MAX_PRINTED {
         return None;
     }
-    DEPTH.set(depth + 1);
+    REASON_DEPTH.set(depth + 1);
     let _restore = Restore(depth);
     Some(f())
 }

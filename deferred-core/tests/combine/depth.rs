@@ -142,6 +142,19 @@ fn the_text_of_nested_errors_with_many_members_is_bounded() {
 }
 
 #[test]
+fn the_text_of_wide_nested_errors_and_reasons_is_bounded() {
+    for through_reasons in [false, true] {
+        let mut failure = Failure::from(Cancelled::because("the root"));
+        for _ in 0..12 {
+            let shared = Deferred::<u32>::fail(failure).share();
+            let group = race((0..8).map(|_| shared.observe())).try_take().unwrap().unwrap_err();
+            failure = if through_reasons { Cancelled::because(group).into() } else { group.into() };
+        }
+        assert!(failure.to_string().len() < 1_000_000, "{through_reasons}: {}", failure.to_string().len());
+    }
+}
+
+#[test]
 fn an_error_that_is_in_a_group_twice_is_visited_once() {
     let mut error = Failure::from(Cancelled::new());
     // Each level doubles the number of paths.
