@@ -1,9 +1,8 @@
 //! `spawn`: futures in the threads of smol's executor.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::rc::Rc;
 
 use deferred_core::context::Context;
@@ -61,10 +60,9 @@ fn spawn_on<T: Send + 'static>(
         None
     });
     if !resolver.is_cancelled() {
-        let context = Context::current();
+        let caught = Context::current().wrap(AssertUnwindSafe(future).catch_unwind());
         task.set(Some(smol::spawn(async move {
-            let mut future = pin!(AssertUnwindSafe(future).catch_unwind());
-            let result = poll_fn(|waker| context.run(|| future.as_mut().poll(waker))).await;
+            let result = caught.await;
             resolver.fire(result.unwrap_or_else(|payload| Err(Panicked::new(payload).into())));
         })));
     }

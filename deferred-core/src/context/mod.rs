@@ -71,6 +71,7 @@
 //! ```
 
 mod current;
+mod future;
 mod span;
 
 use std::any::{Any, TypeId};
@@ -80,6 +81,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use current::Entered;
+pub use future::InContext;
 use span::Span;
 
 /// Calls `f` with `value` as the current value of its type. See the [module](self).

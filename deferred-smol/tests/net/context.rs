@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::mpsc;
 
 use deferred_smol::net::{ConnectionLost, Protocol, Transport, connect_tcp, listen_tcp};
 use deferred_smol::{Failure, context, run_until, smol, spawn, with_context};
 
-use super::LONG;
+use super::{LONG, MS};
 
 struct Id(u32);
 
@@ -65,6 +66,34 @@ fn callbacks_of_a_protocol_have_the_context_of_the_listen_or_the_connect() {
     .unwrap();
     assert_eq!(server.0.take(), [("made", 1), ("data", 1), ("lost", 1)]);
     assert_eq!(client.0.take(), [("made", 2), ("data", 2), ("lost", 2)]);
+}
+
+#[test]
+fn a_cancelled_future_in_smols_threads_is_dropped_in_its_context() {
+    struct AtDrop(mpsc::Sender<u32>);
+    impl Drop for AtDrop {
+        fn drop(&mut self) {
+            self.0.send(id()).unwrap();
+        }
+    }
+    let (sender, ids) = mpsc::channel();
+    run_until(|reactor| {
+        let at_drop = AtDrop(sender);
+        let spawned = with_context(Id(7), || {
+            spawn(async move {
+                let _at_drop = at_drop;
+                std::future::pending::<Result<(), Failure>>().await
+            })
+        });
+        let reactor = reactor.clone();
+        reactor.clone().sleep(5 * MS).add_callback(move |()| {
+            spawned.cancel();
+            drop(spawned.add_errback(|_| Ok(())));
+            reactor.sleep(5 * MS)
+        })
+    })
+    .unwrap();
+    assert_eq!(ids.recv_timeout(LONG), Ok(7));
 }
 
 #[test]
