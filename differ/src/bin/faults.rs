@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It works on a copy of the sources in the target folder, so the tree is unchanged. A fault is
-//! found if the two engines differ within 30,000 programs, or if the real one ends the process.
+//! found if the two engines differ within 300,000 programs, or if the real one ends the process.
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
-const PROGRAMS: &str = "30000";
+const PROGRAMS: &str = "300000";
 
 struct Fault<'a> {
     name: &'a str,
