@@ -1,8 +1,8 @@
 //! The health of a loop, a pool and a port as metrics.
 //!
-//! Every 20 milliseconds a [`LoopingCall`] passes the numbers to the crate `metrics`. A program would
-//! install an exporter, for example the one for Prometheus; this one installs a recorder that prints
-//! the last values at the end.
+//! Every 20 milliseconds a [`LoopingCall`] passes the numbers to the crate `metrics`. A program
+//! would install an exporter, for example the one for Prometheus; this one installs a recorder that
+//! prints the last values at the end.
 //!
 //! ```text
 //! cargo run --example health

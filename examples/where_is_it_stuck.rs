@@ -4,9 +4,9 @@
 //! 2. Two coroutines wait for each other.
 //! 3. A timer blocks the loop.
 //!
-//! A [`Watchdog`] reports the third one while it happens. For the others, the program prints what is
-//! pending, and on what. A program that runs can print the same list when it receives `SIGUSR1`: see
-//! `Reactor::report_pending_on_sigusr1`.
+//! A [`Watchdog`] reports the third one while it happens. For the others, the program prints what
+//! is pending, and on what. A program that runs can print the same list when it receives `SIGUSR1`:
+//! see `Reactor::report_pending_on_sigusr1`.
 //!
 //! ```text
 //! cargo run --example where_is_it_stuck

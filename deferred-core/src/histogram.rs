@@ -45,8 +45,8 @@ impl Histogram {
         self.max = self.max.max(duration);
     }
 
-    /// Returns a histogram of the durations that were counted after `earlier`, a copy of this one. Its
-    /// longest duration is known only up to a factor of two.
+    /// Returns a histogram of the durations that were counted after `earlier`, a copy of this one.
+    /// Its longest duration is known only up to a factor of two.
     ///
     /// # Examples
     ///

@@ -52,8 +52,8 @@
 //! - Other threads post calls with a [`ReactorHandle`], fire a Deferred with a [`RemoteResolver`],
 //!   feed a queue with a [`RemoteSender`], and wait for a [`RemoteFuture`].
 //! - [`Failure`] holds any error, and [`BuiltinError`] is the library's own. [`DeferredError`] is
-//!   the trait of error types. [`report`] is for unhandled errors and
-//!   other problems that no caller receives; [`on_unhandled`] sets a hook for the former.
+//!   the trait of error types. [`report`] is for unhandled errors and other problems that no caller
+//!   receives; [`on_unhandled`] sets a hook for the former.
 //! - [`with_context`] makes a value current in everything that a call starts; [`context`] has
 //!   deadlines too.
 //! - [`inspect`] and [`Reactor::pending`] list what is pending, and on what.
@@ -71,8 +71,8 @@
 //!
 //! - `signals` (default): [`Reactor::stop_on_signals`], which the drivers' `run`, `run_until` and
 //!   `react` call.
-//! - `tracing`: [reports](report) are events instead of lines on standard error, and the current span
-//!   follows with the [`context`].
+//! - `tracing`: [reports](report) are events instead of lines on standard error, and the current
+//!   span follows with the [`context`].
 //! - `context`: callbacks and cancellers run in the [`context`] in which they were added.
 //!
 //! # Source

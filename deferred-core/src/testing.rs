@@ -132,8 +132,8 @@ pub fn checked<R>(test: impl FnOnce(&Clock) -> R) -> R {
 /// panicking. So a test fails at its end, also if the error was dropped where a panic would be
 /// caught. An unhandled [`Cancelled`](crate::Cancelled) is not collected, as it is not printed.
 ///
-/// Reports of other threads, such as those of a [`Watchdog`](crate::Watchdog) or of a stuck pool, go
-/// to [their hooks](crate::report).
+/// Reports of other threads, such as those of a [`Watchdog`](crate::Watchdog) or of a stuck pool,
+/// go to [their hooks](crate::report).
 ///
 /// Twisted's `flushLoggedErrors`.
 ///

@@ -34,7 +34,8 @@
 //!
 //! # Crate features
 //!
-//! `signals` (default), `tracing` and `context` are those of [deferred-core](deferred_core#crate-features).
+//! `signals` (default), `tracing` and `context` are those of
+//! [deferred-core](deferred_core#crate-features).
 //!
 //! # Source
 //!

@@ -32,8 +32,8 @@ pub(super) fn are_none(values: &Option<Arc<Values>>) -> bool {
     values.is_none() && !HAS_CURRENT.get()
 }
 
-/// The guard of a context that was made the current one. Dropping it restores the one before. Guards
-/// are dropped in the reverse order.
+/// The guard of a context that was made the current one. Dropping it restores the one before.
+/// Guards are dropped in the reverse order.
 pub(crate) struct Entered<'a> {
     has_entered: bool,
     _span: span::Entered<'a>,

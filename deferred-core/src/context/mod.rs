@@ -6,45 +6,46 @@
 //! - coroutines ([`inline_callbacks`](crate::inline_callbacks)), each time they are resumed, and
 //!   their destructors;
 //! - timers, [`LoopingCall`](crate::LoopingCall)s, retries, the functions of
-//!   [`concurrent`](crate::concurrent) and [`Cooperator`](crate::Cooperator), and calls at the startup
-//!   and the shutdown;
-//! - calls from other threads ([`ReactorHandle::call_from_thread`](crate::ReactorHandle::call_from_thread)
-//!   and the like), which have the context of the code that posts them: a thread of your own has none,
-//!   unless it [takes one along](Context);
+//!   [`concurrent`](crate::concurrent) and [`Cooperator`](crate::Cooperator), and calls at the
+//!   startup and the shutdown;
+//! - calls from other threads
+//!   ([`ReactorHandle::call_from_thread`](crate::ReactorHandle::call_from_thread) and the like),
+//!   which have the context of the code that posts them: a thread of your own has none, unless it
+//!   [takes one along](Context);
 //! - jobs of a thread pool, in their thread;
 //! - the callbacks of network protocols: they have the context in which `listen` or `connect` was
 //!   called.
 //!
 //! Such code has its own context only, whatever is current in the code that resumes it: a coroutine
-//! that was started without a context has none when a call with a context fires the Deferred that it
-//! awaits. After a call, a panic or a cancel, the context of before is current again.
+//! that was started without a context has none when a call with a context fires the Deferred that
+//! it awaits. After a call, a panic or a cancel, the context of before is current again.
 //!
-//! A single callback runs in the context of the code that fires its Deferred. With the crate feature
-//! `context`, callbacks, errbacks and cancellers have the context in which they were added.
+//! A single callback runs in the context of the code that fires its Deferred. With the crate
+//! feature `context`, callbacks, errbacks and cancellers have the context in which they were added.
 //!
 //! Values are found by their type, so a type of your own is best. They are shared, also with other
-//! threads. There is no guard that makes a value current until it is dropped: it could live across an
-//! `await`, and then be current in other code.
+//! threads. There is no guard that makes a value current until it is dropped: it could live across
+//! an `await`, and then be current in other code.
 //!
 //! With the crate feature `tracing`, the current span follows in the same way, and each job and
-//! connection (level `DEBUG`) and each coroutine (level `TRACE`) has a span of its own inside of it, of
-//! the target `deferred`.
+//! connection (level `DEBUG`) and each coroutine (level `TRACE`) has a span of its own inside of
+//! it, of the target `deferred`.
 //!
 //! A span cannot be left, so code that was started outside of any span runs in the span of the code
 //! that resumes it, if that has one.
 //!
-//! An error keeps the context in which it was made ([`Failure::context`](crate::Failure::context)), and
-//! the [report](crate::report) of an unhandled error is made in that.
+//! An error keeps the context in which it was made ([`Failure::context`](crate::Failure::context)),
+//! and the [report](crate::report) of an unhandled error is made in that.
 //!
 //! Twisted's `twisted.python.context`, which does not follow coroutines and threads.
 //!
 //! # Deadlines
 //!
 //! [`with_deadline`] adds a deadline. Deadlines nest: the nearest one counts. A deadline cancels
-//! nothing by itself. [`Deferred::add_timeout`](crate::Deferred::add_timeout) ends at the deadline if
-//! that is sooner; with [`Duration::MAX`](std::time::Duration::MAX) it ends only then. The Deferred of
-//! a job fails with [`TimedOut`](crate::TimedOut) at the deadline. A job that has not begun by then is
-//! not run; while one runs, `Job::is_cancelled` returns `true` from then on.
+//! nothing by itself. [`Deferred::add_timeout`](crate::Deferred::add_timeout) ends at the deadline
+//! if that is sooner; with [`Duration::MAX`](std::time::Duration::MAX) it ends only then. The
+//! Deferred of a job fails with [`TimedOut`](crate::TimedOut) at the deadline. A job that has not
+//! begun by then is not run; while one runs, `Job::is_cancelled` returns `true` from then on.
 //!
 //! # Examples
 //!
@@ -208,8 +209,8 @@ impl Context {
         Context { values: current::values(), span: Span::coroutine(at) }
     }
 
-    /// Returns the current context, for a job that is submitted at `at`. With the feature `tracing` it
-    /// has a span of its own. This is for a pool.
+    /// Returns the current context, for a job that is submitted at `at`. With the feature `tracing`
+    /// it has a span of its own. This is for a pool.
     #[inline]
     #[must_use]
     pub fn for_job(at: &'static Location<'static>) -> Context {
@@ -217,8 +218,8 @@ impl Context {
     }
 
     /// Returns the current context, for a network connection that was requested at `at`. With the
-    /// feature `tracing` it has a span of its own, with the name that `peer` returns. This is for an
-    /// adapter with a network.
+    /// feature `tracing` it has a span of its own, with the name that `peer` returns. This is for
+    /// an adapter with a network.
     #[must_use]
     pub fn for_connection(at: &'static Location<'static>, peer: &dyn Fn() -> String) -> Context {
         Context { values: current::values(), span: Span::connection(at, peer) }

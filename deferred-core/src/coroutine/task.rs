@@ -144,8 +144,8 @@ where
     })
 }
 
-/// Adds the location of the coroutine to the trail of its error, and its context if the error was made
-/// without one.
+/// Adds the location of the coroutine to the trail of its error, and its context if the error was
+/// made without one.
 #[inline]
 fn in_origin<T, E: DeferredError>(result: Result<T, E>, head: &Head) -> Result<T, E> {
     #[cold]
@@ -183,8 +183,8 @@ fn enter_and_run(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     run_entered(head, task)
 }
 
-// `inline(always)` in this file: as `#[inline]`, a coroutine that is suspended once takes 1.2 % more
-// instructions, `ended` 0.7 % (bench: coroutine/).
+// `inline(always)` in this file: as `#[inline]`, a coroutine that is suspended once takes 1.2 %
+// more instructions, `ended` 0.7 % (bench: coroutine/).
 #[inline(always)]
 fn run_entered(head: &Head, task: Pin<&dyn Coroutine>) -> bool {
     if head.stage.get() != Stage::Suspended {

@@ -15,8 +15,8 @@ use crate::error::CallSite;
 const CHECKED: usize = 2;
 
 thread_local! {
-    /// The number of guards that keep inspection on. With `--cfg deferred_inspect` it is on from the
-    /// start, for tests.
+    /// The number of guards that keep inspection on. With `--cfg deferred_inspect` it is on from
+    /// the start, for tests.
     static GUARDS: Cell<usize> = const { Cell::new(cfg!(deferred_inspect) as usize) };
     static REGISTERED: RefCell<Registered> = const { RefCell::new(Registered::new()) };
     static FORWARDS: RefCell<Forwards> =
@@ -24,8 +24,8 @@ thread_local! {
 }
 
 /// The entries. A dropped block keeps its memory, but not its contents, until its entry is found to
-/// be of a dropped block: each addition checks a few entries in turn. So memory is freed one by one,
-/// as it is allocated, for which allocators are fastest.
+/// be of a dropped block: each addition checks a few entries in turn. So memory is freed one by
+/// one, as it is allocated, for which allocators are fastest.
 struct Registered {
     entries: Vec<Entry>,
     /// The entry that was checked last.
@@ -157,8 +157,8 @@ pub(crate) fn set_tag(block: &BlockRef, tag: u8) {
 
 /// Blocks whose results other blocks receive through a resolver.
 struct Forwards {
-    /// By the number of the block that receives the result: it and the one that it waits for. The weak
-    /// reference keeps the number from being used again.
+    /// By the number of the block that receives the result: it and the one that it waits for. The
+    /// weak reference keeps the number from being used again.
     pairs: BTreeMap<usize, (WeakHandle, WeakHandle)>,
     /// The number of pairs at which those of dropped blocks are removed.
     prune_at: usize,

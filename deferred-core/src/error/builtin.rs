@@ -162,8 +162,8 @@ impl Error for BuiltinError {
 /// The error of a Deferred that was cancelled, perhaps with a reason.
 ///
 /// The text includes the reason. Its causes are those of the reason: the reason itself is not its
-/// [`source`](Error::source), so that no text is printed twice. Without a reason nothing is allocated.
-/// Clones share the reason.
+/// [`source`](Error::source), so that no text is printed twice. Without a reason nothing is
+/// allocated. Clones share the reason.
 ///
 /// # Examples
 ///
@@ -290,8 +290,8 @@ impl TimedOut {
         TimedOut { after: Some(time), by_deadline: false }
     }
 
-    /// Creates the error of a [deadline](crate::context#deadlines) that has passed: `time` after the
-    /// begin of what it has ended, or before that began.
+    /// Creates the error of a [deadline](crate::context#deadlines) that has passed: `time` after
+    /// the begin of what it has ended, or before that began.
     #[must_use]
     pub const fn by_deadline(time: Option<Duration>) -> TimedOut {
         TimedOut { after: time, by_deadline: true }
@@ -363,8 +363,8 @@ impl Abandoned {
         Abandoned { cause: AbandonedCause::ReactorClosed }
     }
 
-    /// Returns `true` if the cause is a reactor that was closed: the resolver was dropped by that, or
-    /// while that happened.
+    /// Returns `true` if the cause is a reactor that was closed: the resolver was dropped by that,
+    /// or while that happened.
     ///
     /// # Examples
     ///

@@ -35,8 +35,8 @@ use super::{BuiltinError, DeferredError, Trail};
 /// `reading the settings: no such file`. `{:?}`, which `unwrap()` and a `main` that returns an
 /// error use, prints each cause, the location where the error was made, and each location of the
 /// trail on a line of its own. A cause is omitted if the text before already ends with the text of
-/// the cause, as the text of many errors does. Locations in the standard library and in these crates
-/// are omitted.
+/// the cause, as the text of many errors does. Locations in the standard library and in these
+/// crates are omitted.
 ///
 /// # Examples
 ///

@@ -26,8 +26,8 @@ fn is_internal(file: &str) -> bool {
     false
 }
 
-/// Returns `true` if a folder is that of one of the crates: `deferred-core`, or `deferred-core-0.1.0`
-/// in the folder of a registry.
+/// Returns `true` if a folder is that of one of the crates: `deferred-core`, or
+/// `deferred-core-0.1.0` in the folder of a registry.
 fn is_crate(folder: &str) -> bool {
     let rest = CRATES.iter().find_map(|name| folder.strip_prefix(name));
     rest.is_some_and(|rest| {

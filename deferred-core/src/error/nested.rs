@@ -158,8 +158,8 @@ pub(super) fn reason_depth() -> usize {
     REASON_DEPTH.get()
 }
 
-/// Calls `f`, which looks at the reason of a cancel. Returns `None` if that is nested too deep in the
-/// reasons of others, for which `f` would call this.
+/// Calls `f`, which looks at the reason of a cancel. Returns `None` if that is nested too deep in
+/// the reasons of others, for which `f` would call this.
 pub(super) fn within_reason<R>(f: impl FnOnce() -> R) -> Option<R> {
     struct Restore(usize);
 

@@ -32,9 +32,9 @@ impl Failure {
         self.origin().at
     }
 
-    /// Returns the context in which the error was made: that of the coroutine, timer or job with the
-    /// `?`, for example. If there was none, it is the context of the first coroutine that ended with
-    /// the error. The report of an unhandled error is made in this context.
+    /// Returns the context in which the error was made: that of the coroutine, timer or job with
+    /// the `?`, for example. If there was none, it is the context of the first coroutine that ended
+    /// with the error. The report of an unhandled error is made in this context.
     ///
     /// # Examples
     ///

@@ -57,12 +57,11 @@ impl fmt::Debug for Description {
 }
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
-    /// Has `f` say what this Deferred is, in lists of what is
-    /// [pending](crate::Reactor::pending). Has no effect if this Deferred is ready, or while
-    /// [inspection](crate::inspect) is off.
+    /// Has `f` say what this Deferred is, in lists of what is [pending](crate::Reactor::pending).
+    /// Has no effect if this Deferred is ready, or while [inspection](crate::inspect) is off.
     ///
-    /// `f` is called on this thread when a list is made. If it panics, the list says so. It must not
-    /// keep this Deferred: it should capture a [`Weak`](std::rc::Weak).
+    /// `f` is called on this thread when a list is made. If it panics, the list says so. It must
+    /// not keep this Deferred: it should capture a [`Weak`](std::rc::Weak).
     ///
     /// # Examples
     ///

@@ -1,11 +1,11 @@
 //! Lists what is pending, for a program that seems to be stuck.
 //!
 //! While inspection is on, a thread registers each Deferred that it creates.
-//! [`Reactor::pending`](crate::Reactor::pending) then lists those that have no result yet, each with
-//! the locations where it was made and where its last callback was added, its age, and what it waits
-//! for: the Deferred that a callback returned, those that a coroutine awaits, the members of a
-//! `gather`, a place in the line of a lock, a job of a thread pool. [`Pending`] is a value, and prints
-//! as a tree: each entry stands above those for which it waits.
+//! [`Reactor::pending`](crate::Reactor::pending) then lists those that have no result yet, each
+//! with the locations where it was made and where its last callback was added, its age, and what it
+//! waits for: the Deferred that a callback returned, those that a coroutine awaits, the members of
+//! a `gather`, a place in the line of a lock, a job of a thread pool. [`Pending`] is a value, and
+//! prints as a tree: each entry stands above those for which it waits.
 //!
 //! Inspection costs a few instructions for each allocation while it is off. While it is on, the
 //! memory of dropped Deferreds is not reused, and each Deferred reads the clock. Deferreds that

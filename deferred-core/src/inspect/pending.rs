@@ -11,12 +11,12 @@ use crate::engine::Handle;
 use crate::engine::registered::{self, RegisteredBlock, Waits};
 use crate::error::CallSite;
 
-/// A list of what was pending at one moment. [`Reactor::pending`](crate::Reactor::pending)
-/// returns it.
+/// A list of what was pending at one moment. [`Reactor::pending`](crate::Reactor::pending) returns
+/// it.
 ///
-/// It prints as a tree: first the circles, then each item for which nothing waits, and below it what
-/// it waits for. Items that are equal, except for their age, are counted. The values are a copy, and
-/// can be sent to other threads.
+/// It prints as a tree: first the circles, then each item for which nothing waits, and below it
+/// what it waits for. Items that are equal, except for their age, are counted. The values are a
+/// copy, and can be sent to other threads.
 #[derive(Clone)]
 pub struct Pending {
     pub(super) items: Vec<PendingItem>,

@@ -61,8 +61,8 @@ impl Pending {
     fn classes(&self) -> Vec<usize> {
         let mut classes = vec![0; self.items.len()];
         let mut known = HashMap::new();
-        // In this order an item comes after those for which it waits, except in a circle, whose items
-        // are all different.
+        // In this order an item comes after those for which it waits, except in a circle, whose
+        // items are all different.
         for &index in &self.graph.order {
             let item = &self.items[index];
             let alone = self.graph.in_circle[index].then_some(index);

@@ -5,8 +5,8 @@ use std::fmt;
 use super::Pending;
 use crate::report::{Level, Reportable};
 
-/// The [report](crate::report) of what is pending: after a signal, when the deadline of the shutdown
-/// has passed, or when a call that has blocked the loop has ended.
+/// The [report](crate::report) of what is pending: after a signal, when the deadline of the
+/// shutdown has passed, or when a call that has blocked the loop has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PendingReport {

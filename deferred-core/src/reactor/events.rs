@@ -214,9 +214,9 @@ impl Reactor {
     /// Sets the time that a shutdown waits for the Deferreds of [`Phase::Before`]. Defaults to 30
     /// seconds; `None` waits forever.
     ///
-    /// When the deadline passes, [`ShutdownTimedOut`] is [reported](crate::report), with the locations
-    /// of the pending triggers. Their Deferreds are cancelled, and the shutdown goes on without
-    /// them. A change has no effect on a shutdown that has begun.
+    /// When the deadline passes, [`ShutdownTimedOut`] is [reported](crate::report), with the
+    /// locations of the pending triggers. Their Deferreds are cancelled, and the shutdown goes on
+    /// without them. A change has no effect on a shutdown that has begun.
     pub fn set_shutdown_deadline(&self, timeout: impl Into<Option<Duration>>) {
         self.core.events.deadline_delay.set(timeout.into());
     }

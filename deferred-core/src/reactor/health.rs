@@ -11,9 +11,9 @@ use crate::report;
 
 /// The numbers of a loop at one time. [`Reactor::health`] returns them.
 ///
-/// Counters and histograms begin with the creation of the reactor; [`Histogram::since`] returns what
-/// came after an earlier reading. They are read without an allocation, so a timer can export them
-/// every second.
+/// Counters and histograms begin with the creation of the reactor; [`Histogram::since`] returns
+/// what came after an earlier reading. They are read without an allocation, so a timer can export
+/// them every second.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
@@ -23,8 +23,8 @@ pub struct Health {
     pub posted_calls: u64,
     /// The number of timers that have run.
     pub timer_calls: u64,
-    /// The number of woken coroutines that were resumed. (A coroutine that a Deferred resumes is part
-    /// of the call that fires it.)
+    /// The number of woken coroutines that were resumed. (A coroutine that a Deferred resumes is
+    /// part of the call that fires it.)
     pub coroutine_calls: u64,
     /// The number of triggers of the startup and the shutdown that have run.
     pub trigger_calls: u64,
@@ -36,11 +36,11 @@ pub struct Health {
     pub timers: u64,
     /// The number of posted calls that have not begun.
     pub inbox: usize,
-    /// The time for which the oldest of them has waited. If some calls of a batch have begun, it is the
-    /// time of the first one of that batch.
+    /// The time for which the oldest of them has waited. If some calls of a batch have begun, it is
+    /// the time of the first one of that batch.
     pub oldest_post: Option<Duration>,
-    /// The number of coroutines of this thread that have not ended. Each network connection and each
-    /// listening port has one.
+    /// The number of coroutines of this thread that have not ended. Each network connection and
+    /// each listening port has one.
     pub coroutines: usize,
     /// The number of unhandled errors of this thread, without cancels.
     pub unhandled_errors: u64,
@@ -74,8 +74,8 @@ pub(super) fn increment(counter: &Cell<u64>, by: u64) {
 impl Reactor {
     /// Returns the numbers of this loop: what it has done, how late it is, and what waits for it.
     ///
-    /// It takes the lock of the inbox once, and allocates nothing. The statistics of pools and ports
-    /// are beside it: `ThreadPool::stats` and `Port::stats` in the adapters.
+    /// It takes the lock of the inbox once, and allocates nothing. The statistics of pools and
+    /// ports are beside it: `ThreadPool::stats` and `Port::stats` in the adapters.
     ///
     /// # Examples
     ///

@@ -42,14 +42,14 @@ impl Reactor {
         listen::stop_on_signals(self)
     }
 
-    /// Has `SIGUSR1` [report](crate::report) what is [pending](Self::pending), until this reactor is
-    /// closed. All reactors that listen report, each on its own thread, in its next turn.
+    /// Has `SIGUSR1` [report](crate::report) what is [pending](Self::pending), until this reactor
+    /// is closed. All reactors that listen report, each on its own thread, in its next turn.
     ///
     /// Without [inspection](crate::inspect) the report lists timers only. A loop that is blocked
     /// reports when the blocking call has ended.
     ///
-    /// The first call starts a thread, which waits for the signal as long as the process lives. From
-    /// then on the signal does not end the process.
+    /// The first call starts a thread, which waits for the signal as long as the process lives.
+    /// From then on the signal does not end the process.
     ///
     /// # Errors
     ///

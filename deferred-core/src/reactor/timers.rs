@@ -105,8 +105,8 @@ impl Item for Rc<Timer> {
     }
 }
 
-/// Returns a call in the current context. It is boxed, so that a call without a context needs no room for
-/// one.
+/// Returns a call in the current context. It is boxed, so that a call without a context needs no
+/// room for one.
 #[cold]
 fn in_context<R: IntoDeferred<Failure>>(call: impl FnOnce() -> R + 'static, at: CallSite) -> Box<dyn FnOnce()> {
     let context = Context::current();

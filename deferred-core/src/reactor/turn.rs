@@ -49,8 +49,8 @@ impl Reactor {
     ///
     /// During the turn, [`Reactor::current`] returns this reactor.
     pub fn turn(&self, waker: &Waker) -> Turn {
-        // The calls do not have the context of a call that turns the reactor, such as that of a modal
-        // dialog.
+        // The calls do not have the context of a call that turns the reactor, such as that of a
+        // modal dialog.
         ready_queue::in_turn(|| context::without(|| self.turn_here(waker)))
     }
 

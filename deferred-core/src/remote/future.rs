@@ -87,8 +87,9 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
     ///
     /// # Errors
     ///
-    /// Returns the error with which the future was completed. That is [`Abandoned`](crate::Abandoned) if the reactor
-    /// was closed before the result was ready, or if the [`RemoteCompleter`] was dropped.
+    /// Returns the error with which the future was completed. That is
+    /// [`Abandoned`](crate::Abandoned) if the reactor was closed before the result was ready, or if
+    /// the [`RemoteCompleter`] was dropped.
     ///
     /// # Panics
     ///
@@ -179,8 +180,8 @@ impl<T: 'static, E: DeferredError> fmt::Debug for RemoteFuture<T, E> {
 /// The half of a [`RemoteFuture`] that completes it from any thread. [`RemoteFuture::new`] creates
 /// it.
 ///
-/// Dropping it without a result completes the future with [`Abandoned`](crate::Abandoned). If the `RemoteFuture` was
-/// dropped, a result is only dropped.
+/// Dropping it without a result completes the future with [`Abandoned`](crate::Abandoned). If the
+/// `RemoteFuture` was dropped, a result is only dropped.
 #[doc(alias = "oneshot")]
 pub struct RemoteCompleter<T, E: DeferredError = Failure> {
     shared: Arc<Shared<T, E>>,

@@ -44,8 +44,8 @@ impl Counted {
     }
 }
 
-/// Sets how many reports of one kind and location are printed in a minute, if no hook receives them.
-/// Others are counted. Defaults to 10. 0 behaves like 1.
+/// Sets how many reports of one kind and location are printed in a minute, if no hook receives
+/// them. Others are counted. Defaults to 10. 0 behaves like 1.
 pub fn set_max_per_minute(reports: u32) {
     MAX_PER_MINUTE.store(reports.max(1), Ordering::Relaxed);
 }

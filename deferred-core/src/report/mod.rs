@@ -24,10 +24,10 @@
 //!
 //! # Floods
 //!
-//! Without a hook, reports of one kind and one location are printed at most
-//! [ten times a minute](set_max_per_minute). Others are counted. Their number is reported when it
-//! reaches 100, and for each further 1,000; otherwise with a later report, or when a reactor is closed.
-//! Hooks are called for every report.
+//! Without a hook, reports of one kind and one location are printed at most [ten times a
+//! minute](set_max_per_minute). Others are counted. Their number is reported when it reaches 100,
+//! and for each further 1,000; otherwise with a later report, or when a reactor is closed. Hooks
+//! are called for every report.
 //!
 //! # Examples
 //!
@@ -73,15 +73,16 @@ pub enum Level {
     Error,
 }
 
-/// A report, as a hook receives it. `Display` prints its text, of one or more lines, without a final
-/// line break.
+/// A report, as a hook receives it. `Display` prints its text, of one or more lines, without a
+/// final line break.
 #[derive(Clone, Copy)]
 pub struct Report<'a>(Subject<'a>);
 
 #[derive(Clone, Copy)]
 enum Subject<'a> {
     Unhandled(&'a Unhandled<'a>),
-    /// The value, and the same to be downcast. (A trait object can be cast to `Any` from Rust 1.86 on.)
+    /// The value, and the same to be downcast. (A trait object can be cast to `Any` from Rust 1.86
+    /// on.)
     Other(&'a dyn Reportable, &'a dyn Any),
 }
 
@@ -108,8 +109,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Returns the location that the report is about, if there is one: for an unhandled error, where
-    /// the program made the error, or its Deferred if this library made it.
+    /// Returns the location that the report is about, if there is one: for an unhandled error,
+    /// where the program made the error, or its Deferred if this library made it.
     #[must_use]
     pub fn location(&self) -> Option<&'static Location<'static>> {
         match self.0 {
@@ -141,8 +142,8 @@ impl<'a> Report<'a> {
         unhandled.is_some_and(|it| !it.reports_cancelled && matches!(it.builtin(), Some(BuiltinError::Cancelled(_))))
     }
 
-    /// Does what is done without a hook: prints the report to standard error, or emits an event. Does
-    /// nothing if it [is about a cancel](Self::is_cancelled).
+    /// Does what is done without a hook: prints the report to standard error, or emits an event.
+    /// Does nothing if it [is about a cancel](Self::is_cancelled).
     pub fn print(&self) {
         print::print(self);
     }
@@ -206,7 +207,8 @@ pub trait Reportable: Any + fmt::Display + fmt::Debug {
         None
     }
 
-    /// Returns `true` if such reports are [limited](self#floods) without a hook. Defaults to `true`.
+    /// Returns `true` if such reports are [limited](self#floods) without a hook. Defaults to
+    /// `true`.
     fn is_limited(&self) -> bool {
         true
     }

@@ -41,8 +41,8 @@ pub(super) fn to_standard_error(report: &Report<'_>) {
     let _ = std::io::stderr().write_all(format!("deferred: {report}{help}\n").as_bytes());
 }
 
-/// Emits an event. Returns `false` if there is no subscriber, or if this thread emits another event:
-/// a subscriber that causes a report would be called without end.
+/// Emits an event. Returns `false` if there is no subscriber, or if this thread emits another
+/// event: a subscriber that causes a report would be called without end.
 #[cfg(feature = "tracing")]
 fn trace(report: &Report<'_>) -> bool {
     use std::cell::Cell;

@@ -33,9 +33,9 @@ type BlockedHook = Box<dyn Fn(&Blocked) + Send>;
 /// two stores to each call, so it can stay enabled in production. While the loop sleeps, the thread
 /// sleeps too.
 ///
-/// The kind of these [reports](crate::report) is `blocked_loop`; [`hook`](Self::hook) sets a hook for
-/// those of one watchdog. While the loop's thread has [inspection](crate::inspect) on, a report of
-/// what is pending follows when the call has ended.
+/// The kind of these [reports](crate::report) is `blocked_loop`; [`hook`](Self::hook) sets a hook
+/// for those of one watchdog. While the loop's thread has [inspection](crate::inspect) on, a report
+/// of what is pending follows when the call has ended.
 ///
 /// # Examples
 ///
@@ -85,8 +85,8 @@ impl Watchdog {
         self
     }
 
-    /// Sets the hook to call instead of that of the [process](crate::report::set_hook). It runs on the
-    /// watchdog's thread, which watches nothing meanwhile.
+    /// Sets the hook to call instead of that of the [process](crate::report::set_hook). It runs on
+    /// the watchdog's thread, which watches nothing meanwhile.
     pub fn hook(mut self, hook: impl Fn(&Blocked) + Send + 'static) -> Watchdog {
         self.hook = Some(Box::new(hook));
         self
