@@ -319,3 +319,34 @@ fn a_test_does_not_receive_the_counts_of_other_threads() {
     thread::spawn(|| (0..50).for_each(|_| fail())).join().unwrap();
     deferred_core::testing::checked(|_| ());
 }
+
+#[test]
+fn a_value_whose_kind_makes_reports_is_counted_too() {
+    struct Chatty;
+
+    impl fmt::Debug for Chatty {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Chatty")
+        }
+    }
+
+    impl fmt::Display for Chatty {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("chatty")
+        }
+    }
+
+    impl Reportable for Chatty {
+        fn kind(&self) -> &'static str {
+            drop(Deferred::<()>::fail(Failure::msg("inside of a kind")));
+            "chatty"
+        }
+
+        fn level(&self) -> Level {
+            Level::Warning
+        }
+    }
+
+    // More than the number at which the count is reported.
+    (0..150).for_each(|_| report::send(&Chatty));
+}

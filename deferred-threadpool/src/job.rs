@@ -28,8 +28,8 @@ impl<'a> Job<'a> {
 
     /// Returns `true` if nothing waits for the result any more: the Deferred was cancelled, its
     /// reactor was closed, the pool was stopped and its deadline has passed, or the
-    /// [deadline](deferred_core::context#deadlines) of the job's context has passed. It costs two
-    /// loads, and with a deadline a reading of the clock, so a loop can call it in each round.
+    /// [deadline](deferred_core::context#deadlines) of the job's context has passed. It costs one
+    /// load, and with a deadline a reading of the clock, so a loop can call it in each round.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         // ORDERING: a hint, which publishes nothing.

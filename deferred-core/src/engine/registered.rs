@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -19,8 +19,8 @@ thread_local! {
     /// the start, for tests.
     static GUARDS: Cell<usize> = const { Cell::new(cfg!(deferred_inspect) as usize) };
     static REGISTERED: RefCell<Registered> = const { RefCell::new(Registered::new()) };
-    static FORWARDS: RefCell<Forwards> =
-        const { RefCell::new(Forwards { pairs: BTreeMap::new(), prune_at: FIRST_PRUNING }) };
+    /// The blocks with whose results others will be fired, through a resolver.
+    static FORWARDS: RefCell<ByBlock<WeakHandle>> = const { RefCell::new(ByBlock::new()) };
 }
 
 /// The entries. A dropped block keeps its memory, but not its contents, until its entry is found to
@@ -119,7 +119,7 @@ pub(crate) fn turn_off() {
     if !is_on() {
         set_recycling(true);
         let _ = REGISTERED.try_with(|registered| registered.replace(Registered::new()));
-        let _ = FORWARDS.try_with(|forwards| std::mem::take(&mut forwards.borrow_mut().pairs));
+        let _ = FORWARDS.try_with(|forwards| forwards.replace(ByBlock::new()));
     }
 }
 
@@ -155,17 +155,37 @@ pub(crate) fn set_tag(block: &BlockRef, tag: u8) {
     });
 }
 
-/// Blocks whose results other blocks receive through a resolver.
-struct Forwards {
-    /// By the number of the block that receives the result: it and the one that it waits for. The
-    /// weak reference keeps the number from being used again.
-    pairs: BTreeMap<usize, (WeakHandle, WeakHandle)>,
-    /// The number of pairs at which those of dropped blocks are removed.
+/// A map from blocks to values. Those of dropped blocks are removed when it grows.
+pub(crate) struct ByBlock<V> {
+    /// By the number of the block. The weak reference keeps the number from being used again.
+    entries: BTreeMap<usize, (WeakHandle, V)>,
+    /// The number of entries at which those of dropped blocks are removed.
     prune_at: usize,
 }
 
-/// The number of pairs at which those of dropped blocks are first removed.
-const FIRST_PRUNING: usize = 256;
+impl<V> ByBlock<V> {
+    /// The number of entries at which those of dropped blocks are first removed.
+    const FIRST_PRUNING: usize = 256;
+
+    pub(crate) const fn new() -> Self {
+        ByBlock { entries: BTreeMap::new(), prune_at: Self::FIRST_PRUNING }
+    }
+
+    /// Inserts a value. Returns those that this has removed, for the caller to drop after a borrow.
+    pub(crate) fn insert(&mut self, block: &BlockRef, value: V) -> impl Sized + use<V> {
+        let mut removed = BTreeMap::new();
+        if self.entries.len() >= self.prune_at {
+            let entries = mem::take(&mut self.entries);
+            (self.entries, removed) = entries.into_iter().partition(|(_, (block, _))| block.is_alive());
+            self.prune_at = (2 * self.entries.len()).max(Self::FIRST_PRUNING);
+        }
+        (self.entries.insert(block.id(), (block.downgrade(), value)), removed)
+    }
+
+    pub(crate) fn get(&self, block: &BlockRef) -> Option<&V> {
+        self.entries.get(&block.id()).map(|(_, value)| value)
+    }
+}
 
 /// Notes that `target` will be fired with the result of `awaited`, if inspection is on.
 #[inline]
@@ -177,19 +197,13 @@ pub(super) fn forwards(target: &BlockRef, awaited: &BlockRef) {
 
 #[cold]
 fn note_forward(target: &BlockRef, awaited: &BlockRef) {
-    let _ = FORWARDS.try_with(|forwards| {
-        let Forwards { pairs, prune_at } = &mut *forwards.borrow_mut();
-        if pairs.len() >= *prune_at {
-            pairs.retain(|_, (target, awaited)| target.is_alive() && awaited.is_alive());
-            *prune_at = (2 * pairs.len()).max(FIRST_PRUNING);
-        }
-        pairs.insert(target.id(), (target.downgrade(), awaited.downgrade()));
-    });
+    let removed = FORWARDS.try_with(|forwards| forwards.borrow_mut().insert(target, awaited.downgrade()));
+    drop(removed);
 }
 
 /// Returns the block with whose result this one will be fired, if that is known.
 pub(crate) fn forwarded(target: &BlockRef) -> Option<BlockRef> {
-    let awaited = FORWARDS.try_with(|forwards| forwards.borrow().pairs.get(&target.id())?.1.0.upgrade());
+    let awaited = FORWARDS.try_with(|forwards| forwards.borrow().get(target)?.0.upgrade());
     Some(BlockRef(ManuallyDrop::new(awaited.ok()??)))
 }
 

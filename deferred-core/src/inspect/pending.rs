@@ -47,8 +47,8 @@ pub enum Kind {
     Group,
     /// A call that a timer will make.
     Timer,
-    /// A place in the line of a lock, a semaphore, a queue or a gate.
-    Place,
+    /// A waiter of a lock, a semaphore, a queue or a gate.
+    Waiter,
     /// A job of a thread pool.
     Job,
     /// A network connection.
@@ -62,7 +62,7 @@ impl fmt::Display for Kind {
             Kind::Coroutine => "coroutine",
             Kind::Group => "group",
             Kind::Timer => "timer",
-            Kind::Place => "waiter",
+            Kind::Waiter => "waiter",
             Kind::Job => "job",
             Kind::Connection => "connection",
         })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Level, Report, Reportable};
+use super::{Level, Report, Reportable, hook, print};
 use crate::error::CallSite;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -54,9 +54,10 @@ pub fn set_max_per_minute(reports: u32) {
 /// were not printed in a minute that is over.
 pub(super) fn admit(report: &Report<'_>, omitted: &mut Vec<Repeated>) -> bool {
     let address = |at: Option<CallSite>| at.map_or(0, |at| ptr::from_ref(at).addr());
-    let location = report.location(); // before the lock: it is user code
+    // Before the lock: they are user code, and may cause reports.
+    let (kind, location) = (report.kind(), report.location());
     let last = report.unhandled().map(|unhandled| unhandled.last_added_at());
-    let key = (report.kind(), address(location), address(last));
+    let key = (kind, address(location), address(last));
     let mut counted = COUNTED.lock();
     let now = Instant::now();
     for ((kind, ..), counted) in &mut *counted {
@@ -76,7 +77,7 @@ pub(super) fn admit(report: &Report<'_>, omitted: &mut Vec<Repeated>) -> bool {
         counted.omitted += 1;
         counted.total += 1;
         if counted.total == FIRST_NOTE || counted.omitted == NEXT_NOTE {
-            omitted.extend(counted.take_omitted(report.kind()));
+            omitted.extend(counted.take_omitted(kind));
         }
     }
     is_admitted
@@ -88,8 +89,11 @@ pub(super) fn flush() {
     for ((kind, ..), counted) in &mut *COUNTED.lock() {
         omitted.extend(counted.take_omitted(kind));
     }
-    // Not to the hook of this thread: they are those of the process.
-    omitted.iter().for_each(|repeated| super::print::emit(&Report::of(repeated)));
+    for repeated in &omitted {
+        // Not to the hook of this thread: they are those of the process.
+        let report = Report::of(repeated);
+        hook::guarded(&report, || print::emit(&report));
+    }
 }
 
 /// The report of reports that were only counted, because there were [too many](super#floods) of

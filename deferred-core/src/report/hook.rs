@@ -218,7 +218,7 @@ pub fn send_to<T: Reportable>(value: &T, hook: impl FnOnce(&T)) {
 
 /// Calls `hook` with [`MIN_HOOK`] raised. Catches its panic, and a panic in the captures of a hook
 /// that was removed while it ran.
-fn guarded(report: &Report<'_>, hook: impl FnOnce()) {
+pub(super) fn guarded(report: &Report<'_>, hook: impl FnOnce()) {
     let outer = RestoreMinHook(MIN_HOOK.replace(Some(NEXT.get())));
     if let Err(payload) = catch_unwind(AssertUnwindSafe(hook)) {
         let kind = catch_unwind(AssertUnwindSafe(|| report.kind())).unwrap_or("of an unknown kind");

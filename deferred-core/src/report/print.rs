@@ -1,4 +1,4 @@
-//! What happens to a report without a hook.
+//! Prints reports for which there is no hook.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,7 @@ pub(super) fn print(report: &Report<'_>) {
     }
 }
 
+/// Emits an event, or prints the report.
 pub(super) fn emit(report: &Report<'_>) {
     if !trace(report) {
         to_standard_error(report);

@@ -80,7 +80,7 @@ fn describe<T: 'static, E: DeferredError, O: 'static>(
     if let Some(chain) = deferred.as_chain() {
         inspect::describe(chain.as_handle(), move |it| {
             let details = owner.upgrade().map(|owner| details(&owner));
-            it.set_kind(Kind::Place);
+            it.set_kind(Kind::Waiter);
             it.set_details(details.unwrap_or_default());
         });
     }

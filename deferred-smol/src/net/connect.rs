@@ -66,7 +66,7 @@ use super::{Protocol, Transport};
 #[doc(alias = "ClientFactory")]
 #[doc(alias = "TCP4ClientEndpoint")]
 #[track_caller]
-#[must_use = "only this Deferred tells whether the connection was made"]
+#[must_use = "the result of the connect is only in this Deferred"]
 pub fn connect_tcp<P: Protocol>(
     reactor: &Reactor,
     address: impl AsyncToSocketAddrs + fmt::Debug + 'static,
@@ -104,7 +104,7 @@ pub fn connect_tcp<P: Protocol>(
 #[doc(alias = "UNIXClientEndpoint")]
 #[cfg(unix)]
 #[track_caller]
-#[must_use = "only this Deferred tells whether the connection was made"]
+#[must_use = "the result of the connect is only in this Deferred"]
 pub fn connect_unix<P: Protocol>(
     reactor: &Reactor,
     path: impl AsRef<Path> + 'static,

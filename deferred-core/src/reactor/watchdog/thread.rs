@@ -85,7 +85,7 @@ impl Thread {
         if self.reports.len() < self.watchdog.max_reports_per_minute as usize {
             self.reports.push_back(Instant::now());
             found.blocks = Blocks::Reported;
-            self.shared.is_reported();
+            self.shared.note_reported();
             self.report(found, false);
         } else {
             self.unreported += 1;

@@ -72,8 +72,8 @@ impl Shared {
         self.blocked.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells the loop that a call is reported.
-    pub(super) fn is_reported(&self) {
+    /// Notes for the loop that a call is reported.
+    pub(super) fn note_reported(&self) {
         self.reported.store(true, Ordering::Relaxed);
     }
 
