@@ -54,7 +54,7 @@ impl Block {
     }
 
     /// Returns the block to which the state links, if that still exists.
-    fn linked(&self) -> Option<BlockRef> {
+    pub(super) fn linked(&self) -> Option<BlockRef> {
         let linked = self.state.with_link(Weak::upgrade);
         linked.flatten().map(|block| BlockRef(ManuallyDrop::new(block)))
     }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::raw::{Chain, Source};
-use super::{Fired, Handle, StageOutput, call, registered, run, settle, wait};
+use super::{Fired, Handle, StageOutput, call, run, settle, wait};
 use crate::abort::never_unwinding;
 use crate::error::{CallSite, Cancelled, Cycle, DeferredError};
 
@@ -87,7 +87,7 @@ impl<T: 'static, E: DeferredError> Chain<T, E> {
             drop(self);
             fired.run();
         } else {
-            registered::forwards(source.block(), self.block());
+            source.block().note_forward(self.block());
             self.consume(|result| Some(source.set_result(result)));
         }
     }

@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::mem::{self, ManuallyDrop, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -19,8 +18,6 @@ thread_local! {
     /// the start, for tests.
     static GUARDS: Cell<usize> = const { Cell::new(cfg!(deferred_inspect) as usize) };
     static REGISTERED: RefCell<Registered> = const { RefCell::new(Registered::new()) };
-    /// The blocks with whose results others will be fired, through a resolver.
-    static FORWARDS: RefCell<ByBlock<WeakHandle>> = const { RefCell::new(ByBlock::new()) };
 }
 
 /// The entries. A dropped block keeps its memory, but not its contents, until its entry is found to
@@ -119,7 +116,6 @@ pub(crate) fn turn_off() {
     if !is_on() {
         set_recycling(true);
         let _ = REGISTERED.try_with(|registered| registered.replace(Registered::new()));
-        let _ = FORWARDS.try_with(|forwards| forwards.replace(ByBlock::new()));
     }
 }
 
@@ -153,58 +149,6 @@ pub(crate) fn set_tag(block: &BlockRef, tag: u8) {
             entry.tag = tag;
         }
     });
-}
-
-/// A map from blocks to values. Those of dropped blocks are removed when it grows.
-pub(crate) struct ByBlock<V> {
-    /// By the number of the block. The weak reference keeps the number from being used again.
-    entries: BTreeMap<usize, (WeakHandle, V)>,
-    /// The number of entries at which those of dropped blocks are removed.
-    prune_at: usize,
-}
-
-impl<V> ByBlock<V> {
-    /// The number of entries at which those of dropped blocks are first removed.
-    const FIRST_PRUNING: usize = 256;
-
-    pub(crate) const fn new() -> Self {
-        ByBlock { entries: BTreeMap::new(), prune_at: Self::FIRST_PRUNING }
-    }
-
-    /// Inserts a value. Returns those that this has removed, for the caller to drop after a borrow.
-    pub(crate) fn insert(&mut self, block: &BlockRef, value: V) -> impl Sized + use<V> {
-        let mut removed = BTreeMap::new();
-        if self.entries.len() >= self.prune_at {
-            let entries = mem::take(&mut self.entries);
-            (self.entries, removed) = entries.into_iter().partition(|(_, (block, _))| block.is_alive());
-            self.prune_at = (2 * self.entries.len()).max(Self::FIRST_PRUNING);
-        }
-        (self.entries.insert(block.id(), (block.downgrade(), value)), removed)
-    }
-
-    pub(crate) fn get(&self, block: &BlockRef) -> Option<&V> {
-        self.entries.get(&block.id()).map(|(_, value)| value)
-    }
-}
-
-/// Notes that `target` will be fired with the result of `awaited`, if inspection is on.
-#[inline]
-pub(super) fn forwards(target: &BlockRef, awaited: &BlockRef) {
-    if is_on() {
-        note_forward(target, awaited);
-    }
-}
-
-#[cold]
-fn note_forward(target: &BlockRef, awaited: &BlockRef) {
-    let removed = FORWARDS.try_with(|forwards| forwards.borrow_mut().insert(target, awaited.downgrade()));
-    drop(removed);
-}
-
-/// Returns the block with whose result this one will be fired, if that is known.
-pub(crate) fn forwarded(target: &BlockRef) -> Option<BlockRef> {
-    let awaited = FORWARDS.try_with(|forwards| forwards.borrow().get(target)?.0.upgrade());
-    Some(BlockRef(ManuallyDrop::new(awaited.ok()??)))
 }
 
 /// Returns the registered blocks that still exist, the oldest first.
@@ -254,6 +198,20 @@ impl BlockRef {
     /// Returns the block whose result this one waits for.
     pub(crate) fn inner(&self) -> Option<BlockRef> {
         self.awaited()
+    }
+
+    /// Notes that this unfired block will be fired with the result of `awaited`, if inspection is on.
+    /// Until it is fired, its link has no other use.
+    #[inline]
+    pub(super) fn note_forward(&self, awaited: &BlockRef) {
+        if is_on() && !self.is_fired() {
+            self.state.set_link(Rc::downgrade(&awaited.0));
+        }
+    }
+
+    /// Returns the block with whose result this unfired one will be fired, if that is known.
+    pub(crate) fn forwarded(&self) -> Option<BlockRef> {
+        if self.is_fired() || self.state.has_successor() { None } else { self.linked() }
     }
 
     /// Returns the location where the Deferred was created, and where its last callback was added.

@@ -1,14 +1,16 @@
 //! `Description`: what a Deferred is, in the words of the code that has created it.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::Kind;
 use crate::deferred::{CancelHandle, Deferred};
 use crate::engine::Handle;
-use crate::engine::registered::{self, ByBlock};
+use crate::engine::registered::{self, WeakHandle};
 use crate::error::{DeferredError, Panicked};
 
 /// The entry of a Deferred in a list of what is pending, as far as its creator fills it in.
@@ -84,8 +86,19 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
 /// A function that describes a Deferred.
 type Describe = Rc<dyn Fn(&mut Description)>;
 
+/// The number of functions at which those of dropped Deferreds are first removed.
+const FIRST_PRUNING: usize = 256;
+
+struct Described {
+    /// By the number of the block. A weak reference keeps the number from being used again.
+    functions: BTreeMap<usize, (WeakHandle, Describe)>,
+    /// The number of functions at which those of dropped Deferreds are removed.
+    prune_at: usize,
+}
+
 thread_local! {
-    static DESCRIBED: RefCell<ByBlock<Describe>> = const { RefCell::new(ByBlock::new()) };
+    static DESCRIBED: RefCell<Described> =
+        const { RefCell::new(Described { functions: BTreeMap::new(), prune_at: FIRST_PRUNING }) };
 }
 
 /// Has `f` describe this Deferred in lists of what is pending, if inspection is on. `f` must not
@@ -110,13 +123,23 @@ pub(crate) fn is_coroutine(handle: &Handle) {
 
 #[cold]
 fn add(handle: &Handle, f: Describe) {
-    let removed = DESCRIBED.try_with(|described| described.borrow_mut().insert(handle, f));
-    drop(removed); // user code, after the borrow
+    let dropped = DESCRIBED.try_with(|described| {
+        let described = &mut *described.borrow_mut();
+        let mut dropped = BTreeMap::new();
+        if described.functions.len() >= described.prune_at {
+            let functions = mem::take(&mut described.functions);
+            (described.functions, dropped) = functions.into_iter().partition(|(_, (block, _))| block.is_alive());
+            described.prune_at = (2 * described.functions.len()).max(FIRST_PRUNING);
+        }
+        (described.functions.insert(handle.id(), (handle.downgrade(), f)), dropped)
+    });
+    drop(dropped); // user code, after the borrow
 }
 
 /// Returns the description of this Deferred.
 pub(super) fn description(handle: &Handle) -> Description {
-    let found = DESCRIBED.try_with(|described| described.borrow().get(handle).cloned());
+    let found = DESCRIBED
+        .try_with(|described| described.borrow().functions.get(&handle.id()).map(|(_, describe)| describe.clone()));
     let mut description = Description::default();
     if let Ok(Some(describe)) = found {
         // A list is made where a panic would do harm, such as in the shutdown.
@@ -129,6 +152,6 @@ pub(super) fn description(handle: &Handle) -> Description {
 
 /// Drops all functions.
 pub(super) fn forget() {
-    let functions = DESCRIBED.try_with(|described| described.replace(ByBlock::new()));
+    let functions = DESCRIBED.try_with(|described| mem::take(&mut described.borrow_mut().functions));
     drop(functions); // user code, after the borrow
 }

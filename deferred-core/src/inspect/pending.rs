@@ -195,7 +195,7 @@ impl Found {
             if tag == COROUTINE && description.kind == Kind::Deferred {
                 description.kind = Kind::Coroutine;
             }
-            let targets = block.inner().into_iter().chain(registered::forwarded(&block)).chain(description.waits_for);
+            let targets = block.inner().into_iter().chain(block.forwarded()).chain(description.waits_for);
             let waits_for = targets.filter(|target| target.waits() != Waits::Nothing);
             let waits_for = waits_for.map(|target| self.add(target, None, 0)).collect();
             if let Some(own) = block.waiting_coroutine() {
