@@ -130,9 +130,12 @@ pub use error::{
 pub use histogram::Histogram;
 pub use reactor::{
     Blocked, CallKind, Closed, DelayedCall, EnterGuard, Health, Inactive, NotRestartable, Outcome, Phase, Reactor,
-    ReactorHandle, ReactorOwner, ShutdownTimedOut, SystemEvent, SystemEventTrigger, Turn, Watchdog, driver, park,
+    ReactorHandle, ReactorOwner, ShutdownTimedOut, SystemEvent, SystemEventTrigger, Turn, Undriven, Watchdog, driver,
+    park,
 };
-pub use remote::{RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, WouldDeadlock};
+pub use remote::{
+    ReactorThread, RemoteCompleter, RemoteFuture, RemoteResolver, RemoteSender, RemoteTask, WouldDeadlock,
+};
 pub use report::{HookGuard, Unhandled, on_unhandled};
 pub use sync::{
     DeferredLock, DeferredQueue, DeferredSemaphore, Gate, GateClosed, GateGuard, NotHeld, Overflow, Permit,

@@ -1,16 +1,14 @@
 //! The driver: a future that turns the reactor, and sleeps on one timer of smol.
 
-use std::pin::Pin;
+use std::fmt;
+use std::future::Future;
 use std::process::ExitCode;
-use std::task::{Context, Poll};
-use std::time::Instant;
 
 use deferred_core::driver::MainResult;
-use deferred_core::{Deferred, DeferredError, Failure, IntoDeferred, Reactor, ReactorOwner, Turn, driver};
+use deferred_core::{
+    Deferred, DeferredError, Failure, IntoDeferred, Reactor, ReactorOwner, ReactorThread, RemoteFuture, driver,
+};
 use smol::Timer;
-
-/// The maximum number of turns in one poll, after which the executor handles I/O and other tasks.
-const TURNS: usize = 4;
 
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
 /// stopped, and closes it. Returns the value of `main`. If that is an error, returns it without
@@ -103,6 +101,30 @@ pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> Exit
     driver::react(drive_here, main)
 }
 
+/// Starts a thread with a reactor that runs smol's I/O too, and calls `main` there, whose value
+/// becomes the state of the thread. See [`ReactorThread::start`] for the details.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_smol::{Failure, inline_callbacks, smol};
+///
+/// let thread = deferred_smol::start_thread(|_| ()).wait()?;
+/// let slept = thread.call(|_| inline_callbacks(async { Ok(smol::Timer::after(Duration::from_millis(1)).await) }));
+/// slept.wait()?;
+/// thread.stop().wait()?;
+/// # Ok::<(), Failure>(())
+/// ```
+#[track_caller]
+pub fn start_thread<S, R>(main: impl FnOnce(&Reactor) -> R + Send + 'static) -> RemoteFuture<ReactorThread<S>>
+where
+    S: 'static,
+    R: IntoDeferred<Failure, Value = S>,
+{
+    ReactorThread::start_with(drive_here, main)
+}
+
 fn drive_here(reactor: ReactorOwner) {
     smol::block_on(drive(reactor));
 }
@@ -129,58 +151,6 @@ fn drive_here(reactor: ReactorOwner) {
 ///     driver.await;
 /// }));
 /// ```
-pub fn drive(reactor: ReactorOwner) -> Drive {
-    Drive { reactor, timer: Timer::never(), armed: None }
-}
-
-/// A future that drives a reactor. [`drive`] creates it.
-#[derive(Debug)]
-#[must_use = "the reactor runs only while this is polled, and is closed when it is dropped"]
-pub struct Drive {
-    reactor: ReactorOwner,
-    timer: Timer,
-    /// The time to which the timer is set. It is never later than the reactor's next deadline.
-    armed: Option<Instant>,
-}
-
-impl Future for Drive {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        for _ in 0..TURNS {
-            match this.reactor.turn(context.waker()) {
-                Turn::Again => {}
-                Turn::Sleep(due) if this.timer_expired(due, context) => {}
-                Turn::Sleep(_) => return Poll::Pending,
-                Turn::Stopped => {
-                    this.reactor.close();
-                    return Poll::Ready(());
-                }
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-impl Drive {
-    /// Returns `true` if the timer has expired. Otherwise the timer wakes the task.
-    ///
-    /// Moving the timer costs more than an early wake-up, and the earliest deadline is often a
-    /// timeout that is soon cancelled. So the timer is moved only to an earlier time. If it expires
-    /// too early, the next turn finds nothing to do, and the timer is set again.
-    fn timer_expired(&mut self, due: Option<Instant>, context: &mut Context<'_>) -> bool {
-        if let Some(due) = due {
-            if self.armed.is_none_or(|armed| due < armed) {
-                self.timer.set_at(due);
-                self.armed = Some(due);
-            }
-        }
-        if self.armed.is_none() || Pin::new(&mut self.timer).poll(context).is_pending() {
-            return false;
-        }
-        self.armed = None;
-        true
-    }
+pub fn drive(reactor: ReactorOwner) -> impl Future<Output = ()> + Unpin + fmt::Debug {
+    driver::drive_with(reactor, Timer::at)
 }

@@ -1,13 +1,10 @@
 //! `spawn`: futures in the threads of smol's executor.
 
-use std::cell::Cell;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
 
-use deferred_core::context::Context;
-use deferred_core::{Deferred, Failure, NoReactor, Panicked, Reactor};
-use smol::future::FutureExt;
+#[cfg(doc)]
+use deferred_core::Panicked;
+use deferred_core::{Deferred, Failure, NoReactor, Reactor};
 
 /// Runs `future` in the threads of smol's global executor. Returns a Deferred of the current
 /// reactor for its result, whose callbacks run on this thread, in a turn.
@@ -41,30 +38,8 @@ use smol::future::FutureExt;
 #[track_caller]
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Deferred<T> {
     match Reactor::current() {
-        Some(reactor) => spawn_on(&reactor, future),
+        // Dropping a task of smol cancels it.
+        Some(reactor) => reactor.spawn_with(future, smol::spawn),
         None => Deferred::fail(NoReactor::new()),
     }
-}
-
-#[track_caller]
-fn spawn_on<T: Send + 'static>(
-    reactor: &Reactor,
-    future: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> Deferred<T> {
-    // The canceller holds the task: dropping a task of smol cancels it, and so does a drop of the
-    // canceller.
-    let task = Rc::new(Cell::new(None));
-    let slot = task.clone();
-    let (deferred, resolver) = reactor.remote_with_canceller(move || {
-        drop(slot.take());
-        None
-    });
-    if !resolver.is_cancelled() {
-        let caught = Context::current().wrap(AssertUnwindSafe(future).catch_unwind());
-        task.set(Some(smol::spawn(async move {
-            let result = caught.await;
-            resolver.fire(result.unwrap_or_else(|payload| Err(Panicked::new(payload).into())));
-        })));
-    }
-    deferred
 }

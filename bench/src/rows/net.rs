@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use deferred_smol::net::{LineProtocol, Lines, Port, Protocol, Transport, listen_on_tcp, listen_tcp};
-use deferred_smol::{Drive, Failure, Reactor, drive};
+use deferred_smol::{Failure, Reactor, drive};
 use smol::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use smol::{Async, LocalExecutor};
 
@@ -32,7 +32,11 @@ impl Protocol for Echo {
 }
 
 /// Connects clients, each of which has a byte echoed.
-fn connect(port: &Port, driver: &mut Drive, streams: &mut Vec<TcpStream>) -> io::Result<()> {
+fn connect(
+    port: &Port,
+    driver: &mut (impl Future<Output = ()> + Unpin),
+    streams: &mut Vec<TcpStream>,
+) -> io::Result<()> {
     let address = port.local_addr().expect("it is of TCP");
     for _ in 0..CONNECTIONS {
         let stream = TcpStream::connect(address)?;

@@ -18,6 +18,7 @@ use crate::abort::never_unwinding;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Fired, Handle, Resume, Waiting};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
+use crate::reactor::Reactor;
 
 /// The future of a [`Deferred`]. `.await` creates it, or `into_future` for `join!` and `select!`.
 ///
@@ -278,6 +279,11 @@ fn register_any(handle: &Handle, registration: &mut Registration, waker: &Waker,
         end_wait(handle);
         registration.coroutine = address(coroutine);
         return matches!(coroutine.clone().wait_for(handle, waker), Registered::Done);
+    }
+    if coroutine.is_none() {
+        if let Some(reactor) = Reactor::current() {
+            reactor.is_awaited_at(at);
+        }
     }
     end_wait(handle);
     let new = registration.poller.insert(Rc::pin(Poller { last: Cell::default(), at }));

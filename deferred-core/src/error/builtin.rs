@@ -491,8 +491,10 @@ impl NoReactor {
 impl fmt::Display for NoReactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "no reactor: this thread has no current one; call this inside `park::run`, `deferred_smol::run` or another \
-             driver, or after `Reactor::enter` on a reactor that a driver runs",
+            "no reactor: this thread has no current one. Call this inside `park::run`, `deferred_smol::run` or \
+             `deferred_tokio::run`, or after `Reactor::enter` on a reactor that a driver runs: without a driver, nothing \
+             of a reactor ever runs. Code on another runtime needs no reactor for `ThreadPool::submit` and \
+             `ReactorHandle::call`, whose results are futures for any runtime",
         )
     }
 }

@@ -3,7 +3,7 @@
 use super::CallSite;
 
 /// The names of the published crates, by which the paths of their sources are recognized.
-const CRATES: [&str; 3] = ["deferred-core", "deferred-smol", "deferred-threadpool"];
+const CRATES: [&str; 4] = ["deferred-core", "deferred-smol", "deferred-threadpool", "deferred-tokio"];
 
 /// Returns the location unless it is in the standard library or in one of these crates, which tell
 /// the reader of a report nothing.

@@ -8,6 +8,7 @@ use std::thread;
 
 use super::Reactor;
 use super::inbox::{Call, Inbox};
+use super::undriven::{self, Waits};
 use crate::context::Context;
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{CallSite, Failure};
@@ -58,9 +59,8 @@ impl ReactorHandle {
         F: FnOnce() -> R + Send + 'static,
         R: IntoDeferred<Failure>,
     {
-        self.inbox
-            .post(Box::new(Plain { call, context: Context::current() }), Location::caller())
-            .map_err(|plain| Closed(plain.call))
+        let plain = Plain { call, context: Context::current() };
+        self.post_boxed(Box::new(plain), Location::caller()).map_err(|plain| Closed(plain.call))
     }
 
     /// Like [`call_from_thread`](Self::call_from_thread), but passes the reactor to `call`. Unlike
@@ -76,9 +76,16 @@ impl ReactorHandle {
         F: FnOnce(&Reactor) -> R + Send + 'static,
         R: IntoDeferred<Failure>,
     {
-        self.inbox
-            .post(Box::new(WithReactor { call, context: Context::current() }), Location::caller())
-            .map_err(|posted| Closed(posted.call))
+        self.post_with_reactor(call, Location::caller())
+    }
+
+    pub(crate) fn post_with_reactor<F, R>(&self, call: F, at: CallSite) -> Result<(), Closed<F>>
+    where
+        F: FnOnce(&Reactor) -> R + Send + 'static,
+        R: IntoDeferred<Failure>,
+    {
+        let posted = WithReactor { call, context: Context::current() };
+        self.post_boxed(Box::new(posted), at).map_err(|posted| Closed(posted.call))
     }
 
     /// Returns `true` on the reactor's own thread.
@@ -95,7 +102,15 @@ impl ReactorHandle {
 
     /// Posts a call with the location that made it. Drops the call if the reactor is closed.
     pub(crate) fn post(&self, call: impl Call + 'static, at: CallSite) -> Result<(), Closed<()>> {
-        self.inbox.post(Box::new(call), at).map_err(|_| Closed(()))
+        self.post_boxed(Box::new(call), at).map_err(|_| Closed(()))
+    }
+
+    fn post_boxed<C: Call + 'static>(&self, call: Box<C>, at: CallSite) -> Result<(), Box<C>> {
+        self.inbox.post(call, at)?;
+        if self.inbox.undriven().is_possible() && !self.is_on_its_thread() {
+            undriven::report_later(&self.inbox, Waits::Posted, at);
+        }
+        Ok(())
     }
 
     #[cfg(all(unix, feature = "signals"))]

@@ -50,6 +50,7 @@ use std::time::Instant;
 
 use super::Reactor;
 use super::sync::Mutex;
+use super::undriven::UndrivenCheck;
 use crate::deferred::Deferred;
 use crate::error::CallSite;
 
@@ -68,6 +69,7 @@ pub(crate) struct Posted {
 pub(super) struct Inbox {
     state: Mutex<State>,
     thread: ThreadId,
+    undriven: UndrivenCheck,
 }
 
 struct State {
@@ -99,12 +101,16 @@ impl State {
 impl Inbox {
     pub(super) fn new() -> Inbox {
         let state = Mutex::new(State { calls: VecDeque::new(), since: None, driver: Driver::Awake });
-        Inbox { state, thread: thread::current().id() }
+        Inbox { state, thread: thread::current().id(), undriven: UndrivenCheck::new() }
     }
 
     /// Returns the thread that created the inbox: the reactor's.
     pub(super) fn thread(&self) -> ThreadId {
         self.thread
+    }
+
+    pub(super) fn undriven(&self) -> &UndrivenCheck {
+        &self.undriven
     }
 
     /// Posts a call, from any thread. Returns the call if the reactor is closed.
@@ -125,7 +131,6 @@ impl Inbox {
         Ok(())
     }
 
-    #[cfg(all(unix, feature = "signals"))]
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state.lock().driver, Driver::Gone)
     }

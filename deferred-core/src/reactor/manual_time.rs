@@ -1,4 +1,5 @@
-//! A reactor whose time a test advances, which [`Clock`](crate::Clock) wraps.
+//! The time of a reactor: that of the system or of an executor, or time that a test advances, which
+//! [`Clock`](crate::Clock) wraps.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use crate::error::CallSite;
 
 /// The clock of a reactor.
 pub(super) enum Time {
-    System,
+    /// The function that returns the time, such as `Instant::now`.
+    Source(Cell<fn() -> Instant>),
     /// The time, and the same time in the unit of the reactor's timers.
     Manual(Cell<(Instant, u64)>),
 }
@@ -19,7 +21,7 @@ pub(super) enum Time {
 impl Time {
     pub(super) fn now(&self) -> Instant {
         match self {
-            Time::System => Instant::now(),
+            Time::Source(now) => now.get()(),
             Time::Manual(now) => now.get().0,
         }
     }
@@ -29,11 +31,35 @@ impl Time {
 const MAX_CALLS: u32 = 1_000_000;
 
 impl Reactor {
+    /// Sets the function that returns the current time of this reactor, which is [`Instant::now`] at
+    /// first. An adapter sets it before the first timer, if its executor has a time of its own:
+    /// tokio's can be paused in a test.
+    ///
+    /// The times of `now` must not be earlier than those that the reactor has used before; timers
+    /// are late by the difference. Has no effect on a [`Clock`](crate::Clock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use deferred_core::Reactor;
+    ///
+    /// let reactor = Reactor::new();
+    /// reactor.set_time_source(|| Instant::now() + Duration::from_secs(60));
+    /// assert!(reactor.now() > Instant::now() + Duration::from_secs(59));
+    /// ```
+    pub fn set_time_source(&self, now: fn() -> Instant) {
+        if let Time::Source(source) = &self.core.time {
+            source.set(now);
+        }
+    }
+
     /// Creates a reactor with manual time. It runs from the start and needs no driver.
     pub(crate) fn with_manual_time() -> ReactorOwner {
         let owner = Self::with_time(Time::Manual(Cell::new((Instant::now(), 0))));
         owner.core.life.set(Life::Running);
         owner.core.events.has_started();
+        owner.core.inbox.undriven().expect_driver();
         owner
     }
 
@@ -45,7 +71,7 @@ impl Reactor {
     /// Returns the time in the unit of the timers.
     pub(super) fn moment(&self) -> u64 {
         match &self.core.time {
-            Time::System => self.core.timers.moment(Instant::now()),
+            Time::Source(now) => self.core.timers.moment(now.get()()),
             Time::Manual(now) => now.get().1,
         }
     }

@@ -12,9 +12,10 @@
 //! - `handle`: `ReactorHandle`, with which other threads post calls;
 //! - `waker`: the wakers of coroutines;
 //! - `signals`: Ctrl-C;
-//! - `manual_time`: time that a test advances;
+//! - `manual_time`: the time of a reactor, and time that a test advances;
 //! - `driver`: the parts of an adapter for an event loop, and how to write one;
 //! - `park`: the driver for a bare thread;
+//! - `undriven`: the report about a reactor that nothing drives;
 //! - `health`: numbers for monitoring;
 //! - `pending`: the list of what is pending;
 //! - `watchdog`: reports calls that block the loop;
@@ -41,6 +42,7 @@ mod signals;
 mod sync;
 mod timers;
 mod turn;
+mod undriven;
 mod waker;
 mod watchdog;
 mod wheel;
@@ -71,6 +73,7 @@ pub use timers::{DelayedCall, Inactive};
 use timers::{Timers, nanos};
 pub use turn::Turn;
 use turn::guarded;
+pub use undriven::Undriven;
 use waker::WakerCache;
 pub(crate) use waker::WakerHandle;
 use watchdog::Watched;
@@ -195,7 +198,7 @@ impl Reactor {
     /// the returned owner closes the reactor.
     #[expect(clippy::new_ret_no_self, reason = "the owner derefs to it")]
     pub fn new() -> ReactorOwner {
-        Self::with_time(Time::System)
+        Self::with_time(Time::Source(Cell::new(Instant::now)))
     }
 
     fn with_time(time: Time) -> ReactorOwner {

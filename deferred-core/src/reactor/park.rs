@@ -100,7 +100,7 @@ pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> Exit
 }
 
 /// Drives a reactor until it is stopped, and closes it.
-fn drive_owned(reactor: ReactorOwner) {
+pub(crate) fn drive_owned(reactor: ReactorOwner) {
     // An error means that `main` has already run the loop to its end.
     let _ = drive(&reactor);
 }

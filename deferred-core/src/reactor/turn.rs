@@ -64,6 +64,7 @@ impl Reactor {
         let _watching = core.watched.get().map(|watched| watched.turn());
         core.asleep.set(false);
         if core.life.get() == Life::New {
+            core.inbox.undriven().expect_driver();
             self.start_up();
         }
         self.run_posted();

@@ -11,6 +11,7 @@
 //! | --- | --- | --- |
 //! | `unhandled_error` | [`Unhandled`](Report::unhandled) | nothing has handled an error |
 //! | `blocked_loop` | [`Blocked`](crate::Blocked) | a call holds the loop for too long (needs a [`Watchdog`](crate::Watchdog)) |
+//! | `undriven_reactor` | [`Undriven`](crate::Undriven) | nothing runs the turns of a reactor that something waits for |
 //! | `shutdown_timed_out` | [`ShutdownTimedOut`](crate::ShutdownTimedOut) | the shutdown has not waited for Deferreds |
 //! | `pending` | [`PendingReport`](crate::inspect::PendingReport) | these Deferreds are pending |
 //! | `stuck_pool` | `StuckPool` of deferred-threadpool | all threads of a pool are busy, and jobs wait |

@@ -4,9 +4,12 @@
 mod support;
 
 mod blocking;
+mod call;
 mod future;
 mod queue;
+mod reactor_thread;
 mod resolver;
+mod spawn;
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Deferreds of the loop for other threads: `into_remote`, and blocking calls from threads.
+//! Results of the loop for other threads: `into_remote`, and calls from threads.
 
 use std::error::Error;
 use std::fmt;
@@ -55,7 +55,7 @@ struct Link<T, E: DeferredError> {
 
 /// Completes `completer` with the result of `deferred`, and cancels the Deferred if the
 /// `RemoteFuture` is dropped.
-fn link<T: Send + 'static, E: DeferredError + Send>(
+pub(super) fn link<T: Send + 'static, E: DeferredError + Send>(
     mut deferred: Deferred<T, E>,
     completer: RemoteCompleter<T, E>,
     reactor: &Reactor,
@@ -88,6 +88,52 @@ fn link<T: Send + 'static, E: DeferredError + Send>(
 }
 
 impl ReactorHandle {
+    /// Runs `call` on the reactor's thread, in a turn, and returns a future for its result. If `call`
+    /// returns a Deferred, the result is that Deferred's.
+    ///
+    /// This is for tasks of another runtime, such as tokio's: the future can be awaited on any
+    /// executor and any thread. It never runs `call` inside this call.
+    ///
+    /// # Errors
+    ///
+    /// The future fails with the error of `call`, with [`Panicked`](crate::Panicked) if that panics,
+    /// or with [`Abandoned`](crate::Abandoned) if the reactor is closed, now or before the result is
+    /// ready.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the Deferred that `call` has returned. A call that has not begun
+    /// never runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use deferred_core::{Reactor, park};
+    /// use futures::executor::block_on; // or the executor of your program
+    ///
+    /// park::run(|reactor| {
+    ///     let handle = reactor.handle();
+    ///     thread::spawn(move || {
+    ///         let answer = block_on(handle.call(|| {
+    ///             let reactor = Reactor::current().expect("calls run in a turn");
+    ///             reactor.defer_later(Duration::from_millis(1), || Ok(42))
+    ///         }));
+    ///         assert_eq!(answer.unwrap(), 42);
+    ///         handle.stop();
+    ///     });
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn call<F, R>(&self, call: F) -> RemoteFuture<R::Value, Failure>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: IntoDeferred<Failure, Value: Send>,
+    {
+        self.call_at(|_| call(), Location::caller())
+    }
+
     /// Runs `call` on the reactor's thread, in a turn, and blocks this thread until its result is
     /// ready. If `call` returns a Deferred, the result is that Deferred's.
     ///
@@ -146,24 +192,32 @@ impl ReactorHandle {
         waiting.wait_timeout(timeout).unwrap_or_else(|_| Err(TimedOut::after(timeout).into()))
     }
 
-    /// Posts the call and returns its future.
     fn blocking_call<F, R>(&self, call: F, at: CallSite) -> Result<RemoteFuture<R::Value, Failure>, Failure>
     where
         F: FnOnce() -> R + Send + 'static,
         R: IntoDeferred<Failure, Value: Send>,
     {
-        if self.is_on_its_thread() {
-            return Err(WouldDeadlock.into());
-        }
+        if self.is_on_its_thread() { Err(WouldDeadlock.into()) } else { Ok(self.call_at(|_| call(), at)) }
+    }
+
+    /// Posts the call and returns its future.
+    pub(super) fn call_at<F, R>(&self, call: F, at: CallSite) -> RemoteFuture<R::Value, Failure>
+    where
+        F: FnOnce(&Reactor) -> R + Send + 'static,
+        R: IntoDeferred<Failure, Value: Send>,
+    {
         let (remote, completer) = RemoteFuture::for_reactor(self.clone());
-        let posted = self.call_from_thread_with(move |reactor| {
-            // Not if the caller has given up before the call began.
-            if !completer.is_cancelled() {
-                link(maybe_deferred_at(at, call), completer, reactor);
-            }
-        });
+        let posted = self.post_with_reactor(
+            move |reactor| {
+                // Not if the caller has given up before the call began.
+                if !completer.is_cancelled() {
+                    link(maybe_deferred_at(at, || call(reactor)), completer, reactor);
+                }
+            },
+            at,
+        );
         drop(posted); // a call that is not taken drops its completer, which completes the future
-        Ok(remote)
+        remote
     }
 }
 

@@ -5,6 +5,8 @@
 //! They correspond to Twisted's `SynchronousTestCase`, and to the checks of its `TestCase` at the
 //! end of a test.
 
+pub mod driver;
+
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};

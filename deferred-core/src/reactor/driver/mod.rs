@@ -60,13 +60,19 @@
 //! ```
 //!
 //! A driver that is a future passes the turn the waker of its own poll, and returns `Pending` when
-//! this one sleeps; `deferred-smol` is such a driver. [`park`](super::park) is one that blocks its
-//! thread.
+//! this one sleeps. [`drive_with`] is that driver for every executor that has timers; deferred-smol
+//! and deferred-tokio use it. [`park`](super::park) is one that blocks its thread.
+//!
+//! `testing::driver` runs a driver through everything that it must keep.
+
+mod drive_with;
 
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+
+pub use drive_with::{DriveWith, drive_with};
 
 use super::{Life, Reactor, ReactorOwner};
 #[cfg(doc)]
@@ -105,8 +111,17 @@ fn run_any<R>(
     value
 }
 
+/// Runs `f` with a new reactor while this thread refuses another loop.
+pub(crate) fn run_on_new_thread<R>(f: impl FnOnce(ReactorOwner) -> R) -> R {
+    let _only = OnlyLoop::begin();
+    let reactor = Reactor::new();
+    reactor.core.inbox.undriven().expect_driver();
+    f(reactor)
+}
+
 fn new_for_a_program() -> ReactorOwner {
     let reactor = Reactor::new();
+    reactor.core.inbox.undriven().expect_driver();
     // Without it, a signal ends the program as usual.
     #[cfg(feature = "signals")]
     let _ = reactor.stop_on_signals();

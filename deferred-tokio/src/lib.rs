@@ -1,0 +1,11 @@
+//! Deferreds on [tokio].
+#![forbid(unsafe_code)]
+
+mod drive;
+mod spawn;
+
+pub use deferred_core;
+pub use deferred_core::*;
+pub use drive::{drive, react, run, run_until, start_thread};
+pub use spawn::spawn;
+pub use tokio;
