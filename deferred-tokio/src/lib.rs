@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod drive;
+pub mod net;
 mod spawn;
 
 pub use deferred_core;

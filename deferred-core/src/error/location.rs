@@ -3,7 +3,7 @@
 use super::CallSite;
 
 /// The names of the published crates, by which the paths of their sources are recognized.
-const CRATES: [&str; 4] = ["deferred-core", "deferred-smol", "deferred-threadpool", "deferred-tokio"];
+const CRATES: [&str; 5] = ["deferred-core", "deferred-net", "deferred-smol", "deferred-threadpool", "deferred-tokio"];
 
 /// Returns the location unless it is in the standard library or in one of these crates, which tell
 /// the reader of a report nothing.
@@ -45,7 +45,7 @@ mod tests {
         for file in [
             "deferred-core/src/engine/raw/stage.rs",
             r"deferred-threadpool\src\worker\run.rs",
-            "/home/me/.cargo/registry/src/index-0123456789abcdef/deferred-smol-0.1.0/src/net/connection.rs",
+            "/home/me/.cargo/registry/src/index-0123456789abcdef/deferred-net-0.1.0/src/connection.rs",
             "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/ops/function.rs",
             "/opt/rust/lib/rustlib/src/rust/library/alloc/src/boxed.rs",
         ] {

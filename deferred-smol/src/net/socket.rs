@@ -1,85 +1,154 @@
-//! `Socket`: a TCP or a Unix socket.
+//! The sockets of smol, as deferred-net needs them.
 
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
 
+use deferred_net::Socket;
 use smol::Async;
 
-/// A stream socket that is registered with smol.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Tcp(Async<TcpStream>),
-    #[cfg(unix)]
-    Unix(Async<UnixStream>),
+/// A stream socket of the standard library.
+pub(super) trait Stream: Sized + 'static {
+    fn shutdown(&self, side: Shutdown) -> io::Result<()>;
+    fn take_error(&self) -> io::Result<Option<io::Error>>;
+    /// Returns the same socket if it is one of TCP.
+    fn tcp(&self) -> io::Result<&TcpStream>;
 }
 
-/// Evaluates an expression for either kind.
-macro_rules! each {
-    ($socket:expr, $inner:ident => $result:expr) => {
-        match $socket {
-            Socket::Tcp($inner) => $result,
-            #[cfg(unix)]
-            Socket::Unix($inner) => $result,
-        }
-    };
-}
-
-impl Socket {
-    /// Checks whether data can be read, without reading.
-    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => socket.poll_readable(context))
+impl Stream for TcpStream {
+    fn shutdown(&self, side: Shutdown) -> io::Result<()> {
+        self.shutdown(side)
     }
 
-    pub(super) fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, socket => socket.poll_writable(context))
-    }
-
-    /// Reads without blocking.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        each!(self, socket => uninterrupted(|| socket.get_ref().read(buffer)))
-    }
-
-    /// Writes without blocking.
-    pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
-        each!(self, socket => uninterrupted(|| socket.get_ref().write(data)))
-    }
-
-    /// Ends this side of the connection.
-    pub(super) fn finish(&self) -> io::Result<()> {
-        each!(self, socket => socket.get_ref().shutdown(Shutdown::Write))
-    }
-
-    /// Replaces the system's "not connected", which it reports for a connection that the peer has
-    /// reset, by the stored error.
-    pub(super) fn reason(&self, error: io::Error) -> io::Error {
-        if error.kind() != io::ErrorKind::NotConnected {
-            return error;
-        }
-        let kept = each!(self, socket => socket.get_ref().take_error());
-        kept.ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
-    }
-
-    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp()?.peer_addr()
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp()?.local_addr()
-    }
-
-    pub(super) fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.tcp()?.set_nodelay(no_delay)
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.take_error()
     }
 
     fn tcp(&self) -> io::Result<&TcpStream> {
-        match self {
-            Socket::Tcp(socket) => Ok(socket.get_ref()),
-            #[cfg(unix)]
-            Socket::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "not supported by a Unix socket")),
+        Ok(self)
+    }
+}
+
+#[cfg(unix)]
+impl Stream for UnixStream {
+    fn shutdown(&self, side: Shutdown) -> io::Result<()> {
+        self.shutdown(side)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.take_error()
+    }
+
+    fn tcp(&self) -> io::Result<&TcpStream> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "not supported by a Unix socket"))
+    }
+}
+
+/// A socket that is registered with smol.
+pub(super) struct SmolSocket<T> {
+    socket: Async<T>,
+    /// Whether data may be available, so that a check by smol can be skipped.
+    readable: bool,
+    /// Whether the send buffer of the system is full.
+    blocked: bool,
+    /// Whether the socket may be ready although smol says that it is not.
+    ///
+    /// If only smol's own thread polls the sockets, as with a `Clock`, smol may repeatedly wake the
+    /// task for a socket that it then reports as not ready. So the operation is tried once without
+    /// that check.
+    tries_read: bool,
+    tries_write: bool,
+}
+
+impl<T> SmolSocket<T> {
+    pub(super) fn new(socket: Async<T>) -> SmolSocket<T> {
+        SmolSocket { socket, readable: false, blocked: false, tries_read: false, tries_write: false }
+    }
+}
+
+impl<T: Stream> Socket for SmolSocket<T>
+where
+    for<'a> &'a T: Read + Write,
+{
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut tries = mem::take(&mut self.tries_read);
+        loop {
+            let mut waits = false;
+            if !self.readable {
+                waits = self.socket.poll_readable(context)?.is_pending();
+                if waits && !mem::take(&mut tries) {
+                    return Poll::Pending;
+                }
+            }
+            match self.read_now(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if waits {
+                        return Poll::Pending;
+                    }
+                }
+                read => return Poll::Ready(read),
+            }
         }
+    }
+
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = uninterrupted(|| self.socket.get_ref().read(buffer));
+        // A short read has probably emptied the socket. A check costs less than a read that finds no
+        // data.
+        self.readable = matches!(read, Ok(length) if length == buffer.len());
+        read
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut waits = false;
+            if self.blocked {
+                waits = self.socket.poll_writable(context)?.is_pending();
+                if waits && !mem::take(&mut self.tries_write) {
+                    return Poll::Pending;
+                }
+            }
+            match uninterrupted(|| self.socket.get_ref().write(data)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    if waits {
+                        return Poll::Pending;
+                    }
+                }
+                written => {
+                    self.blocked = false;
+                    return Poll::Ready(written);
+                }
+            }
+        }
+    }
+
+    fn set_woken(&mut self, by_socket: bool) {
+        self.tries_read = by_socket;
+        self.tries_write = by_socket;
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.socket.get_ref().shutdown(Shutdown::Write)
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.get_ref().take_error()
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get_ref().tcp()?.peer_addr()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.get_ref().tcp()?.local_addr()
+    }
+
+    fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
+        self.socket.get_ref().tcp()?.set_nodelay(no_delay)
     }
 }
 

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_smol::net::{ConnectionLost, NotConnected, Producer, Protocol, Transport, connect_tcp};
-use deferred_smol::{Deferred, Failure, inline_callbacks, run_until, smol, spawn};
+use crate::adapter::net::{ConnectionLost, NotConnected, Producer, Protocol, Transport, connect_tcp};
+use crate::adapter::{Deferred, Failure, inline_callbacks, over_unix, run_until, spawn, unblock, yield_now};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
@@ -152,7 +152,7 @@ fn an_echo_that_is_its_own_producer_needs_little_memory_for_a_slow_peer() {
             writes.join().unwrap();
             sender.send(all == pattern(LENGTH)).unwrap();
         });
-        spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
+        spawn(async move { Ok(unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
     });
     assert!(received.unwrap());
     assert!((64 * 1024..=2 * 64 * 1024).contains(&most.get()), "{}", most.get());
@@ -238,7 +238,7 @@ fn a_proxy_reads_no_faster_than_the_slower_side() {
             stream.shutdown(Shutdown::Write).unwrap();
             read_all(stream)
         });
-        spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
+        spawn(async move { Ok(unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
     });
     assert!(received.unwrap());
     assert!((1..=2 * 64 * 1024).contains(&most.get()), "{}", most.get());
@@ -287,7 +287,7 @@ fn a_coroutine_writes_much_and_waits_for_the_drain() {
             protocol(&Log::default(), sends, |_, _| Ok(()))
         });
         client(address, move |stream| sender.send(read_all(stream)).unwrap());
-        spawn(async move { Ok(smol::unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
+        spawn(async move { Ok(unblock(move || receiver.recv_timeout(LONG).unwrap()).await) })
     });
     let expected: Vec<_> = (0..PIECES).flat_map(|n| [n as u8; 50_000]).collect();
     assert!(received.unwrap() == expected);
@@ -323,13 +323,12 @@ fn a_peer_that_never_reads_does_not_delay_others() {
                     all.borrow().iter().for_each(|transport| transport.write(&[1; 100_000]));
                     // All connections but one drain.
                     let waiting: Vec<_> = all.borrow().iter().skip(1).map(Transport::drained).collect();
-                    deferred_smol::gather(waiting).await?;
+                    crate::adapter::gather(waiting).await?;
                 }
                 let (unread, others) = (all.borrow()[0].clone(), all.borrow()[1..].to_vec());
                 assert!(unread.unsent() > 0);
                 others.iter().for_each(Transport::lose_connection);
-                let counts =
-                    smol::unblock(move || (0..5).map(|_| receiver.recv_timeout(LONG).unwrap()).collect::<Vec<_>>());
+                let counts = unblock(move || (0..5).map(|_| receiver.recv_timeout(LONG).unwrap()).collect::<Vec<_>>());
                 let counts = counts.await;
                 drop(never_reads);
                 Ok(counts)
@@ -379,7 +378,7 @@ fn a_waiting_write_does_not_keep_the_loop_awake() {
                 let before = reactor.health().turns;
                 reactor.sleep(100 * MS).await?;
                 let turns = reactor.health().turns - before;
-                drop(smol::unblock(|| sends.join()).await);
+                drop(unblock(|| sends.join()).await);
                 Ok(turns)
             })
         });
@@ -400,7 +399,7 @@ fn a_producer_that_panics_loses_the_connection_and_is_reported() {
     }
     let reports = Rc::new(RefCell::new(Vec::new()));
     let sink = reports.clone();
-    let _hook = deferred_smol::on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
+    let _hook = crate::adapter::on_unhandled(move |unhandled| sink.borrow_mut().push(unhandled.to_string()));
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
@@ -552,14 +551,14 @@ fn the_drain_does_not_wait_for_the_last_quarter() {
     theirs.set_nonblocking(true).unwrap();
     let left = run_until(|reactor| {
         let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
-        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
+        let transport = over_unix(reactor, ours, quiet);
         transport.set_high_water(1_000_000);
         transport.write(&[0; 2_000_000]);
         let left = transport.drained().map(move |()| transport.unsent());
         inline_callbacks(async move {
             while !left.is_ready() {
                 let _ = theirs.read(&mut [0; 10_000]); // reads on this thread, so that it is no faster
-                smol::future::yield_now().await;
+                yield_now().await;
             }
             left.await
         })

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use deferred_smol::net::{Protocol, Transport, connect_tcp, listen_tcp};
-use deferred_smol::{Failure, inspect, on_unhandled, run_until};
+use crate::adapter::net::{Protocol, Transport, connect_tcp, listen_tcp};
+use crate::adapter::{Failure, inspect, on_unhandled, run_until};
 
 use super::LONG;
 

@@ -10,15 +10,15 @@ use std::process::{self, Command};
 use std::rc::Rc;
 use std::thread;
 
-use deferred_smol::net::{Port, Transport, listen_on_tcp, listen_tcp, listen_unix};
-use deferred_smol::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, smol, spawn};
+use crate::adapter::net::{Port, Transport, listen_on_tcp, listen_tcp, listen_unix};
+use crate::adapter::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, spawn, unblock, yield_now};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
 /// Returns a Deferred that fires when the port has that number of connections.
 fn has(port: &Port, connections: usize, reactor: &Reactor) -> Deferred<()> {
     let (port, reactor) = (port.clone(), reactor.clone());
-    deferred_smol::inline_callbacks(async move {
+    crate::adapter::inline_callbacks(async move {
         while port.len() != connections {
             reactor.sleep(MS).await?;
         }
@@ -68,7 +68,7 @@ fn after_stop_listening_no_connection_is_accepted_and_existing_ones_continue() {
                 let mut writer = stream.try_clone()?;
                 writer.write_all(b"still there")?;
                 writer.shutdown(Shutdown::Write)?;
-                Ok((refused, smol::unblock(|| read_all(stream)).await))
+                Ok((refused, unblock(|| read_all(stream)).await))
             })
         })
     })
@@ -180,7 +180,7 @@ fn a_panic_of_the_factory_is_reported_and_the_next_connection_is_served() {
             stream.shutdown(Shutdown::Write).unwrap();
             read_all(stream)
         });
-        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+        spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) })
     });
     assert_eq!(echoed.unwrap(), b"and now?");
     assert_eq!(reports.borrow().len(), 1);
@@ -287,11 +287,11 @@ fn other_calls_run_while_many_connections_are_accepted() {
     let mut seen = run_until(|reactor| {
         let (port, address) = listen(reactor, |_| Echo);
         let clients: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
-        deferred_smol::inline_callbacks(async move {
+        crate::adapter::inline_callbacks(async move {
             let mut seen = Vec::new();
             while port.len() < clients.len() {
                 seen.push(port.len());
-                smol::future::yield_now().await;
+                yield_now().await;
             }
             Ok(seen)
         })
@@ -328,7 +328,7 @@ fn connections_beyond_the_file_limit_are_served_later_without_a_report() {
         stream.shutdown(Shutdown::Write).unwrap();
         let all_that_are_left: Vec<_> = iter::from_fn(|| File::open("/dev/null").ok()).collect();
         reactor.call_later(30 * MS, move || drop(all_that_are_left));
-        spawn(async move { Ok(smol::unblock(|| read_all(stream)).await) })
+        spawn(async move { Ok(unblock(|| read_all(stream)).await) })
     });
     assert_eq!(echoed.unwrap(), b"and now?");
     assert_eq!(reports.get(), 0);

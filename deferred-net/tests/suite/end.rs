@@ -8,8 +8,10 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use deferred_smol::net::{ConnectionLost, Producer, Protocol, ProtocolFailed, Transport, connect_tcp};
-use deferred_smol::{Deferred, Failure, Reactor, inline_callbacks, on_unhandled, run_until, smol, spawn};
+use crate::adapter::net::{ConnectionLost, Producer, Protocol, ProtocolFailed, Transport, connect_tcp};
+use crate::adapter::{
+    Deferred, Failure, Reactor, inline_callbacks, on_unhandled, over_unix, run_until, spawn, unblock,
+};
 
 use super::{LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
@@ -142,7 +144,7 @@ fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
     let log = Log::default();
     run_until(|reactor| {
         let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
-        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), protocol);
+        let transport = over_unix(reactor, ours, protocol);
         transport.set_close_timeout(60 * MS);
         transport.write(&[0; 4_000_000]);
         transport.lose_connection();
@@ -358,11 +360,11 @@ fn the_send_deadline_ends_when_everything_is_sent() {
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     let timers = run_until(|reactor| {
         let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
-        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), quiet);
+        let transport = over_unix(reactor, ours, quiet);
         transport.write(&pattern(1_000_000));
         transport.lose_connection();
         spawn(async move {
-            smol::unblock(move || theirs.read_to_end(&mut Vec::new()).map(|_| theirs)).await.map_err(Failure::from)
+            unblock(move || theirs.read_to_end(&mut Vec::new()).map(|_| theirs)).await.map_err(Failure::from)
         })
         .add_callback(move |theirs| {
             let timers = transport.reactor().delayed_calls().len();
@@ -517,8 +519,7 @@ fn no_callback_follows_an_abort_while_the_rest_is_read() {
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.write_all(&[0; 100_000]).unwrap(); // more than one read returns
     drop(theirs);
-    run_until(|reactor| Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Aborts(log.clone())).closed())
-        .unwrap();
+    run_until(|reactor| over_unix(reactor, ours, Aborts(log.clone())).closed()).unwrap();
     assert_eq!(log.take(), ["65536 bytes", "lost: the connection was aborted"]);
 }
 
@@ -545,6 +546,6 @@ fn nothing_is_delivered_after_a_callback_has_failed_whatever_the_peer_sends() {
         },
         |_, _| Ok(()),
     );
-    run_until(|reactor| Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), protocol).closed()).unwrap();
+    run_until(|reactor| over_unix(reactor, ours, protocol).closed()).unwrap();
     assert_eq!(log.take(), ["made", "lost: a callback has failed: panicked: no more"]);
 }

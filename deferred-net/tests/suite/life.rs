@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use deferred_smol::net::{ConnectionLost, Protocol, ProtocolFailed, Transport, connect_tcp};
-use deferred_smol::{Failure, Panicked, on_unhandled, run, run_until};
+use crate::adapter::net::{ConnectionLost, Protocol, ProtocolFailed, Transport, connect_tcp};
+use crate::adapter::{Failure, Panicked, on_unhandled, over_tcp, over_unix, run, run_until, unblock, without_driver};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
@@ -100,7 +100,7 @@ fn a_transport_can_be_written_at_any_time() {
                 |_, _| Ok(()),
             )
         });
-        deferred_smol::spawn(async move { Ok(client(address, read_all).join().unwrap()) })
+        crate::adapter::spawn(async move { Ok(client(address, read_all).join().unwrap()) })
     });
     assert_eq!(received.unwrap(), [1, 2, 3, 4, 5]);
 }
@@ -110,7 +110,7 @@ fn a_peer_that_closed_its_sending_side_still_gets_answers() {
     const LENGTH: usize = 3_000_000;
     let received = run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Echo);
-        deferred_smol::spawn(async move {
+        crate::adapter::spawn(async move {
             let talk = client(address, |mut stream| {
                 let reader = stream.try_clone().unwrap();
                 let reads = std::thread::spawn(move || read_all(reader));
@@ -118,7 +118,7 @@ fn a_peer_that_closed_its_sending_side_still_gets_answers() {
                 stream.shutdown(Shutdown::Write).unwrap();
                 reads.join().unwrap()
             });
-            Ok(smol::unblock(|| talk.join().unwrap()).await)
+            Ok(unblock(|| talk.join().unwrap()).await)
         })
     });
     assert!(received.unwrap() == pattern(LENGTH));
@@ -147,7 +147,7 @@ impl Protocol for Count {
 fn a_protocol_may_write_to_a_peer_that_closed_its_sending_side() {
     let received = run_until(|reactor| {
         let (_, address) = listen(reactor, |_| Count(0));
-        deferred_smol::spawn(async move {
+        crate::adapter::spawn(async move {
             let talk = client(address, |mut stream| {
                 stream.write_all(&[0; 100_000]).unwrap();
                 stream.shutdown(Shutdown::Write).unwrap();
@@ -170,7 +170,7 @@ fn an_error_or_panic_of_a_callback_loses_the_connection_and_is_reported_once() {
             let noted = log.clone();
             let fails = move || if panics { panic!("ouch") } else { Err(Failure::msg("ouch")) };
             run_until(|reactor| {
-                let (ended, resolver) = deferred_smol::Deferred::new();
+                let (ended, resolver) = crate::adapter::Deferred::new();
                 let resolver = Rc::new(Cell::new(Some(resolver)));
                 let (_, address) = listen(reactor, move |_| {
                     let resolver = resolver.clone();
@@ -199,10 +199,12 @@ fn an_error_or_panic_of_a_callback_loses_the_connection_and_is_reported_once() {
             assert_eq!(logged, expected);
             let reports = reports.borrow();
             assert_eq!(reports.len(), 1, "{reports:?}");
-            assert!(reports[0].contains("ouch") && reports[0].contains("tests/net/main.rs"), "{reports:?}");
-            assert!(reports[0].contains("the protocol net::TestProtocol<"), "{reports:?}");
+            assert!(reports[0].contains("ouch") && reports[0].contains("tests/suite/mod.rs"), "{reports:?}");
+            assert!(reports[0].contains("::suite::TestProtocol<"), "{reports:?}");
             assert!(
-                !reports[0].contains("deferred-smol/src") && !reports[0].contains("deferred-core/src"),
+                !reports[0].contains(crate::adapter::SOURCE)
+                    && !reports[0].contains("deferred-net/src")
+                    && !reports[0].contains("deferred-core/src"),
                 "{reports:?}"
             );
         }
@@ -286,7 +288,7 @@ fn a_reset_by_the_peer_is_not_reported_as_an_error() {
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
-        let (ended, resolver) = deferred_smol::Deferred::new();
+        let (ended, resolver) = crate::adapter::Deferred::new();
         let resolver = Rc::new(Cell::new(Some(resolver)));
         let (_, address) = listen(reactor, move |_| {
             let resolver = resolver.take().unwrap();
@@ -341,7 +343,7 @@ fn a_reset_is_not_reported_as_the_end_of_the_stream() {
             stream.write_all(b"x").unwrap();
             stream.peek(&mut [0]).unwrap() // closing with unread data resets the connection
         });
-        deferred_smol::spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+        crate::adapter::spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) })
             .add_callback(move |_| port.closed())
     })
     .unwrap();
@@ -356,8 +358,8 @@ fn a_peer_that_sends_exactly_one_buffer_is_read_again() {
     let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.write_all(&[0; 64 * 1024]).unwrap();
     run_until(|reactor| {
-        let transport = Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Outlasts(log.clone()));
-        deferred_smol::spawn(async move {
+        let transport = over_unix(reactor, ours, Outlasts(log.clone()));
+        crate::adapter::spawn(async move {
             theirs.read_exact(&mut [0; 6])?; // then no data was left to read
             theirs.write_all(b"more")?;
             theirs.read_exact(&mut [0; 6])?;
@@ -376,7 +378,7 @@ fn a_peer_that_sends_exactly_one_buffer_is_read_again() {
 fn reading_pauses_and_resumes_without_loss() {
     const LENGTH: usize = 2_000_000;
     let received = run_until(|reactor| {
-        let (done, resolver) = deferred_smol::Deferred::new();
+        let (done, resolver) = crate::adapter::Deferred::new();
         let (all, resolver) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(Some(resolver))));
         let (_, address) = listen(reactor, move |_| {
             let (all, resolver) = (all.clone(), resolver.clone());
@@ -461,23 +463,25 @@ fn the_end_of_the_loop_calls_connection_lost_on_each_connection() {
 
 #[test]
 fn on_a_closed_reactor_a_connection_ends_at_once() {
-    let log = Log::default();
-    let owner = deferred_smol::Reactor::new();
-    let reactor = owner.clone();
-    drop(owner);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
-    let transport = Transport::over_tcp(&reactor, smol::Async::new(socket).unwrap(), protocol);
-    assert_eq!(log.take(), ["made", "lost: the loop has ended"]);
-    assert!(transport.closed().is_ready());
+    without_driver(|_| {
+        let log = Log::default();
+        let owner = crate::adapter::Reactor::new();
+        let reactor = owner.clone();
+        drop(owner);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
+        let transport = over_tcp(&reactor, socket, protocol);
+        assert_eq!(log.take(), ["made", "lost: the loop has ended"]);
+        assert!(transport.closed().is_ready());
+    });
 }
 
 #[cfg(unix)]
 #[test]
 fn unix_sockets_work_alike() {
-    use deferred_smol::net::{connect_unix, listen_unix};
-    let path = std::env::temp_dir().join(format!("deferred-smol-{}", std::process::id()));
+    use crate::adapter::net::{connect_unix, listen_unix};
+    let path = std::env::temp_dir().join(format!("deferred-net-{}", std::process::id()));
     let log = Log::default();
     let noted = log.clone();
     let at = path.clone();
@@ -496,8 +500,8 @@ fn unix_sockets_work_alike() {
         );
         let refused = connect_unix(reactor, "/nowhere/at/all", LONG, Echo);
         let (mut theirs, ours) = std::os::unix::net::UnixStream::pair().unwrap();
-        Transport::over_unix(reactor, smol::Async::new(ours).unwrap(), Echo);
-        let pair = deferred_smol::spawn(async move {
+        over_unix(reactor, ours, Echo);
+        let pair = crate::adapter::spawn(async move {
             theirs.write_all(b"pair").unwrap();
             let mut back = [0; 4];
             theirs.read_exact(&mut back).unwrap();
@@ -546,7 +550,7 @@ fn a_reset_is_reported_as_such_however_it_is_noticed() {
         let log = Log::default();
         let noted = log.clone();
         run_until(|reactor| {
-            let (ended, resolver) = deferred_smol::Deferred::new();
+            let (ended, resolver) = crate::adapter::Deferred::new();
             let resolver = Rc::new(Cell::new(Some(resolver)));
             let (resets, is_reset) = mpsc::channel();
             let is_reset = Cell::new(Some(is_reset));

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use deferred_smol::net::{Transport, connect_tcp};
-use deferred_smol::{Cancelled, Reactor, TimedOut, run_until, smol};
+use crate::adapter::net::connect_tcp;
+use crate::adapter::{Cancelled, Reactor, TimedOut, over_tcp, run_until, without_driver};
 
 use super::{Echo, LONG, Log, MS, listen, protocol};
 
@@ -65,7 +65,7 @@ fn by_name_and_through_several_addresses() {
         let (port, address) = listen(reactor, |_| Echo);
         let by_name = connect_tcp(reactor, format!("localhost:{}", address.port()), LONG, Echo);
         let several = connect_tcp(reactor, vec![closed_address(), address].leak() as &'static [SocketAddr], LONG, Echo);
-        deferred_smol::gather_tuple((by_name, several)).map_err(deferred_smol::Failure::from).add_callback(
+        crate::adapter::gather_tuple((by_name, several)).map_err(crate::adapter::Failure::from).add_callback(
             move |(first, second)| {
                 assert_eq!(second.peer_addr().unwrap(), address);
                 first.abort_connection();
@@ -85,12 +85,14 @@ fn a_name_without_an_address_is_an_error() {
 
 #[test]
 fn small_writes_are_sent_at_once_by_default() {
-    let reactor = Reactor::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let same = socket.try_clone().unwrap();
-    let transport = Transport::over_tcp(&reactor, smol::Async::new(socket).unwrap(), Echo);
-    assert!(same.nodelay().unwrap());
-    transport.set_nodelay(false).unwrap();
-    assert!(!same.nodelay().unwrap());
+    without_driver(|_| {
+        let reactor = Reactor::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let same = socket.try_clone().unwrap();
+        let transport = over_tcp(&reactor, socket, Echo);
+        assert!(same.nodelay().unwrap());
+        transport.set_nodelay(false).unwrap();
+        assert!(!same.nodelay().unwrap());
+    });
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use deferred_smol::net::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
-use deferred_smol::{Failure, run_until, smol, spawn};
+use crate::adapter::net::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
+use crate::adapter::{Failure, run_until, spawn, unblock};
 
 use super::{LONG, Log, MS, client, listen, read_all};
 
@@ -85,7 +85,7 @@ fn lines_of(pieces: &[&[u8]]) -> Vec<String> {
             let _ = stream.shutdown(std::net::Shutdown::Write);
             read_all(stream)
         });
-        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
+        spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
     })
     .unwrap();
     log.take()
@@ -154,7 +154,7 @@ fn lines_are_the_same_however_the_bytes_are_split() {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             read_all(stream)
         });
-        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) })
+        spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) })
             .add_callback(move |_| port.closed())
             .add_timeout(LONG, reactor)
     })
@@ -183,7 +183,7 @@ fn many_lines_with_a_pause_after_each_arrive_in_order() {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             read_all(stream)
         });
-        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).map(|_| drop(port))
+        spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) }).map(|_| drop(port))
     })
     .unwrap();
     assert_eq!(*got.borrow(), (0..3000).collect::<Vec<_>>());
@@ -210,7 +210,7 @@ fn by_default_a_line_of_more_than_16_kib_loses_the_connection() {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             read_all(stream)
         });
-        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
+        spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) }).add_callback(move |_| port.closed())
     })
     .unwrap();
     assert_eq!(log.take(), ["16384", "4"]);
@@ -242,7 +242,7 @@ fn a_line_protocol_has_connection_made_and_connection_lost() {
             stream.write_all(b"goodbye\n").unwrap();
             greeting
         });
-        spawn(async move { Ok(smol::unblock(|| talks.join().unwrap()).await) }).add_callback(move |greeting| {
+        spawn(async move { Ok(unblock(|| talks.join().unwrap()).await) }).add_callback(move |greeting| {
             assert_eq!(&greeting, b"hello\r\n");
             port.closed()
         })

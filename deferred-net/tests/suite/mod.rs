@@ -1,4 +1,4 @@
-//! Tests of `deferred_smol::net`.
+//! Tests of `crate::adapter::net`.
 
 mod backpressure;
 mod clock;
@@ -18,8 +18,8 @@ use std::rc::Rc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use deferred_smol::net::{ConnectionLost, Port, Protocol, Transport, listen_tcp};
-use deferred_smol::{Failure, Reactor};
+use crate::adapter::net::{ConnectionLost, Port, Protocol, Transport, listen_tcp};
+use crate::adapter::{Failure, Reactor};
 
 const MS: Duration = Duration::from_millis(1);
 /// A time longer than any test takes.

@@ -3,7 +3,6 @@
 use std::any::type_name;
 use std::future::ready;
 use std::io;
-use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,7 +15,7 @@ use deferred_core::{Deferred, Failure, Panicked, Reactor};
 
 use super::error::ignore_cancel;
 use super::port::PortEntry;
-use super::socket::Socket;
+use super::socket::{Socket, SocketSlot, stored_error};
 use super::{ConnectionLost, Protocol, ProtocolFailed, Transport};
 
 /// The maximum number of reads in one poll, after which other tasks run.
@@ -32,16 +31,6 @@ pub(super) struct Connection<P: Protocol> {
     protocol: P,
     transport: Transport,
     made: bool,
-    /// Whether data may be available, so that a check by the system can be skipped.
-    readable: bool,
-    /// Whether the send buffer of the system is full.
-    blocked: bool,
-    /// Whether the wake-up may come from the socket, because nothing else has woken the coroutine.
-    ///
-    /// If only smol's own thread polls the sockets, as with a `Clock`, smol may repeatedly wake the
-    /// coroutine for a socket that it then reports as not ready. So the operation is tried once
-    /// without that check.
-    may_be_ready: bool,
     /// Whether the peer has ended its side.
     peer_ended: bool,
     has_ended: bool,
@@ -56,7 +45,7 @@ impl<P: Protocol> Unpin for Connection<P> {}
 /// Starts a connection. Its `connection_made` is called inside this call.
 pub(super) fn start<P: Protocol>(
     reactor: &Reactor,
-    socket: Socket,
+    socket: impl Socket,
     protocol: P,
     at: &'static Location<'static>,
     entry: impl FnOnce(&Transport) -> Option<PortEntry>,
@@ -69,9 +58,6 @@ pub(super) fn start<P: Protocol>(
         entry: entry(&transport),
         transport: transport.clone(),
         made: false,
-        readable: false,
-        blocked: false,
-        may_be_ready: false,
         peer_ended: false,
         has_ended: false,
         at,
@@ -110,7 +96,8 @@ impl<P: Protocol> Future for Connection<P> {
         let this = self.get_mut();
         this.transport.state.set_waker(context.waker());
         this.transport.state.polling.set(true);
-        this.may_be_ready = this.made && !this.transport.state.dirty.get();
+        let state = &*this.transport.state;
+        state.socket.borrow_mut().set_woken(this.made && !state.dirty.get());
         let why = this.run(context);
         this.transport.state.polling.set(false);
         why.map(|why| {
@@ -136,7 +123,7 @@ impl<P: Protocol> Connection<P> {
             }
             match self.send(context) {
                 Ok(()) => {}
-                Err(why @ ConnectionLost::Io(_)) => return Poll::Ready(self.read_the_rest(why, context)),
+                Err(why @ ConnectionLost::Io(_)) => return Poll::Ready(self.read_the_rest(why)),
                 Err(why) => return Poll::Ready(Err(why)),
             }
             if state.can_finish() {
@@ -170,67 +157,47 @@ impl<P: Protocol> Connection<P> {
     /// Sends buffered data until the system's buffer is full.
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         let state = &*self.transport.state;
-        let mut tries = self.may_be_ready;
-        loop {
-            {
-                let socket = state.socket.borrow();
-                let Some(socket) = &*socket else { return Ok(()) };
-                let mut outgoing = state.outgoing.borrow_mut();
-                if !outgoing.is_empty() {
-                    if self.blocked
-                        && socket.poll_writable(context).map_err(ConnectionLost::Io)?.is_pending()
-                        && !mem::take(&mut tries)
-                    {
-                        return Ok(());
-                    }
-                    match outgoing.send(|data| socket.write(data)) {
-                        Ok(memory) => {
-                            self.blocked = false;
-                            memory.into_iter().for_each(|memory| state.buffers().recycle(memory));
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
-                        Err(error) => return Err(ConnectionLost::Io(error)),
-                    }
-                }
-            }
-            // Producers are user code.
-            guarded(|| {
-                state.notify_drained();
-                Ok(())
-            })?;
-            if !self.blocked {
-                return Ok(());
+        {
+            let mut socket = state.socket.borrow_mut();
+            match state.outgoing.borrow_mut().poll_send(|data| socket.poll_write(context, data)) {
+                Poll::Ready(Ok(memory)) => memory.into_iter().for_each(|memory| state.buffers().recycle(memory)),
+                Poll::Ready(Err(error)) => return Err(ConnectionLost::Io(error)),
+                Poll::Pending => {}
             }
         }
+        // Producers are user code.
+        guarded(|| {
+            state.notify_drained();
+            Ok(())
+        })
     }
 
     /// Reads once, if data is available, and passes it to the protocol.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
+        self.receive_by(|socket, buffer| socket.poll_read(context, buffer)).map(drop)
+    }
+
+    /// Reads once with `read`, and passes the data to the protocol. Returns the number of bytes.
+    fn receive_by(
+        &mut self,
+        read: impl FnOnce(&mut dyn SocketSlot, &mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Result<usize, ConnectionLost> {
         let state = &*self.transport.state;
-        let mut buffer;
-        let read = {
-            let socket = state.socket.borrow();
-            let Some(socket) = &*socket else { return Ok(()) };
-            let tries = mem::take(&mut self.may_be_ready);
-            if !self.readable && socket.poll_readable(context).map_err(ConnectionLost::Io)?.is_pending() && !tries {
-                return Ok(());
-            }
-            buffer = state.buffers().for_reading();
-            socket.read(&mut buffer)
+        let mut buffer = state.buffers().for_reading();
+        let read = read(&mut *state.socket.borrow_mut(), &mut buffer);
+        let Poll::Ready(read) = read else {
+            state.buffers().return_read_buffer(buffer);
+            return Ok(0);
         };
-        // A short read has probably emptied the socket. A check costs less than a read that finds
-        // no data.
-        self.readable = matches!(read, Ok(length) if length == buffer.len());
         let result = match read {
             Ok(0) => {
                 self.peer_ended = true;
-                guarded(|| self.protocol.read_connection_lost(&self.transport))
+                guarded(|| self.protocol.read_connection_lost(&self.transport)).map(|()| 0)
             }
             Ok(length) => {
                 state.note_received();
-                guarded(|| self.protocol.data_received(&self.transport, &buffer[..length]))
+                guarded(|| self.protocol.data_received(&self.transport, &buffer[..length])).map(|()| length)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(ConnectionLost::Io(error)),
         };
         state.buffers().return_read_buffer(buffer);
@@ -242,20 +209,21 @@ impl<P: Protocol> Connection<P> {
     /// Reads the remaining data after a failed write, whose error is `why`. It may be the peer's
     /// answer: a server that refuses a large request sends one. Returns the reason for the end of
     /// the connection.
-    fn read_the_rest(
-        &mut self,
-        why: ConnectionLost,
-        context: &mut Context<'_>,
-    ) -> Result<ConnectionLost, ConnectionLost> {
+    fn read_the_rest(&mut self, why: ConnectionLost) -> Result<ConnectionLost, ConnectionLost> {
         let state = self.transport.state.clone();
-        self.readable = true; // not known
         for _ in 0..LAST_READS {
-            if !self.readable || self.peer_ended || state.paused.get() || self.transport.is_closing() {
+            if self.peer_ended || state.paused.get() || self.transport.is_closing() {
                 break;
             }
-            self.receive(context)?;
+            let length = self.receive_by(|socket, buffer| match socket.read_now(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                read => Poll::Ready(read),
+            })?;
             if let Some(end) = state.take_end() {
                 return Ok(end);
+            }
+            if length == 0 {
+                break;
             }
         }
         Ok(why)
@@ -265,31 +233,24 @@ impl<P: Protocol> Connection<P> {
     fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
         let state = &self.transport.state;
         if !state.set_finished() {
-            let finished = match &*state.socket.borrow() {
-                Some(socket) => socket.finish().map_err(|error| socket.reason(error)),
-                None => Ok(()),
-            };
-            if let Err(error) = finished {
-                return Poll::Ready(ConnectionLost::Io(error));
+            let mut socket = state.socket.borrow_mut();
+            if let Err(error) = socket.finish() {
+                return Poll::Ready(ConnectionLost::Io(stored_error(&*socket, error)));
             }
             if self.peer_ended {
                 return Poll::Ready(ConnectionLost::Done);
             }
             state.set_close_timer(LINGER, || ConnectionLost::Done);
         }
-        let socket = state.socket.borrow();
-        let Some(socket) = &*socket else { return Poll::Ready(ConnectionLost::Done) };
+        let mut socket = state.socket.borrow_mut();
         for _ in 0..MAX_ROUNDS {
-            if socket.poll_readable(context).is_pending() && !mem::take(&mut self.may_be_ready) {
-                return Poll::Pending;
-            }
             let mut buffer = state.buffers().for_reading();
-            let read = socket.read(&mut buffer);
+            let read = socket.poll_read(context, &mut buffer);
             state.buffers().return_read_buffer(buffer);
             match read {
-                Ok(length) if length > 0 => {} // ignored
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return Poll::Ready(ConnectionLost::Done),
+                Poll::Ready(Ok(length)) if length > 0 => {} // ignored
+                Poll::Ready(_) => return Poll::Ready(ConnectionLost::Done),
+                Poll::Pending => return Poll::Pending,
             }
         }
         context.waker().wake_by_ref();

@@ -118,18 +118,20 @@ impl fmt::Display for NotConnected {
 
 impl Error for NotConnected {}
 
-/// Calls `f` and adds the address or path to its error.
-pub(super) fn with_address<T>(
-    what: &str,
-    address: &impl fmt::Debug,
-    f: impl FnOnce() -> io::Result<T>,
-) -> io::Result<T> {
-    f().map_err(|error| error_with_address(what, &format!("{address:?}"), error))
-}
-
-/// Adds the operation and the address to an error of the system, and keeps its kind.
-pub(super) fn error_with_address(what: &str, address: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what} {address}: {error}"))
+/// Adds the operation and the address to an error of the system, and keeps its kind: for adapters.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use deferred_net::error_with_address;
+///
+/// let error = error_with_address("listen on", "127.0.0.1:80", io::ErrorKind::PermissionDenied.into());
+/// assert_eq!(error.to_string(), "cannot listen on \"127.0.0.1:80\": permission denied");
+/// ```
+#[must_use]
+pub fn error_with_address(what: &str, address: impl fmt::Debug, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {what} {address:?}: {error}"))
 }
 
 /// Handles the error of an internal coroutine that was cancelled or whose loop has ended. Passes

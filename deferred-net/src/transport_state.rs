@@ -1,7 +1,6 @@
 //! `TransportState`: the state that a connection and its transports share.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use super::buffers::Buffers;
 use super::error::{ConnectionLost, NotConnected};
 use super::outgoing::Outgoing;
 use super::producer::Registered;
-use super::socket::Socket;
+use super::socket::{Socket, SocketSlot};
 
 /// The default of [`set_high_water`](super::Transport::set_high_water), as in Twisted.
 const HIGH_WATER: usize = 64 * 1024;
@@ -22,11 +21,9 @@ const WRITE_LIMIT: usize = 16 * 1024 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The state of a connection.
-pub(super) struct TransportState {
+pub(super) struct TransportState<S: ?Sized = dyn SocketSlot> {
     pub(super) reactor: Reactor,
     pub(super) buffers: Rc<Buffers>,
-    /// `None` once the connection has ended.
-    pub(super) socket: RefCell<Option<Socket>>,
     pub(super) outgoing: RefCell<Outgoing>,
     pub(super) stage: Cell<Stage>,
     /// Whether reading is paused.
@@ -46,6 +43,8 @@ pub(super) struct TransportState {
     pub(super) close_timeout: Cell<Duration>,
     pub(super) waker: RefCell<Option<Waker>>,
     pub(super) cold: RefCell<Option<Box<Cold>>>,
+    /// Empty once the connection has ended. The last field, so that its type can be erased.
+    pub(super) socket: RefCell<S>,
 }
 
 /// The stages of a connection, in this order.
@@ -79,12 +78,11 @@ pub(super) struct Idle {
     pub(super) timer: DelayedCall,
 }
 
-impl TransportState {
-    pub(super) fn new(reactor: &Reactor, socket: Socket) -> TransportState {
+impl<S: Socket> TransportState<Option<S>> {
+    pub(super) fn new(reactor: &Reactor, socket: S) -> Self {
         TransportState {
             reactor: reactor.clone(),
             buffers: reactor.extension(Buffers::default),
-            socket: RefCell::new(Some(socket)),
             outgoing: RefCell::default(),
             stage: Cell::new(Stage::Open),
             paused: Cell::new(false),
@@ -97,18 +95,14 @@ impl TransportState {
             close_timeout: Cell::new(CLOSE_TIMEOUT),
             waker: RefCell::new(None),
             cold: RefCell::new(None),
+            socket: RefCell::new(Some(socket)),
         }
     }
+}
 
+impl TransportState {
     pub(super) fn cold(&self) -> RefMut<'_, Cold> {
         RefMut::map(self.cold.borrow_mut(), |cold| &mut **cold.get_or_insert_default())
-    }
-
-    pub(super) fn with_socket<R>(&self, ask: impl FnOnce(&Socket) -> io::Result<R>) -> io::Result<R> {
-        match &*self.socket.borrow() {
-            Some(socket) => ask(socket),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
     }
 
     /// Polls the connection soon.
@@ -130,10 +124,12 @@ impl TransportState {
         }
     }
 
+    #[inline]
     pub(super) fn take_end(&self) -> Option<ConnectionLost> {
         self.cold.borrow_mut().as_mut()?.end.take()
     }
 
+    #[inline]
     pub(super) fn set_waker(&self, waker: &Waker) {
         let mut stored = self.waker.borrow_mut();
         if !stored.as_ref().is_some_and(|stored| stored.will_wake(waker)) {
@@ -145,11 +141,13 @@ impl TransportState {
         self.high.get() / 4
     }
 
+    #[inline]
     pub(super) fn registered(&self) -> Option<Rc<Registered>> {
         self.cold.borrow().as_ref()?.producer.clone()
     }
 
     /// Returns `true` if the connection must end, all data is sent, and no producer is registered.
+    #[inline]
     pub(super) fn can_finish(&self) -> bool {
         self.stage.get() >= Stage::Closing && self.outgoing.borrow().is_empty() && self.registered().is_none()
     }
@@ -191,6 +189,7 @@ impl TransportState {
     }
 
     /// Restarts the idle timeout, because data has arrived.
+    #[inline]
     pub(super) fn note_received(&self) {
         if let Some(Cold { idle: Some(idle), .. }) = self.cold.borrow_mut().as_deref_mut() {
             idle.received_at = self.reactor.now();
@@ -198,6 +197,7 @@ impl TransportState {
     }
 
     /// Fires the Deferreds of `drained` and resumes the producer, if enough data was sent.
+    #[inline]
     pub(super) fn notify_drained(&self) {
         if self.cold.borrow().is_none() && !self.full.get() {
             return;
@@ -226,8 +226,8 @@ impl TransportState {
         let cold = self.cold.take();
         let outgoing = self.outgoing.take();
         let waker = self.waker.take();
-        let socket = self.socket.take();
-        drop((outgoing, waker, socket)); // after the borrows
+        drop((outgoing, waker)); // after the borrows
+        self.socket.borrow_mut().close();
         Closed(cold)
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Takes the read buffer. The caller returns it with
     /// [`return_read_buffer`](Self::return_read_buffer).
+    #[inline]
     pub(super) fn for_reading(&self) -> Vec<u8> {
         let mut buffer = self.read.take();
         // It is empty at first, and in a nested turn inside a callback that was called with it.
@@ -25,6 +26,7 @@ impl Buffers {
         buffer
     }
 
+    #[inline]
     pub(super) fn return_read_buffer(&self, buffer: Vec<u8>) {
         self.read.set(buffer);
     }

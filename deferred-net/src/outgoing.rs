@@ -1,6 +1,8 @@
 //! `Outgoing`: data that waits to be sent.
 
 use std::io;
+use std::mem;
+use std::task::{Poll, ready};
 
 /// Written data that was not sent yet. When empty it has no memory.
 #[derive(Debug, Default)]
@@ -33,18 +35,21 @@ impl Outgoing {
         self.bytes.extend_from_slice(data);
     }
 
-    /// Passes the data to `write` until all is sent or `write` fails; `WouldBlock` is such a
-    /// failure. Returns the buffer if all is sent.
-    pub(super) fn send(&mut self, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
+    /// Passes the data to `write` until all is sent, or `write` is pending or fails. Returns the
+    /// buffer if all is sent.
+    pub(super) fn poll_send(
+        &mut self,
+        mut write: impl FnMut(&[u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<Option<Vec<u8>>>> {
         while !self.is_empty() {
-            match write(&self.bytes[self.sent..])? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
+            match ready!(write(&self.bytes[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }
         }
         self.sent = 0;
         self.bytes.clear();
-        Ok((self.bytes.capacity() > 0).then(|| std::mem::take(&mut self.bytes)))
+        Poll::Ready(Ok((self.bytes.capacity() > 0).then(|| mem::take(&mut self.bytes))))
     }
 }
 
@@ -66,13 +71,13 @@ mod tests {
                 outgoing.push(&data, || Vec::with_capacity(16));
                 pushed.extend(data);
                 let mut room = next(60);
-                let result = outgoing.send(|data| {
+                let result = outgoing.poll_send(|data| {
                     let some = data.len().min(room);
                     room -= some;
                     sent.extend_from_slice(&data[..some]);
-                    if some == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(some) }
+                    if some == 0 { Poll::Pending } else { Poll::Ready(Ok(some)) }
                 });
-                assert_eq!(result.is_ok(), sent.len() == pushed.len());
+                assert_eq!(result.is_ready(), sent.len() == pushed.len());
                 assert_eq!(outgoing.len(), pushed.len() - sent.len());
                 assert_eq!(pushed[..sent.len()], sent);
             }
@@ -80,11 +85,11 @@ mod tests {
     }
 
     /// Sends `room` bytes; a further write would block.
-    fn send(outgoing: &mut Outgoing, mut room: usize) -> io::Result<Option<Vec<u8>>> {
-        outgoing.send(|data| {
+    fn send(outgoing: &mut Outgoing, mut room: usize) -> Poll<io::Result<Option<Vec<u8>>>> {
+        outgoing.poll_send(|data| {
             let some = data.len().min(room);
             room -= some;
-            if some == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(some) }
+            if some == 0 { Poll::Pending } else { Poll::Ready(Ok(some)) }
         })
     }
 
@@ -96,32 +101,32 @@ mod tests {
         for _ in 0..10_000 {
             outgoing.push(&[7; 100], Vec::new);
             // The peer reads as fast as data is written, but some always remains.
-            assert!(send(&mut outgoing, 100).is_err());
+            assert!(send(&mut outgoing, 100).is_pending());
             assert_eq!(outgoing.len(), 50);
             most = most.max(outgoing.bytes.capacity());
         }
         assert!(most < 1000, "{most}");
-        let given = send(&mut outgoing, 50).unwrap();
+        let Poll::Ready(Ok(given)) = send(&mut outgoing, 50) else { panic!("it is not sent") };
         assert!(given.is_some_and(|bytes| bytes.is_empty() && bytes.capacity() == most));
         assert_eq!(outgoing.bytes.capacity(), 0);
-        assert!(send(&mut outgoing, 50).unwrap().is_none());
+        assert!(matches!(send(&mut outgoing, 50), Poll::Ready(Ok(None))));
     }
 
     #[test]
     fn sent_bytes_are_removed_if_the_buffer_is_full_and_they_are_at_least_half() {
         let mut outgoing = Outgoing::default();
         outgoing.push(&[7; 16], || Vec::with_capacity(16));
-        assert!(send(&mut outgoing, 7).is_err());
+        assert!(send(&mut outgoing, 7).is_pending());
         outgoing.push(&[7], Vec::new);
         assert_eq!(outgoing.sent, 7, "nine bytes would be moved for seven");
-        assert!(send(&mut outgoing, 3).is_err());
+        assert!(send(&mut outgoing, 3).is_pending());
         outgoing.push(&[7], Vec::new);
         assert_eq!(outgoing.sent, 10, "there was room");
         let room = outgoing.bytes.capacity() - outgoing.bytes.len();
         outgoing.push(&vec![7; room], Vec::new);
         assert_eq!(outgoing.sent, 10, "just enough");
         let left = outgoing.len();
-        assert!(send(&mut outgoing, left / 2 - 5).is_err());
+        assert!(send(&mut outgoing, left / 2 - 5).is_pending());
         assert_eq!(outgoing.sent, outgoing.len());
         outgoing.push(&[7], Vec::new);
         assert_eq!(outgoing.sent, 0);
@@ -131,6 +136,7 @@ mod tests {
     fn a_write_that_takes_nothing_is_an_error() {
         let mut outgoing = Outgoing::default();
         outgoing.push(b"x", Vec::new);
-        assert_eq!(outgoing.send(|_| Ok(0)).unwrap_err().kind(), io::ErrorKind::WriteZero);
+        let sent = outgoing.poll_send(|_| Poll::Ready(Ok(0)));
+        assert!(matches!(sent, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WriteZero));
     }
 }

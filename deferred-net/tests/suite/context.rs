@@ -1,11 +1,11 @@
-//! The context of connections, and of futures in smol's threads.
+//! The context of connections, and of futures that `spawn` runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::mpsc;
 
-use deferred_smol::net::{ConnectionLost, Protocol, Transport, connect_tcp, listen_tcp};
-use deferred_smol::{Failure, context, run_until, smol, spawn, with_context};
+use crate::adapter::net::{ConnectionLost, Protocol, Transport, connect_tcp, listen_tcp};
+use crate::adapter::{Failure, context, run_until, spawn, with_context, yield_now};
 
 use super::{LONG, MS};
 
@@ -69,7 +69,7 @@ fn callbacks_of_a_protocol_have_the_context_of_the_listen_or_the_connect() {
 }
 
 #[test]
-fn a_cancelled_future_in_smols_threads_is_dropped_in_its_context() {
+fn a_cancelled_future_of_spawn_is_dropped_in_its_context() {
     struct AtDrop(mpsc::Sender<u32>);
     impl Drop for AtDrop {
         fn drop(&mut self) {
@@ -97,12 +97,12 @@ fn a_cancelled_future_in_smols_threads_is_dropped_in_its_context() {
 }
 
 #[test]
-fn a_future_in_smols_threads_has_the_context_in_each_poll() {
+fn a_future_of_spawn_has_the_context_in_each_poll() {
     let seen = run_until(|_| {
         with_context(Id(5), || {
             spawn(async {
                 let before = id();
-                smol::future::yield_now().await;
+                yield_now().await;
                 Ok((before, id()))
             })
         })

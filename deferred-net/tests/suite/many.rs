@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use deferred_smol::net::{ConnectionLost, Protocol, Transport, connect_tcp};
-use deferred_smol::{Deferred, Failure, concurrent, gather, run_until};
+use crate::adapter::net::{ConnectionLost, Protocol, Transport, connect_tcp};
+use crate::adapter::{Deferred, Failure, concurrent, gather, run_until};
 
 use super::{Echo, LONG, listen};
 
