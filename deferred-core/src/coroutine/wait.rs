@@ -63,7 +63,7 @@ struct Registration {
     /// The poller. `None` also if the block refers to the coroutine itself.
     poller: Option<Pin<Rc<Poller>>>,
     /// The address of that coroutine. It is only compared, while the block keeps the coroutine.
-    coroutine: *const (),
+    coroutine: usize,
 }
 
 /// The task that polled last, if it is not only a coroutine.
@@ -157,7 +157,7 @@ impl<T: 'static, E: DeferredError> IntoFuture for Deferred<T, E> {
     #[inline]
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        let registration = Registration { poller: None, coroutine: ptr::null() };
+        let registration = Registration { poller: None, coroutine: 0 };
         Wait {
             deferred: ManuallyDrop::new(Some(self)),
             registration: ManuallyDrop::new(registration),
@@ -291,8 +291,8 @@ fn register_any(handle: &Handle, registration: &mut Registration, waker: &Waker,
     new.set(handle, coroutine, Some(waker))
 }
 
-fn address(coroutine: &Pin<Rc<dyn Coroutine>>) -> *const () {
-    (&raw const **coroutine).cast()
+fn address(coroutine: &Pin<Rc<dyn Coroutine>>) -> usize {
+    (&raw const **coroutine).addr()
 }
 
 /// Takes back the record that would resume or wake the task that polled last, and ends its wait.

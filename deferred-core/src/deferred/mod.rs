@@ -45,6 +45,17 @@ use ready::Ready;
 /// std::thread::spawn(move || drop(deferred));
 /// ```
 ///
+/// For the same reason a task of a multi-thread runtime, such as `tokio::spawn` starts, cannot hold
+/// one across an `.await`. It uses one of these instead, which are `Send`:
+///
+/// | to | use |
+/// | --- | --- |
+/// | call the loop and await the result | [`ReactorHandle::call`](crate::ReactorHandle::call), or [`ReactorThread::call`](crate::ReactorThread::call) for a loop on a thread of its own |
+/// | await a Deferred of the loop elsewhere | [`into_remote`](Deferred::into_remote), which makes it a [`RemoteFuture`](crate::RemoteFuture) |
+/// | fire a Deferred of the loop from elsewhere | [`Reactor::remote`](crate::Reactor::remote), whose [`RemoteResolver`](crate::RemoteResolver) can move |
+/// | await a callback that another thread calls | [`RemoteFuture::new`](crate::RemoteFuture::new) |
+/// | run blocking work from any task | `ThreadPool::submit` of deferred-threadpool, which needs no reactor |
+///
 /// # What dropping means
 ///
 /// | dropped | what happens |
