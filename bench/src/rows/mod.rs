@@ -12,6 +12,7 @@ mod post;
 mod size;
 mod sync;
 mod time;
+pub(crate) mod tokio_driver;
 
 use crate::plan::Entry;
 
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Entry> {
         post::rows(),
         pool::rows(),
         net::rows(),
+        tokio_driver::rows(),
     ];
     let sizes = sizes.into_iter().flatten().map(Entry::Size);
     let rows = rows.into_iter().flatten().map(Entry::Row);

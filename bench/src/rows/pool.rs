@@ -68,7 +68,7 @@ fn side(what: &'static str, cores: Cores, cpu: bool, operation: impl Fn() + 'sta
 }
 
 /// Submits a job whose callback submits the next one.
-fn in_a_row(pool: ThreadPool, left: u64, reactor: Reactor) {
+pub(super) fn in_a_row(pool: ThreadPool, left: u64, reactor: Reactor) {
     let again = pool.clone();
     drop(pool.defer_to_thread_on(&reactor.clone(), move || Ok(job(left))).add_callback(move |sum| {
         black_box(sum);
@@ -102,7 +102,7 @@ fn ours_in_a_row_on_smol(pool: &ThreadPool) {
     deferred_smol::run(|reactor| in_a_row(pool.clone(), IN_A_ROW, reactor.clone()));
 }
 
-fn tokios_in_a_row(runtime: &Runtime, jobs: u64) {
+pub(super) fn tokios_in_a_row(runtime: &Runtime, jobs: u64) {
     runtime.block_on(async move {
         for number in 0..jobs {
             let task = tokio::spawn(async move {

@@ -13,6 +13,7 @@ use crate::echo;
 use crate::plan::{Group, Records, Unavailable};
 use crate::record::{Record, Value};
 use crate::rows::pool::jobs_in_a_row;
+use crate::rows::tokio_driver;
 use crate::sample::Effort;
 
 /// A row: its unit and its two sides.
@@ -34,8 +35,9 @@ enum What {
 
 const TOKIO: &str = "a task that awaits spawn_blocking";
 const SMOL: &str = "plain smol";
+const PLAIN_TOKIO: &str = "plain tokio";
 
-const ROWS: [Counted; 9] = [
+const ROWS: [Counted; 13] = [
     jobs("syscalls/a pool job, park", "through park", "park", false),
     jobs("syscalls/a pool job, park, one core", "through park", "park", true),
     jobs("syscalls/a pool job, smol", "through smol", "smol", false),
@@ -50,6 +52,20 @@ const ROWS: [Counted; 9] = [
     turns("syscalls/a byte with a timeout", "calls per byte", ("cancelled each time", "bytes-timeout"), "plain-bytes"),
     echoes("syscalls/an echo, Protocol", "Protocol"),
     echoes("syscalls/an echo, coroutines", "coroutines"),
+    on_tokio("syscalls/a tick, tokio", "calls per tick", "a LoopingCall", ["tokio-ticks", "plain-tokio-ticks"]),
+    on_tokio("syscalls/a pool job, tokio", "calls per job", "defer_to_thread", ["tokio-jobs", "plain-tokio-jobs"]),
+    on_tokio(
+        "syscalls/a post from a task, tokio",
+        "calls per post",
+        "call_from_thread",
+        ["tokio-posts", "plain-tokio-posts"],
+    ),
+    on_tokio(
+        "syscalls/an await across, tokio",
+        "calls per call",
+        "ReactorThread::call",
+        ["tokio-calls", "plain-tokio-calls"],
+    ),
 ];
 
 const fn jobs(row: &'static str, what: &'static str, name: &'static str, one_core: bool) -> Counted {
@@ -67,6 +83,11 @@ const fn turns(
     plain: &'static str,
 ) -> Counted {
     Counted { row, unit, sides: [(what, What::Turns(name)), (SMOL, What::Turns(plain))] }
+}
+
+/// The reactor on tokio's driver, beside tokio alone.
+const fn on_tokio(row: &'static str, unit: &'static str, what: &'static str, names: [&'static str; 2]) -> Counted {
+    Counted { row, unit, sides: [(what, What::Jobs(names[0], false)), (PLAIN_TOKIO, What::Jobs(names[1], false))] }
 }
 
 const fn echoes(row: &'static str, name: &'static str) -> Counted {
@@ -120,6 +141,9 @@ pub(crate) fn jobs_here(arguments: &[String], one_core: bool) -> Result<(), Box<
     let jobs = jobs.parse()?;
     #[cfg(unix)]
     if turns::run_one(name, jobs) {
+        return Ok(());
+    }
+    if tokio_driver::run_one(name, jobs) {
         return Ok(());
     }
     Ok(jobs_in_a_row(name, jobs, one_core).ok_or_else(|| format!("unknown loop {name}"))?)

@@ -18,7 +18,7 @@ pub(crate) struct Chain<T, E: DeferredError> {
     block: BlockRef,
     /// Makes the type invariant in both parameters, so that no lifetime in them can be changed: the
     /// block's vtables keep the original types.
-    types: PhantomData<fn(T, E) -> (T, E)>,
+    types: PhantomData<fn(*mut (T, E))>,
 }
 
 /// The producer's end of a block. While that is unfired, its input is a `Result<T, E>`.
@@ -26,7 +26,7 @@ pub(crate) struct Chain<T, E: DeferredError> {
 /// Dropping it fires `Abandoned`.
 pub(crate) struct Source<T, E: DeferredError> {
     block: BlockRef,
-    types: PhantomData<fn(T, E) -> (T, E)>,
+    types: PhantomData<fn(*mut (T, E))>,
 }
 
 impl<T: 'static, E: DeferredError> Chain<T, E> {
