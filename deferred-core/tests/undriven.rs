@@ -14,7 +14,7 @@ fn a_reactor_that_nothing_drives_is_reported_once_and_no_other() {
     let sender = parking_lot::Mutex::new(sender);
     report::set_hook(move |report| {
         if let Some(undriven) = report.downcast_ref::<Undriven>() {
-            sender.lock().send((undriven.to_string(), undriven.location().line())).unwrap();
+            sender.lock().send((undriven.to_string(), undriven.location().unwrap().line())).unwrap();
         }
     });
 
@@ -42,6 +42,20 @@ fn a_reactor_that_nothing_drives_is_reported_once_and_no_other() {
     assert_eq!(line, awaited);
     drop(sleep);
     drop(entered);
+
+    // The same without a current reactor.
+    let reactor = Reactor::new();
+    let mut sleep = Box::pin(async { reactor.sleep(Duration::ZERO).await });
+    let awaited = line!() - 1;
+    assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(reports.recv().unwrap().1, awaited);
+    drop(sleep);
+
+    // A call whose future is awaited on the reactor's own thread.
+    let reactor = Reactor::new();
+    let call = reactor.handle().call(|| Ok(1));
+    assert_eq!(reports.recv().unwrap().1, line!() - 1);
+    drop(call);
 
     // Not if a turn has run meanwhile, if the program has ended it, or if a loop is about to run.
     let driven = Reactor::new();

@@ -15,7 +15,7 @@ use deferred_core::{Deferred, Failure, Panicked, Reactor};
 
 use super::error::ignore_cancel;
 use super::port::PortEntry;
-use super::socket::{Socket, SocketSlot, stored_error};
+use super::socket::{Socket, SocketCell};
 use super::{ConnectionLost, Protocol, ProtocolFailed, Transport};
 
 /// The maximum number of reads in one poll, after which other tasks run.
@@ -97,8 +97,10 @@ impl<P: Protocol> Future for Connection<P> {
         this.transport.state.set_waker(context.waker());
         this.transport.state.polling.set(true);
         let state = &*this.transport.state;
-        state.socket.borrow_mut().set_woken(this.made && !state.dirty.get());
-        let why = this.run(context);
+        state.socket.set_woken(this.made && !state.dirty.get());
+        // Callbacks are guarded on their own. This is for a panic of the socket.
+        let ran = catch_unwind(AssertUnwindSafe(|| this.run(context)));
+        let why = ran.unwrap_or_else(|payload| Poll::Ready(Err(ConnectionLost::Failed(Panicked::new(payload).into()))));
         this.transport.state.polling.set(false);
         why.map(|why| {
             this.finish(why.unwrap_or_else(|why| why));
@@ -157,13 +159,11 @@ impl<P: Protocol> Connection<P> {
     /// Sends buffered data until the system's buffer is full.
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         let state = &*self.transport.state;
-        {
-            let mut socket = state.socket.borrow_mut();
-            match state.outgoing.borrow_mut().poll_send(|data| socket.poll_write(context, data)) {
-                Poll::Ready(Ok(memory)) => memory.into_iter().for_each(|memory| state.buffers().recycle(memory)),
-                Poll::Ready(Err(error)) => return Err(ConnectionLost::Io(error)),
-                Poll::Pending => {}
-            }
+        let sent = state.outgoing.borrow_mut().poll_send(|data| state.socket.poll_write(context, data));
+        match sent {
+            Poll::Ready(Ok(memory)) => memory.into_iter().for_each(|memory| state.buffers().recycle(memory)),
+            Poll::Ready(Err(error)) => return Err(ConnectionLost::Io(error)),
+            Poll::Pending => {}
         }
         // Producers are user code.
         guarded(|| {
@@ -180,11 +180,11 @@ impl<P: Protocol> Connection<P> {
     /// Reads once with `read`, and passes the data to the protocol. Returns the number of bytes.
     fn receive_by(
         &mut self,
-        read: impl FnOnce(&mut dyn SocketSlot, &mut [u8]) -> Poll<io::Result<usize>>,
+        read: impl FnOnce(&dyn SocketCell, &mut [u8]) -> Poll<io::Result<usize>>,
     ) -> Result<usize, ConnectionLost> {
         let state = &*self.transport.state;
         let mut buffer = state.buffers().for_reading();
-        let read = read(&mut *state.socket.borrow_mut(), &mut buffer);
+        let read = read(&state.socket, &mut buffer);
         let Poll::Ready(read) = read else {
             state.buffers().return_read_buffer(buffer);
             return Ok(0);
@@ -233,19 +233,17 @@ impl<P: Protocol> Connection<P> {
     fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
         let state = &self.transport.state;
         if !state.set_finished() {
-            let mut socket = state.socket.borrow_mut();
-            if let Err(error) = socket.finish() {
-                return Poll::Ready(ConnectionLost::Io(stored_error(&*socket, error)));
+            if let Err(error) = state.socket.finish() {
+                return Poll::Ready(ConnectionLost::Io(error));
             }
             if self.peer_ended {
                 return Poll::Ready(ConnectionLost::Done);
             }
             state.set_close_timer(LINGER, || ConnectionLost::Done);
         }
-        let mut socket = state.socket.borrow_mut();
         for _ in 0..MAX_ROUNDS {
             let mut buffer = state.buffers().for_reading();
-            let read = socket.poll_read(context, &mut buffer);
+            let read = state.socket.poll_read(context, &mut buffer);
             state.buffers().return_read_buffer(buffer);
             match read {
                 Poll::Ready(Ok(length)) if length > 0 => {} // ignored
@@ -262,6 +260,10 @@ impl<P: Protocol> Connection<P> {
     fn finish(&mut self, why: ConnectionLost) {
         self.has_ended = true;
         let mut closed = self.transport.state.close();
+        let dropped = guarded(|| {
+            self.transport.state.socket.close();
+            Ok(())
+        });
         let stopped = guarded(|| {
             closed.stop_producing();
             Ok(())
@@ -272,7 +274,7 @@ impl<P: Protocol> Connection<P> {
         });
         drop(self.entry.take());
         closed.notify();
-        for result in [Err(why), stopped, lost] {
+        for result in [Err(why), dropped, stopped, lost] {
             if let Err(ConnectionLost::Failed(failure)) = result {
                 self.report(failure);
             }

@@ -1,5 +1,6 @@
 //! `Socket`: the sockets of an executor, as an adapter implements them.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -7,7 +8,8 @@ use std::task::{Context, Poll};
 /// A connected stream socket of an executor. An adapter implements this trait; programs use a
 /// [`Transport`](crate::Transport).
 ///
-/// No method waits. All are called on the thread of the loop.
+/// No method waits. All are called on the thread of the loop. They must not use the transport of this
+/// socket. A panic in one of them loses the connection like one of a callback.
 pub trait Socket: 'static {
     /// Reads into `buffer`. Returns `Pending` if there is no data, and then wakes the task when data,
     /// the end of the peer or an error arrives. `Ok(0)` means that the peer has ended its side.
@@ -90,70 +92,72 @@ fn not_ip() -> io::Error {
 
 /// The socket of a connection until that ends, of any type. After the end, each operation fails with
 /// [`NotConnected`](io::ErrorKind::NotConnected).
-///
-/// Its methods have the same names, so that one call of a trait object is enough.
-pub(crate) trait SocketSlot: Socket {
-    /// Drops the socket.
-    fn close(&mut self);
-}
-
-impl<S: Socket> SocketSlot for Option<S> {
-    fn close(&mut self) {
-        *self = None;
-    }
+pub(crate) trait SocketCell {
+    fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn poll_write(&self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>;
+    fn set_woken(&self, by_socket: bool);
+    /// Ends this side. Replaces the system's "not connected", which it reports for a connection that
+    /// the peer has reset, by the stored error.
+    fn finish(&self) -> io::Result<()>;
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+    fn set_nodelay(&self, no_delay: bool) -> io::Result<()>;
+    /// Drops the socket, after it was taken out.
+    fn close(&self);
 }
 
 fn over<T>() -> io::Result<T> {
     Err(io::ErrorKind::NotConnected.into())
 }
 
-impl<S: Socket> Socket for Option<S> {
-    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_read(context, buffer))
+impl<S: Socket> SocketCell for RefCell<Option<S>> {
+    fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_read(context, buffer))
     }
 
-    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.as_mut().map_or_else(over, |socket| socket.read_now(buffer))
+    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.borrow_mut().as_mut().map_or_else(over, |socket| socket.read_now(buffer))
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_write(context, data))
+    fn poll_write(&self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_write(context, data))
     }
 
-    fn set_woken(&mut self, by_socket: bool) {
-        if let Some(socket) = self {
+    fn set_woken(&self, by_socket: bool) {
+        if let Some(socket) = &mut *self.borrow_mut() {
             socket.set_woken(by_socket);
         }
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.as_mut().map_or_else(over, Socket::finish)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.as_ref().map_or_else(over, Socket::take_error)
+    fn finish(&self) -> io::Result<()> {
+        let mut slot = self.borrow_mut();
+        let Some(socket) = &mut *slot else { return over() };
+        match socket.finish() {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                let stored = socket.take_error().ok().flatten();
+                Err(stored.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+            }
+            finished => finished,
+        }
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.as_ref().map_or_else(over, Socket::peer_addr)
+        self.borrow().as_ref().map_or_else(over, Socket::peer_addr)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.as_ref().map_or_else(over, Socket::local_addr)
+        self.borrow().as_ref().map_or_else(over, Socket::local_addr)
     }
 
     fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.as_ref().map_or_else(over, |socket| socket.set_nodelay(no_delay))
+        self.borrow().as_ref().map_or_else(over, |socket| socket.set_nodelay(no_delay))
     }
-}
 
-/// Replaces the system's "not connected", which it reports for a connection that the peer has reset,
-/// by the stored error.
-pub(crate) fn stored_error(socket: &dyn SocketSlot, error: io::Error) -> io::Error {
-    if error.kind() != io::ErrorKind::NotConnected {
-        return error;
+    fn close(&self) {
+        let socket = self.take();
+        drop(socket); // after the borrow
     }
-    socket.take_error().ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
 }
 
 /// A socket of tests, on which nothing arrives.

@@ -309,7 +309,7 @@ impl Transport {
     #[doc(alias = "setTcpNoDelay")]
     #[doc(alias = "nodelay")]
     pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.state.socket.borrow().set_nodelay(no_delay)
+        self.state.socket.set_nodelay(no_delay)
     }
 
     /// Returns the address of the peer.
@@ -319,7 +319,7 @@ impl Transport {
     /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getPeer")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.state.socket.borrow().peer_addr()
+        self.state.socket.peer_addr()
     }
 
     /// Returns the address of this side.
@@ -329,7 +329,7 @@ impl Transport {
     /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getHost")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.state.socket.borrow().local_addr()
+        self.state.socket.local_addr()
     }
 
     /// Returns the reactor of the connection.

@@ -11,7 +11,7 @@ use super::buffers::Buffers;
 use super::error::{ConnectionLost, NotConnected};
 use super::outgoing::Outgoing;
 use super::producer::Registered;
-use super::socket::{Socket, SocketSlot};
+use super::socket::{Socket, SocketCell};
 
 /// The default of [`set_high_water`](super::Transport::set_high_water), as in Twisted.
 const HIGH_WATER: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const WRITE_LIMIT: usize = 16 * 1024 * 1024;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The state of a connection.
-pub(super) struct TransportState<S: ?Sized = dyn SocketSlot> {
+pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     pub(super) reactor: Reactor,
     pub(super) buffers: Rc<Buffers>,
     pub(super) outgoing: RefCell<Outgoing>,
@@ -44,7 +44,7 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketSlot> {
     pub(super) waker: RefCell<Option<Waker>>,
     pub(super) cold: RefCell<Option<Box<Cold>>>,
     /// Empty once the connection has ended. The last field, so that its type can be erased.
-    pub(super) socket: RefCell<S>,
+    pub(super) socket: S,
 }
 
 /// The stages of a connection, in this order.
@@ -78,7 +78,7 @@ pub(super) struct Idle {
     pub(super) timer: DelayedCall,
 }
 
-impl<S: Socket> TransportState<Option<S>> {
+impl<S: Socket> TransportState<RefCell<Option<S>>> {
     pub(super) fn new(reactor: &Reactor, socket: S) -> Self {
         TransportState {
             reactor: reactor.clone(),
@@ -220,14 +220,14 @@ impl TransportState {
         &self.buffers
     }
 
-    /// Enters the stage `Over`. Returns the waiters that must be notified.
+    /// Enters the stage `Over`. Returns the waiters that must be notified. The caller closes the
+    /// socket.
     pub(super) fn close(&self) -> Closed {
         self.stage.set(Stage::Over);
         let cold = self.cold.take();
         let outgoing = self.outgoing.take();
         let waker = self.waker.take();
         drop((outgoing, waker)); // after the borrows
-        self.socket.borrow_mut().close();
         Closed(cold)
     }
 }

@@ -1,30 +1,40 @@
 //! The driver: a future that turns the reactor, and sleeps on one timer of tokio.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use deferred_core::driver::MainResult;
 use deferred_core::{
     Deferred, DeferredError, Failure, IntoDeferred, Reactor, ReactorOwner, ReactorThread, RemoteFuture, driver,
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::yield_now;
 use tokio::time;
 
 /// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs both
 /// on this thread until the reactor is stopped, and closes it. Returns the value of `main`. If that
 /// is an error, returns it without driving. See [`driver::run`] for the details.
 ///
-/// Sockets and timers of tokio work in `main`, in callbacks and in coroutines, and `tokio::spawn`
-/// runs tasks on this thread. A program that has a runtime spawns [`drive`] there, or uses
-/// [`start_thread`].
+/// Sockets and timers of tokio work in `main`, in callbacks and in coroutines. `tokio::spawn` runs
+/// tasks on this thread; in place of `spawn_local`, use
+/// [`inline_callbacks`](deferred_core::inline_callbacks). At the end, blocking tasks of the runtime
+/// that have begun (`spawn_blocking`) are waited for.
+///
+/// On Unix, Ctrl-C and `SIGTERM` stop the loop, as described at
+/// [`Reactor::stop_on_signals`](deferred_core::Reactor::stop_on_signals), unless this is called in a
+/// program with another runtime, such as in its `spawn_blocking`.
 ///
 /// # Panics
 ///
 /// Panics like [`driver::run`], if the system cannot create an I/O driver, or in a task of a tokio
-/// runtime, which must not be blocked.
+/// runtime, which must not be blocked: such a program spawns [`drive`] there, or uses
+/// [`start_thread`].
 ///
 /// # Examples
 ///
@@ -38,13 +48,13 @@ use tokio::time;
 /// ```
 #[track_caller]
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
-    let runtime = blocking_runtime();
-    driver::run(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main))
+    let runtime = OnceCell::new();
+    as_program(|| driver::run(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main)))
 }
 
 /// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs both
 /// on this thread until the Deferred that `main` returned has its result, and returns the result.
-/// See [`driver::run_until`] for the details.
+/// Otherwise like [`run`].
 ///
 /// # Errors
 ///
@@ -69,8 +79,8 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 #[doc(alias = "block_on")]
 #[track_caller]
 pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
-    let runtime = blocking_runtime();
-    driver::run_until(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main))
+    let runtime = OnceCell::new();
+    as_program(|| driver::run_until(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main)))
 }
 
 /// Runs a program on a current-thread runtime of tokio. Like [`deferred_core::park::react`], but
@@ -94,15 +104,31 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
 #[doc(alias = "task.react")]
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    let runtime = blocking_runtime();
+    let runtime = OnceCell::new();
+    // Not through `as_program`, whose closure does not know the location of the caller.
     driver::react(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main))
+}
+
+/// Runs `run` without signals if the program has a runtime, and perhaps a handler, of its own.
+fn as_program<R>(run: impl FnOnce() -> R) -> R {
+    if Handle::try_current().is_ok() { driver::without_signals(run) } else { run() }
 }
 
 /// Starts a thread with a reactor and a current-thread runtime of tokio, and calls `main` there,
 /// whose value becomes the state of the thread. See [`ReactorThread`] for the details.
 ///
 /// This is for a program whose runtime is multi-threaded: the thread has what must stay on one
-/// thread, and any task can call it.
+/// thread, and any task can call it. It does not handle signals. In place of `spawn_local`, use
+/// [`inline_callbacks`](deferred_core::inline_callbacks) there.
+///
+/// # Errors
+///
+/// The future fails with the error or panic of `main`, or with the error of the system if it cannot
+/// create a thread or an I/O driver.
+///
+/// # Cancellation
+///
+/// Dropping the future cancels the Deferred of `main`, and stops the loop.
 ///
 /// # Examples
 ///
@@ -127,14 +153,19 @@ where
     S: 'static,
     R: IntoDeferred<Failure, Value = S>,
 {
-    let runtime = new_runtime();
-    let handle = runtime.handle().clone();
+    // Created on the thread, where it can also be dropped.
+    let runtime = Arc::new(OnceLock::new());
+    let creates = runtime.clone();
     ReactorThread::start_with(
-        move |reactor| drive_on(&runtime, reactor),
+        // Without a runtime the start has failed, and the drop of the owner is the end.
         move |reactor| {
-            let _entered = handle.enter();
-            reactor.set_time_source(now);
-            main(reactor)
+            if let Some(runtime) = runtime.get() {
+                block_on(runtime, reactor);
+            }
+        },
+        move |reactor| match new_runtime() {
+            Ok(runtime) => within_runtime(creates.get_or_init(|| runtime), reactor, main).into_deferred(),
+            Err(error) => Deferred::fail(error),
         },
     )
 }
@@ -144,13 +175,23 @@ where
 /// [`LocalRuntime`](tokio::runtime::LocalRuntime), or in [`Runtime::block_on`]. Both flavors of the
 /// runtime have these. The reactor's timers are tokio's, with their resolution of a millisecond.
 ///
-/// Nothing of the reactor runs before the future is polled. When the future is complete or dropped,
-/// the reactor is closed, also if the future was never polled.
+/// Nothing of the reactor runs before the future is polled, so a Deferred that is awaited outside of
+/// the `LocalSet` waits until that runs again. The future is complete when the reactor has been
+/// [stopped](deferred_core::Reactor::stop). When it is complete or dropped, the reactor is closed,
+/// also if it was never polled; dropping it skips the [shutdown](deferred_core::SystemEvent::Shutdown).
+///
+/// # Panics
+///
+/// The future panics if it is polled outside of a tokio runtime whose timers are enabled and the
+/// reactor has a timer.
 ///
 /// # Examples
 ///
+/// Tasks use the reactor that they hold. [`defer_to_thread`] uses the current one:
+///
 /// ```
 /// use std::time::Duration;
+/// use deferred_threadpool::defer_to_thread;
 /// use deferred_tokio::{Reactor, drive, tokio};
 /// use tokio::task::LocalSet;
 ///
@@ -161,16 +202,22 @@ where
 ///     let tasks = LocalSet::new();
 ///     tasks.spawn_local(drive(owner));
 ///     tasks.run_until(async move {
-///         // Any task of this `LocalSet` can use the reactor that it holds.
 ///         reactor.sleep(Duration::from_millis(1)).await.unwrap();
+///         let job = {
+///             let _entered = reactor.enter(); // until the end of this block, not over an `.await`
+///             defer_to_thread(|| Ok(6 * 7))
+///         };
+///         assert_eq!(job.await.unwrap(), 42);
 ///         reactor.stop();
 ///     }).await;
-///     tasks.await; // the driver, which closes the reactor
+///     tasks.await; // the driver, which ends because of `stop`
 /// }
 /// ```
+///
+/// [`defer_to_thread`]: https://docs.rs/deferred-threadpool
 pub fn drive(reactor: ReactorOwner) -> impl Future<Output = ()> + fmt::Debug {
     reactor.set_time_source(now);
-    driver::drive_with(reactor, |due| time::sleep_until(due.into()))
+    driver::drive_yielding(reactor, |due| time::sleep_until(due.into()), yield_now)
 }
 
 /// Returns the time of tokio's clock, which a test may have paused.
@@ -178,9 +225,13 @@ fn now() -> Instant {
     time::Instant::now().into_std()
 }
 
+fn new_runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
 /// Creates a runtime for this thread, which it will block.
 fn blocking_runtime() -> Runtime {
-    let runtime = new_runtime();
+    let runtime = new_runtime().unwrap_or_else(|error| panic!("the system cannot create an I/O driver: {error}"));
     // tokio has no function that says whether it would panic.
     let may_block = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async {}))).is_ok();
     assert!(
@@ -191,16 +242,20 @@ fn blocking_runtime() -> Runtime {
     runtime
 }
 
-fn new_runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("the system can create an I/O driver for tokio")
-}
-
-fn drive_on(runtime: &Runtime, reactor: ReactorOwner) {
+fn block_on(runtime: &Runtime, reactor: ReactorOwner) {
     runtime.block_on(drive(reactor));
 }
 
+fn drive_on(runtime: &OnceCell<Runtime>, reactor: ReactorOwner) {
+    block_on(runtime.get_or_init(blocking_runtime), reactor);
+}
+
 /// Calls `main`, in which sockets and timers of the runtime can be created.
-fn within<R>(runtime: &Runtime, reactor: &Reactor, main: impl FnOnce(&Reactor) -> R) -> R {
+fn within<R>(runtime: &OnceCell<Runtime>, reactor: &Reactor, main: impl FnOnce(&Reactor) -> R) -> R {
+    within_runtime(runtime.get_or_init(blocking_runtime), reactor, main)
+}
+
+fn within_runtime<R>(runtime: &Runtime, reactor: &Reactor, main: impl FnOnce(&Reactor) -> R) -> R {
     let _entered = runtime.enter();
     reactor.set_time_source(now);
     main(reactor)

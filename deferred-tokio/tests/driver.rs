@@ -353,3 +353,65 @@ async fn tasks_call_a_thread_with_a_loop() {
     assert_eq!(reactor.call(|count| Ok(count.get())).await.unwrap(), 20);
     reactor.stop().await.unwrap();
 }
+
+#[test]
+fn run_inside_a_loop_is_refused_with_the_reason_of_the_core() {
+    let message = Rc::new(RefCell::new(String::new()));
+    let seen = message.clone();
+    run(move |reactor| {
+        let stopper = reactor.clone();
+        reactor.call_when_running(move || {
+            let panicked = catch_unwind(|| run(|_| ())).unwrap_err();
+            seen.replace(panicked.downcast_ref::<String>().unwrap().clone());
+            stopper.stop();
+        });
+    });
+    assert!(message.borrow().contains("inside another loop of the same thread"), "{message:?}");
+}
+
+#[test]
+fn a_timer_that_was_set_before_the_driver_keeps_its_delay_on_a_paused_clock() {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        tokio::time::advance(HOUR).await; // tokio's time is ahead of the system's
+        let owner = Reactor::new();
+        let (sleep, reactor) = (owner.sleep(10 * MS), owner.clone());
+        let before = tokio::time::Instant::now();
+        let stops = async {
+            sleep.await.unwrap();
+            reactor.stop();
+        };
+        tokio::join!(drive(owner), stops);
+        let passed = before.elapsed();
+        assert!(passed >= 10 * MS && passed < 20 * MS, "{passed:?}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_after_the_end_say_that_the_loop_has_ended() {
+    let reactor = start_thread(|_| Ok(())).await.unwrap();
+    reactor.stop().await.unwrap();
+    for failed in [reactor.call(|_| Ok(())).await, reactor.handle().call(|| Ok(())).await] {
+        let abandoned = failed.unwrap_err().trap::<Abandoned>().unwrap();
+        assert!(abandoned.is_reactor_closed(), "{abandoned}");
+    }
+}
+
+#[test]
+fn a_connect_outside_of_a_runtime_says_so() {
+    let owner = Reactor::new();
+    let connects = deferred_tokio::net::connect_tcp(&owner, "127.0.0.1:1", HOUR, Silent);
+    let _ = owner.turn(std::task::Waker::noop());
+    let failure = connects.try_take().unwrap().unwrap_err();
+    assert!(failure.to_string().contains("no tokio runtime: call this inside"), "{failure}");
+    let listens = deferred_tokio::net::listen_tcp(&owner, "127.0.0.1:0", |_| Silent);
+    assert!(listens.unwrap_err().to_string().contains("no tokio runtime"));
+}
+
+struct Silent;
+
+impl deferred_tokio::net::Protocol for Silent {
+    fn data_received(&mut self, _: &deferred_tokio::net::Transport, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}

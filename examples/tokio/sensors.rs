@@ -10,9 +10,11 @@ use std::time::Duration;
 /// The handle. It is not `Sync`.
 pub(crate) struct Sensors {
     last: Cell<u32>,
-    /// The measurements, each with the channel that ends it.
-    running: RefCell<HashMap<u32, (Sender<()>, JoinHandle<()>)>>,
+    running: RefCell<HashMap<u32, Measurement>>,
 }
+
+/// A measurement: the channel that ends it, and its thread.
+type Measurement = (Sender<()>, JoinHandle<()>);
 
 impl Sensors {
     pub(crate) fn open() -> Sensors {

@@ -18,7 +18,7 @@ use crate::abort::never_unwinding;
 use crate::deferred::Deferred;
 use crate::engine::{Chain, Fired, Handle, Resume, Waiting};
 use crate::error::{BuiltinError, CallSite, Cancelled, Cycle, DeferredError, Failure};
-use crate::reactor::Reactor;
+use crate::reactor::undriven;
 
 /// The future of a [`Deferred`]. `.await` creates it, or `into_future` for `join!` and `select!`.
 ///
@@ -281,9 +281,7 @@ fn register_any(handle: &Handle, registration: &mut Registration, waker: &Waker,
         return matches!(coroutine.clone().wait_for(handle, waker), Registered::Done);
     }
     if coroutine.is_none() {
-        if let Some(reactor) = Reactor::current() {
-            reactor.is_awaited_at(at);
-        }
+        undriven::awaited_at(at);
     }
     end_wait(handle);
     let new = registration.poller.insert(Rc::pin(Poller { last: Cell::default(), at }));

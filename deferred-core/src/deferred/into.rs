@@ -38,6 +38,7 @@ use crate::error::{BuiltinError, DeferredError, NestedDeferred};
     message = "a callback cannot return `{Self}` here",
     label = "return a `Result<_, {E}>`, a `Deferred<_, {E}>` or `()`",
     note = "for a plain value wrap it in `Ok(..)`, or use `map`, which takes plain values",
+    note = "an `async` block becomes a Deferred if it is passed to `inline_callbacks`",
     note = "a Deferred is returned as it is, without `Ok(..)`; after `?` use `try_deferred`",
     note = "an error of another type is converted with `?`, or the whole chain with `map_err`"
 )]

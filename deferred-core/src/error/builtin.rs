@@ -491,10 +491,10 @@ impl NoReactor {
 impl fmt::Display for NoReactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "no reactor: this thread has no current one. Call this inside `park::run`, `deferred_smol::run` or \
-             `deferred_tokio::run`, or after `Reactor::enter` on a reactor that a driver runs: without a driver, nothing \
-             of a reactor ever runs. Code on another runtime needs no reactor for `ThreadPool::submit` and \
-             `ReactorHandle::call`, whose results are futures for any runtime",
+            "no reactor: this thread has no current one. Call this in a callback or coroutine of a loop, which `run` of \
+             `park`, `deferred_smol` or `deferred_tokio` starts; or after `Reactor::enter`, on a reactor that the `drive` \
+             of one of these runs on this thread. A task of a multi-thread runtime uses `ThreadPool::submit`, \
+             `ReactorHandle::call` or `start_thread`, whose results are futures for any runtime",
         )
     }
 }

@@ -108,9 +108,16 @@ impl ReactorHandle {
     fn post_boxed<C: Call + 'static>(&self, call: Box<C>, at: CallSite) -> Result<(), Box<C>> {
         self.inbox.post(call, at)?;
         if self.inbox.undriven().is_possible() && !self.is_on_its_thread() {
-            undriven::report_later(&self.inbox, Waits::Posted, at);
+            self.report_undriven_later(at);
         }
         Ok(())
+    }
+
+    /// Called if something waits for a post, made at `at`, so that a loop must run.
+    pub(crate) fn report_undriven_later(&self, at: CallSite) {
+        if self.inbox.undriven().is_possible() {
+            undriven::report_later(&self.inbox, Waits::Posted, at);
+        }
     }
 
     #[cfg(all(unix, feature = "signals"))]

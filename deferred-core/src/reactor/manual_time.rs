@@ -35,8 +35,8 @@ impl Reactor {
     /// first. An adapter sets it before the first timer, if its executor has a time of its own:
     /// tokio's can be paused in a test.
     ///
-    /// The times of `now` must not be earlier than those that the reactor has used before; timers
-    /// are late by the difference. Has no effect on a [`Clock`](crate::Clock).
+    /// Timers that exist keep the delay that is left to them. Has no effect on a
+    /// [`Clock`](crate::Clock).
     ///
     /// # Examples
     ///
@@ -50,7 +50,9 @@ impl Reactor {
     /// ```
     pub fn set_time_source(&self, now: fn() -> Instant) {
         if let Time::Source(source) = &self.core.time {
+            let before = self.now();
             source.set(now);
+            self.core.timers.move_base(before, self.now());
         }
     }
 

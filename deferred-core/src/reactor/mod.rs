@@ -42,7 +42,7 @@ mod signals;
 mod sync;
 mod timers;
 mod turn;
-mod undriven;
+pub(crate) mod undriven;
 mod waker;
 mod watchdog;
 mod wheel;
@@ -81,6 +81,7 @@ pub use watchdog::{Blocked, CallKind, Watchdog};
 
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
+use crate::report;
 
 /// An event loop without the waiting: timers, calls from other threads, and a defined order in
 /// which they run.
@@ -222,6 +223,7 @@ impl Reactor {
             alarm: Cell::new(None),
             calls_per_turn: Cell::new(256),
         };
+        undriven::add(&core.inbox);
         ReactorOwner::new(Reactor { core: Rc::new(core) })
     }
 
@@ -295,7 +297,11 @@ impl Reactor {
         call: impl FnOnce() -> R + 'static,
         at: CallSite,
     ) -> DelayedCall {
-        let timer = self.core.timers.add(due, call, at);
+        let timer = if self.is_closed() {
+            report::refusing(|| self.core.timers.add(due, call, at)) // drops the call
+        } else {
+            self.core.timers.add(due, call, at)
+        };
         self.wake_before(due);
         DelayedCall::new(self.clone(), timer)
     }

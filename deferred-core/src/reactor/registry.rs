@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Reactor;
+use crate::report;
 
 /// The entries, in the order in which they were added.
 #[derive(Default)]
@@ -44,6 +45,7 @@ impl Reactor {
     pub(crate) fn keep<X: 'static>(&self, fires: X, ended: Option<Arc<AtomicBool>>) -> Option<u64> {
         let registry = &self.core.registry;
         if registry.closed.get() {
+            report::refusing(|| drop(fires));
             return None;
         }
         let key = registry.last_key.replace(registry.last_key.get() + 1);

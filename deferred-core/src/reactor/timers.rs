@@ -117,7 +117,7 @@ fn in_context<R: IntoDeferred<Failure>>(call: impl FnOnce() -> R + 'static, at: 
 pub(super) struct Timers {
     wheel: RefCell<Wheel<Rc<Timer>>>,
     /// The time from which due times are counted.
-    base: Instant,
+    base: Cell<Instant>,
     made: Cell<u64>,
     /// The number of keys whose timers were removed before they were due.
     removed: Cell<u64>,
@@ -128,10 +128,20 @@ pub(super) struct Timers {
 }
 
 impl Timers {
+    /// Moves all due times by the difference between two readings of clocks at one time.
+    pub(super) fn move_base(&self, before: Instant, after: Instant) {
+        let base = self.base.get();
+        let moved = match after.checked_duration_since(before) {
+            Some(ahead) => base.checked_add(ahead),
+            None => base.checked_sub(before - after),
+        };
+        self.base.set(moved.unwrap_or(base));
+    }
+
     /// Creates an empty set of timers, which are due after `base`.
     pub(super) fn new(base: Instant) -> Timers {
         let (made, removed, closed) = (Cell::new(0), Cell::new(0), Cell::new(false));
-        Timers { wheel: RefCell::default(), base, made, removed, closed, spare: Cell::default() }
+        Timers { wheel: RefCell::default(), base: Cell::new(base), made, removed, closed, spare: Cell::default() }
     }
 
     /// Adds a timer for `due`. After [`close`](Self::close) it is not pending, and its call is
@@ -190,11 +200,11 @@ impl Timers {
     /// Converts a time to the timers' unit.
     #[inline]
     pub(super) fn moment(&self, instant: Instant) -> u64 {
-        nanos(instant.saturating_duration_since(self.base))
+        nanos(instant.saturating_duration_since(self.base.get()))
     }
 
     pub(super) fn instant(&self, moment: u64) -> Instant {
-        deadline_after(self.base, Duration::from_nanos(moment))
+        deadline_after(self.base.get(), Duration::from_nanos(moment))
     }
 
     /// Moves a pending timer to another due time, with a new number.

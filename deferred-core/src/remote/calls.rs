@@ -10,6 +10,7 @@ use crate::context;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::error::{CallSite, DeferredError, Failure, TimedOut};
 use crate::reactor::{Reactor, ReactorHandle};
+use crate::report;
 
 impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
     /// Converts this Deferred into a [`RemoteFuture`], with which another thread or a task of any
@@ -47,10 +48,20 @@ impl<T: Send + 'static, E: DeferredError + Send> Deferred<T, E> {
 }
 
 /// The entry in the reactor's registry for a Deferred that another thread waits for. Closing the
-/// reactor drops it, which completes the future with `Abandoned`.
+/// reactor drops it, which completes the future with `Abandoned` and cancels the Deferred, so that
+/// nothing of the call is left.
 struct Link<T, E: DeferredError> {
+    completer: Option<RemoteCompleter<T, E>>,
     handle: CancelHandle,
-    completer: RemoteCompleter<T, E>,
+}
+
+impl<T, E: DeferredError> Drop for Link<T, E> {
+    fn drop(&mut self) {
+        if let Some(completer) = self.completer.take() {
+            drop(completer);
+            self.handle.cancel();
+        }
+    }
 }
 
 /// Completes `completer` with the result of `deferred`, and cancels the Deferred if the
@@ -63,24 +74,19 @@ pub(super) fn link<T: Send + 'static, E: DeferredError + Send>(
     let handle = deferred.cancel_handle();
     let cancel = handle.clone();
     let given_up = completer.canceller_slot();
-    let key = reactor.keep(Link { handle, completer }, None);
+    let key = reactor.keep(Link { completer: Some(completer), handle }, None);
     let keeps = reactor.clone();
     deferred.into_end(move |result| {
-        if let Some(link) = key.and_then(|key| keeps.claim::<Link<T, E>>(key)) {
-            link.completer.fire(result);
+        let link = key.and_then(|key| keeps.claim::<Link<T, E>>(key));
+        if let Some(completer) = link.and_then(|mut link| link.completer.take()) {
+            completer.fire(result);
         }
     });
     let Some(key) = key else { return };
     let posts = reactor.handle();
     let was_given_up = given_up.set(move || {
         // An error means that the reactor is closed, which has completed the future.
-        let _ = context::without(|| {
-            posts.call_from_thread_with(move |reactor| {
-                if let Some(link) = reactor.claim::<Link<T, E>>(key) {
-                    link.handle.cancel();
-                }
-            })
-        });
+        let _ = context::without(|| posts.call_from_thread_with(move |reactor| drop(reactor.claim::<Link<T, E>>(key))));
     });
     if was_given_up {
         cancel.cancel();
@@ -216,7 +222,8 @@ impl ReactorHandle {
             },
             at,
         );
-        drop(posted); // a call that is not taken drops its completer, which completes the future
+        self.report_undriven_later(at);
+        report::refusing(|| drop(posted)); // a call that is not taken drops its completer, which completes the future
         remote
     }
 }

@@ -81,8 +81,8 @@ impl Default for Stage {
 }
 
 impl End {
-    fn wait(&self) -> RemoteFuture<()> {
-        let (ended, completer) = RemoteFuture::new();
+    fn wait(&self, reactor: &ReactorHandle) -> RemoteFuture<()> {
+        let (ended, completer) = RemoteFuture::for_reactor(reactor.clone());
         let panic = match &mut *self.0.lock() {
             Stage::Running(waiting) => {
                 waiting.push(completer);
@@ -98,7 +98,8 @@ impl End {
         let before = mem::replace(&mut *self.0.lock(), Stage::Ended(panic.clone()));
         if let Stage::Running(waiting) = before {
             for completer in waiting {
-                complete(completer, panic.clone());
+                // A waker is user code; the others are called although one panics.
+                let _ = catch_unwind(AssertUnwindSafe(|| complete(completer, panic.clone())));
             }
         }
     }
@@ -219,7 +220,7 @@ impl<S: 'static> ReactorThread<S> {
     /// Dropping the future ends only the wait.
     pub fn stop(&self) -> RemoteFuture<()> {
         self.shared.reactor.stop();
-        self.shared.end.wait()
+        self.shared.end.wait(&self.shared.reactor)
     }
 }
 

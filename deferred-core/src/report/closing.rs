@@ -10,6 +10,8 @@ thread_local! {
     /// While this thread closes a reactor: the number of unhandled `Abandoned` errors, which are
     /// only counted where no hook is.
     static ABANDONED: Cell<Option<u64>> = const { Cell::new(None) };
+    /// Whether this thread drops something because a reactor is closed already.
+    static REFUSING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Marks that this thread closes a reactor, until the returned guard is dropped.
@@ -19,7 +21,20 @@ pub(crate) fn closing() -> Closing {
 
 /// Returns the error of a resolver that is dropped now.
 pub(crate) fn abandoned() -> Abandoned {
-    if ABANDONED.get().is_some() { Abandoned::reactor_closed() } else { Abandoned::new() }
+    if ABANDONED.get().is_some() || REFUSING.get() { Abandoned::reactor_closed() } else { Abandoned::new() }
+}
+
+/// Runs `f`, which drops something that a closed reactor has not accepted. Resolvers in it fail with
+/// that reason.
+pub(crate) fn refusing<R>(f: impl FnOnce() -> R) -> R {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            REFUSING.set(self.0);
+        }
+    }
+    let _reset = Reset(REFUSING.replace(true));
+    f()
 }
 
 /// Counts an unhandled `Abandoned`. Returns `false` if this thread does not close a reactor.

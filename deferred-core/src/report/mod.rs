@@ -57,7 +57,7 @@ use std::panic::Location;
 use crate::error::{BuiltinError, of_user};
 
 pub use closing::AbandonedCount;
-pub(crate) use closing::{abandoned, closing};
+pub(crate) use closing::{abandoned, closing, refusing};
 pub use flood::{Repeated, set_max_per_minute};
 pub use hook::{HookGuard, HookPanicked, on_report, on_unhandled, send_to, set_hook, take_hook};
 pub use unhandled::Unhandled;

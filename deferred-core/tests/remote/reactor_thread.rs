@@ -194,3 +194,35 @@ fn many_start_and_end_at_random_moments() {
     }
     assert!(!inspect::is_enabled());
 }
+
+#[test]
+fn waiting_for_the_end_on_the_loops_own_thread_is_refused() {
+    let reactor = ReactorThread::start(|_| Ok(())).wait().unwrap();
+    let own = reactor.clone();
+    let waits = reactor.call(move |_| own.stop().wait());
+    let message = waits.wait().unwrap_err().trap::<Panicked>().unwrap().message().to_owned();
+    assert!(message.contains("would wait for itself forever"), "{message}");
+}
+
+#[test]
+fn what_a_closed_reactor_does_not_accept_fails_with_that_reason() {
+    let owner = Reactor::new();
+    let (reactor, handle) = (owner.clone(), owner.handle());
+    owner.close();
+    let failed = [
+        reactor.sleep(MS).try_take().unwrap(),
+        reactor.defer_later(MS, || Ok(())).try_take().unwrap(),
+        reactor.remote::<()>().0.try_take().unwrap(),
+        Deferred::<()>::new().0.into_remote(&reactor).wait(),
+        handle.call(|| Ok(())).wait(),
+    ];
+    for result in failed {
+        let abandoned = result.unwrap_err().trap::<Abandoned>().unwrap();
+        assert!(abandoned.is_reactor_closed(), "{abandoned}");
+    }
+    // Only these: a resolver that is dropped has another reason.
+    let (dropped, resolver) = Deferred::<()>::new();
+    drop(resolver);
+    let dropped = dropped.try_take().unwrap().unwrap_err();
+    assert!(!dropped.trap::<Abandoned>().unwrap().is_reactor_closed());
+}

@@ -220,7 +220,10 @@ pub fn connect_tcp<P: Protocol>(
     protocol: P,
 ) -> Deferred<Transport> {
     let name = format!("{address:?}");
-    let lookup = async move { net::lookup_host(address).await.map(Iterator::collect) };
+    let lookup = async move {
+        check_runtime()?;
+        net::lookup_host(address).await.map(Iterator::collect)
+    };
     let connect = connect_any(name, lookup, async |address| TcpStream::connect(address).await.map(TokioSocket));
     connect_with(reactor, connect, timeout, protocol)
 }
@@ -248,6 +251,7 @@ pub fn connect_unix<P: Protocol>(
     protocol: P,
 ) -> Deferred<Transport> {
     let connect = async move {
+        check_runtime()?;
         let connected = UnixStream::connect(path.as_ref()).await;
         connected.map(TokioSocket).map_err(|error| error_with_address("connect to", path.as_ref(), error))
     };

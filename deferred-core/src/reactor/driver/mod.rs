@@ -72,7 +72,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-pub use drive_with::{DriveWith, drive_with};
+pub use drive_with::{DriveWith, YieldNow, drive_with, drive_yielding};
 
 use super::{Life, Reactor, ReactorOwner};
 #[cfg(doc)]
@@ -124,8 +124,33 @@ fn new_for_a_program() -> ReactorOwner {
     reactor.core.inbox.undriven().expect_driver();
     // Without it, a signal ends the program as usual.
     #[cfg(feature = "signals")]
-    let _ = reactor.stop_on_signals();
+    if LISTENS.get() {
+        let _ = reactor.stop_on_signals();
+    }
     reactor
+}
+
+/// Runs `f`, in which [`run`], [`run_until`], [`react`] and those of the adapters do not handle
+/// Ctrl-C and `SIGTERM`. This is for a program that handles them itself, and runs a loop now and
+/// then.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_core::{driver, park};
+///
+/// driver::without_signals(|| park::run_until(|reactor| reactor.sleep(Duration::from_millis(1)))).unwrap();
+/// ```
+pub fn without_signals<R>(f: impl FnOnce() -> R) -> R {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            LISTENS.set(self.0);
+        }
+    }
+    let _reset = Reset(LISTENS.replace(false));
+    f()
 }
 
 /// A guard while which this thread runs a program's loop, and refuses another one.
@@ -133,6 +158,8 @@ struct OnlyLoop(());
 
 thread_local! {
     static RUNS: Cell<bool> = const { Cell::new(false) };
+    /// Whether new loops of programs handle signals.
+    static LISTENS: Cell<bool> = const { Cell::new(true) };
 }
 
 const INSIDE: &str = "a loop was started inside another loop of the same thread, whose Deferreds could not fire before \

@@ -59,13 +59,21 @@ pub struct DriverTest {
     futures: Vec<(&'static str, MakeFuture)>,
     limit: Duration,
     signals: bool,
+    only: Option<&'static str>,
 }
 
 impl DriverTest {
     /// Creates a test of `drive`, which drives a reactor on the current thread until it is stopped,
     /// and closes it. It is called on many threads.
     pub fn new(drive: impl Fn(ReactorOwner) + Send + Sync + 'static) -> DriverTest {
-        DriverTest { drive: Arc::new(drive), drive_both: None, futures: Vec::new(), limit: LIMIT, signals: true }
+        DriverTest {
+            drive: Arc::new(drive),
+            drive_both: None,
+            futures: Vec::new(),
+            limit: LIMIT,
+            signals: true,
+            only: None,
+        }
     }
 
     /// Tests also that two reactors run on one thread. `drive_both` drives both until both are
@@ -100,6 +108,12 @@ impl DriverTest {
         self
     }
 
+    /// Runs only the checks whose names contain `part`, for example one that has failed.
+    pub fn only(mut self, part: &'static str) -> DriverTest {
+        self.only = Some(part);
+        self
+    }
+
     /// Runs all checks, each on a thread of its own.
     ///
     /// # Panics
@@ -128,6 +142,7 @@ impl DriverTest {
         if self.signals {
             checks.extend_from_slice(signals::CHECKS);
         }
+        checks.retain(|(name, _)| self.only.is_none_or(|part| name.contains(part)));
         checks
     }
 

@@ -2,22 +2,25 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
 use super::{Check, DriverTest};
 use crate::error::Failure;
-use crate::reactor::{Reactor, Turn};
+use crate::reactor::{Reactor, ReactorHandle, Turn};
 
 pub(super) const CHECKS: &[Check] = &[
     ("a call may turn its own reactor", a_call_may_turn_its_own_reactor),
     ("one thread runs several reactors after each other", reactors_run_after_each_other),
+    ("two threads with a reactor each wake each other", two_threads_wake_each_other),
 ];
 pub(super) const CHECKS_OF_BOTH: &[Check] = &[
     ("two reactors on one thread both run", two_reactors_both_run),
     ("two reactors on one thread wait for each other", two_reactors_wait_for_each_other),
     ("one of two reactors ends without the other", one_of_two_reactors_ends),
+    ("a call of one reactor wakes another one of its thread", a_call_wakes_another_reactor),
 ];
 
 fn a_call_may_turn_its_own_reactor(test: &DriverTest) {
@@ -133,4 +136,46 @@ fn one_of_two_reactors_ends(test: &DriverTest) {
         });
     });
     assert!(late.get());
+}
+
+fn a_call_wakes_another_reactor(test: &DriverTest) {
+    // The second one sleeps for an hour, and is changed outside of its turns: by an earlier timer,
+    // and by a stop.
+    drive_both(test, |first, second| {
+        second.call_later(Duration::from_secs(3600), || ());
+        let (changes, other) = (second.clone(), first.clone());
+        first.call_later(Duration::from_millis(20), move || {
+            let (stopper, first) = (changes.clone(), other.clone());
+            changes.call_later(Duration::from_millis(1), move || {
+                let stopped_by = first.clone();
+                first.call_later(Duration::from_millis(20), move || {
+                    stopper.stop();
+                    stopped_by.stop();
+                });
+            });
+        });
+    });
+}
+
+fn two_threads_wake_each_other(test: &DriverTest) {
+    /// Posts `left` to the other loop, which answers.
+    fn pass(own: ReactorHandle, other: ReactorHandle, left: u32) {
+        if left == 0 {
+            own.stop();
+            return other.stop();
+        }
+        let (next_own, next_other) = (other.clone(), own);
+        other.call_from_thread(move || pass(next_own, next_other, left - 1)).expect("both loops run");
+    }
+    let (handles, all_handles) = mpsc::channel();
+    let threads = [handles.clone(), handles].map(|handles| {
+        let test = test.clone();
+        thread::spawn(move || test.drive(|reactor| handles.send(reactor.handle()).expect("the check waits")))
+    });
+    let (first, second) = (all_handles.recv().expect("a loop"), all_handles.recv().expect("a loop"));
+    let (own, other) = (first.clone(), second);
+    first.call_from_thread(move || pass(own, other, 2_000)).expect("both loops run");
+    for thread in threads {
+        thread.join().expect("a loop has only passed posts");
+    }
 }

@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
     #[cfg(target_os = "linux")]
     ("an idle thread does not wake", an_idle_thread_does_not_wake),
     ("one post wakes the loop once, and none is missed", one_post_wakes_the_loop_once),
+    ("timers run soon after they are due, in few turns", timers_run_soon),
     ("a burst of posts takes few turns", a_burst_of_posts_takes_few_turns),
     ("a wake on the loop's own thread is not missed", a_wake_on_its_own_thread_is_not_missed),
     ("a flood of posts does not keep timers from running", a_flood_does_not_starve_timers),
@@ -63,9 +64,9 @@ fn an_idle_thread_does_not_wake(test: &DriverTest) {
         thread::spawn(move || {
             turns(&handle);
             // An executor may do some work of its own first.
-            let rests = (0..10).any(|_| {
+            let rests = (0..5).any(|_| {
                 let before = sleeps(&this);
-                thread::sleep(Duration::from_millis(150));
+                thread::sleep(Duration::from_millis(450));
                 sleeps(&this) == before
             });
             handle.stop();
@@ -99,6 +100,32 @@ fn one_post_wakes_the_loop_once(test: &DriverTest) {
     // One for each post, and one if the post came while the loop went to sleep.
     let limit = 2 * POSTS as u64 + 10;
     assert!(turns.get() <= limit, "{} turns for {POSTS} posts", turns.get());
+}
+
+/// The median lateness that is allowed, which a busy machine does not reach.
+const LATE: Duration = Duration::from_millis(40);
+
+fn timers_run_soon(test: &DriverTest) {
+    const TIMERS: u32 = 40;
+    fn next(reactor: &Reactor, left: u32, counts: Rc<Cell<(u64, Duration)>>) {
+        if left == 0 {
+            let health = reactor.health();
+            counts.set((health.turns, health.timer_lateness.quantile(0.5)));
+            return reactor.stop();
+        }
+        let again = reactor.clone();
+        reactor.call_later(Duration::from_millis(3), move || next(&again, left - 1, counts));
+    }
+    let (turns, late) = test
+        .drive(|reactor| {
+            let counts = Rc::new(Cell::new((0, Duration::ZERO)));
+            next(reactor, TIMERS, counts.clone());
+            counts
+        })
+        .get();
+    // One for the timer, one before the sleep, and two for wake-ups that come early.
+    assert!(turns <= u64::from(4 * TIMERS), "{turns} turns for {TIMERS} timers");
+    assert!(late < LATE, "half of the timers are later than {late:?}");
 }
 
 fn a_burst_of_posts_takes_few_turns(test: &DriverTest) {
