@@ -10,6 +10,7 @@ use deferred_core::{LoopingCall, Reactor, ReactorThread};
 use deferred_tokio::{drive, start_thread};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 
 use super::pool::{in_a_row, pool, tokio as pool_runtime, tokios_in_a_row};
 use crate::sample::{Cores, Row, Side};
@@ -57,7 +58,10 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 /// Runs the operation with this name `times` times. Returns `false` if the name is unknown.
-pub(crate) fn run_one(name: &str, times: u64) -> bool {
+pub(crate) fn run_one(name: &str, times: u64, one_core: bool) -> bool {
+    if one_core {
+        Cores::One.pin_this(); // and the threads that it starts
+    }
     match name {
         "tokio-ticks" => ticks(times, false),
         "plain-tokio-ticks" => plain_ticks(times, false),
@@ -86,7 +90,7 @@ fn run(paused: bool, main: impl FnOnce(&Reactor)) {
 }
 
 /// The interval of the ticks, which tokio's timers can tell apart.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(4);
 
 fn ticks(times: u64, paused: bool) {
     run(paused, |reactor| {
@@ -104,6 +108,7 @@ fn ticks(times: u64, paused: bool) {
 fn plain_ticks(times: u64, paused: bool) {
     runtime(paused).block_on(async {
         let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Skip); // as a LoopingCall does
         for left in 0..times {
             interval.tick().await;
             black_box(left);
