@@ -96,6 +96,8 @@
 //! a function with that value, in the order of the calls, and its future can be awaited by any
 //! task. The function may return a Deferred, so the loop goes on while the result is not ready.
 //! Dropping the future, as `tokio::time::timeout` does, cancels that Deferred on the loop's thread.
+//! That timeout's own error is tokio's `Elapsed`; with `add_timeout` on the Deferred it is
+//! [`TimedOut`], and the call sees it.
 //!
 //! ```
 //! use std::cell::RefCell;
@@ -143,9 +145,9 @@
 //!
 //! The tasks of a `LocalSet` stay on its thread, so they can hold Deferreds and await them. The
 //! reactor must run there too: see [`drive`](fn@drive). `Reactor::current` is set only inside the
-//! reactor's own calls; a task uses the reactor that it holds, or
-//! [enters](Reactor::enter) it for functions that need the current one. Without a driver, nothing of
-//! a reactor ever runs; a [report](Undriven) says so when something has waited for a second.
+//! reactor's own calls; a task uses the reactor that it holds, or [enters](Reactor::enter) it, not
+//! over an `.await`, for functions that need the current one. Without a driver, nothing of a reactor
+//! ever runs; a [report](Undriven) says so when a task or thread has waited for a second.
 //!
 //! ## What can move between threads
 //!
@@ -159,17 +161,24 @@
 //!
 //! ## Time
 //!
-//! The timers of a reactor on this driver are tokio's. `tokio::time::pause` and `advance` move them,
-//! and they have tokio's resolution of a millisecond. As always with a paused clock, tokio advances
-//! it when the runtime has nothing to do, and does not know of work in other threads, such as that
-//! of a pool.
+//! The timers of a reactor on this driver are tokio's. `tokio::time::pause` and `advance` (tokio's
+//! feature `test-util`) move them, and they have tokio's resolution of a millisecond. As always with a
+//! paused clock, tokio advances it when the runtime has nothing to do, and does not know of work in
+//! other threads. So a timeout around a job of a pool, or around a call of a [`ReactorThread`], ends
+//! at once in such a test; a test of these drives its reactor in its own runtime, and does not wait
+//! for other threads.
 //!
 //! ## The end
 //!
-//! When the driver's future ends or is dropped, the reactor is closed: each Deferred that waits for
-//! another thread, and each future of a call, fails with [`Abandoned`]. So a program that is shut
-//! down in the middle leaves no task that waits forever. [`ReactorThread::stop`] also waits for the
-//! [shutdown](SystemEvent::Shutdown) of the loop.
+//! When the driver's future ends or is dropped, the reactor is closed: each future of a call, and each
+//! Deferred that waits for another thread, a timer, a coroutine or a socket of the loop, fails with
+//! [`Abandoned`]. A Deferred whose [`Resolver`] the program itself holds can still be fired, and is
+//! not ended: with the reactor its timeout is gone, so code that outlives the loop should not wait
+//! for it.
+//!
+//! [`ReactorThread::stop`] also waits for the [shutdown](SystemEvent::Shutdown) of the loop, which
+//! [can have a deadline](Reactor::set_shutdown_deadline), and for blocking tasks of that thread's
+//! runtime (`spawn_blocking`, name lookups) that have begun, as the drop of a runtime does.
 //!
 //! # Crate features
 //!

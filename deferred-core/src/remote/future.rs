@@ -83,7 +83,8 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
         (remote, completer)
     }
 
-    /// Blocks this thread until the result is ready, and returns it.
+    /// Blocks this thread until the result is ready, and returns it. A task of a runtime awaits the
+    /// future instead, since this would block a thread of the runtime.
     ///
     /// # Errors
     ///

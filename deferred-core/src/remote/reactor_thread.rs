@@ -25,7 +25,8 @@ use crate::reactor::{Reactor, ReactorHandle, ReactorOwner, park};
 /// `start_thread`, whose loop also runs the sockets and timers of their executor.
 ///
 /// Clones refer to the same thread. Dropping the last one stops the loop, and does not wait for the
-/// end. [`stop`](Self::stop) returns a future for the end.
+/// end: calls that are not done fail with [`Abandoned`], and at the end of `main` the system ends the
+/// thread wherever it is. [`stop`](Self::stop) returns a future for the end.
 ///
 /// # Examples
 ///
