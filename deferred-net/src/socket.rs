@@ -60,8 +60,8 @@ pub trait Socket: 'static {
     ///
     /// # Errors
     ///
-    /// Returns the error of the system, or [`Unsupported`](io::ErrorKind::Unsupported) if it is no IP
-    /// socket. This and the next two fail so by default.
+    /// Returns the error of the system, or [`Unsupported`](io::ErrorKind::Unsupported) if it is not
+    /// an IP socket. By default, this and the next two return that.
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Err(not_ip())
     }
@@ -87,7 +87,7 @@ pub trait Socket: 'static {
 }
 
 fn not_ip() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "this is no IP socket")
+    io::Error::new(io::ErrorKind::Unsupported, "this is not an IP socket")
 }
 
 /// The socket of a connection until that ends, of any type. After the end, each operation fails with

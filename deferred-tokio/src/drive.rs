@@ -173,7 +173,9 @@ where
 /// Returns a future that drives `reactor` until it is stopped, for a program that has a runtime. It
 /// runs beside other tasks of its thread: in a [`LocalSet`](tokio::task::LocalSet), in a
 /// [`LocalRuntime`](tokio::runtime::LocalRuntime), or in [`Runtime::block_on`]. Both flavors of the
-/// runtime have these. The reactor's timers are tokio's, with their resolution of a millisecond.
+/// runtime have these. The reactor's timers are tokio's, with their resolution of a millisecond. This
+/// call makes tokio's clock that of the reactor; in a test with a paused clock, call it before you
+/// start a `LoopingCall` or measure time.
 ///
 /// Nothing of the reactor runs before the future is polled, so a Deferred that is awaited outside of
 /// the `LocalSet` waits until that runs again. The future is complete when the reactor has been
@@ -232,7 +234,7 @@ fn new_runtime() -> io::Result<Runtime> {
 /// Creates a runtime for this thread, which it will block.
 fn blocking_runtime() -> Runtime {
     let runtime = new_runtime().unwrap_or_else(|error| panic!("the system cannot create an I/O driver: {error}"));
-    // tokio has no function that says whether it would panic.
+    // tokio has no function that returns whether it would panic.
     let may_block = catch_unwind(AssertUnwindSafe(|| runtime.block_on(async {}))).is_ok();
     assert!(
         may_block,

@@ -33,8 +33,8 @@
 //!
 //! [`ThreadPool::submit`] of deferred-threadpool needs no reactor. It returns a future that any task
 //! can await. Unlike `spawn_blocking`, a pool has its own number of threads and a limit of queued
-//! jobs, and dropping the future cancels the job: it does not run if it has not begun, and
-//! `is_cancelled` tells it otherwise.
+//! jobs, and dropping the future cancels the job: a job that has not begun never runs, and one that
+//! runs can check `is_cancelled`.
 //!
 //! ```
 //! use deferred_threadpool::{Failure, ThreadPool};
@@ -147,9 +147,9 @@
 //! reactor must run there too: see [`drive`](fn@drive). `Reactor::current` is set only inside the
 //! reactor's own calls; a task uses the reactor that it holds, or [enters](Reactor::enter) it, not
 //! over an `.await`, for functions that need the current one. Without a driver, nothing of a reactor
-//! ever runs; a [report](Undriven) says so when a task or thread has waited for a second.
+//! ever runs; a [report](Undriven) is sent when a task or thread has waited for a second.
 //!
-//! ## What can move between threads
+//! ## Types that can move between threads
 //!
 //! | type | `Send` | to |
 //! | --- | --- | --- |

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use deferred_tokio::testing::driver::DriverTest;
 use deferred_tokio::{
-    Abandoned, Deferred, Failure, LoopingCall, Reactor, ReactorOwner, drive, inline_callbacks, on_unhandled, react,
-    run, run_until, start_thread, tokio,
+    Abandoned, Deferred, Failure, LoopingCall, Reactor, ReactorOwner, drive, driver, inline_callbacks, on_unhandled,
+    react, run, run_until, start_thread, tokio,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,6 +132,21 @@ fn a_local_runtime() {
         });
     }
     test(|owner| run(vec![owner]), |a, b| run(vec![a, b]));
+}
+
+/// Without tokio's own `yield_now`, a `LocalSet` polls a task that wakes itself 61 times before it
+/// lets the runtime handle its sockets and timers.
+#[test]
+fn drive_with_alone_takes_all_the_time_of_a_local_set() {
+    let drive = |reactor| async { driver::drive_with(reactor, |due| tokio::time::sleep_until(due.into())).await };
+    let greedy = DriverTest::new(move |owner| {
+        let set = LocalSet::new();
+        set.spawn_local(drive(owner));
+        current_thread().block_on(set);
+    });
+    let sockets = greedy.future("sockets", sockets).only("a busy loop leaves its executor time");
+    let failed = catch_unwind(AssertUnwindSafe(|| sockets.run())).unwrap_err();
+    assert!(failed.downcast::<String>().unwrap().contains("it has panicked"));
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -384,6 +399,29 @@ fn a_timer_that_was_set_before_the_driver_keeps_its_delay_on_a_paused_clock() {
         tokio::join!(drive(owner), stops);
         let passed = before.elapsed();
         assert!(passed >= 10 * MS && passed < 20 * MS, "{passed:?}");
+    });
+}
+
+#[test]
+fn a_paused_clock_that_is_behind_the_system_runs_no_timer_early() {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        thread::sleep(20 * MS); // which tokio's clock does not see
+        let owner = Reactor::new();
+        let reactor = owner.clone();
+        let driver = drive(owner);
+        let before = tokio::time::Instant::now();
+        let ticks = Rc::new(Cell::new(0));
+        let counts = ticks.clone();
+        let looping = LoopingCall::new(&reactor, move || counts.set(counts.get() + 1));
+        drop(looping.start(10 * MS));
+        let stops = async {
+            reactor.sleep(55 * MS).await.unwrap();
+            reactor.stop();
+        };
+        tokio::join!(driver, stops);
+        assert!(before.elapsed() >= 55 * MS, "{:?}", before.elapsed());
+        assert_eq!(ticks.get(), 6);
     });
 }
 

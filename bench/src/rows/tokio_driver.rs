@@ -89,7 +89,7 @@ fn run(paused: bool, main: impl FnOnce(&Reactor)) {
     });
 }
 
-/// The interval of the ticks, which tokio's timers can tell apart.
+/// The interval of the ticks: several times the resolution of tokio's timers.
 const TICK: Duration = Duration::from_millis(4);
 
 fn ticks(times: u64, paused: bool) {

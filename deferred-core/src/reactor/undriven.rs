@@ -133,8 +133,8 @@ fn is_possible(inbox: &Weak<Inbox>) -> bool {
     inbox.upgrade().is_some_and(|inbox| inbox.undriven().is_possible() && !inbox.is_closed())
 }
 
-/// Called if a task that is no coroutine awaits a Deferred, which is not ready. It may wait for any
-/// reactor of this thread.
+/// Called when a task that is not a coroutine of this library awaits a Deferred that is not ready. The
+/// Deferred may depend on any reactor of this thread.
 #[cold]
 pub(crate) fn awaited_at(at: CallSite) {
     let waits = |here: &RefCell<Vec<Weak<Inbox>>>| {

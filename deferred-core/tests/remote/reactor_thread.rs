@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use deferred_core::testing::Reports;
 use deferred_core::{
-    Abandoned, Cancelled, Deferred, Failure, Panicked, Phase, Reactor, ReactorThread, SystemEvent, inspect,
+    Abandoned, Cancelled, Deferred, Failure, Panicked, Phase, Reactor, ReactorThread, Resolver, SystemEvent, inspect,
 };
 use futures::executor::block_on;
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A value that must not leave its thread, and says when it is dropped.
+/// A value that must not leave its thread, and sends a message when it is dropped.
 struct State {
     thread: thread::ThreadId,
     dropped: mpsc::Sender<thread::ThreadId>,
@@ -135,6 +135,40 @@ fn the_stop_abandons_calls_that_have_not_ended() {
     });
     reactor.stop().wait().unwrap();
     assert!(never.wait().unwrap_err().check::<Abandoned>());
+}
+
+#[test]
+fn the_stop_drops_a_state_to_which_a_pending_call_refers() {
+    struct Waits {
+        waiting: RefCell<Vec<Resolver<u32>>>,
+        _state: State,
+    }
+    for in_a_coroutine in [false, true] {
+        let (sender, dropped) = mpsc::channel();
+        let start = ReactorThread::start(move |_| Ok(Waits { waiting: RefCell::default(), _state: state(sender) }));
+        let reactor = start.wait().unwrap();
+        // The state has the resolver, and the Deferred has the state.
+        let never = reactor.call(move |state| {
+            let (event, resolver) = Deferred::new();
+            state.waiting.borrow_mut().push(resolver);
+            let state = state.clone();
+            if in_a_coroutine {
+                return deferred_core::inline_callbacks(async move {
+                    let number = event.await?;
+                    drop(state);
+                    Ok(number)
+                });
+            }
+            event.map(move |number| {
+                drop(state);
+                number
+            })
+        });
+        reactor.stop().wait().unwrap();
+        dropped.try_recv().unwrap();
+        let abandoned = never.wait().unwrap_err().trap::<Abandoned>().unwrap();
+        assert!(abandoned.is_reactor_closed());
+    }
 }
 
 #[test]

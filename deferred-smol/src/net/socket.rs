@@ -54,7 +54,7 @@ pub(super) struct SmolSocket<T> {
     readable: bool,
     /// Whether the send buffer of the system is full.
     blocked: bool,
-    /// Whether the socket may be ready although smol says that it is not.
+    /// Whether the socket may be ready although smol reports that it is not.
     ///
     /// If only smol's own thread polls the sockets, as with a `Clock`, smol may repeatedly wake the
     /// task for a socket that it then reports as not ready. So the operation is tried once without

@@ -165,7 +165,7 @@ pub fn listen_unix<P: Protocol>(
     listen_with(reactor, bind, move |_| factory())
 }
 
-/// Connects to a TCP address, for example `"example.org:80"`. A thread of tokio looks up the name;
+/// Connects to a TCP address, for example `"example.org:80"`. A thread of the runtime looks up the name;
 /// several addresses are tried one after the other. When the connection is established,
 /// `protocol.connection_made` is called, and the returned Deferred fires.
 ///

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use super::{BoxedFuture, Check, DriverTest};
@@ -14,6 +15,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a coroutine awaits the executor's futures", a_coroutine_awaits_them),
     ("many coroutines await the executor's futures", many_coroutines_await_them),
     ("a flood of posts does not keep the executor's futures from running", a_flood_does_not_starve_them),
+    ("a busy loop leaves its executor time after few turns", a_busy_loop_leaves_time),
     ("a cancel drops the executor's futures", a_cancel_drops_them),
 ];
 
@@ -66,6 +68,28 @@ fn a_flood_does_not_starve_them(test: &DriverTest) {
             reactor.sleep(Duration::ZERO).add_callback(move |()| awaiting(future()))
         });
         assert!(result.is_ok(), "{name}: {result:?}");
+    }
+}
+
+fn a_busy_loop_leaves_time(test: &DriverTest) {
+    /// Keeps each turn busy for a millisecond, until the loop ends.
+    fn busy(handle: ReactorHandle) {
+        thread::sleep(Duration::from_millis(1));
+        let next = handle.clone();
+        let _ = handle.call_from_thread(move || busy(next));
+    }
+    for (name, future) in &test.futures {
+        let turns = test.drive_until(|reactor| {
+            let (future, own) = (future.clone(), reactor.clone());
+            reactor.sleep(Duration::ZERO).add_callback(move |()| {
+                busy(own.handle());
+                let before = own.health().turns;
+                awaiting(future()).map(move |()| own.health().turns - before)
+            })
+        });
+        // A future may need the executor several times, and a driver may take several turns for each.
+        let turns = turns.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+        assert!(turns <= 150, "{name} took {turns} turns of a busy loop");
     }
 }
 

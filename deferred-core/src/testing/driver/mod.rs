@@ -40,7 +40,7 @@ type Check = (&'static str, fn(&DriverTest));
 /// A test of a driver: of the promises of [`driver`](crate::driver), and of the behavior that programs
 /// can rely on below every driver.
 ///
-/// It is for whoever writes an adapter. On Unix, one check sends the process an interrupt signal; see
+/// Use it in the tests of an adapter. On Unix, one check sends the process an interrupt signal; see
 /// [`without_signals`](Self::without_signals).
 ///
 /// # Examples
@@ -84,8 +84,8 @@ impl DriverTest {
     }
 
     /// Tests also that coroutines can await the futures that `future` creates: the executor's timers,
-    /// sockets or channels. `name` says in messages what they are. Each must be complete soon
-    /// without other help; it may panic if something is wrong.
+    /// sockets or channels. `name` describes them in messages. Each must be complete soon without
+    /// other help; it may panic if something is wrong.
     pub fn future<F>(mut self, name: &'static str, future: impl Fn() -> F + Send + Sync + 'static) -> DriverTest
     where
         F: Future<Output = ()> + 'static,
