@@ -12,15 +12,13 @@ use smol::Timer;
 
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
 /// stopped, and closes it. Returns the value of `main`. If that is an error, returns it without
-/// driving: a program whose port is in use ends with that error.
+/// driving: a program whose port is in use ends with that error. See [`driver::run`] for the details.
 ///
-/// On Unix, Ctrl-C and `SIGTERM` stop the loop as described at [`Reactor::stop_on_signals`], since
-/// this is meant for whole programs. A program with an executor of its own polls [`drive`] there.
+/// A program with an executor of its own polls [`drive`] there.
 ///
 /// # Panics
 ///
-/// Panics if `main` panics; the reactor is closed then. Panics if a loop already runs on this
-/// thread, since the outer loop's Deferreds could not fire before the inner one has ended.
+/// Panics like [`driver::run`].
 ///
 /// # Examples
 ///
@@ -48,18 +46,16 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 }
 
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until the
-/// Deferred that `main` returned has its result, closes it, and returns the result. Signals stop
-/// the loop as with [`run`].
+/// Deferred that `main` returned has its result, closes it, and returns the result. See
+/// [`driver::run_until`] for the details.
 ///
 /// # Errors
 ///
-/// Returns the error of the Deferred. If the reactor is stopped first, that is
-/// [`Abandoned`](deferred_core::Abandoned), unless the closing of the reactor makes the Deferred
-/// fail with another error.
+/// Those of [`driver::run_until`].
 ///
 /// # Panics
 ///
-/// Panics like [`run`].
+/// Panics like [`driver::run`].
 ///
 /// # Examples
 ///

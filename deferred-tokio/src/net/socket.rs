@@ -16,7 +16,6 @@ use tokio::net::UnixStream;
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Returns the socket of the system.
     fn system(&self) -> SockRef<'_>;
-    fn take_error(&self) -> io::Result<Option<io::Error>>;
     /// Returns the same socket if it is one of TCP.
     fn tcp(&self) -> io::Result<&TcpStream>;
 }
@@ -24,10 +23,6 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
 impl Stream for TcpStream {
     fn system(&self) -> SockRef<'_> {
         SockRef::from(self)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.take_error()
     }
 
     fn tcp(&self) -> io::Result<&TcpStream> {
@@ -39,10 +34,6 @@ impl Stream for TcpStream {
 impl Stream for UnixStream {
     fn system(&self) -> SockRef<'_> {
         SockRef::from(self)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.take_error()
     }
 
     fn tcp(&self) -> io::Result<&TcpStream> {
@@ -74,7 +65,7 @@ impl<T: Stream> Socket for TokioSocket<T> {
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.0.take_error()
+        self.0.system().take_error()
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {

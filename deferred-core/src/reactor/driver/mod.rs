@@ -63,7 +63,7 @@
 //! this one sleeps. [`drive_with`] is that driver for every executor that has timers; deferred-smol
 //! and deferred-tokio use it. [`park`](super::park) is one that blocks its thread.
 //!
-//! `testing::driver` runs a driver through everything that it must keep.
+//! [`DriverTest`](crate::testing::driver::DriverTest) tests a driver.
 
 mod drive_with;
 
