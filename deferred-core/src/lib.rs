@@ -50,16 +50,17 @@
 //!   [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`] and [`Cooperator`].
 //!   [`Watchdog`] reports calls that block it.
 //! - Other threads post calls with a [`ReactorHandle`] or await their results
-//!   ([`call`](ReactorHandle::call)), fire a Deferred with a [`RemoteResolver`], feed a queue with a
-//!   [`RemoteSender`], and wait for a [`RemoteFuture`]. A [`ReactorThread`] is a loop on a thread of
-//!   its own, with state that only that thread uses.
+//!   ([`call`](ReactorHandle::call)), fire a Deferred with a [`RemoteResolver`], feed a queue with
+//!   a [`RemoteSender`], and wait for a [`RemoteFuture`]. A [`ReactorThread`] is a loop on a thread
+//!   of its own, with state that only that thread uses.
 //! - [`Failure`] holds any error, and [`BuiltinError`] is the library's own. [`DeferredError`] is
 //!   the trait of error types. [`report`] is for unhandled errors and other problems that no caller
 //!   receives; [`on_unhandled`] sets a hook for the former.
 //! - [`with_context`] makes a value current in everything that a call starts; [`context`] has
 //!   deadlines too.
 //! - [`inspect`] and [`Reactor::pending`] list what is pending, and on what.
-//! - [`testing`] has helpers for tests, also for those of a [driver](testing::driver), and [`Clock`] is a reactor with manual time.
+//! - [`testing`] has helpers for tests, also for those of a [driver](testing::driver), and
+//!   [`Clock`] is a reactor with manual time.
 //!
 //! # Depth
 //!

@@ -18,8 +18,8 @@ use super::{Protocol, Transport};
 ///
 /// # Errors
 ///
-/// The returned Deferred fails with [`TimedOut`](deferred_core::TimedOut) after `timeout`, or with the
-/// error of `connect`.
+/// The returned Deferred fails with [`TimedOut`](deferred_core::TimedOut) after `timeout`, or with
+/// the error of `connect`.
 ///
 /// # Cancellation
 ///
@@ -45,8 +45,8 @@ pub fn connect_with<S: Socket, P: Protocol>(
 ///
 /// # Errors
 ///
-/// Returns the error of the lookup or of the last address that was tried. Its text includes the name
-/// or the address.
+/// Returns the error of the lookup or of the last address that was tried. Its text includes the
+/// name or the address.
 pub async fn connect_any<S>(
     name: String,
     lookup: impl Future<Output = io::Result<Vec<SocketAddr>>>,

@@ -2,13 +2,13 @@
 //!
 //! A [`Protocol`] has the callbacks of one connection: when it is made, when data arrives, and when
 //! it is lost. A [`Transport`] writes to the connection and ends it. [`Lines`] splits incoming data
-//! into lines. All of this runs on the loop's thread. The alternative is a coroutine that awaits the
-//! executor's own sockets. Both can be combined: any code of the thread can hold a transport, and
-//! [`drained`](Transport::drained) and [`closed`](Transport::closed) return Deferreds.
+//! into lines. All of this runs on the loop's thread. The alternative is a coroutine that awaits
+//! the executor's own sockets. Both can be combined: any code of the thread can hold a transport,
+//! and [`drained`](Transport::drained) and [`closed`](Transport::closed) return Deferreds.
 //!
 //! The functions that create connections, such as `listen_tcp` and `connect_tcp`, are in the module
-//! `net` of an adapter: `deferred_smol::net` or `deferred_tokio::net`, which re-export this crate. A
-//! program uses that module. An adapter implements [`Socket`] for its sockets, and calls
+//! `net` of an adapter: `deferred_smol::net` or `deferred_tokio::net`, which re-export this crate.
+//! A program uses that module. An adapter implements [`Socket`] for its sockets, and calls
 //! [`listen_with`] and [`connect_with`].
 //!
 //! # Memory and slow peers

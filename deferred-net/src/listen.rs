@@ -22,17 +22,18 @@ const ACCEPT_BATCH: usize = 64;
 /// The delay after an error of the system, which may have no more file descriptors.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Creates a port on a listening socket: for adapters, whose `listen_tcp` and similar functions call
-/// it. `bind` returns the address of that socket and a function that accepts a connection. `factory`
-/// creates the protocol of each connection from the address of its peer.
+/// Creates a port on a listening socket: for adapters, whose `listen_tcp` and similar functions
+/// call it. `bind` returns the address of that socket and a function that accepts a connection.
+/// `factory` creates the protocol of each connection from the address of its peer.
 ///
 /// Connections are accepted in the turns of the loop. A panic of `factory` closes its connection
-/// and is reported. If a connection cannot be accepted, for example because the process has too many
-/// open files, accepting continues after a short delay.
+/// and is reported. If a connection cannot be accepted, for example because the process has too
+/// many open files, accepting continues after a short delay.
 ///
 /// # Errors
 ///
-/// Returns the error of `bind`. Returns an error, without a call of `bind`, if the reactor is closed.
+/// Returns the error of `bind`. Returns an error, without a call of `bind`, if the reactor is
+/// closed.
 #[track_caller]
 pub fn listen_with<S, A, F, P>(
     reactor: &Reactor,

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 /// A connected stream socket of an executor. An adapter implements this trait; programs use a
 /// [`Transport`](crate::Transport).
 ///
-/// No method waits. All are called on the thread of the loop. They must not use the transport of this
-/// socket. A panic in one of them loses the connection like one of a callback.
+/// No method waits. All are called on the thread of the loop. They must not use the transport of
+/// this socket. A panic in one of them loses the connection like one of a callback.
 pub trait Socket: 'static {
-    /// Reads into `buffer`. Returns `Pending` if there is no data, and then wakes the task when data,
-    /// the end of the peer or an error arrives. `Ok(0)` means that the peer has ended its side.
+    /// Reads into `buffer`. Returns `Pending` if there is no data, and then wakes the task when
+    /// data, the end of the peer or an error arrives. `Ok(0)` means that the peer has ended its
+    /// side.
     ///
     /// # Errors
     ///
@@ -35,8 +36,8 @@ pub trait Socket: 'static {
     /// Returns the error of the connection.
     fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>;
 
-    /// Called before the task polls, with `true` if nothing but this socket can have woken it. It is
-    /// for an executor whose own thread may wake a task for a socket that it then reports as not
+    /// Called before the task polls, with `true` if nothing but this socket can have woken it. It
+    /// is for an executor whose own thread may wake a task for a socket that it then reports as not
     /// ready. Does nothing by default.
     fn set_woken(&mut self, by_socket: bool) {
         let _ = by_socket;
@@ -90,15 +91,15 @@ fn not_ip() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "this is not an IP socket")
 }
 
-/// The socket of a connection until that ends, of any type. After the end, each operation fails with
-/// [`NotConnected`](io::ErrorKind::NotConnected).
+/// The socket of a connection until that ends, of any type. After the end, each operation fails
+/// with [`NotConnected`](io::ErrorKind::NotConnected).
 pub(crate) trait SocketCell {
     fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
     fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
     fn poll_write(&self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>;
     fn set_woken(&self, by_socket: bool);
-    /// Ends this side. Replaces the system's "not connected", which it reports for a connection that
-    /// the peer has reset, by the stored error.
+    /// Ends this side. Replaces the system's "not connected", which it reports for a connection
+    /// that the peer has reset, by the stored error.
     fn finish(&self) -> io::Result<()>;
     fn peer_addr(&self) -> io::Result<SocketAddr>;
     fn local_addr(&self) -> io::Result<SocketAddr>;

@@ -12,7 +12,8 @@ use smol::Timer;
 
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
 /// stopped, and closes it. Returns the value of `main`. If that is an error, returns it without
-/// driving: a program whose port is in use ends with that error. See [`driver::run`] for the details.
+/// driving: a program whose port is in use ends with that error. See [`driver::run`] for the
+/// details.
 ///
 /// A program with an executor of its own polls [`drive`] there.
 ///

@@ -1,5 +1,5 @@
-//! The driver of smol: `run`, `run_until`, `react` and `drive`. It passes the test of drivers, and so
-//! does `drive_with` on the crates below smol alone: `async-executor` and `async-io`.
+//! The driver of smol: `run`, `run_until`, `react` and `drive`. It passes the test of drivers, and
+//! so does `drive_with` on the crates below smol alone: `async-executor` and `async-io`.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

@@ -17,9 +17,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::yield_now;
 use tokio::time;
 
-/// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs both
-/// on this thread until the reactor is stopped, and closes it. Returns the value of `main`. If that
-/// is an error, returns it without driving. See [`driver::run`] for the details.
+/// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs
+/// both on this thread until the reactor is stopped, and closes it. Returns the value of `main`. If
+/// that is an error, returns it without driving. See [`driver::run`] for the details.
 ///
 /// Sockets and timers of tokio work in `main`, in callbacks and in coroutines. `tokio::spawn` runs
 /// tasks on this thread; in place of `spawn_local`, use
@@ -27,8 +27,8 @@ use tokio::time;
 /// that have begun (`spawn_blocking`) are waited for.
 ///
 /// On Unix, Ctrl-C and `SIGTERM` stop the loop, as described at
-/// [`Reactor::stop_on_signals`](deferred_core::Reactor::stop_on_signals), unless this is called in a
-/// program with another runtime, such as in its `spawn_blocking`.
+/// [`Reactor::stop_on_signals`](deferred_core::Reactor::stop_on_signals), unless this is called in
+/// a program with another runtime, such as in its `spawn_blocking`.
 ///
 /// # Panics
 ///
@@ -52,9 +52,9 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     as_program(|| driver::run(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main)))
 }
 
-/// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs both
-/// on this thread until the Deferred that `main` returned has its result, and returns the result.
-/// Otherwise like [`run`].
+/// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs
+/// both on this thread until the Deferred that `main` returned has its result, and returns the
+/// result. Otherwise like [`run`].
 ///
 /// # Errors
 ///
@@ -173,14 +173,15 @@ where
 /// Returns a future that drives `reactor` until it is stopped, for a program that has a runtime. It
 /// runs beside other tasks of its thread: in a [`LocalSet`](tokio::task::LocalSet), in a
 /// [`LocalRuntime`](tokio::runtime::LocalRuntime), or in [`Runtime::block_on`]. Both flavors of the
-/// runtime have these. The reactor's timers are tokio's, with their resolution of a millisecond. This
-/// call makes tokio's clock that of the reactor; in a test with a paused clock, call it before you
-/// start a `LoopingCall` or measure time.
+/// runtime have these. The reactor's timers are tokio's, with their resolution of a millisecond.
+/// This call makes tokio's clock that of the reactor; in a test with a paused clock, call it before
+/// you start a `LoopingCall` or measure time.
 ///
-/// Nothing of the reactor runs before the future is polled, so a Deferred that is awaited outside of
-/// the `LocalSet` waits until that runs again. The future is complete when the reactor has been
+/// Nothing of the reactor runs before the future is polled, so a Deferred that is awaited outside
+/// of the `LocalSet` waits until that runs again. The future is complete when the reactor has been
 /// [stopped](deferred_core::Reactor::stop). When it is complete or dropped, the reactor is closed,
-/// also if it was never polled; dropping it skips the [shutdown](deferred_core::SystemEvent::Shutdown).
+/// also if it was never polled; dropping it skips the
+/// [shutdown](deferred_core::SystemEvent::Shutdown).
 ///
 /// # Panics
 ///

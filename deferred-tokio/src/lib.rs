@@ -2,10 +2,10 @@
 //!
 //! # Overview
 //!
-//! - [`start_thread`] starts a thread with a reactor and a runtime of its own, which the tasks of any
-//!   other runtime can call. A program with `#[tokio::main]` begins here.
-//! - [`drive`](fn@drive) returns a future that runs a reactor beside other tasks of its thread, in a
-//!   `LocalSet` or a `LocalRuntime`.
+//! - [`start_thread`] starts a thread with a reactor and a runtime of its own, which the tasks of
+//!   any other runtime can call. A program with `#[tokio::main]` begins here.
+//! - [`drive`](fn@drive) returns a future that runs a reactor beside other tasks of its thread, in
+//!   a `LocalSet` or a `LocalRuntime`.
 //! - [`run`], [`run_until`] and [`react`] are for a program without a runtime: they create one, and
 //!   own the thread.
 //! - Coroutines ([`inline_callbacks`]) await tokio's futures as well as Deferreds.
@@ -23,18 +23,18 @@
 //! and use all cores. A reactor helps in these cases:
 //!
 //! - A library calls back, from its own threads or on one thread that must stay the same.
-//! - Some state must stay on one thread, and many tasks use it: a connection of SQLite, a handle of a
-//!   C library, anything that is not `Send`.
-//! - Several observers wait for one result, in a defined order, or callbacks must run inside the call
-//!   that produces the result.
+//! - Some state must stay on one thread, and many tasks use it: a connection of SQLite, a handle of
+//!   a C library, anything that is not `Send`.
+//! - Several observers wait for one result, in a defined order, or callbacks must run inside the
+//!   call that produces the result.
 //! - Code is ported from Twisted, or from callbacks in another language.
 //!
 //! ## Blocking work from a task
 //!
-//! [`ThreadPool::submit`] of deferred-threadpool needs no reactor. It returns a future that any task
-//! can await. Unlike `spawn_blocking`, a pool has its own number of threads and a limit of queued
-//! jobs, and dropping the future cancels the job: a job that has not begun never runs, and one that
-//! runs can check `is_cancelled`.
+//! [`ThreadPool::submit`] of deferred-threadpool needs no reactor. It returns a future that any
+//! task can await. Unlike `spawn_blocking`, a pool has its own number of threads and a limit of
+//! queued jobs, and dropping the future cancels the job: a job that has not begun never runs, and
+//! one that runs can check `is_cancelled`.
 //!
 //! ```
 //! use deferred_threadpool::{Failure, ThreadPool};
@@ -92,8 +92,8 @@
 //!
 //! ## A loop on a thread of its own
 //!
-//! A [`ReactorThread`] owns a value that stays on its thread. Each [`call`](ReactorThread::call) runs
-//! a function with that value, in the order of the calls, and its future can be awaited by any
+//! A [`ReactorThread`] owns a value that stays on its thread. Each [`call`](ReactorThread::call)
+//! runs a function with that value, in the order of the calls, and its future can be awaited by any
 //! task. The function may return a Deferred, so the loop goes on while the result is not ready.
 //! Dropping the future, as `tokio::time::timeout` does, cancels that Deferred on the loop's thread.
 //! That timeout's own error is tokio's `Elapsed`; with `add_timeout` on the Deferred it is
@@ -146,8 +146,8 @@
 //! The tasks of a `LocalSet` stay on its thread, so they can hold Deferreds and await them. The
 //! reactor must run there too: see [`drive`](fn@drive). `Reactor::current` is set only inside the
 //! reactor's own calls; a task uses the reactor that it holds, or [enters](Reactor::enter) it, not
-//! over an `.await`, for functions that need the current one. Without a driver, nothing of a reactor
-//! ever runs; a [report](Undriven) is sent when a task or thread has waited for a second.
+//! over an `.await`, for functions that need the current one. Without a driver, nothing of a
+//! reactor ever runs; a [report](Undriven) is sent when a task or thread has waited for a second.
 //!
 //! ## Types that can move between threads
 //!
@@ -162,19 +162,19 @@
 //! ## Time
 //!
 //! The timers of a reactor on this driver are tokio's. `tokio::time::pause` and `advance` (tokio's
-//! feature `test-util`) move them, and they have tokio's resolution of a millisecond. As always with a
-//! paused clock, tokio advances it when the runtime has nothing to do, and does not know of work in
-//! other threads. So a timeout around a job of a pool, or around a call of a [`ReactorThread`], ends
-//! at once in such a test; a test of these drives its reactor in its own runtime, and does not wait
-//! for other threads.
+//! feature `test-util`) move them, and they have tokio's resolution of a millisecond. As always
+//! with a paused clock, tokio advances it when the runtime has nothing to do, and does not know of
+//! work in other threads. So a timeout around a job of a pool, or around a call of a
+//! [`ReactorThread`], ends at once in such a test; a test of these drives its reactor in its own
+//! runtime, and does not wait for other threads.
 //!
 //! ## The end
 //!
-//! When the driver's future ends or is dropped, the reactor is closed: each future of a call, and each
-//! Deferred that waits for another thread, a timer, a coroutine or a socket of the loop, fails with
-//! [`Abandoned`]. A Deferred whose [`Resolver`] the program itself holds can still be fired, and is
-//! not ended: with the reactor its timeout is gone, so code that outlives the loop should not wait
-//! for it.
+//! When the driver's future ends or is dropped, the reactor is closed: each future of a call, and
+//! each Deferred that waits for another thread, a timer, a coroutine or a socket of the loop, fails
+//! with [`Abandoned`]. A Deferred whose [`Resolver`] the program itself holds can still be fired,
+//! and is not ended: with the reactor its timeout is gone, so code that outlives the loop should
+//! not wait for it.
 //!
 //! [`ReactorThread::stop`] also waits for the [shutdown](SystemEvent::Shutdown) of the loop, which
 //! [can have a deadline](Reactor::set_shutdown_deadline), and for blocking tasks of that thread's

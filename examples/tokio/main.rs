@@ -69,8 +69,8 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Measures, and stores the value. If the client hangs up, the server drops this future, and with it
-/// that of the call, which cancels the measurement.
+/// Measures, and stores the value. If the client hangs up, the server drops this future, and with
+/// it that of the call, which cancels the measurement.
 async fn measure(State(backend): State<Loop>, Path(sensor): Path<i32>) -> Result<String, (StatusCode, String)> {
     let value = backend.call(move |backend| backend.measure(sensor)).await.map_err(internal)?;
     Ok(format!("sensor {sensor}: {value} degrees"))

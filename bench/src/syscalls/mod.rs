@@ -85,8 +85,8 @@ const fn turns(
     Counted { row, unit, sides: [(what, What::Turns(name, false)), (SMOL, What::Turns(plain, false))] }
 }
 
-/// The reactor on tokio's driver, beside tokio alone. On one core, since with two it depends on chance
-/// which thread sleeps.
+/// The reactor on tokio's driver, beside tokio alone. On one core, since with two it depends on
+/// chance which thread sleeps.
 const fn on_tokio(row: &'static str, unit: &'static str, what: &'static str, names: [&'static str; 2]) -> Counted {
     Counted { row, unit, sides: [(what, What::Turns(names[0], true)), (PLAIN_TOKIO, What::Turns(names[1], true))] }
 }

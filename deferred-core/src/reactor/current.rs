@@ -60,8 +60,8 @@ impl Reactor {
     /// Makes this the [`current`](Self::current) reactor until the returned guard is dropped. This
     /// is for code that runs outside of a turn. It does not run the reactor: a driver does.
     ///
-    /// In a task of an executor, drop the guard before the next `.await`. Otherwise this reactor is the
-    /// current one in other tasks of the thread too.
+    /// In a task of an executor, drop the guard before the next `.await`. Otherwise this reactor is
+    /// the current one in other tasks of the thread too.
     pub fn enter(&self) -> EnterGuard {
         let number = COUNT.replace(COUNT.get() + 1);
         change(|entered| entered.push(number, self.clone()));

@@ -31,8 +31,8 @@ impl Time {
 const MAX_CALLS: u32 = 1_000_000;
 
 impl Reactor {
-    /// Sets the function that returns the current time of this reactor, which is [`Instant::now`] at
-    /// first. An adapter sets it before the first timer, if its executor has a time of its own:
+    /// Sets the function that returns the current time of this reactor, which is [`Instant::now`]
+    /// at first. An adapter sets it before the first timer, if its executor has a time of its own:
     /// tokio's can be paused in a test.
     ///
     /// Timers that exist keep the delay that is left to them. Has no effect on a

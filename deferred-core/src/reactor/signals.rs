@@ -7,8 +7,8 @@ use super::Reactor;
 impl Reactor {
     /// Lets Ctrl-C (`SIGINT`) and `SIGTERM` stop this reactor, until it is closed.
     /// [`react`](crate::park::react) and `run` call this by themselves; a program that drives a
-    /// reactor in another way may call it. [`driver::without_signals`](crate::driver::without_signals)
-    /// runs a loop without it.
+    /// reactor in another way may call it.
+    /// [`driver::without_signals`](crate::driver::without_signals) runs a loop without it.
     ///
     /// The first signal calls [`stop`](Self::stop), with the
     /// [shutdown](crate::SystemEvent::Shutdown). A second one ends the shutdown's wait, like its

@@ -133,8 +133,8 @@ fn is_possible(inbox: &Weak<Inbox>) -> bool {
     inbox.upgrade().is_some_and(|inbox| inbox.undriven().is_possible() && !inbox.is_closed())
 }
 
-/// Called when a task that is not a coroutine of this library awaits a Deferred that is not ready. The
-/// Deferred may depend on any reactor of this thread.
+/// Called when a task that is not a coroutine of this library awaits a Deferred that is not ready.
+/// The Deferred may depend on any reactor of this thread.
 #[cold]
 pub(crate) fn awaited_at(at: CallSite) {
     let waits = |here: &RefCell<Vec<Weak<Inbox>>>| {
@@ -147,8 +147,8 @@ pub(crate) fn awaited_at(at: CallSite) {
     }
 }
 
-/// A report that nothing drives a reactor: something has waited for it for a second, and no turn has
-/// run.
+/// A report that nothing drives a reactor: something has waited for it for a second, and no turn
+/// has run.
 ///
 /// It is sent once for a reactor, by a thread of the library, so only a [hook of the
 /// process](crate::report::set_hook) receives it.
@@ -160,8 +160,8 @@ pub struct Undriven {
 }
 
 impl Undriven {
-    /// Returns the location that awaits a Deferred, or has posted a call. `None` if that is inside this
-    /// library, such as the waker of a coroutine.
+    /// Returns the location that awaits a Deferred, or has posted a call. `None` if that is inside
+    /// this library, such as the waker of a coroutine.
     #[must_use]
     pub fn location(&self) -> Option<CallSite> {
         of_user(self.at)

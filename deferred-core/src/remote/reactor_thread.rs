@@ -25,8 +25,8 @@ use crate::reactor::{Reactor, ReactorHandle, ReactorOwner, park};
 /// `start_thread`, whose loop also runs the sockets and timers of their executor.
 ///
 /// Clones refer to the same thread. Dropping the last one stops the loop, and does not wait for the
-/// end: calls that are not done fail with [`Abandoned`], and at the end of `main` the system ends the
-/// thread wherever it is. [`stop`](Self::stop) returns a future for the end.
+/// end: calls that are not done fail with [`Abandoned`], and at the end of `main` the system ends
+/// the thread wherever it is. [`stop`](Self::stop) returns a future for the end.
 ///
 /// # Examples
 ///
@@ -117,8 +117,8 @@ impl<S: 'static> ReactorThread<S> {
     /// Starts a thread with a reactor, and calls `main` there, whose value becomes the state. Its
     /// loop does nothing but run the reactor, like [`park::run`].
     ///
-    /// The returned future is complete when the value is ready; if `main` returns a Deferred, that is
-    /// the Deferred's value. On a thread without a runtime, [`wait`](RemoteFuture::wait) blocks
+    /// The returned future is complete when the value is ready; if `main` returns a Deferred, that
+    /// is the Deferred's value. On a thread without a runtime, [`wait`](RemoteFuture::wait) blocks
     /// until then.
     ///
     /// # Errors
@@ -213,8 +213,8 @@ impl<S: 'static> ReactorThread<S> {
     ///
     /// # Errors
     ///
-    /// The future fails with [`Panicked`] if the driver has panicked. (A panic of a call is an error
-    /// of that call.)
+    /// The future fails with [`Panicked`] if the driver has panicked. (A panic of a call is an
+    /// error of that call.)
     ///
     /// # Cancellation
     ///

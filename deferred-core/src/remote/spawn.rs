@@ -25,14 +25,14 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails with the error of `future`, with [`Panicked`] if it panics, or with
-    /// [`Abandoned`](crate::Abandoned) if the reactor is closed or the executor drops the task
+    /// The returned Deferred fails with the error of `future`, with [`Panicked`] if it panics, or
+    /// with [`Abandoned`](crate::Abandoned) if the reactor is closed or the executor drops the task
     /// before. On a closed reactor `future` does not run.
     ///
     /// # Cancellation
     ///
-    /// The returned Deferred fires [`Cancelled`](crate::Cancelled) at once, and the value that `spawn`
-    /// returned is dropped.
+    /// The returned Deferred fires [`Cancelled`](crate::Cancelled) at once, and the value that
+    /// `spawn` returned is dropped.
     ///
     /// # Examples
     ///

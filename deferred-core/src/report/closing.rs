@@ -24,8 +24,8 @@ pub(crate) fn abandoned() -> Abandoned {
     if ABANDONED.get().is_some() || REFUSING.get() { Abandoned::reactor_closed() } else { Abandoned::new() }
 }
 
-/// Runs `f`, which drops something that a closed reactor has not accepted. Resolvers in it fail with
-/// that reason.
+/// Runs `f`, which drops something that a closed reactor has not accepted. Resolvers in it fail
+/// with that reason.
 pub(crate) fn refusing<R>(f: impl FnOnce() -> R) -> R {
     struct Reset(bool);
     impl Drop for Reset {

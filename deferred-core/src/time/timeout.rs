@@ -23,8 +23,8 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
     /// The timeout ends at the [deadline](crate::context#deadlines) of the current context, if that
     /// is sooner.
     ///
-    /// On a closed reactor the timeout has no effect, and closing the reactor ends it. A Deferred that is ready is returned
-    /// unchanged.
+    /// On a closed reactor the timeout has no effect, and closing the reactor ends it. A Deferred
+    /// that is ready is returned unchanged.
     ///
     /// # Errors
     ///

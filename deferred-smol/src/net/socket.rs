@@ -96,8 +96,8 @@ where
 
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = uninterrupted(|| self.socket.get_ref().read(buffer));
-        // A short read has probably emptied the socket. A check costs less than a read that finds no
-        // data.
+        // A short read has probably emptied the socket. A check costs less than a read that finds
+        // no data.
         self.readable = matches!(read, Ok(length) if length == buffer.len());
         read
     }

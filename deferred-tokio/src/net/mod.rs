@@ -165,8 +165,8 @@ pub fn listen_unix<P: Protocol>(
     listen_with(reactor, bind, move |_| factory())
 }
 
-/// Connects to a TCP address, for example `"example.org:80"`. A thread of the runtime looks up the name;
-/// several addresses are tried one after the other. When the connection is established,
+/// Connects to a TCP address, for example `"example.org:80"`. A thread of the runtime looks up the
+/// name; several addresses are tried one after the other. When the connection is established,
 /// `protocol.connection_made` is called, and the returned Deferred fires.
 ///
 /// Twisted's `connectTCP`. The returned Deferred replaces the factory.

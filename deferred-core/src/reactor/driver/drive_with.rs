@@ -1,4 +1,5 @@
-//! `drive_with` and `drive_yielding`: a driver that is a future, for any executor that can wait until an `Instant`.
+//! `drive_with` and `drive_yielding`: a driver that is a future, for any executor that can wait
+//! until an `Instant`.
 
 use std::fmt;
 use std::future::Future;
@@ -58,9 +59,9 @@ where
     drive_yielding(reactor, sleep_until, YieldNow::default as fn() -> YieldNow)
 }
 
-/// Like [`drive_with`], but when the reactor has run several turns without a sleep, the future waits
-/// for the future that `yield_now` returns. This is for an executor that would not handle its I/O
-/// before a task that wakes itself, such as tokio in a `LocalSet`.
+/// Like [`drive_with`], but when the reactor has run several turns without a sleep, the future
+/// waits for the future that `yield_now` returns. This is for an executor that would not handle its
+/// I/O before a task that wakes itself, such as tokio in a `LocalSet`.
 pub fn drive_yielding<S, F, N, Y>(reactor: ReactorOwner, sleep_until: S, yield_now: N) -> DriveWith<S, F, N, Y>
 where
     S: FnMut(Instant) -> F,

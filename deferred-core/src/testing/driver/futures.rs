@@ -87,7 +87,8 @@ fn a_busy_loop_leaves_time(test: &DriverTest) {
                 awaiting(future()).map(move |()| own.health().turns - before)
             })
         });
-        // A future may need the executor several times, and a driver may take several turns for each.
+        // A future may need the executor several times, and a driver may take several turns for
+        // each.
         let turns = turns.unwrap_or_else(|failure| panic!("{name}: {failure}"));
         assert!(turns <= 150, "{name} took {turns} turns of a busy loop");
     }

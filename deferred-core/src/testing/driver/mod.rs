@@ -37,8 +37,8 @@ type BoxedFuture = Pin<Box<dyn Future<Output = ()>>>;
 type MakeFuture = Arc<dyn Fn() -> BoxedFuture + Send + Sync>;
 type Check = (&'static str, fn(&DriverTest));
 
-/// A test of a driver: of the promises of [`driver`](crate::driver), and of the behavior that programs
-/// can rely on below every driver.
+/// A test of a driver: of the promises of [`driver`](crate::driver), and of the behavior that
+/// programs can rely on below every driver.
 ///
 /// Use it in the tests of an adapter. On Unix, one check sends the process an interrupt signal; see
 /// [`without_signals`](Self::without_signals).
@@ -83,9 +83,9 @@ impl DriverTest {
         self
     }
 
-    /// Tests also that coroutines can await the futures that `future` creates: the executor's timers,
-    /// sockets or channels. `name` describes them in messages. Each must be complete soon without
-    /// other help; it may panic if something is wrong.
+    /// Tests also that coroutines can await the futures that `future` creates: the executor's
+    /// timers, sockets or channels. `name` describes them in messages. Each must be complete soon
+    /// without other help; it may panic if something is wrong.
     pub fn future<F>(mut self, name: &'static str, future: impl Fn() -> F + Send + Sync + 'static) -> DriverTest
     where
         F: Future<Output = ()> + 'static,
@@ -101,8 +101,8 @@ impl DriverTest {
         self
     }
 
-    /// Leaves out the check that sends an interrupt signal to the process. A check that hangs and has
-    /// asked for the signal would end the process.
+    /// Leaves out the check that sends an interrupt signal to the process. A check that hangs and
+    /// has asked for the signal would end the process.
     pub fn without_signals(mut self) -> DriverTest {
         self.signals = false;
         self
