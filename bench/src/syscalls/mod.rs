@@ -37,7 +37,7 @@ const TOKIO: &str = "a task that awaits spawn_blocking";
 const SMOL: &str = "plain smol";
 const PLAIN_TOKIO: &str = "plain tokio";
 
-const ROWS: [Counted; 13] = [
+const ROWS: [Counted; 12] = [
     jobs("syscalls/a pool job, park", "through park", "park", false),
     jobs("syscalls/a pool job, park, one core", "through park", "park", true),
     jobs("syscalls/a pool job, smol", "through smol", "smol", false),
@@ -54,12 +54,6 @@ const ROWS: [Counted; 13] = [
     echoes("syscalls/an echo, coroutines", "coroutines"),
     on_tokio("syscalls/a tick, tokio", "calls per tick", "a LoopingCall", ["tokio-ticks", "plain-tokio-ticks"]),
     on_tokio("syscalls/a pool job, tokio", "calls per job", "defer_to_thread", ["tokio-jobs", "plain-tokio-jobs"]),
-    on_tokio(
-        "syscalls/a post from a task, tokio",
-        "calls per post",
-        "call_from_thread",
-        ["tokio-posts", "plain-tokio-posts"],
-    ),
     on_tokio(
         "syscalls/an await across, tokio",
         "calls per call",
