@@ -15,6 +15,7 @@ use deferred_core::report::{self, Level, Reportable};
 use deferred_core::{Deferred, Failure};
 
 use crate::builder::ThreadPoolBuilder;
+use crate::cancel_flag::OnCancel;
 use crate::job::{Job, drop_ignoring_panic};
 use crate::pool::{Backlog, ThreadPool};
 use crate::stats::PoolStats;
@@ -142,10 +143,59 @@ pub trait ManageConnection: Send + Sync + 'static {
         None
     }
 
+    /// Returns a handle that interrupts whatever the connection does. It is called once for each
+    /// connection, after [`open`](Self::open).
+    ///
+    /// If a job is cancelled or times out while it uses the connection, the handle is called: the
+    /// query fails, the job ends, and the connection can serve the next one. By default there is no
+    /// handle, and a query that hangs holds its thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use deferred_threadpool::{Failure, InterruptHandle, ManageConnection};
+    /// # use rusqlite::Connection;
+    /// # struct Sqlite;
+    /// # impl ManageConnection for Sqlite {
+    /// #     type Connection = Connection;
+    /// #     fn open(&self) -> Result<Connection, Failure> {
+    /// #         Ok(Connection::open_in_memory()?)
+    /// #     }
+    /// fn interrupt_handle(&self, connection: &mut Connection) -> Option<InterruptHandle> {
+    ///     let handle = connection.get_interrupt_handle();
+    ///     Some(InterruptHandle::new(move || handle.interrupt()))
+    /// }
+    /// # }
+    /// ```
+    fn interrupt_handle(&self, connection: &mut Self::Connection) -> Option<InterruptHandle> {
+        let _ = connection;
+        None
+    }
+
     /// Receives the error of a failed rollback, which no Deferred receives. By default it is a
     /// [report](deferred_core::report): [`RollbackFailed`].
     fn rollback_failed(&self, error: Failure) {
         report::send(&RollbackFailed { error });
+    }
+}
+
+/// A function that interrupts what a connection does.
+/// [`ManageConnection::interrupt_handle`] returns it.
+#[derive(Clone)]
+pub struct InterruptHandle(Arc<dyn Fn() + Send + Sync>);
+
+impl InterruptHandle {
+    /// Creates a handle that calls `interrupt`. The call runs on the thread that cancels, which is
+    /// usually that of the loop, so it must not block. It never runs while the connection has no
+    /// job, or after its job.
+    pub fn new(interrupt: impl Fn() + Send + Sync + 'static) -> InterruptHandle {
+        InterruptHandle(Arc::new(interrupt))
+    }
+}
+
+impl fmt::Debug for InterruptHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InterruptHandle").finish_non_exhaustive()
     }
 }
 
@@ -232,7 +282,17 @@ struct Counters {
 /// An open connection, which is counted.
 struct Open<C> {
     connection: C,
+    interrupt: Option<InterruptHandle>,
     counters: Arc<Counters>,
+}
+
+impl<C> Open<C> {
+    /// Has a cancel of `job` interrupt the connection until the returned guard is dropped. Then no
+    /// interrupt runs any more, and none reaches the commit or the next job.
+    fn interrupt_on_cancel<'a>(&self, job: &Job<'a>) -> Option<OnCancel<'a>> {
+        let handle = self.interrupt.clone()?;
+        Some(job.on_cancel(move || (handle.0)()))
+    }
 }
 
 impl<C> Drop for Open<C> {
@@ -302,7 +362,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
         f: impl FnOnce(&mut M::Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         let (manager, counters) = (self.manager.clone(), self.counters.clone());
-        self.pool.defer_to_thread(move || lend(&*manager, counters, |connection| plain(&*manager, connection, f)))
+        self.pool
+            .defer_to_thread_with(move |job: &Job<'_>| lend(&*manager, counters, |open| plain(&*manager, open, job, f)))
     }
 
     /// Runs `f` in a transaction, in a thread of the pool. The transaction is committed if `f`
@@ -333,7 +394,7 @@ impl<M: ManageConnection> ConnectionPool<M> {
     ) -> Deferred<T> {
         let (manager, counters) = (self.manager.clone(), self.counters.clone());
         self.pool.defer_to_thread_with(move |job: &Job<'_>| {
-            lend(&*manager, counters, |connection| transact(&*manager, connection, job, f))
+            lend(&*manager, counters, |open| transact(&*manager, open, job, f))
         })
     }
 
@@ -382,11 +443,11 @@ struct Used<T> {
 fn lend<M: ManageConnection, T>(
     manager: &M,
     counters: Arc<Counters>,
-    f: impl FnOnce(&mut M::Connection) -> Used<T>,
+    f: impl FnOnce(&mut Open<M::Connection>) -> Used<T>,
 ) -> Result<T, Failure> {
     let mut open = take(manager, counters)?;
     // If the manager panics, the connection is dropped.
-    let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut open.connection)));
+    let used = panic::catch_unwind(AssertUnwindSafe(|| f(&mut open)));
     let Used { result, keep } = used.unwrap_or_else(|payload| Used { result: Err(payload), keep: false });
     if keep {
         OPEN.set(Some(open));
@@ -409,10 +470,15 @@ fn take<M: ManageConnection>(manager: &M, counters: Arc<Counters>) -> Result<Box
             panic::resume_unwind(payload);
         }
     }
-    match panic::catch_unwind(AssertUnwindSafe(|| manager.open())) {
-        Ok(Ok(connection)) => {
+    let open = || {
+        let mut connection = manager.open()?;
+        let interrupt = manager.interrupt_handle(&mut connection);
+        Ok((connection, interrupt))
+    };
+    match panic::catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok((connection, interrupt))) => {
             counters.opened.fetch_add(1, Ordering::Relaxed);
-            Ok(Box::new(Open { connection, counters }))
+            Ok(Box::new(Open { connection, interrupt, counters }))
         }
         failed => {
             counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -426,10 +492,15 @@ fn take<M: ManageConnection>(manager: &M, counters: Arc<Counters>) -> Result<Box
 
 fn plain<M: ManageConnection, T>(
     manager: &M,
-    connection: &mut M::Connection,
+    open: &mut Open<M::Connection>,
+    job: &Job<'_>,
     f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
 ) -> Used<T> {
-    let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
+    let interrupts = open.interrupt_on_cancel(job);
+    let connection = &mut open.connection;
+    let called = panic::catch_unwind(AssertUnwindSafe(|| f(connection)));
+    drop(interrupts);
+    let result = match called {
         Ok(result) => result,
         // A panic leaves the connection in an unknown state.
         panicked => return Used { result: panicked, keep: false },
@@ -443,7 +514,7 @@ fn plain<M: ManageConnection, T>(
 
 fn transact<M: ManageConnection, T>(
     manager: &M,
-    connection: &mut M::Connection,
+    open: &mut Open<M::Connection>,
     job: &Job<'_>,
     f: impl FnOnce(&mut M::Connection) -> Result<T, Failure>,
 ) -> Used<T> {
@@ -451,6 +522,8 @@ fn transact<M: ManageConnection, T>(
         drop_ignoring_panic(f);
         return Used { result: Ok(Err(job.cancelled_error())), keep: true };
     }
+    let interrupts = open.interrupt_on_cancel(job);
+    let connection = &mut open.connection;
     if let Err(error) = manager.begin(connection) {
         // The connection may be broken, or in a transaction that was left open.
         return Used { result: Ok(Err(error)), keep: false };
@@ -458,12 +531,14 @@ fn transact<M: ManageConnection, T>(
     // The job may have been cancelled while `begin` ran.
     if job.is_cancelled() {
         drop_ignoring_panic(f);
+        drop(interrupts);
         return end(manager, connection, Ok(Err(job.cancelled_error())));
     }
     let result = match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
         Ok(Ok(_)) if job.is_cancelled() => Ok(Err(job.cancelled_error())),
         result => result,
     };
+    drop(interrupts);
     end(manager, connection, result)
 }
 

@@ -1,28 +1,29 @@
 //! A job: a closure and later its result, in one box that travels to a thread and back.
 
 use std::any::Any;
+use std::fmt;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use deferred_core::context::Context;
 use deferred_core::{Cancelled, DeferredError, Failure, Panicked, TimedOut};
 
+use crate::cancel_flag::{CancelFlag, OnCancel};
+
 /// The running job, as an argument of its closure: shows whether its result is still wanted.
 ///
 /// [`ThreadPool::defer_to_thread_with`](crate::ThreadPool::defer_to_thread_with) passes it.
-#[derive(Debug)]
 pub struct Job<'a> {
-    cancelled: &'a AtomicU64,
+    cancelled: &'a CancelFlag,
     number: u64,
     deadline: Option<Instant>,
 }
 
 impl<'a> Job<'a> {
-    /// Creates the handle of the job `number`. It is cancelled once `cancelled` holds that number.
-    pub(crate) fn new(cancelled: &'a AtomicU64, number: u64) -> Job<'a> {
+    /// Creates the handle of the job `number`. It is cancelled once `cancelled` is set to that number.
+    pub(crate) fn new(cancelled: &'a CancelFlag, number: u64) -> Job<'a> {
         Job { cancelled, number, deadline: None }
     }
 
@@ -32,8 +33,43 @@ impl<'a> Job<'a> {
     /// load, and with a deadline a reading of the clock, so a loop can call it in each round.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        // ORDERING: a hint, which publishes nothing.
-        self.cancelled.load(Ordering::Relaxed) == self.number || self.has_timed_out()
+        self.cancelled.is_set(self.number) || self.has_timed_out()
+    }
+
+    /// Has `call` called if this job is cancelled before the returned guard is dropped, so that a
+    /// blocking call of a library can be interrupted: by `sqlite3_interrupt`, by shutting a socket
+    /// down, or by killing a child process.
+    ///
+    /// `call` runs on the thread that cancels, which is usually that of the loop, so it must not
+    /// block; or inside this method, if the job is cancelled already. Its panic is ignored. A
+    /// deadline cancels a job when its reactor notices it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::{Shutdown, TcpListener, TcpStream};
+    /// use std::io::Read;
+    /// use std::time::Duration;
+    /// use deferred_threadpool::{Cancelled, ThreadPool, park};
+    ///
+    /// let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let address = silent.local_addr().unwrap();
+    /// let pool = ThreadPool::new(1);
+    /// let result = park::run_until(|reactor| {
+    ///     let read = pool.defer_to_thread_with(move |job| {
+    ///         let mut stream = TcpStream::connect(address)?;
+    ///         let same = stream.try_clone()?;
+    ///         let _interrupts = job.on_cancel(move || drop(same.shutdown(Shutdown::Both)));
+    ///         Ok(stream.read(&mut [0; 100])?) // would block forever
+    ///     });
+    ///     read.add_timeout(Duration::from_millis(20), reactor)
+    /// });
+    /// assert!(result.is_err());
+    /// // The thread is free again.
+    /// assert_eq!(pool.submit(|_| Ok(1)).wait().unwrap(), 1);
+    /// ```
+    pub fn on_cancel(&self, call: impl FnOnce() + Send + 'static) -> OnCancel<'a> {
+        OnCancel::new(self.cancelled, self.number, Box::new(call))
     }
 
     /// Returns `true` if the deadline has passed.
@@ -44,6 +80,12 @@ impl<'a> Job<'a> {
     /// Returns the error of a job that is cancelled.
     pub(crate) fn cancelled_error(&self) -> Failure {
         if self.has_timed_out() { TimedOut::by_deadline(None).into() } else { Cancelled::new().into() }
+    }
+}
+
+impl fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
     }
 }
 

@@ -23,7 +23,8 @@
 //!   of the current reactor.
 //! - A [`ThreadPool`] of your own keeps slow jobs from delaying quick ones. Its
 //!   [`ThreadPoolBuilder`] sets the limits of threads and of queued jobs.
-//! - A long closure can check [`Job::is_cancelled`].
+//! - A long closure can check [`Job::is_cancelled`], or have a blocking call interrupted by
+//!   [`Job::on_cancel`].
 //! - [`ThreadPool::submit`] is for code without a reactor.
 //! - A [`ConnectionPool`] has one database connection for each thread.
 //! - [`PoolStats`] are the statistics of a pool; [`StuckPool`] is the report of a pool that does
@@ -44,7 +45,8 @@
 //!
 //! - `pool`, `builder`, `connection_pool`, `stats`, `error`, `testing`: the public interface;
 //!   `config`: the settings;
-//! - `job`: the box that holds the closure and then the result;
+//! - `job`: the box that holds the closure and then the result; `cancel_flag`: its cancellation while
+//!   it runs;
 //! - `worker`: the queue and the threads, protected by one lock;
 //! - `completion`: the delivery of results to a reactor or a `RemoteFuture`;
 //! - `sync`: locks, threads and preemption points, which loom or seeded delays can replace.
@@ -65,6 +67,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod cancel_flag;
 mod completion;
 mod config;
 mod connection_pool;
@@ -77,7 +80,10 @@ pub mod testing;
 mod worker;
 
 pub use builder::ThreadPoolBuilder;
-pub use connection_pool::{ConnectionPool, ConnectionPoolStats, ManageConnection, NoTransactions, RollbackFailed};
+pub use cancel_flag::OnCancel;
+pub use connection_pool::{
+    ConnectionPool, ConnectionPoolStats, InterruptHandle, ManageConnection, NoTransactions, RollbackFailed,
+};
 pub use deferred_core;
 pub use deferred_core::*;
 pub use error::{PoolStopped, QueueFull, SpawnFailed, StopTimedOut};

@@ -29,7 +29,7 @@ use crate::error::{PoolStopped, QueueFull, StopTimedOut};
 use crate::job::{AnyJob, JobInfo, QueuedJob, ignore_panic};
 use crate::stats::PoolStats;
 use crate::sync::{Mutex, MutexGuard, preemption_point};
-use state::{ReservationHost, ReserveRequest, State};
+use state::{GivenUp, ReservationHost, ReserveRequest, State};
 use threads::WakeAction;
 
 pub(crate) use state::Reservation;
@@ -119,15 +119,17 @@ impl Workers {
         let mut state = self.lock();
         let mut after = AfterUnlock::default();
         let removed = state.queue.remove(number);
+        let mut given_up = Vec::new();
         if removed.is_some() {
             state.counts.cancelled += 1;
             self.note_queued(&state);
             after.reserved = state.reserve_places(self.config.queue_limit);
         } else {
-            state.abandon(|running| running.number == number);
+            given_up = state.abandon(|running| running.number == number);
         }
         drop(state);
         after.run(self);
+        given_up.iter().for_each(GivenUp::interrupt);
         drop(removed); // without the lock: a destructor may submit, or panic
     }
 
@@ -191,7 +193,8 @@ impl Workers {
         let waiters = state.stop_waiters.take();
         drop(state);
         refuse_all(cancelled, pool_stopped);
-        for (sink, key) in given_up {
+        given_up.iter().for_each(GivenUp::interrupt);
+        for GivenUp { sink, key, .. } in given_up {
             let why =
                 "the pool was stopped, and the job still ran at the deadline; let a long job check `Job::is_cancelled`";
             ignore_panic(|| sink.abandon(key, Abandoned::because(why).into()));

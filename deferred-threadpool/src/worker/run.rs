@@ -8,13 +8,14 @@
 use std::hint;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::state::Running;
 use super::threads::Sleeper;
 use super::{AfterUnlock, Workers, refuse_all};
+use crate::cancel_flag::CancelFlag;
 use crate::config::ThreadHook;
 use crate::error::SpawnFailed;
 use crate::job::{AnyJob, Job, JobInfo, Outcome, drop_ignoring_panic, ignore_panic};
@@ -113,7 +114,7 @@ impl Workers {
     }
 
     /// Runs jobs until the queue is empty.
-    fn run_jobs(self: &Arc<Self>, mut number: u64, mut job: Box<dyn AnyJob>, slot: usize, cancelled: &AtomicU64) {
+    fn run_jobs(self: &Arc<Self>, mut number: u64, mut job: Box<dyn AnyJob>, slot: usize, cancelled: &CancelFlag) {
         loop {
             let outcome = job.run(&Job::new(cancelled, number));
             let now = Instant::now();

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use deferred_core::RemoteResolver;
 use super::queue::Queue;
 use super::threads::ThreadSet;
 use super::waiters::{StopWaiter, Waiter, WaiterQueue};
+use crate::cancel_flag::CancelFlag;
 use crate::job::{AnyJob, CompletionSink, JobInfo, JobKey, Outcome, QueuedJob};
 use crate::stats::{Counts, RunningJob};
 
@@ -36,8 +36,8 @@ pub(super) struct State {
 /// The slot of a thread, which a later thread can reuse.
 pub(super) struct WorkerSlot {
     pub(super) is_free: bool,
-    /// The number of a job that was cancelled while it ran. Its closure reads it.
-    cancelled: Arc<AtomicU64>,
+    /// Which job was cancelled while it ran. Its closure reads it.
+    cancelled: Arc<CancelFlag>,
     running: Option<Running>,
 }
 
@@ -48,6 +48,21 @@ pub(super) struct Running {
     started_at: Instant,
     /// Whether the job already counts as cancelled.
     pub(super) is_given_up: bool,
+}
+
+/// A running job that was cancelled.
+pub(super) struct GivenUp {
+    flag: Arc<CancelFlag>,
+    number: u64,
+    pub(super) sink: Arc<dyn CompletionSink>,
+    pub(super) key: JobKey,
+}
+
+impl GivenUp {
+    /// Makes the calls with which the job is interrupted. They are user code.
+    pub(super) fn interrupt(&self) {
+        self.flag.interrupt(self.number);
+    }
 }
 
 /// A reserved place in the queue. Dropping it releases the place: its holder has submitted a job by
@@ -165,10 +180,10 @@ impl State {
     }
 
     /// Gives a new thread a slot. Returns its index, and the flag for cancelled jobs.
-    pub(super) fn take_slot(&mut self) -> (usize, Arc<AtomicU64>) {
+    pub(super) fn take_slot(&mut self) -> (usize, Arc<CancelFlag>) {
         let free = self.slots.iter().position(|slot| slot.is_free);
         let index = free.unwrap_or_else(|| {
-            let cancelled = Arc::new(AtomicU64::new(u64::MAX));
+            let cancelled = Arc::new(CancelFlag::new());
             self.slots.push(WorkerSlot { is_free: true, cancelled, running: None });
             self.slots.len() - 1
         });
@@ -198,20 +213,20 @@ impl State {
         running
     }
 
-    /// Marks running jobs as cancelled. They run on, and their results are ignored. Returns their
-    /// destinations.
-    pub(super) fn abandon(&mut self, which: impl Fn(&Running) -> bool) -> Vec<(Arc<dyn CompletionSink>, JobKey)> {
+    /// Marks running jobs as cancelled. They run on, and their results are ignored. The caller
+    /// interrupts them, and may notify their destinations.
+    pub(super) fn abandon(&mut self, which: impl Fn(&Running) -> bool) -> Vec<GivenUp> {
         let mut given_up = Vec::new();
         for slot in &mut self.slots {
             let Some(running) = slot.running.as_mut().filter(|running| !running.is_given_up && which(running)) else {
                 continue;
             };
             running.is_given_up = true;
-            // ORDERING: a hint, which publishes nothing.
-            slot.cancelled.store(running.number, Ordering::Relaxed);
+            slot.cancelled.set(running.number);
             self.counts.cancelled += 1;
             self.counts.abandoned += 1;
-            given_up.push((running.info.sink.clone(), running.info.key));
+            let (flag, sink, key) = (slot.cancelled.clone(), running.info.sink.clone(), running.info.key);
+            given_up.push(GivenUp { flag, number: running.number, sink, key });
         }
         given_up
     }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deferred_threadpool::{
-    Backlog, ConnectionPool, Deferred, Failure, ManageConnection, Panicked, ThreadPool, deferred_list, gather, park,
+    Backlog, Cancelled, ConnectionPool, Deferred, Failure, InterruptHandle, ManageConnection, Panicked, ThreadPool,
+    TimedOut, deferred_list, gather, park,
 };
 use rusqlite::Connection;
 
@@ -40,6 +41,11 @@ impl ManageConnection for Sqlite {
 
     fn rollback(&self, connection: &mut Connection) -> Result<(), Failure> {
         Ok(connection.execute_batch("ROLLBACK")?)
+    }
+
+    fn interrupt_handle(&self, connection: &mut Connection) -> Option<InterruptHandle> {
+        let handle = connection.get_interrupt_handle();
+        Some(InterruptHandle::new(move || handle.interrupt()))
     }
 
     fn in_transaction(&self, connection: &mut Connection) -> Option<bool> {
@@ -230,4 +236,49 @@ fn a_transaction_left_open_by_a_statement_is_committed() {
     .unwrap();
     let others = file.pool(1);
     assert_eq!(park::run_until(|_| total(&others)).unwrap(), ACCOUNTS * EACH + 7);
+}
+
+/// A query that never ends by itself.
+fn count_forever(connection: &mut Connection) -> Result<u32, Failure> {
+    let sql =
+        "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT count(*) FROM numbers";
+    Ok(connection.query_row(sql, (), |row| row.get(0))?)
+}
+
+#[test]
+fn a_timeout_or_cancel_interrupts_the_query_and_the_connection_serves_the_next_job() {
+    let file = File::new();
+    let pool = file.pool(1);
+    let made = |connection: &mut Connection| Ok(connection.execute_batch("CREATE TABLE kept (n INTEGER)")?);
+    park::run_until(|_| pool.run_interaction(made)).unwrap();
+    for in_a_transaction in [false, true] {
+        for cancels in [false, true] {
+            let (ended, next) = park::run_until(|reactor| {
+                let query = |connection: &mut Connection| {
+                    connection.execute("INSERT INTO kept VALUES (1)", ()).map_err(Failure::from)?;
+                    count_forever(connection)
+                };
+                let mut hangs = if in_a_transaction {
+                    pool.run_interaction(query)
+                } else {
+                    pool.run_with_connection(count_forever)
+                };
+                if cancels {
+                    let cancel = hangs.cancel_handle();
+                    reactor.call_later(Duration::from_millis(50), move || cancel.cancel());
+                } else {
+                    hangs = hangs.add_timeout(Duration::from_millis(50), reactor);
+                }
+                let next = pool.run_with_connection(|connection| {
+                    Ok(connection.query_row("SELECT count(*) FROM kept", (), |row| row.get::<_, u32>(0))?)
+                });
+                hangs.add_both(Ok).add_callback(move |ended| next.map(move |next| (ended, next)))
+            })
+            .unwrap();
+            let failure = ended.unwrap_err();
+            assert!(if cancels { failure.check::<Cancelled>() } else { failure.check::<TimedOut>() }, "{failure}");
+            assert_eq!(next, 0, "the transaction was rolled back");
+        }
+    }
+    assert_eq!(pool.stats().opened, 1, "it was the same connection all the time");
 }

@@ -1,12 +1,15 @@
 //! Cancelled jobs.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use deferred_threadpool::{Cancelled, Job, ThreadPool, TimedOut, park};
+use deferred_threadpool::{Backlog, Cancelled, Failure, Job, ThreadPool, TimedOut, park};
 
 use crate::{LIMIT, adds_up, all, hold, until};
+
+const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn a_job_cancelled_while_it_waits_never_runs_and_is_dropped_at_once() {
@@ -253,4 +256,121 @@ fn a_cancel_stays_a_cancel_even_if_the_destructor_of_the_job_panics() {
     assert!(results[0].as_ref().unwrap_err().check::<Cancelled>());
     assert!(results[1].as_ref().unwrap_err().check::<TimedOut>());
     assert_eq!(pool.stats().cancelled, 2);
+}
+
+/// A job that waits until its cancel sends a message to it.
+fn interruptible(job: &Job<'_>) -> Result<u32, Failure> {
+    let (interrupt, interrupted) = mpsc::channel();
+    let _interrupts = job.on_cancel(move || interrupt.send(()).unwrap());
+    interrupted.recv_timeout(LIMIT)?;
+    Ok(1)
+}
+
+#[test]
+fn a_cancel_or_timeout_interrupts_the_running_job_and_frees_its_thread() {
+    let pool = ThreadPool::new(1);
+    for times_out in [false, true] {
+        let failure = park::run_until(|reactor| {
+            let mut running = pool.defer_to_thread_with(interruptible);
+            if times_out {
+                return running.add_timeout(20 * MS, reactor);
+            }
+            let cancel = running.cancel_handle();
+            reactor.call_later(20 * MS, move || cancel.cancel());
+            running
+        });
+        let failure = failure.unwrap_err();
+        assert!(failure.check::<TimedOut>() == times_out && failure.check::<Cancelled>() != times_out);
+        assert_eq!(pool.submit(|_| Ok(1)).wait().unwrap(), 1);
+    }
+    // The same for a `RemoteFuture`, which is dropped, and for a pool that is stopped.
+    drop(pool.submit(interruptible).wait_timeout(20 * MS).unwrap_err());
+    assert_eq!(pool.submit(|_| Ok(1)).wait().unwrap(), 1);
+    let running = pool.submit(interruptible);
+    let stopped = park::run_until(|_| pool.stop_within(Backlog::Run, 20 * MS));
+    assert!(stopped.is_err());
+    assert!(running.wait().is_err());
+    until(|| pool.stats().threads == 0);
+}
+
+#[test]
+fn a_cancel_before_the_call_is_registered_makes_it_at_once() {
+    let pool = ThreadPool::new(1);
+    let (begun, has_begun) = mpsc::channel();
+    let (cancelled, is_cancelled) = mpsc::channel();
+    let (called, was_called) = mpsc::channel();
+    let running = pool.submit(move |job| {
+        begun.send(()).unwrap();
+        is_cancelled.recv_timeout(LIMIT)?;
+        let _interrupts = job.on_cancel(move || called.send(thread::current().id()).unwrap());
+        Ok(thread::current().id())
+    });
+    has_begun.recv().unwrap();
+    drop(running);
+    cancelled.send(()).unwrap();
+    let on = was_called.recv_timeout(LIMIT).unwrap();
+    assert_eq!(pool.submit(|_| Ok(thread::current().id())).wait().unwrap(), on, "on the job's thread");
+}
+
+#[test]
+fn a_dropped_guard_removes_its_call_and_waits_for_one_that_runs() {
+    let pool = ThreadPool::new(1);
+    let (steps, order) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
+    let running = pool.submit(move |job| {
+        drop(job.on_cancel(|| unreachable!("its guard is dropped")));
+        let calls = steps.clone();
+        let first = job.on_cancel(move || {
+            calls.send("the call begins").unwrap();
+            thread::sleep(20 * MS);
+            calls.send("the call ends").unwrap();
+        });
+        let panics = job.on_cancel(|| panic!("it is ignored"));
+        begun.send(()).unwrap();
+        while !job.is_cancelled() {
+            thread::yield_now();
+        }
+        drop(first);
+        drop(panics);
+        steps.send("the guard is dropped").unwrap();
+        Ok(())
+    });
+    has_begun.recv().unwrap();
+    drop(running); // which makes the calls
+    let order: Vec<_> = order.iter().take(3).collect();
+    let removed_before = order == ["the guard is dropped"];
+    assert!(removed_before || order == ["the call begins", "the call ends", "the guard is dropped"], "{order:?}");
+}
+
+#[test]
+fn a_job_is_never_interrupted_by_the_cancel_of_another_one() {
+    let pool = ThreadPool::new(2);
+    for round in 0..500_u64 {
+        let (wrong, held) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
+        let jobs: Vec<_> = (0..4)
+            .map(|number| {
+                let (wrong, held) = (wrong.clone(), held.clone());
+                pool.submit(move |job| {
+                    let is_wanted = number % 2 == 0;
+                    let interrupts = job.on_cancel(move || {
+                        wrong.fetch_add(usize::from(is_wanted), Ordering::SeqCst);
+                    });
+                    for _ in 0..round % 7 {
+                        thread::yield_now();
+                    }
+                    drop((interrupts, held));
+                    Ok(number)
+                })
+            })
+            .collect();
+        for (number, job) in jobs.into_iter().enumerate() {
+            if number % 2 == 0 {
+                assert_eq!(job.wait().unwrap(), number as u64);
+            } else {
+                drop(job);
+            }
+        }
+        until(|| Arc::strong_count(&held) == 1);
+        assert_eq!(wrong.load(Ordering::SeqCst), 0, "a job was interrupted that was not cancelled");
+    }
 }
