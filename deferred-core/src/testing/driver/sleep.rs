@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::super::Reports;
 use super::{Check, DriverTest};
 use crate::reactor::{Phase, Reactor, ReactorHandle, SystemEvent, Watchdog};
 
@@ -188,6 +189,8 @@ fn a_flood_does_not_starve_timers(test: &DriverTest) {
 }
 
 fn a_blocked_loop_makes_up_for_it(test: &DriverTest) {
+    // While inspection is on, a report of what is pending follows.
+    let pending = Reports::collect();
     let (sender, reports) = mpsc::channel();
     let ran = test.drive(|reactor| {
         let hook = move |blocked: &crate::reactor::Blocked| drop(sender.send(blocked.to_string()));
@@ -212,4 +215,6 @@ fn a_blocked_loop_makes_up_for_it(test: &DriverTest) {
         ran
     });
     assert_eq!(ran.get(), 3, "timers that were due while the loop was blocked did not run");
+    let others: Vec<_> = pending.take().into_iter().filter(|report| !report.contains("pending: ")).collect();
+    assert!(others.is_empty(), "{others:?}");
 }
