@@ -1,14 +1,13 @@
 //! `listen_with`: the accepting of connections.
 
-use std::future::{poll_fn, ready};
+use std::future::ready;
 use std::io;
-use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
+use deferred_core::driver::YieldNow;
 use deferred_core::{Failure, Panicked, Reactor};
 
 use super::Protocol;
@@ -60,7 +59,7 @@ where
                 Ok((socket, peer)) => {
                     start(&port, socket, || factory(peer));
                     if accepted % ACCEPT_BATCH == 0 {
-                        yield_now().await;
+                        YieldNow::default().await; // other tasks
                     }
                 }
                 Err(error) => {
@@ -77,19 +76,6 @@ where
     // The accepting coroutine ends only when it is cancelled or the reactor is closed.
     drop(accepting.add_errback(ignore_cancel));
     Ok(Port::new(state))
-}
-
-/// Lets other tasks run.
-async fn yield_now() {
-    let mut polled = false;
-    poll_fn(|context| {
-        if mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Returns an error if the reactor is closed, since nothing would be accepted.

@@ -41,8 +41,9 @@ impl<'a> Job<'a> {
     /// down, or by killing a child process.
     ///
     /// `call` runs on the thread that cancels, which is usually that of the loop, so it must not
-    /// block; or inside this method, if the job is cancelled already. Its panic is ignored. A
-    /// deadline cancels a job when its reactor notices it.
+    /// block; or inside this method, if the job is cancelled already. Its panic is ignored. At
+    /// the deadline of a context the reactor of the job cancels it; a job without a reactor, as of
+    /// [`submit`](crate::ThreadPool::submit), only sees [`is_cancelled`](Self::is_cancelled).
     ///
     /// # Examples
     ///

@@ -21,7 +21,7 @@ impl Reactor {
     /// for its result. The callbacks run on this thread, in a turn.
     ///
     /// This is for adapters, whose own `spawn` calls it. The value that `spawn` returns is kept
-    /// until a cancel; dropping it must cancel the task.
+    /// until the Deferred fires; dropping it must cancel a task that is not done.
     ///
     /// # Errors
     ///

@@ -72,7 +72,8 @@ where
     DriveWith { reactor, sleep_until, yield_now, sleep: None, until: None, yields: None }
 }
 
-/// A future that wakes its task and is ready in the next poll.
+/// A future that wakes its task and is ready in the next poll, so that other tasks of an executor run
+/// in between. [`drive_with`] waits for one after several turns without a sleep.
 #[derive(Debug, Default)]
 pub struct YieldNow {
     was_polled: bool,
