@@ -40,6 +40,9 @@ impl<'a> Job<'a> {
     /// blocking call of a library can be interrupted: by `sqlite3_interrupt`, by shutting a socket
     /// down, or by killing a child process.
     ///
+    /// The call is made once. A library may ignore one that comes before its blocking call has
+    /// begun, as SQLite does.
+    ///
     /// `call` runs on the thread that cancels, which is usually that of the loop, so it must not
     /// block; or inside this method, if the job is cancelled already. Its panic is ignored. At
     /// the deadline of a context the reactor of the job cancels it; a job without a reactor, as of

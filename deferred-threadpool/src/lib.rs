@@ -36,14 +36,16 @@
 //! # Crate features
 //!
 //! `signals` (default), `tracing` and `context` are those of
-//! [deferred-core](deferred_core#crate-features).
+//! [deferred-core](deferred_core#crate-features). `r2d2` makes every manager of r2d2 one of a
+//! [`ConnectionPool`]; `rusqlite` and `postgres` let it know the transactions and interrupts of
+//! those crates.
 //!
 //! # Source
 //!
 //! A job travels from `pool` to `worker`, where a thread runs it, and its result back through
 //! `completion`:
 //!
-//! - `pool`, `builder`, `connection_pool`, `stats`, `error`, `testing`: the public interface;
+//! - `pool`, `builder`, `connections`, `stats`, `error`, `testing`: the public interface;
 //!   `config`: the settings;
 //! - `job`: the box that holds the closure and then the result; `cancel_flag`: its cancellation while
 //!   it runs;
@@ -70,7 +72,7 @@ mod builder;
 mod cancel_flag;
 mod completion;
 mod config;
-mod connection_pool;
+mod connections;
 mod error;
 mod job;
 mod pool;
@@ -81,8 +83,11 @@ mod worker;
 
 pub use builder::ThreadPoolBuilder;
 pub use cancel_flag::OnCancel;
-pub use connection_pool::{
-    ConnectionPool, ConnectionPoolStats, InterruptHandle, ManageConnection, NoTransactions, RollbackFailed,
+#[cfg(feature = "postgres")]
+pub use connections::PostgresParams;
+pub use connections::{
+    ConnectionPool, ConnectionPoolBuilder, ConnectionPoolStats, InterruptHandle, ManageConnection, NoTransactions,
+    PooledConnection, Query, ReturnFailed, RollbackFailed,
 };
 pub use deferred_core;
 pub use deferred_core::*;

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::state::Running;
 use super::threads::Sleeper;
@@ -150,17 +150,19 @@ impl Workers {
     }
 
     /// Sleeps until this thread is woken. Returns `false` if its keep-alive has passed and it must
-    /// end.
+    /// end. A thread that stays closes its connection then.
     fn sleep(&self, me: &Arc<Sleeper>, mut has_keep_alive: bool) -> bool {
         let since = Instant::now();
+        let mut closes = self.config.close_connection.filter(|_| self.config.min_threads == 0);
         loop {
-            let left =
-                if has_keep_alive { self.config.keep_alive.saturating_sub(since.elapsed()) } else { Duration::MAX };
+            let left = self.config.keep_alive.saturating_sub(since.elapsed());
             preemption_point();
-            if !has_keep_alive {
+            if !has_keep_alive && closes.is_none() {
                 thread::park();
             } else if !left.is_zero() {
                 thread::park_timeout(left);
+            } else if let Some(close) = closes.take() {
+                close();
             }
             let mut state = self.lock();
             if !me.is_asleep() {

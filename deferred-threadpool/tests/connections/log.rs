@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use deferred_threadpool::{
-    Backlog, Cancelled, ConnectionPool, Failure, ManageConnection, NoTransactions, Panicked, PoolStopped, ThreadPool,
-    TimedOut, context, park,
+    Backlog, Cancelled, ConnectionPool, Failure, ManageConnection, NoTransactions, Panicked, PoolStopped, TimedOut,
+    context, park,
 };
 use parking_lot::Mutex;
 
@@ -18,19 +18,19 @@ use crate::LIMIT;
 
 /// A connection manager that logs each call and fails the chosen ones.
 #[derive(Clone, Default)]
-struct Logs {
+pub(crate) struct Logs {
     log: Arc<Mutex<Vec<String>>>,
     opened: Arc<AtomicUsize>,
     fails: Arc<Mutex<Vec<&'static str>>>,
     /// The call that blocks: it sends a message, and continues when it receives one.
     held: Arc<Mutex<Option<Held>>>,
     /// `true` if a transaction is open.
-    open: Arc<Mutex<Option<bool>>>,
+    pub(crate) open: Arc<Mutex<Option<bool>>>,
 }
 
 /// A connection that is not `Send`: it must not leave its thread.
-struct Logged {
-    number: usize,
+pub(crate) struct Logged {
+    pub(crate) number: usize,
     log: Arc<Mutex<Vec<String>>>,
     thread: thread::ThreadId,
     fails: Arc<Mutex<Vec<&'static str>>>,
@@ -54,7 +54,7 @@ impl Logs {
         (reached, goes_on)
     }
 
-    fn log_call(&self, what: &'static str, number: usize) -> Result<(), Failure> {
+    pub(crate) fn log_call(&self, what: &'static str, number: usize) -> Result<(), Failure> {
         let held = self.held.lock().take_if(|(held, ..)| *held == what);
         if let Some((_, reaches, may_go_on)) = held {
             reaches.send(()).unwrap();
@@ -69,11 +69,11 @@ impl Logs {
         self.fails.lock().contains(&what)
     }
 
-    fn fail(&self, what: &[&'static str]) {
+    pub(crate) fn fail(&self, what: &[&'static str]) {
         *self.fails.lock() = what.to_vec();
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.log.lock())
     }
 }
@@ -108,6 +108,15 @@ impl ManageConnection for Logs {
         *self.open.lock()
     }
 
+    fn is_broken(&self, _: &mut Logged) -> bool {
+        self.fails("broken")
+    }
+
+    fn check_interrupted(&self, connection: &mut Logged, _: u32, error: Option<&Failure>) -> Result<(), Failure> {
+        assert_eq!(error.unwrap().to_string(), "interrupted");
+        self.log_call("settle", connection.number)
+    }
+
     fn rollback_failed(&self, error: Failure) {
         self.log.lock().push(format!("rollback_failed: {error}"));
     }
@@ -115,10 +124,10 @@ impl ManageConnection for Logs {
 
 fn one() -> (ConnectionPool<Logs>, Logs) {
     let logs = Logs::default();
-    (ConnectionPool::with_threads(logs.clone(), ThreadPool::builder().max_threads(1)), logs)
+    (ConnectionPool::builder(logs.clone()).max_connections(1).build(), logs)
 }
 
-fn run<T: 'static>(f: impl FnOnce() -> deferred_threadpool::Deferred<T>) -> Result<T, Failure> {
+pub(crate) fn run<T: 'static>(f: impl FnOnce() -> deferred_threadpool::Deferred<T>) -> Result<T, Failure> {
     park::run_until(|_| f())
 }
 
@@ -188,11 +197,14 @@ fn the_first_error_is_returned_and_that_of_the_rollback_is_reported() {
     logs.fail(&["rollback"]);
     let failed = run(|| pool.run_interaction(|_| Err::<(), _>(Failure::msg("mine"))));
     assert_eq!(failed.unwrap_err().to_string(), "mine");
-    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "rollback_failed: no rollback", "close 1"]);
+    assert_eq!(logs.take(), ["open 1", "begin 1", "rollback 1", "check 1", "rollback_failed: no rollback", "close 1"]);
 
     logs.fail(&["commit", "rollback"]);
     assert_eq!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
-    assert_eq!(logs.take(), ["open 2", "begin 2", "commit 2", "rollback 2", "rollback_failed: no rollback", "close 2"]);
+    assert_eq!(
+        logs.take(),
+        ["open 2", "begin 2", "commit 2", "rollback 2", "check 2", "rollback_failed: no rollback", "close 2"]
+    );
 
     logs.fail(&["commit"]);
     assert_eq!(run(|| pool.run_interaction(|_| Ok(()))).unwrap_err().to_string(), "no commit");
@@ -233,7 +245,7 @@ fn a_transaction_left_open_is_committed_or_rolled_back_if_known() {
         run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine")))).unwrap_err().to_string(),
         "mine"
     );
-    assert_eq!(logs.take(), ["check 1", "rollback 1", "rollback_failed: no rollback", "close 1"]);
+    assert_eq!(logs.take(), ["check 1", "rollback 1", "check 1", "rollback_failed: no rollback", "close 1"]);
 }
 
 #[test]
@@ -283,7 +295,7 @@ fn a_cancelled_transaction_is_rolled_back() {
 #[test]
 fn each_thread_closes_its_own_connection_before_the_stop_is_reported() {
     let logs = Logs::default();
-    let pool = ConnectionPool::with_threads(logs.clone(), ThreadPool::builder().max_threads(3));
+    let pool = ConnectionPool::builder(logs.clone()).max_connections(3).build();
     let barrier = Arc::new(std::sync::Barrier::new(3));
     let numbers = run(|| {
         let jobs = (0..3).map(|_| {
@@ -314,7 +326,7 @@ fn a_manager_without_transactions_returns_an_error() {
         }
     }
     let pool = ConnectionPool::new(Plain);
-    assert_eq!(run(|| pool.run_with_connection(|seven| Ok(*seven))).unwrap(), 7);
+    assert_eq!(run(|| pool.run_with_connection(|seven| Ok(**seven))).unwrap(), 7);
     assert!(
         run(|| pool.run_interaction(|_| -> Result<(), _> { unreachable!() })).unwrap_err().check::<NoTransactions>()
     );
@@ -329,8 +341,8 @@ fn unless_a_manager_knows_of_open_transactions_an_error_closes_the_connection() 
             Ok(self.0.fetch_add(1, Ordering::SeqCst))
         }
     }
-    let pool = ConnectionPool::with_threads(Opens(Arc::default()), ThreadPool::builder().max_threads(1));
-    let number = || run(|| pool.run_with_connection(|number| Ok(*number))).unwrap();
+    let pool = ConnectionPool::builder(Opens(Arc::default())).max_connections(1).build();
+    let number = || run(|| pool.run_with_connection(|number| Ok(**number))).unwrap();
     assert_eq!((number(), number()), (0, 0));
     assert!(run(|| pool.run_with_connection(|_| Err::<(), _>(Failure::msg("mine")))).is_err());
     assert_eq!((number(), number()), (1, 1));

@@ -1,6 +1,8 @@
 //! Tests of `ConnectionPool`: with a manager that logs its calls, and with a real SQLite database.
 
 mod log;
+mod options;
+mod r2d2;
 mod sqlite;
 
 use std::time::Duration;

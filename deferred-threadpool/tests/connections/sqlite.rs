@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deferred_threadpool::{
-    Backlog, Cancelled, ConnectionPool, Deferred, Failure, InterruptHandle, ManageConnection, Panicked, ThreadPool,
-    TimedOut, deferred_list, gather, park,
+    Backlog, Cancelled, ConnectionPool, Deferred, Failure, InterruptHandle, ManageConnection, Panicked,
+    PooledConnection, TimedOut, deferred_list, gather, park,
 };
 use rusqlite::Connection;
 
@@ -54,10 +54,10 @@ impl ManageConnection for Sqlite {
 }
 
 /// A temporary database, which is deleted on drop.
-struct File(PathBuf);
+pub(crate) struct File(pub(crate) PathBuf);
 
 impl File {
-    fn new() -> File {
+    pub(crate) fn new() -> File {
         static FILES: AtomicUsize = AtomicUsize::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed);
         File(env::temp_dir().join(format!("deferred-accounts-{}-{number}.db", process::id())))
@@ -71,7 +71,7 @@ impl File {
 impl File {
     fn pool_with(&self, knows: bool, threads: usize) -> ConnectionPool<Sqlite> {
         let manager = Sqlite(self.0.clone(), knows);
-        ConnectionPool::with_threads(manager, ThreadPool::builder().max_threads(threads).name("db"))
+        ConnectionPool::builder(manager).max_connections(threads).build()
     }
 }
 
@@ -239,7 +239,7 @@ fn a_transaction_left_open_by_a_statement_is_committed() {
 }
 
 /// A query that never ends by itself.
-fn count_forever(connection: &mut Connection) -> Result<u32, Failure> {
+pub(crate) fn count_forever(connection: &mut Connection) -> Result<u32, Failure> {
     let sql =
         "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) SELECT count(*) FROM numbers";
     Ok(connection.query_row(sql, (), |row| row.get(0))?)
@@ -249,19 +249,21 @@ fn count_forever(connection: &mut Connection) -> Result<u32, Failure> {
 fn a_timeout_or_cancel_interrupts_the_query_and_the_connection_serves_the_next_job() {
     let file = File::new();
     let pool = file.pool(1);
-    let made = |connection: &mut Connection| Ok(connection.execute_batch("CREATE TABLE kept (n INTEGER)")?);
+    let made = |connection: &mut PooledConnection<'_, Connection>| {
+        Ok(connection.execute_batch("CREATE TABLE kept (n INTEGER)")?)
+    };
     park::run_until(|_| pool.run_interaction(made)).unwrap();
     for in_a_transaction in [false, true] {
         for cancels in [false, true] {
             let (ended, next) = park::run_until(|reactor| {
-                let query = |connection: &mut Connection| {
+                let query = |connection: &mut PooledConnection<'_, Connection>| {
                     connection.execute("INSERT INTO kept VALUES (1)", ()).map_err(Failure::from)?;
                     count_forever(connection)
                 };
                 let mut hangs = if in_a_transaction {
                     pool.run_interaction(query)
                 } else {
-                    pool.run_with_connection(count_forever)
+                    pool.run_with_connection(|connection| count_forever(connection))
                 };
                 if cancels {
                     let cancel = hangs.cancel_handle();
