@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::record::Record;
+use crate::rows::database;
 use crate::sample::{Effort, Growth, Row, Size};
 use crate::{banks, echo, instructions, rows, syscalls, twisted};
 
@@ -45,7 +46,9 @@ impl Error for Unavailable {}
 /// Returns all entries in the order of the table.
 pub(crate) fn all() -> Vec<Entry> {
     let mut entries = rows::all();
-    entries.extend([twisted::group(), echo::group(), syscalls::group(), banks::group()].map(Entry::Group));
+    entries.extend(
+        [twisted::group(), database::group(), echo::group(), syscalls::group(), banks::group()].map(Entry::Group),
+    );
     entries
 }
 

@@ -2,6 +2,7 @@
 
 mod combine;
 mod coroutine;
+pub(crate) mod database;
 mod engine;
 mod growth;
 mod load;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Entry> {
         time::rows(),
         post::rows(),
         pool::rows(),
+        database::rows(),
         net::rows(),
         tokio_driver::rows(),
     ];
