@@ -41,8 +41,8 @@ impl InterruptHandle {
     /// the job waits for it, but only for a second; then the connection is closed.
     ///
     /// If the interrupt takes effect some time after `interrupt` has returned, as in PostgreSQL,
-    /// implement [`ManageConnection::check_interrupted`](crate::ManageConnection::check_interrupted)
-    /// too.
+    /// implement
+    /// [`ManageConnection::check_interrupted`](crate::ManageConnection::check_interrupted) too.
     pub fn blocking(interrupt: impl Fn() + Send + Sync + 'static) -> InterruptHandle {
         InterruptHandle { interrupt: Arc::new(interrupt), blocks: true }
     }

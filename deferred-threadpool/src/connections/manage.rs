@@ -20,9 +20,13 @@ use super::report::RollbackFailed;
 /// thread of that connection.
 ///
 /// With the feature `rusqlite`, the other methods have defaults for a `rusqlite::Connection`: an
-/// interaction is a `BEGIN IMMEDIATE` transaction, and a cancel interrupts the query. With the
-/// feature `postgres`, they have defaults for a `postgres::Client`; the cancel request goes over a
-/// connection without TLS.
+/// interaction is a `BEGIN IMMEDIATE` transaction, and a cancel interrupts the query. It does not
+/// interrupt a wait for the lock of another connection, which ends at the busy timeout.
+///
+/// With the feature `postgres`, they have defaults for a `postgres::Client`: an interaction is a
+/// `BEGIN` transaction, and a cancel sends a cancel request, over a connection without TLS
+/// ([`ConnectionPoolBuilder::interrupt_handle`](crate::ConnectionPoolBuilder::interrupt_handle)
+/// shows one with TLS).
 ///
 /// # Examples
 ///
@@ -149,8 +153,8 @@ pub trait ManageConnection: Send + Sync + 'static {
     ///
     /// If the database accepts `COMMIT` and `ROLLBACK` outside of transactions, `Some(true)` can
     /// mean "perhaps". Defaults to `None`: after an error of
-    /// [`run_with_connection`](crate::ConnectionPool::run_with_connection) the connection is closed,
-    /// and after success it is used again as it is.
+    /// [`run_with_connection`](crate::ConnectionPool::run_with_connection) the connection is
+    /// closed, and after success it is used again as it is.
     fn in_transaction(&self, connection: &mut Self::Connection) -> Option<bool> {
         Some(recognize(connection)?.in_transaction())
     }
@@ -165,8 +169,8 @@ pub trait ManageConnection: Send + Sync + 'static {
         Some(recognize(connection)?.interrupt_handle())
     }
 
-    /// Checks that the interrupt of a job cannot reach the next one. It is called after a job
-    /// whose [interrupt handle](Self::interrupt_handle) was called, with the number of calls and the
+    /// Checks that the interrupt of a job cannot reach the next one. It is called after a job whose
+    /// [interrupt handle](Self::interrupt_handle) was called, with the number of calls and the
     /// error of the job. By default every connection passes.
     ///
     /// # Errors

@@ -80,8 +80,9 @@ use crate::stats::PoolStats;
 /// use deferred_threadpool::{ConnectionPool, park};
 /// use r2d2_sqlite::SqliteConnectionManager;
 ///
-/// let pool = ConnectionPool::builder(SqliteConnectionManager::memory()).max_connections(1).build();
-/// let names = park::run_until(|_| {
+/// let pool =
+/// ConnectionPool::builder(SqliteConnectionManager::memory()).max_connections(1).build(); let names
+/// = park::run_until(|_| {
 ///     let created = pool.run_interaction(|connection| {
 ///         connection.execute("CREATE TABLE names (name TEXT)", ())?;
 ///         Ok(connection.execute("INSERT INTO names VALUES ('Ada'), ('Grace')", ())?)
@@ -126,7 +127,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
 
     /// Runs `f` in a transaction, in a thread of the pool. The transaction is committed if `f`
     /// returns a value, and rolled back if `f` returns an error, panics, or was cancelled
-    /// meanwhile. `f` must not end the transaction itself.
+    /// meanwhile. `f` must not end the transaction itself, nor begin another one, as
+    /// `postgres::Client::transaction` does; it may use savepoints.
     ///
     /// Twisted's `runInteraction`; see [the table of differences](Self#twisteds-interface).
     ///
@@ -301,8 +303,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
         self.pool.stop_with(backlog)
     }
 
-    /// Like [`stop_with`](Self::stop_with), with a deadline, at which the queries that still run are
-    /// interrupted: see [`ThreadPool::stop_within`].
+    /// Like [`stop_with`](Self::stop_with), with a deadline, at which the queries that still run
+    /// are interrupted: see [`ThreadPool::stop_within`].
     #[track_caller]
     pub fn stop_within(&self, backlog: Backlog, timeout: Duration) -> Deferred<()> {
         self.pool.stop_within(backlog, timeout)

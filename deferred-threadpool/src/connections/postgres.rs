@@ -82,8 +82,9 @@ fn is_query_cancelled(failure: &Failure) -> bool {
     false
 }
 
-/// The parameters of a statement for [`ConnectionPool::run_query`](crate::ConnectionPool::run_query)
-/// on PostgreSQL: a tuple of up to eight values, an array, or a vector of boxes.
+/// The parameters of a statement for
+/// [`ConnectionPool::run_query`](crate::ConnectionPool::run_query) on PostgreSQL: a tuple of up to
+/// eight values, an array, or a vector of boxes.
 pub trait PostgresParams {
     /// Calls `f` with the parameters.
     fn with_params<R>(&self, f: impl FnOnce(&[&(dyn ToSql + Sync)]) -> R) -> R;

@@ -248,8 +248,8 @@ impl<M: ManageConnection> Connections<M> {
         }
     }
 
-    /// Ends the transaction that the pool has begun, or that the closure may have begun, and decides
-    /// whether the connection is in a known state.
+    /// Ends the transaction that the pool has begun, or that the closure may have begun, and
+    /// decides whether the connection is in a known state.
     fn end<T>(&self, begun: bool, connection: &mut M::Connection, called: Called<T>) -> (Called<T>, State) {
         let first = match called {
             Ok(Ok(value)) => {
