@@ -341,6 +341,34 @@ impl ThreadPool {
         }
     }
 
+    /// Like [`stop_with`](Self::stop_with), but for callers without a reactor. The returned future
+    /// can be awaited on any runtime, or waited for by a blocking [`wait`](RemoteFuture::wait).
+    ///
+    /// # Errors
+    ///
+    /// The future fails with [`StopTimedOut`](crate::StopTimedOut) if other code has stopped the
+    /// pool with a deadline, which has passed.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future ends the wait; the pool stays stopped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_threadpool::{Backlog, ThreadPool};
+    ///
+    /// let pool = ThreadPool::new(2);
+    /// let answer = pool.submit(|_| Ok(6 * 7));
+    /// pool.submit_stop(Backlog::Run).wait().unwrap();
+    /// assert_eq!(answer.wait().unwrap(), 42);
+    /// ```
+    pub fn submit_stop(&self, backlog: Backlog) -> RemoteFuture<()> {
+        let (stopped, waiter) = completion::remote_stop_waiter();
+        self.owner.workers.stop(backlog == Backlog::Cancel, Some(waiter));
+        stopped
+    }
+
     /// Like [`stop_with`](Self::stop_with), but with a deadline: `timeout` from now, by the current
     /// reactor's clock. When that passes, queued jobs are cancelled and running ones are abandoned:
     /// the Deferreds of the running ones fire [`Abandoned`](deferred_core::Abandoned).

@@ -33,7 +33,7 @@ use list::{CompletionList, Pushed};
 use order::Order;
 use pending::{Completed, PendingJob, Removed, Slabs, Submitted};
 
-pub(crate) use remote::submit_remote;
+pub(crate) use remote::{remote_stop_waiter, submit_remote};
 
 /// Submits a job to the pool. Returns a Deferred of this reactor for its result.
 #[track_caller]

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use deferred_core::{Failure, RemoteCompleter, RemoteFuture};
 use parking_lot::Mutex;
 
+use crate::error::StopTimedOut;
 use crate::job::{AnyJob, CompletionSink, Job, JobInfo, JobKey, JobState, drop_refused, in_context};
-use crate::worker::Workers;
+use crate::worker::{StopWaiter, Waiter, Workers};
 
 /// Submits a job to the pool. Returns a `RemoteFuture` for its result.
 #[track_caller]
@@ -37,6 +38,26 @@ where
         }
     }
     remote
+}
+
+/// Returns a `RemoteFuture` for the end of a pool, and the waiter that completes it.
+pub(crate) fn remote_stop_waiter() -> (RemoteFuture<()>, Box<dyn StopWaiter>) {
+    let (stopped, completer) = RemoteFuture::new();
+    (stopped, Box::new(RemoteStopWaiter(completer)))
+}
+
+struct RemoteStopWaiter(RemoteCompleter<()>);
+
+impl Waiter for RemoteStopWaiter {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+impl StopWaiter for RemoteStopWaiter {
+    fn complete(self: Box<Self>, result: Result<(), StopTimedOut>) {
+        self.0.fire(result.map_err(Failure::from));
+    }
 }
 
 /// The sink that completes a `RemoteFuture`.

@@ -15,6 +15,9 @@ use crate::pool::ThreadPool;
 /// A function that the pool calls with a connection.
 type Hook<C, T = ()> = Box<dyn Fn(&mut C) -> Result<T, Failure> + Send + Sync>;
 
+/// A function that answers a question about a connection.
+type Question<C> = Box<dyn Fn(&mut C) -> bool + Send + Sync>;
+
 /// A builder for a [`ConnectionPool`]. [`ConnectionPool::builder`] creates it.
 #[must_use = "call `build` to create the pool"]
 pub struct ConnectionPoolBuilder<M: ManageConnection> {
@@ -32,6 +35,7 @@ pub(super) struct Options<C> {
     pub(super) on_open: Option<Hook<C>>,
     pub(super) on_return: Option<Hook<C>>,
     pub(super) transactions: Option<Transactions<C>>,
+    pub(super) in_transaction: Option<Question<C>>,
     pub(super) interrupt_handle: Option<Hook<C, InterruptHandle>>,
 }
 
@@ -79,6 +83,7 @@ impl<M: ManageConnection> ConnectionPool<M> {
                 on_open: None,
                 on_return: None,
                 transactions: None,
+                in_transaction: None,
                 interrupt_handle: None,
             },
             threads: ThreadPool::builder().name("deferred-db").keep_alive(Duration::from_secs(60)),
@@ -99,7 +104,8 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
     }
 
     /// Sets the maximum number of connections, which is the number of jobs that run at a time.
-    /// Defaults to 5, as in Twisted.
+    /// Defaults to 5, as in Twisted. With 0, jobs wait until
+    /// [`adjust_pool_size`](ThreadPool::adjust_pool_size) allows connections.
     ///
     /// Twisted's `cp_max`.
     #[doc(alias = "cp_max")]
@@ -125,9 +131,8 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
     }
 
     /// Sets whether a connection is [checked](ManageConnection::check) before each job but its
-    /// first. Defaults to `true`. The managers of most databases ask the server, which takes the
-    /// time of a round trip; without the check, the first job after the server has closed a
-    /// connection fails.
+    /// first. Defaults to `true`. The managers of most databases ask the server, which takes a
+    /// round trip; without the check, the first job after the server has closed a connection fails.
     ///
     /// Twisted's `cp_reconnect` and `cp_good_sql`.
     #[doc(alias = "cp_reconnect")]
@@ -149,8 +154,8 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
         self
     }
 
-    /// Sets a hook that is called with a connection after each job, in its thread and before the
-    /// result of the job is delivered: for example `DISCARD ALL` in PostgreSQL, which removes
+    /// Sets a hook that is called with a connection that is put back after a job, in its thread and
+    /// before the result of the job is delivered: for example `DISCARD ALL` in PostgreSQL, which removes
     /// settings, locks and temporary tables that a job has left. The transaction of the job has
     /// ended by then. An error closes the connection and is [reported](crate::ReturnFailed); the
     /// job keeps its result.
@@ -163,15 +168,28 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
     }
 
     /// Sets how a transaction begins, is committed and is rolled back, instead of by the methods of
-    /// the manager: for a manager of r2d2 whose connection type the pool does not know.
-    ///
-    /// `commit` and `rollback` are also called after a job of
-    /// [`run_with_connection`](ConnectionPool::run_with_connection), which may have begun a
-    /// transaction or not, so they must succeed in both cases, as in most databases.
+    /// the manager: for a manager of r2d2 whose connection type the pool does not know, or for
+    /// another kind of transaction.
     ///
     /// # Examples
     ///
-    /// For the crate `mysql`, with `use mysql::prelude::Queryable`:
+    /// For diesel, with `type Transactions = AnsiTransactionManager`:
+    ///
+    /// ```ignore
+    /// let pool = ConnectionPool::builder(diesel::r2d2::ConnectionManager::<PgConnection>::new(url))
+    ///     .transactions(
+    ///         |connection| Ok(Transactions::begin_transaction(connection)?),
+    ///         |connection| Ok(Transactions::commit_transaction(connection)?),
+    ///         |connection| Ok(Transactions::rollback_transaction(connection)?),
+    ///     )
+    ///     .in_transaction(|connection| {
+    ///         let status = Transactions::transaction_manager_status_mut(connection);
+    ///         !matches!(status.transaction_depth(), Ok(None))
+    ///     })
+    ///     .build();
+    /// ```
+    ///
+    /// For the crate `mysql`, where `COMMIT` and `ROLLBACK` outside of a transaction do nothing:
     ///
     /// ```ignore
     /// let pool = ConnectionPool::builder(MySqlConnectionManager::new(options))
@@ -180,6 +198,7 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
     ///         |connection| Ok(connection.query_drop("COMMIT")?),
     ///         |connection| Ok(connection.query_drop("ROLLBACK")?),
     ///     )
+    ///     .in_transaction(|_| true) // perhaps
     ///     .build();
     /// ```
     pub fn transactions(
@@ -190,6 +209,19 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
     ) -> Self {
         self.options.transactions =
             Some(Transactions { begin: Box::new(begin), commit: Box::new(commit), rollback: Box::new(rollback) });
+        self
+    }
+
+    /// Sets how to find out whether a transaction is open, instead of by
+    /// [`ManageConnection::in_transaction`]: a transaction that a job of
+    /// [`run_with_connection`](ConnectionPool::run_with_connection) has left open is then committed
+    /// or rolled back. If the database accepts `COMMIT` and `ROLLBACK` outside of transactions,
+    /// `true` can mean "perhaps".
+    pub fn in_transaction(
+        mut self,
+        in_transaction: impl Fn(&mut M::Connection) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.options.in_transaction = Some(Box::new(in_transaction));
         self
     }
 

@@ -172,3 +172,23 @@ impl Progress {
         state.has_ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn no_call_begins_after_the_job_has_ended() {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counts = calls.clone();
+        let handle = InterruptHandle::blocking(move || _ = counts.fetch_add(1, Ordering::Relaxed));
+        let progress = Progress::default();
+        handle.call(&progress);
+        progress.lock().has_ended = true;
+        handle.call(&progress);
+        assert_eq!((calls.load(Ordering::Relaxed), progress.lock().calls), (1, 1));
+        assert!(!progress.lock().is_running);
+    }
+}

@@ -20,8 +20,9 @@ use super::report::RollbackFailed;
 /// thread of that connection.
 ///
 /// With the feature `rusqlite`, the other methods have defaults for a `rusqlite::Connection`: an
-/// interaction is a `BEGIN IMMEDIATE` transaction, and a cancel interrupts the query. It does not
-/// interrupt a wait for the lock of another connection, which ends at the busy timeout.
+/// interaction is a `BEGIN IMMEDIATE` transaction, and a cancel interrupts the query, also while it
+/// waits for the lock of another connection. For that, the busy timeout that a connection has after
+/// [`open`](Self::open) is replaced by a busy handler with the same timeout.
 ///
 /// With the feature `postgres`, they have defaults for a `postgres::Client`: an interaction is a
 /// `BEGIN` transaction, and a cancel sends a cancel request, over a connection without TLS
@@ -80,6 +81,12 @@ use super::report::RollbackFailed;
 /// assert_eq!(count.unwrap(), 2);
 /// # std::fs::remove_file(file).unwrap();
 /// ```
+#[cfg_attr(
+    not(feature = "r2d2"),
+    diagnostic::on_unimplemented(
+        note = "managers of r2d2 implement it with the feature `r2d2` of deferred-threadpool"
+    )
+)]
 pub trait ManageConnection: Send + Sync + 'static {
     /// The type of a connection. A connection never leaves the thread that has opened it, so it
     /// need not be [`Send`].
@@ -92,6 +99,11 @@ pub trait ManageConnection: Send + Sync + 'static {
     ///
     /// An error means that the connection cannot be opened. The job fails with it; the thread tries
     /// again at its next job.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel or timeout of the job does not interrupt this call, so it needs timeouts of its own:
+    /// until it returns, its thread serves no other job.
     fn open(&self) -> Result<Self::Connection, Failure>;
 
     /// Checks that a connection still works. It is called before each job but the first of a
@@ -107,8 +119,8 @@ pub trait ManageConnection: Send + Sync + 'static {
     }
 
     /// Returns `true` if a connection is known to be broken, without asking the database. It is
-    /// called after each job; a broken connection is closed, without a rollback. Defaults to
-    /// `false`.
+    /// called after each job and the end of its transaction; a broken connection is closed. Defaults
+    /// to `false`.
     fn is_broken(&self, connection: &mut Self::Connection) -> bool {
         recognize(connection).is_some_and(|known| known.is_broken())
     }
@@ -127,7 +139,7 @@ pub trait ManageConnection: Send + Sync + 'static {
     ///
     /// In PostgreSQL, a `COMMIT` after the error of a statement is a `ROLLBACK` that succeeds. If a
     /// closure ignores such an error and returns a value, the job succeeds and has stored nothing.
-    /// The default for `postgres::Client` fails instead: it sends `SELECT 1; COMMIT`.
+    /// The default for `postgres::Client` fails instead: it sends `SAVEPOINT deferred; COMMIT`.
     ///
     /// # Errors
     ///

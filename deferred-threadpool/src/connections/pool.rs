@@ -44,12 +44,12 @@ use crate::stats::PoolStats;
 /// | returns an error | rollback, and that error | an open transaction is rolled back; if it is unknown whether one is open, the connection is closed |
 /// | panics | rollback, and [`Panicked`](deferred_core::Panicked) | the connection is closed |
 /// | is cancelled | the query is interrupted; rollback | the query is interrupted; as after its value or error |
-/// | discards the connection | as above, then the connection is closed | as above, then the connection is closed |
+/// | discards the connection | as above, then the connection is closed | the same |
 ///
-/// A connection that is broken is closed, without a rollback. If a rollback fails, the connection
-/// is closed, and the error is [reported](ManageConnection::rollback_failed). The error of the job
-/// is always the first one. Nothing is tried again: only the caller knows whether that is safe. If
-/// the connection breaks during the commit, the changes may or may not be stored.
+/// The error of the job is always the first one. If a rollback fails, the connection is closed, and
+/// the error is [reported](ManageConnection::rollback_failed). Nothing is tried again: only the
+/// caller knows whether that is safe. If the connection breaks during the commit, the changes may or
+/// may not be stored.
 ///
 /// # Threads
 ///
@@ -58,18 +58,53 @@ use crate::stats::PoolStats;
 /// temporary table, or a prepared statement, belongs to one connection, and the next job may get
 /// another one.
 ///
+/// Code without a reactor, for example in a program on tokio's runtime, calls the methods whose
+/// names begin with `submit`. Dropping the last clone of a pool closes it like
+/// [`close`](Self::close), without waiting.
+///
 /// # Size
 ///
 /// A job holds its connection from its beginning to its end, so the maximum number of connections
 /// is the number of transactions at a time. More connections than the database can work on at a
 /// time only move the queue into the database. Begin with the default of five, and look at
-/// [`PoolStats`]: raise the maximum if jobs wait while the database is idle. For a
-/// server, a common rule is twice the number of its processors; all programs together must stay
-/// below its limit (`max_connections` of PostgreSQL). SQLite has one writer at a time: more
-/// connections help only readers, in WAL mode.
+/// [`PoolStats`]: raise the maximum if jobs wait while the database is idle. For a server, a common
+/// rule is twice the number of its processors; all programs together must stay below its limit
+/// (`max_connections` of PostgreSQL).
 ///
 /// Jobs wait in the queue of the threads, without a limit unless
-/// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) is set.
+/// [`queue_limit`](crate::ThreadPoolBuilder::queue_limit) is set. A job that waits for another job
+/// of the same pool can wait forever, if all connections do.
+///
+/// # SQLite
+///
+/// With the feature `rusqlite`:
+///
+/// - An interaction begins with `BEGIN IMMEDIATE`: it waits for its turn to write, within the busy
+///   timeout, even if it only reads. Several reads that must agree belong into
+///   [`run_with_connection`](Self::run_with_connection) and a `rusqlite::Transaction`; or set
+///   another [`begin`](crate::ConnectionPoolBuilder::transactions).
+/// - There is one writer at a time: more connections help only readers, in WAL mode.
+/// - The parameters of [`run_query`](Self::run_query) move to the thread: a tuple, an array, or
+///   `rusqlite::params_from_iter` of a vector. `rusqlite::params!` borrows them, and works in
+///   [`run_with_connection`](Self::run_with_connection).
+///
+/// # PostgreSQL
+///
+/// With the feature `postgres`:
+///
+/// - An interaction whose closure ignores the error of a statement fails and stores nothing, since
+///   PostgreSQL has rolled back; a `COMMIT` alone would succeed.
+/// - `Client::transaction` in an interaction does not begin a transaction within it, and its
+///   `commit` ends that of the interaction, which then fails, although changes are stored. Use
+///   savepoints, or `Client::transaction` in [`run_with_connection`](Self::run_with_connection).
+/// - After a closure of [`run_with_connection`](Self::run_with_connection), a query finds out
+///   whether a transaction is open. It takes a round trip, as the
+///   [check](crate::ConnectionPoolBuilder::check_on_checkout) does.
+/// - A cancel sends a cancel request. If the query fails for it, the connection is used again after
+///   some 20 ms, in which a late part of the request can do no harm; otherwise it is closed.
+/// - The parameters of [`run_query`](Self::run_query) are `PostgresParams`: a tuple of up to eight
+///   values, an array, or a vector of boxes.
+/// - `{}` of an error of the crate shows `db error`; `{:#}` shows its cause too.
 ///
 /// # Examples
 ///
@@ -104,13 +139,15 @@ pub struct ConnectionPool<M: ManageConnection> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionPoolStats {
-    /// The number of connections that were opened.
+    /// The number of connections that were opened and set up by
+    /// [`on_open`](crate::ConnectionPoolBuilder::on_open).
     pub opened: u64,
     /// The number of connections that were closed.
     pub closed: u64,
-    /// The number of times that a connection could not be opened.
+    /// The number of times that a connection could not be opened, or not be set up.
     pub failed: u64,
-    /// The statistics of the jobs and threads.
+    /// The statistics of the jobs and threads. The openings of
+    /// [`start`](ConnectionPool::start) are jobs too.
     pub threads: PoolStats,
 }
 
@@ -127,8 +164,7 @@ impl<M: ManageConnection> ConnectionPool<M> {
 
     /// Runs `f` in a transaction, in a thread of the pool. The transaction is committed if `f`
     /// returns a value, and rolled back if `f` returns an error, panics, or was cancelled
-    /// meanwhile. `f` must not end the transaction itself, nor begin another one, as
-    /// `postgres::Client::transaction` does; it may use savepoints.
+    /// meanwhile. `f` must not end the transaction itself; it may use savepoints.
     ///
     /// Twisted's `runInteraction`; see [the table of differences](Self#twisteds-interface).
     ///
@@ -246,8 +282,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
         self.pool.submit(self.job(Kind::Interaction, f))
     }
 
-    /// Like [`run_with_connection`](Self::run_with_connection), but for callers without a reactor,
-    /// as [`submit_interaction`](Self::submit_interaction).
+    /// Like [`run_with_connection`](Self::run_with_connection), but for callers without a reactor:
+    /// see [`submit_interaction`](Self::submit_interaction).
     ///
     /// # Cancellation
     ///
@@ -258,6 +294,40 @@ impl<M: ManageConnection> ConnectionPool<M> {
         f: impl FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure> + Send + 'static,
     ) -> RemoteFuture<T> {
         self.pool.submit(self.job(Kind::Plain, f))
+    }
+
+    /// Like [`run_query`](Self::run_query), but for callers without a reactor: see
+    /// [`submit_interaction`](Self::submit_interaction).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the job.
+    #[track_caller]
+    pub fn submit_query<P, T, F>(&self, sql: impl Into<Cow<'static, str>>, params: P, map: F) -> RemoteFuture<Vec<T>>
+    where
+        M::Connection: Query<P>,
+        P: Send + 'static,
+        T: Send + 'static,
+        F: FnMut(&<M::Connection as Query<P>>::Row<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let sql = sql.into();
+        self.submit_with_connection(move |connection| Query::query(&mut **connection, &sql, params, map))
+    }
+
+    /// Like [`run_operation`](Self::run_operation), but for callers without a reactor: see
+    /// [`submit_interaction`](Self::submit_interaction).
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the job.
+    #[track_caller]
+    pub fn submit_operation<P>(&self, sql: impl Into<Cow<'static, str>>, params: P) -> RemoteFuture<u64>
+    where
+        M::Connection: Query<P>,
+        P: Send + 'static,
+    {
+        let sql = sql.into();
+        self.submit_with_connection(move |connection| Query::execute(&mut **connection, &sql, params))
     }
 
     fn job<T: Send + 'static>(
@@ -295,6 +365,12 @@ impl<M: ManageConnection> ConnectionPool<M> {
     #[track_caller]
     pub fn close(&self) -> Deferred<()> {
         self.pool.stop()
+    }
+
+    /// Like [`close`](Self::close), but for callers without a reactor: see
+    /// [`ThreadPool::submit_stop`].
+    pub fn submit_close(&self) -> RemoteFuture<()> {
+        self.pool.submit_stop(Backlog::Run)
     }
 
     /// Like [`close`](Self::close), with a choice for queued jobs: see [`ThreadPool::stop_with`].

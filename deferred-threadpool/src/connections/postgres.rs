@@ -16,11 +16,17 @@ impl Recognized for Client {
         Ok(self.batch_execute("BEGIN")?)
     }
 
-    /// In a transaction in which a statement has failed, `COMMIT` rolls back and succeeds. The
-    /// `SELECT` fails there, so a closure that ignores the error of a statement is not taken for
-    /// one whose changes are stored.
+    /// In a transaction in which a statement has failed, `COMMIT` rolls back and succeeds, and
+    /// outside of a transaction it only warns. A `SAVEPOINT` fails in both cases, so a closure that
+    /// ignores the error of a statement is not taken for one whose changes are stored.
     fn commit(&mut self) -> Result<(), Failure> {
-        Ok(self.batch_execute("SELECT 1; COMMIT")?)
+        match self.batch_execute("SAVEPOINT deferred; COMMIT") {
+            Err(error) if error.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => Err(Failure::msg(
+                "the transaction of an interaction ended before its closure returned: use savepoints instead of \
+                 `COMMIT`, `ROLLBACK` and `Client::transaction`",
+            )),
+            committed => Ok(committed?),
+        }
     }
 
     fn rollback(&mut self) -> Result<(), Failure> {

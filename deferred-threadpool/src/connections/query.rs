@@ -7,6 +7,11 @@ use deferred_core::Failure;
 ///
 /// With the features `rusqlite` and `postgres`, the connections of those crates implement it. For
 /// another library, implement it for a connection type of your own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not run queries with parameters of the type `{P}`",
+    note = "a `rusqlite::Connection` does with the feature `rusqlite` of deferred-threadpool, and a `postgres::Client` \
+            with the feature `postgres`, if the versions of those crates are the same"
+)]
 pub trait Query<P> {
     /// A row of a result.
     type Row<'a>;

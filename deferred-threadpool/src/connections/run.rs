@@ -8,11 +8,12 @@
 //! 1. no interrupt can begin any more; if one has, the manager checks that it cannot reach the next
 //!    job, or the connection is closed;
 //! 2. after a value, an open transaction is committed;
-//! 3. after an error, a broken connection is closed, and an open transaction is rolled back. If it
-//!    is unknown whether one is open, the connection is closed;
+//! 3. after an error, an open transaction is rolled back. If it is unknown whether one is open, or
+//!    if the rollback fails, the connection is closed;
 //! 4. after a panic, the transaction of an interaction is rolled back, and another connection is
 //!    closed;
-//! 5. `on_return` is called, and a connection that is broken, discarded or too old is closed.
+//! 5. a connection that is broken, discarded or too old is closed; with another one, `on_return` is
+//!    called.
 //!
 //! A connection is out of its thread-local while a job uses it, so a panic of the manager drops it.
 
@@ -272,9 +273,6 @@ impl<M: ManageConnection> Connections<M> {
 
     /// Rolls back after an error.
     fn recover(&self, begun: bool, connection: &mut M::Connection) -> State {
-        if self.manager.is_broken(connection) {
-            return State::Unknown;
-        }
         match self.in_transaction(connection) {
             Some(false) => return State::Known,
             None if !begun => return State::Unknown,
@@ -321,8 +319,8 @@ impl<M: ManageConnection> Connections<M> {
     }
 
     fn in_transaction(&self, connection: &mut M::Connection) -> Option<bool> {
-        match &self.options.transactions {
-            Some(_) => Some(true), // perhaps
+        match &self.options.in_transaction {
+            Some(in_transaction) => Some(in_transaction(connection)),
             None => self.manager.in_transaction(connection),
         }
     }

@@ -51,7 +51,8 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// Opens the [minimum](crate::ConnectionPoolBuilder::min_connections) number of connections, at
     /// least one, so that a wrong address or password is noticed when the program starts.
     ///
-    /// Without it, connections are opened by the first jobs. Twisted's `start`, which starts the
+    /// Without it, connections are opened by the first jobs. Code without a reactor submits a job
+    /// that does nothing instead. Twisted's `start`, which starts the
     /// threads and opens no connection.
     ///
     /// # Errors

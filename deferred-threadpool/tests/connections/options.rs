@@ -190,7 +190,7 @@ fn a_discarded_connection_is_closed_after_the_end_of_its_transaction() {
 }
 
 #[test]
-fn a_broken_connection_is_closed_after_its_job_and_not_rolled_back() {
+fn a_broken_connection_is_closed_after_the_end_of_its_transaction() {
     for fails in [false, true] {
         let (builder, logs) = one();
         let pool = builder.build();
@@ -202,8 +202,7 @@ fn a_broken_connection_is_closed_after_its_job_and_not_rolled_back() {
             })
         });
         assert_eq!(result.is_err(), fails);
-        let expected: &[&str] =
-            if fails { &["open 1", "begin 1", "close 1"] } else { &["open 1", "begin 1", "commit 1", "close 1"] };
+        let expected: &[&str] = &["open 1", "begin 1", if fails { "rollback 1" } else { "commit 1" }, "close 1"];
         assert_eq!(logs.take(), expected);
     }
 }
@@ -218,6 +217,7 @@ fn transactions_of_the_builder_replace_those_of_the_manager() {
             move |connection| commits.log_call("COMMIT", connection.number),
             move |connection| rolls_back.log_call("ROLLBACK", connection.number),
         )
+        .in_transaction(|_| true)
         .build();
     run(|| pool.run_interaction(|_| Ok(()))).unwrap();
     run(|| pool.run_interaction(|_| Err::<(), _>(Failure::msg("mine")))).unwrap_err();
@@ -336,6 +336,25 @@ fn an_interrupt_that_comes_between_two_queries_is_repeated_until_the_job_ends() 
         });
         assert_eq!(number_after_cancel(&pool, passed), 1);
         run(|| pool.close()).unwrap();
+    }
+}
+
+#[test]
+fn a_pool_without_a_reactor_is_closed_by_a_future() {
+    for cancelled in [false, true] {
+        let pool = ConnectionPool::builder(Logs::default()).max_connections(2).build();
+        let jobs: Vec<_> = (0..10).map(|_| pool.submit_with_connection(|_| Ok(()))).collect();
+        let closed = pool.submit_close();
+        if cancelled {
+            drop(closed);
+            pool.submit_close().wait().unwrap();
+        } else {
+            closed.wait().unwrap();
+        }
+        assert_eq!(pool.stats().opened, pool.stats().closed);
+        assert!(jobs.into_iter().all(|job| job.wait().is_ok()));
+        assert!(pool.submit_interaction(|_| Ok(())).wait().unwrap_err().check::<PoolStopped>());
+        pool.submit_close().wait().unwrap();
     }
 }
 

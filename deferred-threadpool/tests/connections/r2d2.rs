@@ -115,6 +115,55 @@ fn a_read_only_database_has_interactions() {
 }
 
 #[test]
+fn another_begin_of_sqlite_keeps_what_is_known_of_its_transactions() {
+    let file = File::new();
+    let pool = ConnectionPool::builder(SqliteConnectionManager::file(&file.0))
+        .max_connections(1)
+        .transactions(
+            |connection| Ok(connection.execute_batch("BEGIN DEFERRED")?),
+            |connection| Ok(connection.execute_batch("COMMIT")?),
+            |connection| Ok(connection.execute_batch("ROLLBACK")?),
+        )
+        .build();
+    run(|| pool.run_operation("CREATE TABLE kept (n INTEGER)", ())).unwrap();
+    run(|| pool.run_operation("SELEKT", ())).unwrap_err();
+    run(|| pool.run_interaction(|connection| Ok(connection.execute("INSERT INTO kept VALUES (1)", ())?))).unwrap();
+    run(|| pool.run_query("SELECT n FROM kept", (), |row| Ok(row.get::<_, i64>(0)?))).unwrap();
+    assert_eq!(pool.stats().opened, 1);
+}
+
+#[test]
+fn a_wait_for_a_lock_of_sqlite_is_interrupted_and_ends_at_the_busy_timeout_of_the_connection() {
+    let file = File::new();
+    let manager = SqliteConnectionManager::file(&file.0).with_init(|connection| {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.busy_timeout(Duration::from_millis(50))
+    });
+    let hasty = ConnectionPool::builder(manager).max_connections(1).build();
+    run(|| hasty.run_operation("CREATE TABLE kept (n INTEGER)", ())).unwrap();
+    let writer = Connection::open(&file.0).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let busy = run(|| hasty.run_operation("INSERT INTO kept VALUES (1)", ())).unwrap_err();
+    let code = busy.downcast_ref::<rusqlite::Error>().unwrap().sqlite_error_code();
+    assert_eq!(code, Some(ErrorCode::DatabaseBusy));
+
+    let pool = pool(&file, 1); // it waits for a minute
+    for _ in 0..3 {
+        let next = park::run_until(|reactor| {
+            let waits = pool.run_interaction(|_| -> Result<(), _> { unreachable!() });
+            let waits = waits.add_timeout(Duration::from_millis(30), reactor);
+            let next = pool.run_query("SELECT count(*) FROM kept", (), |row| Ok(row.get::<_, i64>(0)?));
+            let next = next.add_timeout(LIMIT / 2, reactor);
+            waits.add_both(|_| next)
+        });
+        assert_eq!(next.unwrap(), [0]);
+    }
+    writer.execute_batch("COMMIT").unwrap();
+    run(|| pool.run_operation("INSERT INTO kept VALUES (1)", ())).unwrap();
+    assert_eq!(pool.stats().opened, 1);
+}
+
+#[test]
 fn a_query_of_sqlite_is_interrupted_and_its_connection_serves_the_next_job() {
     let file = File::new();
     let pool = pool(&file, 1);

@@ -59,6 +59,36 @@ fn an_interaction_that_ignores_the_error_of_a_statement_fails_and_stores_nothing
 
 #[test]
 #[ignore = "needs PostgreSQL: .ci/postgres"]
+fn an_interaction_that_ends_its_transaction_itself_fails() {
+    let table = Table::new("ended", "n INTEGER");
+    let pool = pool(1);
+    for statement in ["COMMIT", "ROLLBACK", "COMMIT; BEGIN; COMMIT"] {
+        let failed = run(|| pool.run_interaction(move |client| Ok(client.batch_execute(statement)?)));
+        assert!(failed.unwrap_err().to_string().contains("savepoints"), "{statement}");
+    }
+    let failed = run(|| {
+        pool.run_interaction(|client| {
+            client.transaction()?.rollback()?;
+            Ok(client.batch_execute("INSERT INTO ended VALUES (1)")?)
+        })
+    });
+    assert!(failed.unwrap_err().to_string().contains("savepoints"));
+    // With savepoints, a part can fail.
+    run(|| {
+        pool.run_interaction(|client| {
+            client.batch_execute("INSERT INTO ended VALUES (2); SAVEPOINT part")?;
+            client.batch_execute("SELEKT").unwrap_err();
+            Ok(client.batch_execute("ROLLBACK TO part")?)
+        })
+    })
+    .unwrap();
+    assert_eq!(table.count(), 2);
+    assert_eq!(pool.stats().opened, 1);
+    close(&pool);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: .ci/postgres"]
 fn a_commit_that_fails_fails_the_job_and_leaves_a_clean_connection() {
     let table = Table::new("deferred_check", "n INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED");
     let pool = pool(1);
