@@ -52,10 +52,12 @@ impl CancelFlag {
     /// cancelled. The job may have ended meanwhile, and the calls may be those of the next one.
     pub(crate) fn interrupt(&self, number: u64) {
         let mut calls = self.calls.lock();
-        if !calls.registered.iter().any(|registered| registered.job == number) {
+        let (registered, others) =
+            mem::take(&mut calls.registered).into_iter().partition::<Vec<_>, _>(|registered| registered.job == number);
+        calls.registered = others;
+        if registered.is_empty() {
             return;
         }
-        let registered = mem::take(&mut calls.registered);
         calls.running += 1;
         drop(calls);
         for Registered { call, .. } in registered {
@@ -71,8 +73,13 @@ impl CancelFlag {
         let mut calls = self.calls.lock();
         calls.last_key += 1;
         let key = calls.last_key;
+        // Those of earlier jobs, whose guards were leaked.
+        let (registered, leaked) =
+            mem::take(&mut calls.registered).into_iter().partition(|registered| registered.job == number);
+        calls.registered = registered;
         calls.registered.push(Registered { job: number, key, call });
         drop(calls);
+        drop_ignoring_panic(leaked);
         // A cancel that has not seen the call has set the flag before.
         if self.is_set(number) {
             self.interrupt(number);
@@ -143,5 +150,21 @@ mod tests {
         flag.set(2);
         flag.interrupt(2);
         assert!(called.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_leaked_guard_has_no_effect_on_later_jobs() {
+        let flag = CancelFlag::new();
+        mem::forget(OnCancel::new(&flag, 1, Box::new(|| unreachable!("the job has ended"))));
+        let called = Arc::new(AtomicBool::new(false));
+        let sets = called.clone();
+        let _second = OnCancel::new(&flag, 2, Box::new(move || sets.store(true, Ordering::Relaxed)));
+        flag.set(2);
+        flag.interrupt(2);
+        assert!(called.load(Ordering::Relaxed));
+        mem::forget(OnCancel::new(&flag, 3, Box::new(|| unreachable!("the job has ended"))));
+        flag.set(4);
+        flag.interrupt(4);
+        assert_eq!(flag.calls.lock().registered.len(), 1);
     }
 }

@@ -30,6 +30,14 @@ pub(crate) struct Config {
     pub(crate) on_stuck: Option<StuckHook>,
 }
 
+impl Config {
+    /// Returns the number of threads that stay without work, for a minimum of the user. A thread
+    /// costs only its memory, so the last one stays, unless it has a connection.
+    pub(crate) fn kept_threads(&self, min_threads: usize) -> usize {
+        min_threads.max(usize::from(self.close_connection.is_none()))
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

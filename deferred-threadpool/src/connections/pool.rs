@@ -12,7 +12,7 @@ use super::manage::ManageConnection;
 use super::pooled::PooledConnection;
 use super::query::Query;
 use super::run::{Connections, Counters, Kind};
-use crate::job::Job;
+use crate::job::{Job, drop_ignoring_panic};
 use crate::pool::{Backlog, ThreadPool};
 use crate::stats::PoolStats;
 
@@ -336,7 +336,11 @@ impl<M: ManageConnection> ConnectionPool<M> {
         f: impl FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure> + Send + 'static,
     ) -> impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static {
         let connections = self.connections.clone();
-        move |job: &Job<'_>| connections.run(kind, job, f)
+        move |job: &Job<'_>| {
+            let result = connections.run(kind, job, f);
+            drop_ignoring_panic(connections); // the manager, if the pool is gone
+            result
+        }
     }
 
     /// Returns the statistics of the connections, and of the jobs.

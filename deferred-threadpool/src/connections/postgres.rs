@@ -11,6 +11,13 @@ use super::interrupt::InterruptHandle;
 use super::query::Query;
 use super::recognized::Recognized;
 
+/// Whether a transaction is open. The schema is named, since a `search_path` can hide it.
+const IN_TRANSACTION: &str = "SELECT pg_catalog.now() OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp()";
+
+/// The message of a query that a cancel request has ended, unless the server speaks another
+/// language. Other ends of a query, such as its timeout, have the same code.
+const CANCELLED: &str = "canceling statement due to user request";
+
 impl Recognized for Client {
     fn begin(&mut self) -> Result<(), Failure> {
         Ok(self.batch_execute("BEGIN")?)
@@ -37,7 +44,7 @@ impl Recognized for Client {
     /// crate does not publish the state that the server sends, and a `COMMIT` or `ROLLBACK` outside
     /// of a transaction would be a warning in the log of the server.
     fn in_transaction(&mut self) -> bool {
-        let Ok(messages) = self.simple_query("SELECT now() <> statement_timestamp()") else {
+        let Ok(messages) = self.simple_query(IN_TRANSACTION) else {
             return true; // it is in a transaction that has failed
         };
         messages.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("t")))
@@ -57,7 +64,7 @@ impl Recognized for Client {
 
     /// The server handles a cancel request after it has closed the request's connection, so the
     /// request may reach the next query. If there was one request, it has reached this one if that
-    /// has failed for it.
+    /// has failed for a cancel request.
     ///
     /// It consists of two signals, one after the other, to the process and to its group, and the
     /// second may be late. The statements here wait for it.
@@ -66,7 +73,7 @@ impl Recognized for Client {
             return Err(Failure::msg("a cancel request may reach the next query of this connection"));
         }
         for _ in 0..4 {
-            let statement = if self.in_transaction() { "ROLLBACK" } else { "SELECT pg_sleep(0.005)" };
+            let statement = if self.in_transaction() { "ROLLBACK" } else { "SELECT pg_catalog.pg_sleep(0.005)" };
             match self.batch_execute(statement) {
                 Err(error) if error.code() != Some(&SqlState::QUERY_CANCELED) => return Err(error.into()),
                 _ => {}
@@ -76,11 +83,13 @@ impl Recognized for Client {
     }
 }
 
-/// Returns `true` if the error, or one of its sources, is that of a query that was cancelled.
+/// Returns `true` if the error, or one of its sources, is that of a query that a cancel request has
+/// ended.
 fn is_query_cancelled(failure: &Failure) -> bool {
     let mut error: Option<&(dyn Error + 'static)> = Some(failure.error());
     while let Some(one) = error {
-        if one.downcast_ref::<postgres::Error>().is_some_and(|error| error.code() == Some(&SqlState::QUERY_CANCELED)) {
+        let database_error = one.downcast_ref::<postgres::Error>().and_then(postgres::Error::as_db_error);
+        if database_error.is_some_and(|error| error.message() == CANCELLED) {
             return true;
         }
         error = one.source();

@@ -15,17 +15,23 @@
 //! 5. a connection that is broken, discarded or too old is closed; with another one, `on_return` is
 //!    called.
 //!
-//! A connection is out of its thread-local while a job uses it, so a panic of the manager drops it.
+//! # Panics
+//!
+//! Each method of the manager, each hook and each destructor can panic, and a second panic during
+//! the unwinding of a first would abort the process. So each is called by itself: a panic of a
+//! method is an error of the job, after which the connection is closed, and a panic of a destructor
+//! is ignored. Only the panic of the closure goes on, at the end.
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use deferred_core::{Failure, report};
+use deferred_core::{Failure, Panicked, report};
 
 use super::builder::Options;
 use super::interrupt::{InterruptHandle, Interrupted, Interrupts};
@@ -49,17 +55,52 @@ pub(super) struct Counters {
     pub(super) failed: AtomicU64,
 }
 
-/// An open connection, which is counted.
-struct Open<C> {
-    connection: C,
-    interrupt: Option<InterruptHandle>,
-    opened_at: Instant,
-    counters: Arc<Counters>,
+/// A value of the user, whose destructor may panic: that is ignored.
+struct Quiet<T>(Option<T>);
+
+impl<T> Quiet<T> {
+    fn new(value: T) -> Quiet<T> {
+        Quiet(Some(value))
+    }
+
+    fn into_inner(mut self) -> T {
+        self.0.take().expect("it is taken only here")
+    }
 }
 
-impl<C> Drop for Open<C> {
+impl<T> Deref for Quiet<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is taken only by `into_inner`")
+    }
+}
+
+impl<T> DerefMut for Quiet<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is taken only by `into_inner`")
+    }
+}
+
+impl<T> Drop for Quiet<T> {
     fn drop(&mut self) {
-        self.counters.closed.fetch_add(1, Ordering::Relaxed);
+        drop_ignoring_panic(self.0.take());
+    }
+}
+
+/// An open connection. It is counted as closed after the destructor of the connection.
+struct Open<C> {
+    interrupt: Quiet<Option<InterruptHandle>>,
+    connection: Quiet<C>,
+    opened_at: Instant,
+    _closed: CountClosed,
+}
+
+struct CountClosed(Arc<Counters>);
+
+impl Drop for CountClosed {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -68,16 +109,9 @@ thread_local! {
     static OPEN: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// Closes the connection of a thread that ends or is idle.
+/// Closes the connection of a thread that ends.
 pub(super) fn close() {
-    if let Some(connection) = OPEN.take() {
-        drop_ignoring_panic(connection);
-    }
-}
-
-/// Returns `true` if this thread has a connection.
-pub(super) fn is_open() -> bool {
-    OPEN.with_borrow(Option::is_some)
+    drop(OPEN.take());
 }
 
 /// The kind of a job.
@@ -92,11 +126,9 @@ pub(super) enum Kind {
 /// The result of a closure, or the payload of its panic.
 type Called<T> = thread::Result<Result<T, Failure>>;
 
-/// A connection after its use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Known,
-    Unknown,
+/// Calls user code. A panic is an error.
+fn caught<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| Err(Panicked::new(payload).into()))
 }
 
 impl<M: ManageConnection> Connections<M> {
@@ -106,7 +138,7 @@ impl<M: ManageConnection> Connections<M> {
 
     /// Opens the connection of this thread if it has none.
     pub(super) fn open_now(&self) -> Result<(), Failure> {
-        if !is_open() {
+        if OPEN.with_borrow(Option::is_none) {
             let open = self.open()?;
             OPEN.set(Some(open));
         }
@@ -120,36 +152,27 @@ impl<M: ManageConnection> Connections<M> {
         job: &Job<'_>,
         f: impl FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut open = self.take()?;
-        let used = panic::catch_unwind(AssertUnwindSafe(|| self.use_connection(kind, &mut open, job, f)));
-        let (result, state) = used.unwrap_or_else(|payload| (Err(payload), State::Unknown));
-        let keeps = state == State::Known
-            && panic::catch_unwind(AssertUnwindSafe(|| self.is_returned(&mut open))).unwrap_or(false);
-        if keeps {
-            OPEN.set(Some(open));
-        } else {
-            drop_ignoring_panic(open);
-        }
-        result.unwrap_or_else(|payload| panic::resume_unwind(payload))
+        let f = Quiet::new(f);
+        let mut lent = Lent { connections: self, open: self.take()?, is_known: true, begun: false };
+        let called = lent.use_by(kind, job, f);
+        lent.put_back();
+        called.unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
 
     /// Returns the connection of this thread if it works, or else a new one.
     fn take(&self) -> Result<Box<Open<M::Connection>>, Failure> {
         if let Some(Ok(mut open)) = OPEN.take().map(|open| open.downcast::<Open<M::Connection>>()) {
-            let checked = panic::catch_unwind(AssertUnwindSafe(|| self.is_usable(&mut open)));
-            if let Ok(true) = checked {
-                return Ok(open);
-            }
-            drop_ignoring_panic(open);
-            if let Err(payload) = checked {
-                panic::resume_unwind(payload);
+            if !self.is_too_old(&open) {
+                let checked =
+                    if self.options.checks { caught(|| self.manager.check(&mut open.connection)) } else { Ok(()) };
+                match checked {
+                    Ok(()) => return Ok(open),
+                    Err(error) if error.check::<Panicked>() => return Err(error),
+                    Err(_) => {}
+                }
             }
         }
         self.open()
-    }
-
-    fn is_usable(&self, open: &mut Open<M::Connection>) -> bool {
-        !self.is_too_old(open) && (!self.options.checks || self.manager.check(&mut open.connection).is_ok())
     }
 
     fn is_too_old(&self, open: &Open<M::Connection>) -> bool {
@@ -157,171 +180,208 @@ impl<M: ManageConnection> Connections<M> {
     }
 
     fn open(&self) -> Result<Box<Open<M::Connection>>, Failure> {
-        let open = || {
-            let mut connection = self.manager.open()?;
-            if let Some(hook) = &self.options.on_open {
-                hook(&mut connection)?;
-            }
-            let interrupt = match &self.options.interrupt_handle {
-                Some(handle) => Some(handle(&mut connection)?),
-                None => self.manager.interrupt_handle(&mut connection),
-            };
+        let opened = caught(|| self.manager.open()).map(Quiet::new).and_then(|mut connection| {
+            let interrupt = caught(|| self.set_up(&mut connection))?;
             Ok((connection, interrupt))
-        };
-        match panic::catch_unwind(AssertUnwindSafe(open)) {
-            Ok(Ok((connection, interrupt))) => {
-                self.counters.opened.fetch_add(1, Ordering::Relaxed);
-                let counters = self.counters.clone();
-                Ok(Box::new(Open { connection, interrupt, opened_at: Instant::now(), counters }))
-            }
-            failed => {
-                self.counters.failed.fetch_add(1, Ordering::Relaxed);
-                match failed {
-                    Ok(result) => Err(result.err().expect("a connection was returned above")),
-                    Err(payload) => panic::resume_unwind(payload),
-                }
-            }
-        }
+        });
+        let counter = if opened.is_ok() { &self.counters.opened } else { &self.counters.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let (connection, interrupt) = opened?;
+        Ok(Box::new(Open {
+            interrupt: Quiet::new(interrupt),
+            connection,
+            opened_at: Instant::now(),
+            _closed: CountClosed(self.counters.clone()),
+        }))
     }
 
-    /// Calls `f` with a connection, and ends the transaction.
-    fn use_connection<T>(
-        &self,
-        kind: Kind,
-        open: &mut Open<M::Connection>,
-        job: &Job<'_>,
-        f: impl FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure>,
-    ) -> (Called<T>, State) {
-        if job.is_cancelled() {
-            drop_ignoring_panic(f);
-            return (Ok(Err(job.cancelled_error())), State::Known);
+    /// Prepares a connection that was opened, and returns its handle.
+    fn set_up(&self, connection: &mut M::Connection) -> Result<Option<InterruptHandle>, Failure> {
+        if let Some(hook) = &self.options.on_open {
+            hook(connection)?;
         }
-        let interrupts = open.interrupt.as_ref().map(|handle| handle.interrupt_on_cancel(job));
-        let mut connection = PooledConnection::new(&mut open.connection, job);
-        let (called, begun) = self.call(kind, &mut connection, job, f);
+        match &self.options.interrupt_handle {
+            Some(handle) => handle(connection).map(Some),
+            None => Ok(self.manager.interrupt_handle(connection)),
+        }
+    }
+}
+
+/// The connection of a job.
+struct Lent<'a, M: ManageConnection> {
+    connections: &'a Connections<M>,
+    open: Box<Open<M::Connection>>,
+    /// Whether the connection is in a known state.
+    is_known: bool,
+    /// Whether the pool has begun a transaction.
+    begun: bool,
+}
+
+impl<M: ManageConnection> Lent<'_, M> {
+    /// Calls a method of the manager, or a hook. A panic is an error, and closes the connection.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&Connections<M>, &mut M::Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (connections, connection) = (self.connections, &mut *self.open.connection);
+        let called = panic::catch_unwind(AssertUnwindSafe(|| call(connections, connection)));
+        called.unwrap_or_else(|payload| {
+            self.is_known = false;
+            Err(Panicked::new(payload).into())
+        })
+    }
+
+    /// Calls `f` with the connection, and ends the transaction.
+    fn use_by<T, F>(&mut self, kind: Kind, job: &Job<'_>, f: Quiet<F>) -> Called<T>
+    where
+        F: FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure>,
+    {
+        if job.is_cancelled() {
+            return Ok(Err(job.cancelled_error()));
+        }
+        let interrupts = self.open.interrupt.as_ref().map(|handle| handle.interrupt_on_cancel(job));
+        let (mut called, discarded) = self.call_closure(kind, job, f);
         let interrupted = interrupts.map_or(Interrupted::Times(0), Interrupts::end);
-        let discarded = connection.is_discarded();
-        let connection = &mut open.connection;
+        // A cancel that came before this is still before the commit.
+        if self.begun && matches!(called, Ok(Ok(_))) && (job.is_cancelled() || interrupted != Interrupted::Times(0)) {
+            drop_ignoring_panic(called);
+            called = Ok(Err(job.cancelled_error()));
+        }
         let is_settled = match interrupted {
             Interrupted::Times(0) => true,
             Interrupted::Times(times) => {
                 let error = called.as_ref().ok().and_then(|result| result.as_ref().err());
-                self.manager.check_interrupted(connection, times, error).is_ok()
+                self.call(|connections, connection| connections.manager.check_interrupted(connection, times, error))
+                    .is_ok()
             }
             Interrupted::Unfinished => false,
         };
-        if !is_settled {
-            // Closing the connection rolls back. The job was cancelled, so nothing is confirmed.
-            let called = called.map(|result| result.and_then(|_| Err(job.cancelled_error())));
-            return (called, State::Unknown);
-        }
-        let (called, state) = self.end(begun, connection, called);
-        (called, if discarded { State::Unknown } else { state })
+        self.is_known &= is_settled;
+        let called = if is_settled { self.end(called, discarded) } else { called };
+        self.is_known &= !discarded;
+        called
     }
 
-    /// Calls `f`, in a transaction if it is an interaction. Returns `true` if that has begun.
-    fn call<T>(
-        &self,
-        kind: Kind,
-        connection: &mut PooledConnection<'_, M::Connection>,
-        job: &Job<'_>,
-        f: impl FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure>,
-    ) -> (Called<T>, bool) {
-        if kind == Kind::Plain {
-            return (panic::catch_unwind(AssertUnwindSafe(|| f(connection))), false);
+    /// Calls `f`, in a transaction if it is an interaction. Returns its result, and whether it has
+    /// discarded the connection.
+    fn call_closure<T, F>(&mut self, kind: Kind, job: &Job<'_>, f: Quiet<F>) -> (Called<T>, bool)
+    where
+        F: FnOnce(&mut PooledConnection<'_, M::Connection>) -> Result<T, Failure>,
+    {
+        if kind == Kind::Interaction {
+            let begun = self.call(|connections, connection| match &connections.options.transactions {
+                Some(transactions) => (transactions.begin)(connection),
+                None => connections.manager.begin(connection),
+            });
+            if let Err(error) = begun {
+                return (Ok(Err(error)), false);
+            }
+            self.begun = true;
+            // The job may have been cancelled while the transaction began.
+            if job.is_cancelled() {
+                return (Ok(Err(job.cancelled_error())), false);
+            }
         }
-        let begun = match &self.options.transactions {
-            Some(transactions) => (transactions.begin)(connection),
-            None => self.manager.begin(connection),
-        };
-        if let Err(error) = begun {
-            drop_ignoring_panic(f);
-            return (Ok(Err(error)), false);
-        }
-        // The job may have been cancelled while the transaction began.
-        if job.is_cancelled() {
-            drop_ignoring_panic(f);
-            return (Ok(Err(job.cancelled_error())), true);
-        }
-        match panic::catch_unwind(AssertUnwindSafe(|| f(connection))) {
-            Ok(Ok(_)) if job.is_cancelled() => (Ok(Err(job.cancelled_error())), true),
-            called => (called, true),
-        }
+        let mut connection = PooledConnection::new(&mut *self.open.connection, job);
+        let f = f.into_inner();
+        let called = panic::catch_unwind(AssertUnwindSafe(|| f(&mut connection)));
+        (called, connection.is_discarded())
     }
 
-    /// Ends the transaction that the pool has begun, or that the closure may have begun, and
-    /// decides whether the connection is in a known state.
-    fn end<T>(&self, begun: bool, connection: &mut M::Connection, called: Called<T>) -> (Called<T>, State) {
+    /// Ends the transaction that the pool has begun, or that the closure may have begun.
+    fn end<T>(&mut self, called: Called<T>, discarded: bool) -> Called<T> {
         let first = match called {
             Ok(Ok(value)) => {
+                let value = Quiet::new(value);
                 // If the transaction of an interaction has ended by itself, for example because the
                 // disk was full, the commit fails, and the job does too.
-                if !begun && self.in_transaction(connection) != Some(true) {
-                    return (Ok(Ok(value)), State::Known);
-                }
-                match self.commit(connection) {
-                    Ok(()) => return (Ok(Ok(value)), State::Known),
+                let ended = if self.begun { Ok(true) } else { self.in_transaction().map(|open| open == Some(true)) };
+                match ended.and_then(|open| if open { self.commit() } else { Ok(()) }) {
+                    Ok(()) => return Ok(Ok(value.into_inner())),
                     Err(error) => Ok(Err(error)),
                 }
             }
-            Err(payload) if !begun => return (Err(payload), State::Unknown),
             failed => failed,
         };
-        let state = self.recover(begun, connection);
-        (first, state)
+        if (first.is_err() && !self.begun) || discarded {
+            self.is_known = false; // closing the connection rolls back
+        } else {
+            self.recover();
+        }
+        first
     }
 
     /// Rolls back after an error.
-    fn recover(&self, begun: bool, connection: &mut M::Connection) -> State {
-        match self.in_transaction(connection) {
-            Some(false) => return State::Known,
-            None if !begun => return State::Unknown,
+    fn recover(&mut self) {
+        match self.in_transaction() {
+            Ok(Some(false)) => return,
+            Ok(None) if !self.begun => {
+                self.is_known = false;
+                return;
+            }
             _ => {}
         }
-        match self.rollback(connection) {
-            Ok(()) => State::Known,
-            Err(error) => {
-                // Without a connection there is no transaction.
-                if !self.manager.is_broken(connection) && self.manager.check(connection).is_ok() {
-                    self.manager.rollback_failed(error);
+        let rolled_back = self.call(|connections, connection| match &connections.options.transactions {
+            Some(transactions) => (transactions.rollback)(connection),
+            None => connections.manager.rollback(connection),
+        });
+        if let Err(error) = rolled_back {
+            self.is_known = false;
+            // Without a connection there is no transaction.
+            let is_broken = self.call(|connections, connection| {
+                if connections.manager.is_broken(connection) {
+                    return Ok(true);
                 }
-                State::Unknown
+                connections.manager.check(connection).map(|()| false)
+            });
+            if let Ok(false) = is_broken {
+                let _ = self.call(|connections, _| {
+                    connections.manager.rollback_failed(error);
+                    Ok(())
+                });
             }
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.call(|connections, connection| match &connections.options.transactions {
+            Some(transactions) => (transactions.commit)(connection),
+            None => connections.manager.commit(connection),
+        })
+    }
+
+    fn in_transaction(&mut self) -> Result<Option<bool>, Failure> {
+        self.call(|connections, connection| {
+            Ok(match &connections.options.in_transaction {
+                Some(in_transaction) => Some(in_transaction(connection)),
+                None => connections.manager.in_transaction(connection),
+            })
+        })
+    }
+
+    /// Keeps the connection for the next job of this thread, or closes it.
+    fn put_back(mut self) {
+        if self.is_known && self.is_usable() {
+            OPEN.set(Some(self.open));
         }
     }
 
     /// Returns `true` if a connection in a known state can serve the next job.
-    fn is_returned(&self, open: &mut Open<M::Connection>) -> bool {
-        if self.is_too_old(open) || self.manager.is_broken(&mut open.connection) {
+    fn is_usable(&mut self) -> bool {
+        if self.connections.is_too_old(&self.open) {
             return false;
         }
-        match self.options.on_return.as_ref().map(|hook| hook(&mut open.connection)) {
-            None | Some(Ok(())) => true,
-            Some(Err(error)) => {
-                report::send(&ReturnFailed { error });
-                false
-            }
+        if self.call(|connections, connection| Ok(connections.manager.is_broken(connection))).unwrap_or(true) {
+            return false;
         }
-    }
-
-    fn commit(&self, connection: &mut M::Connection) -> Result<(), Failure> {
-        match &self.options.transactions {
-            Some(transactions) => (transactions.commit)(connection),
-            None => self.manager.commit(connection),
+        let returned = self.call(|connections, connection| match &connections.options.on_return {
+            Some(hook) => hook(connection),
+            None => Ok(()),
+        });
+        if let Err(error) = returned {
+            report::send(&ReturnFailed { error });
+            return false;
         }
-    }
-
-    fn rollback(&self, connection: &mut M::Connection) -> Result<(), Failure> {
-        match &self.options.transactions {
-            Some(transactions) => (transactions.rollback)(connection),
-            None => self.manager.rollback(connection),
-        }
-    }
-
-    fn in_transaction(&self, connection: &mut M::Connection) -> Option<bool> {
-        match &self.options.in_transaction {
-            Some(in_transaction) => Some(in_transaction(connection)),
-            None => self.manager.in_transaction(connection),
-        }
+        true
     }
 }

@@ -45,10 +45,11 @@ impl Recognized for Connection {
         })
     }
 
-    /// An interrupt stops the statements that run at that time, and no later ones.
+    /// An interrupt stops the statements that run at that time, and no later ones; but if one of
+    /// them was leaked, and never ends, all later ones are stopped.
     fn check_interrupted(&mut self, _: u32, _: Option<&Failure>) -> Result<(), Failure> {
         WAITS.with_borrow(|waits| waits.interrupted.store(false, Ordering::Relaxed));
-        Ok(())
+        Ok(self.query_row("SELECT 1", (), |_| Ok(()))?)
     }
 }
 

@@ -77,7 +77,7 @@ impl AfterUnlock {
 
 impl Workers {
     pub(crate) fn new(config: Config) -> Arc<Workers> {
-        let state = State::new(config.min_threads, config.max_threads);
+        let state = State::new(config.kept_threads(config.min_threads), config.max_threads);
         Arc::new(Workers { config, state: Mutex::new(state), queued: AtomicUsize::new(0) })
     }
 
@@ -152,7 +152,7 @@ impl Workers {
     /// [`ThreadPool::adjust_pool_size`](crate::ThreadPool::adjust_pool_size).
     pub(crate) fn adjust(self: &Arc<Self>, min: usize, max: usize) {
         let mut state = self.lock();
-        let unpark = state.threads.adjust(min, max);
+        let unpark = state.threads.adjust(self.config.kept_threads(min), max);
         let queued = state.queue.len();
         let mut after = AfterUnlock { wake: state.threads.wake_for(queued), ..AfterUnlock::default() };
         let cancelled = if state.stopped && max == 0 { state.cancel_queue() } else { Vec::new() };

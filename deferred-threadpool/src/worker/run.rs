@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::state::Running;
 use super::threads::Sleeper;
@@ -150,19 +150,17 @@ impl Workers {
     }
 
     /// Sleeps until this thread is woken. Returns `false` if its keep-alive has passed and it must
-    /// end. A thread that stays closes its connection then.
+    /// end.
     fn sleep(&self, me: &Arc<Sleeper>, mut has_keep_alive: bool) -> bool {
         let since = Instant::now();
-        let mut closes = self.config.close_connection.filter(|_| self.config.min_threads == 0);
         loop {
-            let left = self.config.keep_alive.saturating_sub(since.elapsed());
+            let left =
+                if has_keep_alive { self.config.keep_alive.saturating_sub(since.elapsed()) } else { Duration::MAX };
             preemption_point();
-            if !has_keep_alive && closes.is_none() {
+            if !has_keep_alive {
                 thread::park();
             } else if !left.is_zero() {
                 thread::park_timeout(left);
-            } else if let Some(close) = closes.take() {
-                close();
             }
             let mut state = self.lock();
             if !me.is_asleep() {

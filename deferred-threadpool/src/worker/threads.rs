@@ -31,7 +31,7 @@
 //!
 //! Only the lowest thread on the stack, which has slept longest, sleeps with a timeout for its
 //! keep-alive, since a sleep with a timeout costs more. When it ends it unparks the next lowest,
-//! which then sets a timeout. The last thread of a pool never ends by its keep-alive.
+//! which then sets a timeout. As many as the minimum never end by their keep-alive.
 //!
 //! The loom tests beside this file check 1.
 
@@ -189,7 +189,7 @@ impl ThreadSet {
 
     /// Returns `true` if this sleeping thread must end after its keep-alive.
     pub(super) fn has_keep_alive(&self, me: &Arc<Sleeper>) -> bool {
-        self.active() > self.min.max(1) && self.asleep.first().is_some_and(|lowest| Arc::ptr_eq(lowest, me))
+        self.active() > self.min && self.asleep.first().is_some_and(|lowest| Arc::ptr_eq(lowest, me))
     }
 
     /// Records that the lowest thread on the stack begins to end. Returns the next lowest one,
@@ -295,8 +295,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_lowest_sleeper_has_a_keep_alive_and_the_last_thread_has_none() {
-        let (mut threads, sleepers) = asleep(3, 0, 9);
+    fn only_the_lowest_sleeper_has_a_keep_alive_and_the_minimum_has_none() {
+        let (mut threads, sleepers) = asleep(3, 1, 9);
         let keep_alive =
             |threads: &ThreadSet| sleepers.iter().map(|sleeper| threads.has_keep_alive(sleeper)).collect::<Vec<_>>();
         assert_eq!(keep_alive(&threads), [true, false, false]);

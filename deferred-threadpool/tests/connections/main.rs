@@ -2,6 +2,7 @@
 
 mod log;
 mod options;
+mod panics;
 mod r2d2;
 mod sqlite;
 

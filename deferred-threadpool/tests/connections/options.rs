@@ -184,8 +184,10 @@ fn a_discarded_connection_is_closed_after_the_end_of_its_transaction() {
             })
         });
         assert_eq!(result.is_err(), fails);
-        let end = if fails { "rollback 1" } else { "commit 1" };
-        assert_eq!(logs.take(), ["open 1", "begin 1", end, "close 1"]);
+        // Closing the connection rolls back.
+        let expected: &[&str] =
+            if fails { &["open 1", "begin 1", "close 1"] } else { &["open 1", "begin 1", "commit 1", "close 1"] };
+        assert_eq!(logs.take(), expected);
     }
 }
 
@@ -228,6 +230,31 @@ fn transactions_of_the_builder_replace_those_of_the_manager() {
     logs.fail(&["BEGIN"]);
     run(|| pool.run_interaction(|_| Ok(()))).unwrap_err();
     assert_eq!(logs.take(), ["check 1", "BEGIN 1", "ROLLBACK 1"]);
+}
+
+#[test]
+fn a_cancel_that_comes_before_the_commit_rolls_back_even_if_the_closure_has_returned() {
+    let (builder, logs) = one();
+    let (interrupts, interrupted) = mpsc::channel();
+    let pool = builder
+        .interrupt_handle(move |_| {
+            let interrupts = interrupts.clone();
+            Ok(InterruptHandle::blocking(move || {
+                // The closure returns meanwhile.
+                interrupts.send(()).unwrap();
+                thread::sleep(Duration::from_millis(50));
+            }))
+        })
+        .build();
+    let (began, has_begun) = mpsc::channel();
+    let job = pool.submit_interaction(move |_| {
+        began.send(()).unwrap();
+        Ok(interrupted.recv_timeout(LIMIT)?)
+    });
+    has_begun.recv_timeout(LIMIT).unwrap();
+    drop(job);
+    pool.submit_close().wait().unwrap();
+    assert!(logs.take().iter().all(|line| !line.starts_with("commit")));
 }
 
 /// Cancels a job that runs until it is interrupted, and returns the number of the next job's
@@ -337,6 +364,22 @@ fn an_interrupt_that_comes_between_two_queries_is_repeated_until_the_job_ends() 
         assert_eq!(number_after_cancel(&pool, passed), 1);
         run(|| pool.close()).unwrap();
     }
+}
+
+#[test]
+fn a_connection_that_takes_long_to_close_delays_no_other() {
+    let (closes, may_close) = mpsc::channel();
+    let logs = Logs::default();
+    let (closing, is_closing) = logs.hold("closing");
+    let pool = ConnectionPool::builder(logs).max_connections(2).idle_timeout(Duration::from_millis(5)).build();
+    pool.submit_with_connection(|_| Ok(())).wait().unwrap();
+    closing.recv_timeout(LIMIT).unwrap();
+    let job = pool.submit_with_connection(move |connection| Ok((closes.send(())?, connection.number)));
+    may_close.recv_timeout(LIMIT).unwrap();
+    assert_eq!(job.wait().unwrap().1, 2);
+    assert_eq!(pool.stats().closed, 0, "a connection is closed when its destructor has returned");
+    is_closing.send(()).unwrap();
+    pool.submit_close().wait().unwrap();
 }
 
 #[test]

@@ -188,9 +188,30 @@ fn a_query_of_sqlite_is_interrupted_and_its_connection_serves_the_next_job() {
 }
 
 #[test]
+fn an_interrupt_while_a_leaked_statement_runs_closes_the_connection() {
+    let file = File::new();
+    let pool = pool(&file, 1);
+    let (began, has_begun) = mpsc::channel();
+    let leaks = pool.submit_with_connection(move |connection| {
+        let mut statement = connection.prepare("SELECT 1 UNION SELECT 2")?;
+        let mut rows = statement.query(())?;
+        rows.next()?;
+        std::mem::forget(rows);
+        std::mem::forget(statement);
+        began.send(())?;
+        count_forever(connection)
+    });
+    has_begun.recv_timeout(LIMIT).unwrap();
+    drop(leaks);
+    assert_eq!(pool.submit_query("SELECT 7", (), |row| Ok(row.get::<_, i64>(0)?)).wait().unwrap(), [7]);
+}
+
+#[test]
 fn a_cancel_at_any_time_never_reaches_another_job() {
     let file = File::new();
     let pool = pool(&file, 2);
+    // Two connections that switch a new database to WAL at the same time would both fail.
+    run(|| pool.run_operation("CREATE TABLE kept (n INTEGER)", ())).unwrap();
     for round in 0..300 {
         let results = park::run_until(|reactor| {
             let mut cancelled = pool.run_with_connection(|connection| count_forever(connection));

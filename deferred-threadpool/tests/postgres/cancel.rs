@@ -49,6 +49,28 @@ fn after_a_cancel_or_timeout_of_a_query_the_same_connection_serves_the_next_job(
 
 #[test]
 #[ignore = "needs PostgreSQL: .ci/postgres"]
+fn a_cancelled_job_whose_query_ended_at_a_timeout_of_the_server_loses_its_connection() {
+    let pool = pool(1);
+    let (timed_out, has_timed_out) = mpsc::channel();
+    let (goes_on, may_go_on) = mpsc::channel();
+    let job = pool.submit_with_connection(move |client| {
+        let pid = client.query_one("SELECT pg_backend_pid()", &[])?.get::<_, i32>(0);
+        let error = client.batch_execute("SET statement_timeout = 10; SELECT pg_sleep(600)").unwrap_err();
+        timed_out.send(pid).unwrap();
+        may_go_on.recv_timeout(Duration::from_secs(LIMIT))?;
+        Err::<(), _>(error.into())
+    });
+    let first = has_timed_out.recv_timeout(Duration::from_secs(LIMIT)).unwrap();
+    // The cancel request finds no query, and the error of the job is not its work.
+    drop(job);
+    thread::sleep(Duration::from_millis(20));
+    goes_on.send(()).unwrap();
+    assert_ne!(run(|| backend(&pool)).unwrap(), first);
+    close(&pool);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: .ci/postgres"]
 fn a_query_that_begins_after_the_cancel_is_interrupted_too() {
     let pool = pool(1);
     let next = park::run_until(|reactor| {

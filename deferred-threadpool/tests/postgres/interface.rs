@@ -133,6 +133,23 @@ fn a_transaction_left_open_is_committed_after_a_value_and_rolled_back_after_an_e
 
 #[test]
 #[ignore = "needs PostgreSQL: .ci/postgres"]
+fn a_transaction_left_open_is_found_whatever_the_search_path_hides() {
+    let table = Table::new("hidden", "n INTEGER");
+    let mock = "DROP SCHEMA IF EXISTS mock CASCADE; CREATE SCHEMA mock; CREATE FUNCTION mock.now() RETURNS timestamptz \
+                LANGUAGE sql AS 'SELECT statement_timestamp()'";
+    super::admin().batch_execute(mock).unwrap();
+    let pool = pool(1);
+    for _ in 0..2 {
+        let left_open = "SET search_path = mock, public, pg_catalog; BEGIN; INSERT INTO hidden VALUES (1)";
+        run(|| pool.run_with_connection(move |client| Ok(client.batch_execute(left_open)?))).unwrap();
+    }
+    close(&pool);
+    super::admin().batch_execute("DROP SCHEMA mock CASCADE").unwrap();
+    assert_eq!(table.count(), 2);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: .ci/postgres"]
 fn hooks_set_a_connection_up_and_clean_it_after_each_job() {
     let pool = builder(1)
         .on_open(|client| Ok(client.batch_execute("SET search_path = pg_catalog")?))
