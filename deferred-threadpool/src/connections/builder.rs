@@ -155,10 +155,10 @@ impl<M: ManageConnection> ConnectionPoolBuilder<M> {
     }
 
     /// Sets a hook that is called with a connection that is put back after a job, in its thread and
-    /// before the result of the job is delivered: for example `DISCARD ALL` in PostgreSQL, which removes
-    /// settings, locks and temporary tables that a job has left. The transaction of the job has
-    /// ended by then. An error closes the connection and is [reported](crate::ReturnFailed); the
-    /// job keeps its result.
+    /// before the result of the job is delivered: for example `DISCARD ALL` in PostgreSQL, which
+    /// removes settings, locks and temporary tables that a job has left. The transaction of the job
+    /// has ended by then. An error closes the connection and is [reported](crate::ReturnFailed);
+    /// the job keeps its result.
     pub fn on_return(
         mut self,
         hook: impl Fn(&mut M::Connection) -> Result<(), Failure> + Send + Sync + 'static,

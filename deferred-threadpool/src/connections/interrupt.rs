@@ -38,7 +38,8 @@ impl InterruptHandle {
     }
 
     /// Creates a handle that calls `interrupt`, which may block, in a thread of its own. The end of
-    /// the job waits for it, but only for a second; then the connection is closed.
+    /// the job waits for it, but only for a second; then the connection is closed. A call that
+    /// never returns keeps its thread.
     ///
     /// If the interrupt takes effect some time after `interrupt` has returned, as in PostgreSQL,
     /// implement

@@ -102,13 +102,13 @@ pub trait ManageConnection: Send + Sync + 'static {
     ///
     /// # Cancellation
     ///
-    /// A cancel or timeout of the job does not interrupt this call, so it needs timeouts of its own:
-    /// until it returns, its thread serves no other job.
+    /// A cancel or timeout of the job does not interrupt this call, so it needs timeouts of its
+    /// own: until it returns, its thread serves no other job.
     fn open(&self) -> Result<Self::Connection, Failure>;
 
     /// Checks that a connection still works. It is called before each job but the first of a
-    /// connection. A connection that fails the check is dropped, and another one is opened for the
-    /// job. By default every connection passes.
+    /// connection, and after a rollback has failed. A connection that fails the check is dropped,
+    /// and another one is opened for the job. By default every connection passes.
     ///
     /// # Errors
     ///
@@ -119,8 +119,8 @@ pub trait ManageConnection: Send + Sync + 'static {
     }
 
     /// Returns `true` if a connection is known to be broken, without asking the database. It is
-    /// called after each job and the end of its transaction; a broken connection is closed. Defaults
-    /// to `false`.
+    /// called after each job and the end of its transaction; a broken connection is closed.
+    /// Defaults to `false`.
     fn is_broken(&self, connection: &mut Self::Connection) -> bool {
         recognize(connection).is_some_and(|known| known.is_broken())
     }
@@ -171,8 +171,8 @@ pub trait ManageConnection: Send + Sync + 'static {
         Some(recognize(connection)?.in_transaction())
     }
 
-    /// Returns a handle that interrupts whatever the connection does. It is called once for each
-    /// connection, after [`open`](Self::open).
+    /// Returns a handle that interrupts whatever the connection does. This method is called once
+    /// for each connection, after [`open`](Self::open).
     ///
     /// If a job is cancelled or times out while it uses the connection, the handle is called: the
     /// query fails, the job ends, and the connection can serve the next one. By default there is no

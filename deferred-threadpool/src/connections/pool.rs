@@ -48,15 +48,16 @@ use crate::stats::PoolStats;
 ///
 /// The error of the job is always the first one. If a rollback fails, the connection is closed, and
 /// the error is [reported](ManageConnection::rollback_failed). Nothing is tried again: only the
-/// caller knows whether that is safe. If the connection breaks during the commit, the changes may or
-/// may not be stored.
+/// caller knows whether that is safe. If the connection breaks during the commit, the changes may
+/// or may not be stored.
 ///
 /// # Threads
 ///
 /// Closures, and all methods of the manager, run in threads of the pool, and callbacks on the
 /// thread of the reactor. A connection never moves to another thread, so it need not be [`Send`]; a
 /// temporary table, or a prepared statement, belongs to one connection, and the next job may get
-/// another one.
+/// another one. What a job leaves behind in its session, such as a setting or a lock, is there for
+/// the next job, unless [`on_return`](crate::ConnectionPoolBuilder::on_return) removes it.
 ///
 /// Code without a reactor, for example in a program on tokio's runtime, calls the methods whose
 /// names begin with `submit`. Dropping the last clone of a pool closes it like
@@ -83,7 +84,11 @@ use crate::stats::PoolStats;
 ///   timeout, even if it only reads. Several reads that must agree belong into
 ///   [`run_with_connection`](Self::run_with_connection) and a `rusqlite::Transaction`; or set
 ///   another [`begin`](crate::ConnectionPoolBuilder::transactions).
-/// - There is one writer at a time: more connections help only readers, in WAL mode.
+/// - There is one writer at a time: more connections help only readers, in WAL mode. Set that mode
+///   once, before several connections are open.
+/// - A database in memory has one connection: set
+///   [`max_connections(1)`](crate::ConnectionPoolBuilder::max_connections) and
+///   [`min_connections(1)`](crate::ConnectionPoolBuilder::min_connections).
 /// - The parameters of [`run_query`](Self::run_query) move to the thread: a tuple, an array, or
 ///   `rusqlite::params_from_iter` of a vector. `rusqlite::params!` borrows them, and works in
 ///   [`run_with_connection`](Self::run_with_connection).
@@ -101,7 +106,11 @@ use crate::stats::PoolStats;
 ///   whether a transaction is open. It takes a round trip, as the
 ///   [check](crate::ConnectionPoolBuilder::check_on_checkout) does.
 /// - A cancel sends a cancel request. If the query fails for it, the connection is used again after
-///   some 20 ms, in which a late part of the request can do no harm; otherwise it is closed.
+///   some 20 ms, in which a late part of the request can do no harm; otherwise it is closed. It is
+///   recognized by its message in English, so with another `lc_messages` it is always closed.
+/// - A result that a closure has not read to its end, of `query_raw` or `copy_out`, is read by the
+///   next statement, which is often the end of the transaction, and that is not interrupted. Return
+///   an error and [discard](PooledConnection::discard) such a connection.
 /// - The parameters of [`run_query`](Self::run_query) are `PostgresParams`: a tuple of up to eight
 ///   values, an array, or a vector of boxes.
 /// - `{}` of an error of the crate shows `db error`; `{:#}` shows its cause too.

@@ -8,7 +8,8 @@ use crate::job::Job;
 /// A connection of a [`ConnectionPool`](crate::ConnectionPool), while a job uses it.
 ///
 /// It dereferences to the connection of the database library; a generic function may need
-/// `&mut **connection`. Its own methods are associated functions, so that they do not hide those of
+/// `&mut **connection`. Do not replace the connection by another one: an interrupt would reach the
+/// old one. Its own methods are associated functions, so that they do not hide those of
 /// the connection.
 pub struct PooledConnection<'a, C> {
     connection: &'a mut C,

@@ -51,6 +51,9 @@ impl<M: ManageConnection> ConnectionPool<M> {
     /// Opens the [minimum](crate::ConnectionPoolBuilder::min_connections) number of connections, at
     /// least one, so that a wrong address or password is noticed when the program starts.
     ///
+    /// If threads are busy with other jobs, fewer may be open when the Deferred fires: it waits a
+    /// second for a thread, and opens the connections of those that it has got.
+    ///
     /// Without it, connections are opened by the first jobs. Code without a reactor submits a job
     /// that does nothing instead. Twisted's `start`, which starts the
     /// threads and opens no connection.
