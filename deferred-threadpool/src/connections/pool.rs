@@ -81,7 +81,7 @@ use crate::stats::PoolStats;
 /// With the feature `rusqlite`:
 ///
 /// - An interaction begins with `BEGIN IMMEDIATE`: it waits for its turn to write, within the busy
-///   timeout, even if it only reads. Several reads that must agree belong into
+///   timeout, even if it only reads. Several reads that must agree belong in
 ///   [`run_with_connection`](Self::run_with_connection) and a `rusqlite::Transaction`; or set
 ///   another [`begin`](crate::ConnectionPoolBuilder::transactions).
 /// - There is one writer at a time: more connections help only readers, in WAL mode. Set that mode
@@ -124,9 +124,8 @@ use crate::stats::PoolStats;
 /// use deferred_threadpool::{ConnectionPool, park};
 /// use r2d2_sqlite::SqliteConnectionManager;
 ///
-/// let pool =
-/// ConnectionPool::builder(SqliteConnectionManager::memory()).max_connections(1).build(); let names
-/// = park::run_until(|_| {
+/// let pool = ConnectionPool::builder(SqliteConnectionManager::memory()).max_connections(1).build();
+/// let names = park::run_until(|_| {
 ///     let created = pool.run_interaction(|connection| {
 ///         connection.execute("CREATE TABLE names (name TEXT)", ())?;
 ///         Ok(connection.execute("INSERT INTO names VALUES ('Ada'), ('Grace')", ())?)
