@@ -7,8 +7,8 @@
 //! and [`drained`](Transport::drained) and [`closed`](Transport::closed) return Deferreds.
 //!
 //! The functions that create connections, such as `listen_tcp` and `connect_tcp`, are in the module
-//! `net` of an adapter: `deferred_smol::net` or `deferred_tokio::net`, which re-export this crate.
-//! A program uses that module. An adapter implements [`Socket`] for its sockets, and calls
+//! `net` of an adapter: `deferred_mio::net`, `deferred_smol::net` or `deferred_tokio::net`, which
+//! re-export this crate. A program uses that module. An adapter implements [`Socket`] for its sockets, and calls
 //! [`listen_with`] and [`connect_with`].
 //!
 //! # Memory and slow peers

@@ -17,8 +17,8 @@ mod adapter {
 
     /// Runs a test without a driver. It calls the function to let the sockets' events arrive: only
     /// smol's own thread polls them.
-    pub(crate) fn without_driver(test: impl FnOnce(&dyn Fn())) {
-        test(&|| thread::sleep(Duration::from_millis(1)));
+    pub(crate) fn without_driver(test: impl FnOnce(&dyn Fn(&Reactor))) {
+        test(&|_| thread::sleep(Duration::from_millis(1)));
     }
 
     pub(crate) fn over_tcp<P: Protocol>(reactor: &Reactor, socket: TcpStream, protocol: P) -> Transport {

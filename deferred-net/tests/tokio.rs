@@ -30,10 +30,10 @@ mod adapter {
     }
 
     /// Runs a test without a driver. It calls the function to let the sockets' events arrive.
-    pub(crate) fn without_driver(test: impl FnOnce(&dyn Fn())) {
+    pub(crate) fn without_driver(test: impl FnOnce(&dyn Fn(&Reactor))) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _entered = runtime.enter();
-        test(&|| runtime.block_on(tokio::time::sleep(Duration::from_millis(1))));
+        test(&|_| runtime.block_on(tokio::time::sleep(Duration::from_millis(1))));
     }
 
     pub(crate) fn over_tcp<P: Protocol>(reactor: &Reactor, socket: TcpStream, protocol: P) -> Transport {

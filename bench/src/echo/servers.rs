@@ -31,6 +31,7 @@ pub(crate) fn run_one(name: &str) -> Result<(), Box<dyn Error>> {
     });
     match name {
         "Protocol" => with_protocol(),
+        "mio" => with_mio(),
         "coroutines" => with_coroutines(),
         "smol" => plain_smol(),
         "tokio" => plain_tokio(),
@@ -59,6 +60,15 @@ impl Protocol for Echo {
 fn with_protocol() -> Result<(), Box<dyn Error>> {
     run(|reactor| {
         let port = listen_tcp(reactor, ANY, |_| Echo)?;
+        port.local_addr().into_iter().for_each(print_port);
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(())
+}
+
+fn with_mio() -> Result<(), Box<dyn Error>> {
+    deferred_mio::run(|reactor| {
+        let port = deferred_mio::net::listen_tcp(reactor, ANY, |_| Echo)?;
         port.local_addr().into_iter().for_each(print_port);
         Ok::<_, io::Error>(())
     })?;

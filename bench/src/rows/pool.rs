@@ -88,6 +88,7 @@ pub(crate) fn jobs_in_a_row(name: &str, jobs: u64, one_core: bool) -> Option<()>
     match name {
         "park" => park::run(|reactor| in_a_row(pool, jobs, reactor.clone())),
         "smol" => deferred_smol::run(|reactor| in_a_row(pool, jobs, reactor.clone())),
+        "mio" => deferred_mio::run(|reactor| in_a_row(pool, jobs, reactor.clone())),
         "tokio" => tokios_in_a_row(&tokio(1, cores), jobs),
         _ => return None,
     }

@@ -37,7 +37,7 @@ const TOKIO: &str = "a task that awaits spawn_blocking";
 const SMOL: &str = "plain smol";
 const PLAIN_TOKIO: &str = "plain tokio";
 
-const ROWS: [Counted; 12] = [
+const ROWS: [Counted; 17] = [
     jobs("syscalls/a pool job, park", "through park", "park", false),
     jobs("syscalls/a pool job, park, one core", "through park", "park", true),
     jobs("syscalls/a pool job, smol", "through smol", "smol", false),
@@ -52,6 +52,15 @@ const ROWS: [Counted; 12] = [
     turns("syscalls/a byte with a timeout", "calls per byte", ("cancelled each time", "bytes-timeout"), "plain-bytes"),
     echoes("syscalls/an echo, Protocol", "Protocol"),
     echoes("syscalls/an echo, coroutines", "coroutines"),
+    jobs("syscalls/a pool job, mio", "through deferred-mio", "mio", false),
+    jobs("syscalls/a pool job, mio, one core", "through deferred-mio", "mio", true),
+    turns("syscalls/a tick, mio", "calls per tick", ("a LoopingCall", "mio-ticks"), "plain-ticks"),
+    turns("syscalls/a slow tick, mio", "calls per tick", ("a LoopingCall", "mio-slow-ticks"), "plain-slow-ticks"),
+    Counted {
+        row: "syscalls/an echo, mio",
+        unit: "calls per request",
+        sides: [("Protocol on deferred-mio", What::Echo("mio")), (PLAIN_TOKIO, What::Echo("tokio"))],
+    },
     on_tokio("syscalls/a tick, tokio", "calls per tick", "a LoopingCall", ["tokio-ticks", "plain-tokio-ticks"]),
     on_tokio("syscalls/a pool job, tokio", "calls per job", "defer_to_thread", ["tokio-jobs", "plain-tokio-jobs"]),
     on_tokio(

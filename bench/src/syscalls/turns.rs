@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use deferred_smol::{Deferred, LoopingCall, inline_callbacks, run, run_until};
+use deferred_smol::{Deferred, LoopingCall, Reactor, inline_callbacks, run, run_until};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, LocalExecutor, Timer};
 
@@ -12,7 +12,14 @@ const TICK: Duration = Duration::from_micros(100);
 /// Runs the operation with this name `times` times. Returns `false` if the name is unknown.
 pub(super) fn run_one(name: &str, times: u64) -> bool {
     match name {
-        "ticks" => ticks(times),
+        "ticks" => run(|reactor| ticks(reactor, TICK, times)),
+        "mio-ticks" => deferred_mio::run(|reactor| ticks(reactor, TICK, times)),
+        "mio-slow-ticks" => deferred_mio::run(|reactor| ticks(reactor, TICK * 25, times)),
+        "plain-slow-ticks" => smol::block_on(async {
+            for _ in 0..times {
+                Timer::after(TICK * 25).await;
+            }
+        }),
         "plain-ticks" => smol::block_on(async {
             for _ in 0..times {
                 Timer::after(TICK).await;
@@ -30,17 +37,15 @@ fn pair() -> (Async<UnixStream>, Async<UnixStream>) {
     Async::<UnixStream>::pair().expect("the system has two sockets")
 }
 
-fn ticks(times: u64) {
-    run(|reactor| {
-        let (mut left, stopper) = (times, reactor.clone());
-        let ticking = LoopingCall::new(reactor, move || {
-            left -= 1;
-            if left == 0 {
-                stopper.stop();
-            }
-        });
-        drop(ticking.start(TICK));
+fn ticks(reactor: &Reactor, interval: Duration, times: u64) {
+    let (mut left, stopper) = (times, reactor.clone());
+    let ticking = LoopingCall::new(reactor, move || {
+        left -= 1;
+        if left == 0 {
+            stopper.stop();
+        }
     });
+    drop(ticking.start(interval));
 }
 
 /// A reader and a writer, each a coroutine. The reader waits before the byte is written.

@@ -3,7 +3,8 @@
 use super::CallSite;
 
 /// The names of the published crates, by which the paths of their sources are recognized.
-const CRATES: [&str; 5] = ["deferred-core", "deferred-net", "deferred-smol", "deferred-threadpool", "deferred-tokio"];
+const CRATES: [&str; 6] =
+    ["deferred-core", "deferred-mio", "deferred-net", "deferred-smol", "deferred-threadpool", "deferred-tokio"];
 
 /// Returns the location unless it is in the standard library or in one of these crates, which tell
 /// the reader of a report nothing.

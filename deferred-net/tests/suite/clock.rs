@@ -26,7 +26,7 @@ fn a_clock_serves_connections_when_it_is_advanced() {
         while !talks.is_finished() || !port.is_empty() {
             assert!(begun.elapsed() < LONG, "no data arrived");
             clock.advance(Duration::from_micros(1));
-            pause();
+            pause(&clock);
         }
         assert!(talks.join().unwrap() == expected);
     });

@@ -1,0 +1,55 @@
+//! A loop of its own for Deferreds: a driver that waits on [mio], and sockets without an executor
+//! between them and the system.
+//!
+//! # Overview
+//!
+//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`](fn@drive) drives a reactor that
+//!   exists.
+//! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport.
+//!
+//! Use it for a program whose I/O is this crate's: it needs the fewest system calls and no executor.
+//! A program that awaits the sockets of smol or tokio uses the adapter of that name.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! deferred_mio::run(|reactor| {
+//!     let stopper = reactor.clone();
+//!     reactor.call_later(Duration::from_millis(1), move || {
+//!         println!("hello");
+//!         stopper.stop();
+//!     });
+//! });
+//! ```
+//!
+//! All of `deferred_core` is re-exported.
+//!
+//! # Waits
+//!
+//! The loop waits in one system call, for sockets and for its next timer. mio's timeouts are whole
+//! milliseconds. On Unix, the rest of a wait that is shorter is a wait of its own, so a timer is not
+//! late by a millisecond; elsewhere it is rounded up.
+//!
+//! # Crate features
+//!
+//! `signals` (default), `tracing` and `context` are those of
+//! [deferred-core](deferred_core#crate-features).
+//!
+//! # Source
+//!
+//! - `drive`: the driver and the functions that run a program with it;
+//! - `poller`: the wait of the loop, and the table of its sources;
+//! - `source`: a socket whose readiness the loop knows;
+//! - `net`: protocols and transports.
+#![forbid(unsafe_code)]
+
+mod drive;
+pub mod net;
+mod poller;
+mod source;
+
+pub use deferred_core;
+pub use deferred_core::*;
+pub use drive::{drive, poll, react, run, run_until, start_thread};

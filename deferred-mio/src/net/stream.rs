@@ -1,0 +1,211 @@
+//! `TcpStream` and `UnixStream`, for coroutines.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use deferred_core::Reactor;
+use deferred_net::{connect_any, error_with_address};
+use futures_io::{AsyncRead, AsyncWrite};
+
+use super::socket::Stream;
+use super::{current_reactor, resolve, wait_connected};
+use crate::source::Source;
+
+/// A TCP connection, for a coroutine that awaits its data.
+///
+/// It implements the `futures` traits `AsyncRead` and `AsyncWrite`, as does a reference to it, so
+/// that one coroutine can read while another one writes. Two that read at the same time, or two that
+/// write, would miss wake-ups. A coroutine that reads from a peer that sends without a pause must
+/// regularly await something else, such as [`YieldNow`](deferred_core::driver::YieldNow), because a
+/// read that finds data does not suspend it.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_mio::net::{TcpListener, TcpStream};
+/// use deferred_mio::{inline_callbacks, run_until};
+/// use futures::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let answer = run_until(|_| {
+///     inline_callbacks(async {
+///         let listener = TcpListener::bind("127.0.0.1:0")?;
+///         let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///         let (mut server, _) = listener.accept().await?;
+///         server.write_all(b"hello").await?;
+///         let mut answer = [0; 5];
+///         client.read_exact(&mut answer).await?;
+///         Ok(answer)
+///     })
+/// });
+/// assert_eq!(&answer.unwrap(), b"hello");
+/// ```
+pub struct TcpStream(pub(super) Source<mio::net::TcpStream>);
+
+impl TcpStream {
+    /// Connects to a TCP address, for example `"example.org:80"`. A thread of its own looks up the
+    /// name; several addresses are tried one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the lookup or of the last address that was tried, whose text includes
+    /// that address; or [`NoReactor`](deferred_core::NoReactor) as the source of an error, outside
+    /// of a reactor.
+    pub async fn connect(address: impl ToSocketAddrs + fmt::Debug + Send + 'static) -> io::Result<TcpStream> {
+        let (name, reactor) = (format!("{address:?}"), current_reactor()?);
+        let connect =
+            async |address| wait_connected(Source::new(&reactor, mio::net::TcpStream::connect(address)?)?).await;
+        connect_any(name, resolve(address), connect).await.map(TcpStream)
+    }
+
+    /// Returns a stream on a connected socket of the standard library, which this makes
+    /// non-blocking, for the loop of `reactor`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system, if it cannot make the socket non-blocking or register it
+    /// with the loop.
+    pub fn from_std(reactor: &Reactor, socket: std::net::TcpStream) -> io::Result<TcpStream> {
+        socket.set_nonblocking(true)?;
+        Source::connected(reactor, mio::net::TcpStream::from_std(socket)).map(TcpStream)
+    }
+
+    /// Returns the address of the peer.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get().peer_addr()
+    }
+
+    /// Returns the address of this side.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.get().local_addr()
+    }
+
+    /// Sets whether small writes are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system.
+    pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
+        self.0.get().set_nodelay(no_delay)
+    }
+}
+
+/// A connection on a Unix socket, for a coroutine that awaits its data. Like [`TcpStream`].
+#[cfg(unix)]
+pub struct UnixStream(pub(super) Source<mio::net::UnixStream>);
+
+#[cfg(unix)]
+impl UnixStream {
+    /// Connects to the Unix socket at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, which names the path, if the connection is refused.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        let reactor = current_reactor()?;
+        let connects =
+            async { wait_connected(Source::new(&reactor, mio::net::UnixStream::connect(path.as_ref())?)?).await };
+        let connected = connects.await.map_err(|error| error_with_address("connect to", path.as_ref(), error));
+        connected.map(UnixStream)
+    }
+
+    /// Returns a stream on a connected socket of the standard library, which this makes
+    /// non-blocking, for the loop of `reactor`.
+    ///
+    /// # Errors
+    ///
+    /// Like [`TcpStream::from_std`].
+    pub fn from_std(reactor: &Reactor, socket: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
+        socket.set_nonblocking(true)?;
+        Source::connected(reactor, mio::net::UnixStream::from_std(socket)).map(UnixStream)
+    }
+}
+
+fn poll_read<T: Stream>(source: &Source<T>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>
+where
+    for<'a> &'a T: Read,
+{
+    let read = source.poll_read(context, |mut socket| socket.read(buffer));
+    if matches!(read, Poll::Ready(Ok(length)) if length < buffer.len()) {
+        source.read_all();
+    }
+    read
+}
+
+fn poll_write<T: Stream>(source: &Source<T>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>
+where
+    for<'a> &'a T: Write,
+{
+    let written = source.poll_write(context, |mut socket| socket.write(data));
+    if matches!(written, Poll::Ready(Ok(length)) if length < data.len()) {
+        source.wrote_part();
+    }
+    written
+}
+
+macro_rules! streams {
+    ($($type:ty),*) => {$(
+        impl AsyncRead for $type {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                poll_read(&self.0, context, buffer)
+            }
+        }
+
+        impl AsyncWrite for $type {
+            fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+                poll_write(&self.0, context, data)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(self.0.get().shutdown(Shutdown::Write))
+            }
+        }
+    )*};
+}
+
+macro_rules! stream {
+    ($name:ident) => {
+        streams!($name, &$name);
+
+        impl $name {
+            /// Ends one or both sides of the connection.
+            ///
+            /// # Errors
+            ///
+            /// Returns the error of the system.
+            pub fn shutdown(&self, side: Shutdown) -> io::Result<()> {
+                self.0.get().shutdown(side)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.get().fmt(f)
+            }
+        }
+    };
+}
+
+stream!(TcpStream);
+#[cfg(unix)]
+stream!(UnixStream);
