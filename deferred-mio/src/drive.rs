@@ -108,7 +108,7 @@ pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> Exit
 /// use deferred_mio::Failure;
 ///
 /// let thread = deferred_mio::start_thread(|_| Ok(6)).wait()?;
-/// assert_eq!(thread.call(|half| Ok(*half * 7)).wait()?, 42);
+/// assert_eq!(thread.call(|half| Ok(**half * 7)).wait()?, 42);
 /// thread.stop().wait()?;
 /// # Ok::<(), Failure>(())
 /// ```
