@@ -70,7 +70,7 @@ thread_local! {
 
 /// Replaces the busy timeout of a connection by a handler that waits for the same time, but can be
 /// interrupted: SQLite's own wait goes on after an interrupt. Returns the flag that ends a wait.
-fn interruptible_waits(connection: &Connection) -> Arc<AtomicBool> {
+fn interruptible_waits(connection: &mut Connection) -> Arc<AtomicBool> {
     let millis = connection.query_row("PRAGMA busy_timeout", (), |row| row.get::<_, i64>(0)).unwrap_or(0);
     // With 0, the connection does not wait, or has a handler of its own.
     if millis > 0 && connection.busy_handler(Some(wait)).is_ok() {
