@@ -85,7 +85,7 @@ impl Poller {
     ///
     /// Returns the error of the system, which may have no more file descriptors.
     pub(crate) fn of(reactor: &Reactor) -> io::Result<Rc<Poller>> {
-        /// The poller, or the error of its creation until it succeeds.
+        /// The poller, if it could be created.
         #[derive(Default)]
         struct Created(RefCell<Option<Rc<Poller>>>);
         let created = reactor.extension(Created::default);
@@ -133,8 +133,9 @@ impl Poller {
         self.wake.asleep.store(true, Ordering::SeqCst);
         let waited = if self.wake.notified.load(Ordering::SeqCst) { self.poll_now() } else { self.wait_asleep(due) };
         self.wake.asleep.store(false, Ordering::SeqCst);
-        // Before the turn, which sees each change that came before this.
-        self.wake.notified.store(false, Ordering::SeqCst);
+        // Before the turn, which sees each change that came before this: reading the flag
+        // synchronizes with the thread that has set it.
+        self.wake.notified.swap(false, Ordering::SeqCst);
         waited
     }
 

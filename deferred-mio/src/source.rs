@@ -2,10 +2,10 @@
 //!
 //! A source is registered once, for both directions, and the system reports changes only. So the
 //! last report is kept until an operation finds that there is nothing more to do: readiness is
-//! remembered while nobody asks for it, for example while a producer is paused.
+//! remembered while no task asks for it, for example while a producer is paused.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -161,20 +161,37 @@ impl<T: mio::event::Source> Source<T> {
     ) -> Poll<io::Result<R>> {
         self.readiness.write.poll(context, || operation(&self.socket))
     }
+}
 
-    /// Tries to read what the system has, even if the loop has not received the report.
-    pub(crate) fn read_now<R>(&self, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        self.readiness.read.attempt(|| operation(&self.socket))
+impl<T: mio::event::Source> Source<T>
+where
+    for<'a> &'a T: Read + Write,
+{
+    /// Reads into `buffer`.
+    pub(crate) fn poll_read_into(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = self.poll_read(context, |mut socket| socket.read(buffer));
+        if matches!(read, Poll::Ready(Ok(length)) if length < buffer.len()) {
+            self.readiness.read.exhausted();
+        }
+        read
     }
 
-    /// Notes that the last read has emptied the socket.
-    pub(crate) fn read_all(&self) {
-        self.readiness.read.exhausted();
+    /// Reads what the system has, even if the loop has not received the report.
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.readiness.read.attempt(|| (&self.socket).read(buffer));
+        if read.as_ref().is_ok_and(|length| *length < buffer.len()) {
+            self.readiness.read.exhausted();
+        }
+        read
     }
 
-    /// Notes that the last write has filled the buffer of the system.
-    pub(crate) fn wrote_part(&self) {
-        self.readiness.write.exhausted();
+    /// Writes some of `data`.
+    pub(crate) fn poll_write_from(&self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.poll_write(context, |mut socket| socket.write(data));
+        if matches!(written, Poll::Ready(Ok(length)) if length < data.len()) {
+            self.readiness.write.exhausted();
+        }
+        written
     }
 }
 

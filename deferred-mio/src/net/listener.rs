@@ -38,6 +38,10 @@ impl TcpListener {
     /// # Errors
     ///
     /// Returns the error of the system, for example if the process has too many open files.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel loses no connection.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (socket, peer) = poll_fn(|context| self.0.poll_read(context, |listener| listener.accept())).await?;
         Ok((TcpStream(self.0.connected_beside(socket)?), peer))
@@ -83,6 +87,10 @@ impl UnixListener {
     /// # Errors
     ///
     /// Returns the error of the system, for example if the process has too many open files.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel loses no connection.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         let (socket, _) = poll_fn(|context| self.0.poll_read(context, |listener| listener.accept())).await?;
         Ok(UnixStream(self.0.connected_beside(socket)?))

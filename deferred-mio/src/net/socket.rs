@@ -63,29 +63,15 @@ where
     for<'a> &'a T: Read + Write,
 {
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let capacity = buffer.len();
-        let read = Source::poll_read(self, context, |mut socket| socket.read(buffer));
-        if matches!(read, Poll::Ready(Ok(length)) if length < capacity) {
-            self.read_all();
-        }
-        read
+        self.poll_read_into(context, buffer)
     }
 
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let capacity = buffer.len();
-        let read = Source::read_now(self, |mut socket| socket.read(buffer));
-        if read.as_ref().is_ok_and(|length| *length < capacity) {
-            self.read_all();
-        }
-        read
+        Source::read_now(self, buffer)
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Source::poll_write(self, context, |mut socket| socket.write(data));
-        if matches!(written, Poll::Ready(Ok(length)) if length < data.len()) {
-            self.wrote_part();
-        }
-        written
+        self.poll_write_from(context, data)
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! `TcpStream` and `UnixStream`, for coroutines.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
@@ -12,7 +12,6 @@ use deferred_core::Reactor;
 use deferred_net::{connect_any, error_with_address};
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::socket::Stream;
 use super::{current_reactor, resolve, wait_connected};
 use crate::source::Source;
 
@@ -23,6 +22,11 @@ use crate::source::Source;
 /// write, would miss wake-ups. A coroutine that reads from a peer that sends without a pause must
 /// regularly await something else, such as [`YieldNow`](deferred_core::driver::YieldNow), because a
 /// read that finds data does not suspend it.
+///
+/// # Cancellation
+///
+/// A cancel while a coroutine waits for data or for room loses no data: what `read` has returned was
+/// received, and what `write` has returned was sent.
 ///
 /// # Examples
 ///
@@ -55,6 +59,10 @@ impl TcpStream {
     /// Returns the error of the lookup or of the last address that was tried, whose text includes
     /// that address; or [`NoReactor`](deferred_core::NoReactor) as the source of an error, outside
     /// of a reactor.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel ends the attempt and closes the socket. A lookup that runs ends by itself.
     pub async fn connect(address: impl ToSocketAddrs + fmt::Debug + Send + 'static) -> io::Result<TcpStream> {
         let (name, reactor) = (format!("{address:?}"), current_reactor()?);
         let connect =
@@ -133,28 +141,6 @@ impl UnixStream {
     }
 }
 
-fn poll_read<T: Stream>(source: &Source<T>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>
-where
-    for<'a> &'a T: Read,
-{
-    let read = source.poll_read(context, |mut socket| socket.read(buffer));
-    if matches!(read, Poll::Ready(Ok(length)) if length < buffer.len()) {
-        source.read_all();
-    }
-    read
-}
-
-fn poll_write<T: Stream>(source: &Source<T>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>
-where
-    for<'a> &'a T: Write,
-{
-    let written = source.poll_write(context, |mut socket| socket.write(data));
-    if matches!(written, Poll::Ready(Ok(length)) if length < data.len()) {
-        source.wrote_part();
-    }
-    written
-}
-
 macro_rules! streams {
     ($($type:ty),*) => {$(
         impl AsyncRead for $type {
@@ -163,13 +149,13 @@ macro_rules! streams {
                 context: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                poll_read(&self.0, context, buffer)
+                self.0.poll_read_into(context, buffer)
             }
         }
 
         impl AsyncWrite for $type {
             fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-                poll_write(&self.0, context, data)
+                self.0.poll_write_from(context, data)
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,7 +12,8 @@ use crate::source::Source;
 
 /// A UDP socket, for a coroutine that awaits datagrams.
 ///
-/// One coroutine can wait for a datagram at a time, and one for room to send.
+/// One coroutine can wait for a datagram at a time, and one for room to send. A cancel while it
+/// waits loses no datagram.
 ///
 /// # Examples
 ///

@@ -56,8 +56,8 @@ use crate::stats::PoolStats;
 /// Closures, and all methods of the manager, run in threads of the pool, and callbacks on the
 /// thread of the reactor. A connection never moves to another thread, so it need not be [`Send`]; a
 /// temporary table, or a prepared statement, belongs to one connection, and the next job may get
-/// another one. What a job leaves behind in its session, such as a setting or a lock, is there for
-/// the next job, unless [`on_return`](crate::ConnectionPoolBuilder::on_return) removes it.
+/// another one. A setting or a lock that a job leaves in its session stays for the next job, unless
+/// [`on_return`](crate::ConnectionPoolBuilder::on_return) removes it.
 ///
 /// Code without a reactor, for example in a program on tokio's runtime, calls the methods whose
 /// names begin with `submit`. Dropping the last clone of a pool closes it like
