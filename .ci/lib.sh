@@ -4,6 +4,8 @@ cd "$(dirname "$0")/.."
 
 # Tests that panic on purpose would print backtraces.
 export RUST_BACKTRACE=0
+# Each check builds once: without these two settings the checks fill three times as much of the disk.
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
 # step COMMAND...: prints the command and runs it.
 step() {
