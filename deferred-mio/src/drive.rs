@@ -8,6 +8,7 @@ use deferred_core::{
     Deferred, DeferredError, Failure, IntoDeferred, Reactor, ReactorOwner, ReactorThread, RemoteFuture, Turn, driver,
 };
 
+use crate::net;
 use crate::poller::Poller;
 
 /// Creates a reactor, calls `main` with it, drives it on this thread until it is stopped, and
@@ -40,7 +41,7 @@ use crate::poller::Poller;
 /// assert!(refused.is_err());
 /// ```
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
-    driver::run(drive_here, main)
+    driver::run(drive_here, with_sockets(main))
 }
 
 /// Creates a reactor, calls `main` with it, drives it on this thread until the Deferred that `main`
@@ -69,7 +70,7 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// ```
 #[doc(alias = "block_on")]
 pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
-    driver::run_until(drive_here, main)
+    driver::run_until(drive_here, with_sockets(main))
 }
 
 /// Runs a program. Like [`deferred_core::park::react`], but with this driver.
@@ -96,7 +97,7 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
 #[doc(alias = "task.react")]
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    driver::react(drive_here, main)
+    driver::react(drive_here, with_sockets(main))
 }
 
 /// Starts a thread with a reactor of this driver, and calls `main` there, whose value becomes the
@@ -118,7 +119,18 @@ where
     S: 'static,
     R: IntoDeferred<Failure, Value = S>,
 {
-    ReactorThread::start_with(drive_here, main)
+    ReactorThread::start_with(drive_here, |reactor| {
+        net::install_default(reactor);
+        main(reactor)
+    })
+}
+
+/// Returns `main` with sockets in the reactor, so that it can create connections.
+fn with_sockets<R>(main: impl FnOnce(&Reactor) -> R) -> impl FnOnce(&Reactor) -> R {
+    |reactor| {
+        net::install_default(reactor);
+        main(reactor)
+    }
 }
 
 fn drive_here(reactor: ReactorOwner) {
@@ -146,6 +158,7 @@ fn drive_here(reactor: ReactorOwner) {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn drive(reactor: ReactorOwner) -> io::Result<()> {
+    net::install_default(&reactor);
     let poller = Poller::of(&reactor)?;
     loop {
         match reactor.turn(poller.waker()) {

@@ -6,16 +6,18 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use deferred_core::context;
 use deferred_core::inspect::{self, Kind};
-use deferred_core::{Deferred, Failure, Panicked, Reactor};
+use deferred_core::{Deferred, Failure, Panicked};
 
 use super::error::ignore_cancel;
 use super::port::PortEntry;
-use super::socket::{Socket, SocketCell};
+use super::socket::SocketCell;
+use super::transport_state::Stage;
 use super::{ConnectionLost, Protocol, ProtocolFailed, Transport};
 
 /// The maximum number of reads in one poll, after which other tasks run.
@@ -33,6 +35,8 @@ pub(super) struct Connection<P: Protocol> {
     made: bool,
     /// Whether the peer has ended its side.
     peer_ended: bool,
+    /// Whether this side was ended.
+    finished: bool,
     has_ended: bool,
     /// The location where the program listens or has connected.
     at: &'static Location<'static>,
@@ -44,30 +48,27 @@ impl<P: Protocol> Unpin for Connection<P> {}
 
 /// Starts a connection. Its `connection_made` is called inside this call.
 pub(super) fn start<P: Protocol>(
-    reactor: &Reactor,
-    socket: impl Socket,
+    transport: &Transport,
     protocol: P,
     at: &'static Location<'static>,
-    entry: impl FnOnce(&Transport) -> Option<PortEntry>,
-) -> Transport {
-    // Without it small messages are slower, which is no error.
-    let _ = socket.set_nodelay(true);
-    let transport = Transport::new(reactor, socket);
+    entry: Option<PortEntry>,
+) {
     let connection = Connection {
         protocol,
-        entry: entry(&transport),
+        entry,
         transport: transport.clone(),
         made: false,
         peer_ended: false,
+        finished: false,
         has_ended: false,
         at,
     };
     let peer = || transport.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
     let context = context::Context::for_connection(at, &peer);
     // An error means that the loop has ended, which the protocol was notified of.
+    let reactor = transport.reactor();
     let ended = context.run(|| reactor.ensure_deferred_at(at, connection)).add_errback(ignore_cancel);
-    drop(if inspect::is_enabled() { describe::<P>(ended, &transport) } else { ended });
-    transport
+    drop(if inspect::is_enabled() { describe::<P>(ended, transport) } else { ended });
 }
 
 fn describe<P: Protocol>(ended: Deferred<()>, transport: &Transport) -> Deferred<()> {
@@ -81,12 +82,13 @@ fn describe<P: Protocol>(ended: Deferred<()>, transport: &Transport) -> Deferred
 }
 
 /// Calls a callback of the protocol or of a producer, and catches its panic.
-fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(failure)) => Err(ConnectionLost::Failed(failure)),
-        Err(payload) => Err(ConnectionLost::Failed(Panicked::new(payload).into())),
-    }
+fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| Err(Panicked::new(payload).into()))
+}
+
+/// Like [`guarded`], for a callback whose error loses the connection.
+fn losing(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
+    guarded(call).map_err(|failure| ConnectionLost::Failed(Arc::new(failure)))
 }
 
 impl<P: Protocol> Future for Connection<P> {
@@ -100,7 +102,10 @@ impl<P: Protocol> Future for Connection<P> {
         state.socket.set_woken(this.made && !state.dirty.get());
         // Callbacks are guarded on their own. This is for a panic of the socket.
         let ran = catch_unwind(AssertUnwindSafe(|| this.run(context)));
-        let why = ran.unwrap_or_else(|payload| Poll::Ready(Err(ConnectionLost::Failed(Panicked::new(payload).into()))));
+        let why = ran.unwrap_or_else(|payload| {
+            let failure = Panicked::new(payload).into();
+            Poll::Ready(Err(ConnectionLost::Failed(Arc::new(failure))))
+        });
         this.transport.state.polling.set(false);
         why.map(|why| {
             this.finish(why.unwrap_or_else(|why| why));
@@ -115,7 +120,7 @@ impl<P: Protocol> Connection<P> {
     fn run(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
         if !self.made {
             self.made = true;
-            guarded(|| self.protocol.connection_made(&self.transport))?;
+            losing(|| self.protocol.connection_made(&self.transport))?;
         }
         let state = &*self.transport.state.clone();
         for _ in 0..MAX_ROUNDS {
@@ -138,13 +143,10 @@ impl<P: Protocol> Connection<P> {
                 return self.end(context).map(Ok);
             }
             if self.transport.is_closing() {
-                if !state.has_close_timer() {
-                    let timeout = state.close_timeout.get();
-                    self.transport.state.set_close_timer(timeout, move || ConnectionLost::CloseTimedOut(timeout));
-                }
+                self.set_close_timer();
             } else if state.resumed.take() {
                 state.dirty.set(true); // another round is needed
-                guarded(|| self.protocol.reading_resumed(&self.transport))?;
+                losing(|| self.protocol.reading_resumed(&self.transport))?;
             } else if !self.peer_ended && !state.paused.get() {
                 self.receive(context)?;
             }
@@ -161,12 +163,17 @@ impl<P: Protocol> Connection<P> {
         let state = &*self.transport.state;
         let sent = state.outgoing.borrow_mut().poll_send(|data| state.socket.poll_write(context, data));
         match sent {
-            Poll::Ready(Ok(memory)) => memory.into_iter().for_each(|memory| state.buffers().recycle(memory)),
-            Poll::Ready(Err(error)) => return Err(ConnectionLost::Io(error)),
+            Poll::Ready(Ok(memory)) => {
+                memory.into_iter().for_each(|memory| state.buffers().recycle(memory));
+                if state.flushes.get() {
+                    state.flushed.set(state.socket.poll_flush(context).map_err(ConnectionLost::io)?.is_ready());
+                }
+            }
+            Poll::Ready(Err(error)) => return Err(ConnectionLost::io(error)),
             Poll::Pending => {}
         }
         // Producers are user code.
-        guarded(|| {
+        losing(|| {
             state.notify_drained();
             Ok(())
         })
@@ -192,13 +199,13 @@ impl<P: Protocol> Connection<P> {
         let result = match read {
             Ok(0) => {
                 self.peer_ended = true;
-                guarded(|| self.protocol.read_connection_lost(&self.transport)).map(|()| 0)
+                losing(|| self.protocol.read_connection_lost(&self.transport)).map(|()| 0)
             }
             Ok(length) => {
                 state.note_received();
-                guarded(|| self.protocol.data_received(&self.transport, &buffer[..length])).map(|()| length)
+                losing(|| self.protocol.data_received(&self.transport, &buffer[..length])).map(|()| length)
             }
-            Err(error) => Err(ConnectionLost::Io(error)),
+            Err(error) => Err(ConnectionLost::io(error)),
         };
         state.buffers().return_read_buffer(buffer);
         // Another round is needed: the callback may have written, or requested something.
@@ -229,15 +236,28 @@ impl<P: Protocol> Connection<P> {
         Ok(why)
     }
 
+    /// Limits the time in which the peer must read the remaining data.
+    fn set_close_timer(&self) {
+        let state = &self.transport.state;
+        if !state.has_close_timer() {
+            let timeout = state.close_timeout.get();
+            state.set_close_timer(timeout, move || ConnectionLost::CloseTimedOut(timeout));
+        }
+    }
+
     /// Ends this side after all data is sent, and waits a short time for the peer to end its own.
     fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
         let state = &self.transport.state;
-        if !state.set_finished() {
-            if let Err(error) = state.socket.finish() {
-                return Poll::Ready(ConnectionLost::Io(error));
-            }
-            if self.peer_ended {
-                return Poll::Ready(ConnectionLost::Done);
+        if !self.finished {
+            state.stage.set(Stage::Finished);
+            match state.socket.poll_finish(context) {
+                Poll::Pending => {
+                    self.set_close_timer();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(ConnectionLost::io(error)),
+                Poll::Ready(Ok(())) if self.peer_ended => return Poll::Ready(ConnectionLost::Done),
+                Poll::Ready(Ok(())) => self.finished = true,
             }
             state.set_close_timer(LINGER, || ConnectionLost::Done);
         }
@@ -259,7 +279,8 @@ impl<P: Protocol> Connection<P> {
     /// of callbacks are reported as unhandled.
     fn finish(&mut self, why: ConnectionLost) {
         self.has_ended = true;
-        let mut closed = self.transport.state.close();
+        let (why, failure) = why.split();
+        let mut closed = self.transport.state.close(&why);
         let dropped = guarded(|| {
             self.transport.state.socket.close();
             Ok(())
@@ -273,11 +294,9 @@ impl<P: Protocol> Connection<P> {
             Ok(())
         });
         drop(self.entry.take());
-        closed.notify();
-        for result in [Err(why), dropped, stopped, lost] {
-            if let Err(ConnectionLost::Failed(failure)) = result {
-                self.report(failure);
-            }
+        closed.notify(&why);
+        for failure in failure.into_iter().chain([dropped, stopped, lost].into_iter().filter_map(Result::err)) {
+            self.report(failure);
         }
     }
 

@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use deferred_core::{BuiltinError, DeferredError, Failure};
+use deferred_core::{BuiltinError, DeferredError, Failure, ShareError};
 
-/// The reason for the end of a connection.
-#[derive(Debug)]
+/// The reason for the end of a connection. It is an error, so it converts into a [`Failure`].
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnectionLost {
     /// The connection was closed, by this side or by the peer, and all written data was passed to
@@ -33,11 +34,32 @@ pub enum ConnectionLost {
     TimedOut(Duration),
     /// The system reports an error, for example that the peer has reset the connection. Twisted's
     /// `ConnectionLost`.
-    Io(io::Error),
+    Io(Arc<io::Error>),
     /// A callback of the protocol has failed or panicked.
-    Failed(Failure),
+    Failed(Arc<Failure>),
     /// The reactor was closed.
     LoopEnded,
+}
+
+impl ConnectionLost {
+    pub(super) fn io(error: io::Error) -> ConnectionLost {
+        ConnectionLost::Io(Arc::new(error))
+    }
+
+    /// Returns the same reason, and the error of the callback to report.
+    pub(super) fn split(self) -> (ConnectionLost, Option<Failure>) {
+        match self {
+            ConnectionLost::Failed(failure) => match Arc::try_unwrap(failure) {
+                Ok(failure) => {
+                    let shared = failure.into_shared();
+                    let reason = ConnectionLost::Failed(Arc::new(Failure::from_shared(&shared)));
+                    (reason, Some(Failure::from_shared(&shared)))
+                }
+                Err(failure) => (ConnectionLost::Failed(failure), None),
+            },
+            reason => (reason, None),
+        }
+    }
 }
 
 impl fmt::Display for ConnectionLost {
@@ -105,18 +127,6 @@ impl Error for ProtocolFailed {
         self.failure.source()
     }
 }
-
-/// The error of an operation on a connection that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotConnected(pub(super) ());
-
-impl fmt::Display for NotConnected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection has ended, and nothing can be sent on it")
-    }
-}
-
-impl Error for NotConnected {}
 
 /// Adds the operation and the address to an error of the system, and keeps its kind: for adapters.
 ///

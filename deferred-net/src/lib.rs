@@ -77,26 +77,39 @@
 
 #![forbid(unsafe_code)]
 
+mod attempts;
+mod bind;
 mod buffers;
 mod connect;
 mod connection;
 mod error;
 mod lines;
 mod listen;
+mod network;
 mod outgoing;
 mod port;
 mod producer;
 mod protocol;
+mod resolve;
 mod socket;
+mod stream_socket;
 mod transport;
 mod transport_state;
 
-pub use connect::{connect_any, connect_with};
-pub use error::{ConnectionLost, NotConnected, ProtocolFailed, error_with_address};
+pub use attempts::connect_any;
+pub use connect::connect_tcp;
+#[cfg(unix)]
+pub use connect::connect_unix;
+pub use error::{ConnectionLost, ProtocolFailed, error_with_address};
 pub use lines::{LineProtocol, Lines};
-pub use listen::listen_with;
+#[cfg(unix)]
+pub use listen::listen_unix;
+pub use listen::{listen_on_tcp, listen_tcp};
+pub use network::{Listener, Network, install_default_network, install_network};
 pub use port::{Port, PortStats};
 pub use producer::Producer;
 pub use protocol::Protocol;
-pub use socket::Socket;
+pub use resolve::resolve;
+pub use socket::{Socket, check_connected};
+pub use socket2;
 pub use transport::Transport;

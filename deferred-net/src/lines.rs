@@ -213,7 +213,7 @@ mod tests {
             }
         }
         let reactor = Reactor::new();
-        let transport = Transport::over(&reactor, Silent, Lines::new(Ignores));
+        let transport = Transport::over_socket(&reactor, Silent, Lines::new(Ignores));
         let mut lines = Lines::new(Pauses);
         lines.data_received(&transport, &b"x\n".repeat(1000)).unwrap();
         let mut moves = 0;
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn data_without_a_line_end_is_searched_once() {
         let reactor = Reactor::new();
-        let transport = Transport::over(&reactor, Silent, Lines::new(Ignores));
+        let transport = Transport::over_socket(&reactor, Silent, Lines::new(Ignores));
         let mut lines = Lines::new(Ignores);
         for (data, buffer, searched) in [("ab", 2, 2), ("cd", 4, 4), ("\nef", 2, 2), ("\n", 0, 0)] {
             lines.data_received(&transport, data.as_bytes()).unwrap();

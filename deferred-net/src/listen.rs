@@ -1,63 +1,146 @@
-//! `listen_with`: the accepting of connections.
+//! `listen_tcp` and `listen_unix`: the accepting of connections.
 
-use std::future::ready;
+use std::fmt;
+use std::future::{poll_fn, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+#[cfg(unix)]
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::driver::YieldNow;
 use deferred_core::{Failure, Panicked, Reactor};
 
-use super::Protocol;
+#[cfg(unix)]
+use super::bind::bind_unix;
+use super::bind::{BindOptions, bind_tcp};
+use super::connect::without_delay;
 use super::connection;
 use super::error::ignore_cancel;
+use super::network::{AnyListener, network_of};
 use super::port::{Port, PortState};
-use super::socket::Socket;
+use super::{Protocol, Transport};
 
 /// The number of connections that are accepted before other tasks run.
 const ACCEPT_BATCH: usize = 64;
 /// The delay after an error of the system, which may have no more file descriptors.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Creates a port on a listening socket: for adapters, whose `listen_tcp` and similar functions
-/// call it. `bind` returns the address of that socket and a function that accepts a connection.
+/// Listens on a TCP address, for example `"127.0.0.1:8000"`; with port 0 the system chooses one.
 /// `factory` creates the protocol of each connection from the address of its peer.
 ///
-/// Connections are accepted in the turns of the loop. A panic of `factory` closes its connection
-/// and is reported. If a connection cannot be accepted, for example because the process has too
-/// many open files, accepting continues after a short delay.
+/// Connections are accepted in the turns of the loop; until then up to 1,024 wait in the backlog,
+/// if the system allows that many. A panic of `factory` closes its connection and is reported. If
+/// a connection cannot be accepted, for example because the process has too many open files,
+/// accepting continues after a short delay. [`ServerEndpoint`](super::ServerEndpoint) has options.
+///
+/// Twisted's `listenTCP`.
 ///
 /// # Errors
 ///
-/// Returns the error of `bind`. Returns an error, without a call of `bind`, if the reactor is
-/// closed.
+/// Returns an error, which names the address, if the address is invalid or in use. Returns an error
+/// if the reactor is closed or has no sockets.
+///
+/// # Examples
+///
+/// ```
+/// use deferred_mio::net::{Protocol, Transport, listen_tcp};
+/// use deferred_mio::{Failure, run};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         transport.write(data);
+///         Ok(())
+///     }
+/// }
+///
+/// run(|reactor| {
+///     let port = listen_tcp(reactor, "127.0.0.1:0", |_| Echo).unwrap();
+///     println!("listening on {}", port.local_addr().unwrap());
+///     # reactor.stop();
+/// });
+/// ```
+#[doc(alias = "listenTCP")]
+#[doc(alias = "ServerFactory")]
+#[doc(alias = "TCP4ServerEndpoint")]
 #[track_caller]
-pub fn listen_with<S, A, F, P>(
+pub fn listen_tcp<P: Protocol>(
     reactor: &Reactor,
-    bind: impl FnOnce() -> io::Result<(Option<SocketAddr>, F)>,
-    mut factory: impl FnMut(A) -> P + 'static,
-) -> io::Result<Port>
-where
-    S: Socket,
-    F: AsyncFnMut() -> io::Result<(S, A)> + 'static,
-    P: Protocol,
-{
+    address: impl ToSocketAddrs + fmt::Debug,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> io::Result<Port> {
+    network_of(reactor)?; // an error before the address is bound
+    listen_on_tcp(reactor, bind_tcp(&address, BindOptions::default())?, factory)
+}
+
+/// Like [`listen_tcp`], but on a listening socket, for example one that was inherited.
+///
+/// # Errors
+///
+/// Returns an error if the socket cannot be registered with the loop, or if the reactor is closed
+/// or has no sockets.
+#[doc(alias = "adoptStreamPort")]
+#[track_caller]
+pub fn listen_on_tcp<P: Protocol>(
+    reactor: &Reactor,
+    listener: TcpListener,
+    mut factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> io::Result<Port> {
+    let network = network_of(reactor)?;
+    let address = listener.local_addr()?;
+    let listener = network.tcp_listener(reactor, listener)?;
+    Ok(accept_on(reactor, listener, Some(address), move |transport, peer| {
+        without_delay(transport);
+        factory(peer.unwrap_or(address))
+    }))
+}
+
+/// Listens on a Unix socket at `path`, which must not exist and is not removed afterwards.
+///
+/// Twisted's `listenUNIX`.
+///
+/// # Errors
+///
+/// Returns an error, which names the path, if `path` exists or the socket cannot be created.
+/// Returns an error if the reactor is closed or has no sockets.
+#[doc(alias = "listenUNIX")]
+#[doc(alias = "UNIXServerEndpoint")]
+#[cfg(unix)]
+#[track_caller]
+pub fn listen_unix<P: Protocol>(
+    reactor: &Reactor,
+    path: impl AsRef<Path>,
+    mut factory: impl FnMut() -> P + 'static,
+) -> io::Result<Port> {
+    let network = network_of(reactor)?;
+    let listener = network.unix_listener(reactor, bind_unix(path.as_ref(), BindOptions::default())?)?;
+    Ok(accept_on(reactor, listener, None, move |_, _| factory()))
+}
+
+/// Accepts the connections of a listening socket.
+#[track_caller]
+pub(super) fn accept_on<P: Protocol>(
+    reactor: &Reactor,
+    mut listener: Box<dyn AnyListener>,
+    address: Option<SocketAddr>,
+    mut factory: impl FnMut(&Transport, Option<SocketAddr>) -> P + 'static,
+) -> Port {
     let at = Location::caller();
-    refuse_closed(reactor)?;
-    let (address, mut accept) = bind()?;
     let state = Rc::new(PortState::new(reactor, address, at));
     let port = state.clone();
     let mut accepting = reactor.ensure_deferred_at(at, async move {
         for accepted in 1.. {
-            let result = accept().await;
+            let result = poll_fn(|context| listener.poll_accept(&port.reactor, context)).await;
             if !port.is_listening() {
                 break;
             }
             match result {
-                Ok((socket, peer)) => {
-                    start(&port, socket, || factory(peer));
+                Ok((transport, peer)) => {
+                    start(&port, &transport, || factory(&transport, peer));
                     if accepted % ACCEPT_BATCH == 0 {
                         YieldNow::default().await; // other tasks
                     }
@@ -75,12 +158,7 @@ where
     state.set_accepting(accepting.cancel_handle());
     // The accepting coroutine ends only when it is cancelled or the reactor is closed.
     drop(accepting.add_errback(ignore_cancel));
-    Ok(Port::new(state))
-}
-
-/// Returns an error if the reactor is closed, since nothing would be accepted.
-fn refuse_closed(reactor: &Reactor) -> io::Result<()> {
-    if reactor.is_closed() { Err(io::Error::other("the reactor is closed: nothing would be accepted")) } else { Ok(()) }
+    Port::new(state)
 }
 
 /// Returns `true` for an error of the connection that was to be accepted, `false` for one of the
@@ -91,7 +169,7 @@ fn is_connection_error(error: &io::Error) -> bool {
 }
 
 /// Starts an accepted connection with the protocol that `factory` creates.
-fn start<P: Protocol>(port: &Rc<PortState>, socket: impl Socket, factory: impl FnOnce() -> P) {
+fn start<P: Protocol>(port: &Rc<PortState>, transport: &Transport, factory: impl FnOnce() -> P) {
     port.count_accepted();
     let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
         Ok(protocol) => protocol,
@@ -104,7 +182,7 @@ fn start<P: Protocol>(port: &Rc<PortState>, socket: impl Socket, factory: impl F
     if !port.is_listening() {
         return; // the factory has stopped the port, and expects no further connection
     }
-    connection::start(&port.reactor, socket, protocol, port.at, |transport| Some(port.add(transport)));
+    connection::start(transport, protocol, port.at, Some(port.add(transport)));
 }
 
 #[cfg(test)]

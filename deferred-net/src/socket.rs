@@ -2,15 +2,31 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::Shutdown;
 use std::task::{Context, Poll};
 
-/// A connected stream socket of an executor. An adapter implements this trait; programs use a
-/// [`Transport`](crate::Transport).
+use socket2::SockRef;
+
+/// A stream socket of an executor, or any other stream of bytes in both directions. An adapter
+/// implements this trait; programs use a [`Transport`](crate::Transport).
 ///
 /// No method waits. All are called on the thread of the loop. They must not use the transport of
 /// this socket. A panic in one of them loses the connection like one of a callback.
 pub trait Socket: 'static {
+    /// Whether [`poll_flush`](Self::poll_flush) has an effect.
+    const BUFFERS: bool = false;
+
+    /// Waits until the socket is connected. Called first, until it is ready, for a socket that
+    /// connects. By default it is ready at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the connect.
+    fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = context;
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads into `buffer`. Returns `Pending` if there is no data, and then wakes the task when
     /// data, the end of the peer or an error arrives. `Ok(0)` means that the peer has ended its
     /// side.
@@ -36,6 +52,18 @@ pub trait Socket: 'static {
     /// Returns the error of the connection.
     fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>;
 
+    /// Passes data that this socket itself has buffered to the system. Like
+    /// [`poll_write`](Self::poll_write) otherwise. Not called unless [`BUFFERS`](Self::BUFFERS) is
+    /// `true`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the connection.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = context;
+        Poll::Ready(Ok(()))
+    }
+
     /// Called before the task polls, with `true` if nothing but this socket can have woken it. It
     /// is for an executor whose own thread may wake a task for a socket that it then reports as not
     /// ready. Does nothing by default.
@@ -43,67 +71,61 @@ pub trait Socket: 'static {
         let _ = by_socket;
     }
 
-    /// Ends this side of the connection, after the data that was written.
+    /// Ends this side of the connection, after the data that was written. By default this shuts the
+    /// socket of the [system](Self::system) down for writing.
     ///
     /// # Errors
     ///
     /// Returns the error of the system.
-    fn finish(&mut self) -> io::Result<()>;
-
-    /// Returns the error that the system has stored for the socket, and removes it there.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of the call.
-    fn take_error(&self) -> io::Result<Option<io::Error>>;
-
-    /// Returns the address of the peer.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of the system, or [`Unsupported`](io::ErrorKind::Unsupported) if it is not
-    /// an IP socket. By default, this and the next two return that.
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        Err(not_ip())
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = context;
+        Poll::Ready(self.system().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write)))
     }
 
-    /// Returns the address of this side.
-    ///
-    /// # Errors
-    ///
-    /// Like [`peer_addr`](Self::peer_addr).
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Err(not_ip())
-    }
-
-    /// Sets whether small writes are sent at once.
-    ///
-    /// # Errors
-    ///
-    /// Like [`peer_addr`](Self::peer_addr).
-    fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        let _ = no_delay;
-        Err(not_ip())
+    /// Returns the socket of the system, for its addresses and options. `None`, the default, means
+    /// that there is none.
+    fn system(&self) -> Option<SockRef<'_>> {
+        None
     }
 }
 
-fn not_ip() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "this is not an IP socket")
+/// Returns the error of an operation on a stream that has no socket, or not one of that kind.
+pub(crate) fn unsupported(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, what)
+}
+
+/// Waits until a socket is connected: for an adapter's [`Socket::poll_connected`], after the
+/// executor has reported that the socket can be written.
+///
+/// # Errors
+///
+/// Returns the error of the connect, or [`WouldBlock`](io::ErrorKind::WouldBlock) if the socket is
+/// not connected yet.
+pub fn check_connected(socket: &SockRef<'_>) -> io::Result<()> {
+    match socket.take_error()? {
+        Some(error) => Err(error),
+        None => match socket.peer_addr() {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => Err(error),
+        },
+    }
 }
 
 /// The socket of a connection until that ends, of any type. After the end, each operation fails
 /// with [`NotConnected`](io::ErrorKind::NotConnected).
 pub(crate) trait SocketCell {
+    fn poll_connected(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
     fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
     fn poll_write(&self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>;
+    fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn set_woken(&self, by_socket: bool);
     /// Ends this side. Replaces the system's "not connected", which it reports for a connection
     /// that the peer has reset, by the stored error.
-    fn finish(&self) -> io::Result<()>;
-    fn peer_addr(&self) -> io::Result<SocketAddr>;
-    fn local_addr(&self) -> io::Result<SocketAddr>;
-    fn set_nodelay(&self, no_delay: bool) -> io::Result<()>;
+    fn poll_finish(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Calls `f` with the socket of the system. Returns an error if there is none.
+    fn with_system(&self, f: &mut dyn FnMut(SockRef<'_>) -> io::Result<()>) -> io::Result<()>;
     /// Drops the socket, after it was taken out.
     fn close(&self);
 }
@@ -113,6 +135,10 @@ fn over<T>() -> io::Result<T> {
 }
 
 impl<S: Socket> SocketCell for RefCell<Option<S>> {
+    fn poll_connected(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_connected(context))
+    }
+
     fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_read(context, buffer))
     }
@@ -131,28 +157,27 @@ impl<S: Socket> SocketCell for RefCell<Option<S>> {
         }
     }
 
-    fn finish(&self) -> io::Result<()> {
+    fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_flush(context))
+    }
+
+    fn poll_finish(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut slot = self.borrow_mut();
-        let Some(socket) = &mut *slot else { return over() };
-        match socket.finish() {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                let stored = socket.take_error().ok().flatten();
-                Err(stored.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+        let Some(socket) = &mut *slot else { return Poll::Ready(over()) };
+        socket.poll_finish(context).map_err(|error| match socket.system() {
+            Some(system) if error.kind() == io::ErrorKind::NotConnected => {
+                let stored = system.take_error().ok().flatten();
+                stored.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
             }
-            finished => finished,
+            _ => error,
+        })
+    }
+
+    fn with_system(&self, f: &mut dyn FnMut(SockRef<'_>) -> io::Result<()>) -> io::Result<()> {
+        match &*self.borrow() {
+            None => over(),
+            Some(socket) => f(socket.system().ok_or_else(|| unsupported("this connection has no socket"))?),
         }
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.borrow().as_ref().map_or_else(over, Socket::peer_addr)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.borrow().as_ref().map_or_else(over, Socket::local_addr)
-    }
-
-    fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.borrow().as_ref().map_or_else(over, |socket| socket.set_nodelay(no_delay))
     }
 
     fn close(&self) {
@@ -177,13 +202,5 @@ impl Socket for Silent {
 
     fn poll_write(&mut self, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(data.len()))
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(None)
     }
 }

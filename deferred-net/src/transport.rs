@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::{Deferred, Reactor};
+use socket2::{SockAddr, SockRef};
 
-use super::error::{ConnectionLost, NotConnected};
+use super::error::ConnectionLost;
 use super::producer::{Producer, Registered};
-use super::socket::Socket;
+use super::socket::{Socket, unsupported};
 use super::transport_state::{Cold, Idle, Stage, TransportState};
 
 /// A handle to a connection, which writes to it and ends it. Clones refer to the same connection;
@@ -79,7 +80,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails with [`NotConnected`] if the connection ends first.
+    /// The returned Deferred fails with [`ConnectionLost`] if the connection ends first.
     ///
     /// # Cancellation
     ///
@@ -102,8 +103,8 @@ impl Transport {
     /// ```
     #[must_use = "the Deferred only waits; the call has no other effect"]
     pub fn drained(&self) -> Deferred<()> {
-        if self.state.stage.get() == Stage::Over {
-            return Deferred::fail(NotConnected(()));
+        if let Some(lost) = self.state.lost() {
+            return Deferred::fail(lost);
         }
         if !self.state.full.get() {
             return Deferred::succeed(());
@@ -146,16 +147,30 @@ impl Transport {
     }
 
     /// Returns a Deferred that fires when the connection has ended and
-    /// [`connection_lost`](super::Protocol::connection_lost) was called. It is ready at once if the
-    /// connection has already ended.
+    /// [`connection_lost`](super::Protocol::connection_lost) was called, with the reason. It is
+    /// ready at once if the connection has already ended.
     ///
     /// # Cancellation
     ///
     /// A cancel ends only the wait.
+    ///
+    /// # Examples
+    ///
+    /// Treat every end but a regular one as an error:
+    ///
+    /// ```
+    /// # use deferred_smol::{Deferred, Failure, net::{ConnectionLost, Transport}};
+    /// fn finished(transport: &Transport) -> Deferred<()> {
+    ///     transport.closed().add_callback(|reason| match reason {
+    ///         ConnectionLost::Done => Ok(()),
+    ///         reason => Err(Failure::from(reason)),
+    ///     })
+    /// }
+    /// ```
     #[must_use = "the Deferred only waits; the call has no other effect"]
-    pub fn closed(&self) -> Deferred<()> {
-        if self.state.stage.get() == Stage::Over {
-            return Deferred::succeed(());
+    pub fn closed(&self) -> Deferred<ConnectionLost> {
+        if let Some(lost) = self.state.lost() {
+            return Deferred::succeed(lost);
         }
         let (deferred, resolver) = Deferred::new();
         self.state.cold().closed.push(resolver);
@@ -305,11 +320,26 @@ impl Transport {
     /// # Errors
     ///
     /// Returns the error of the system, [`NotConnected`](io::ErrorKind::NotConnected) if the
-    /// connection has ended, or [`Unsupported`](io::ErrorKind::Unsupported) for a Unix socket.
+    /// connection has ended, or [`Unsupported`](io::ErrorKind::Unsupported) if it is not one of TCP.
     #[doc(alias = "setTcpNoDelay")]
     #[doc(alias = "nodelay")]
     pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.state.socket.set_nodelay(no_delay)
+        self.with_tcp(|socket| socket.set_tcp_nodelay(no_delay))
+    }
+
+    /// Sets whether the system checks a connection on which nothing arrives: after `idle` without
+    /// data it asks the peer's system, repeatedly, and ends the connection if there is no answer.
+    /// Off (`None`) by default. Twisted's `setTcpKeepAlive`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
+    #[doc(alias = "setTcpKeepAlive")]
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        self.with_tcp(|socket| match idle {
+            None => socket.set_keepalive(false),
+            Some(idle) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle)),
+        })
     }
 
     /// Returns the address of the peer.
@@ -319,7 +349,7 @@ impl Transport {
     /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getPeer")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.state.socket.peer_addr()
+        self.with_socket(|socket| ip(&socket.peer_addr()?))
     }
 
     /// Returns the address of this side.
@@ -329,7 +359,42 @@ impl Transport {
     /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getHost")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.state.socket.local_addr()
+        self.with_socket(|socket| ip(&socket.local_addr()?))
+    }
+
+    /// Calls `f` with the socket of the system, for options that have no method here.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `f`, [`NotConnected`](io::ErrorKind::NotConnected) if the connection
+    /// has ended, or [`Unsupported`](io::ErrorKind::Unsupported) if it has no socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// # use deferred_smol::net::Transport;
+    /// fn enlarge_buffer(transport: &Transport) -> io::Result<()> {
+    ///     transport.with_socket(|socket| socket.set_recv_buffer_size(1 << 20))
+    /// }
+    /// ```
+    #[doc(alias = "getHandle")]
+    pub fn with_socket<T>(&self, f: impl FnOnce(&SockRef<'_>) -> io::Result<T>) -> io::Result<T> {
+        let (mut f, mut value) = (Some(f), None);
+        self.state.socket.with_system(&mut |socket| {
+            let f = f.take().expect("`with_system` calls its argument at most once");
+            value = Some(f(&socket)?);
+            Ok(())
+        })?;
+        Ok(value.expect("`with_system` has called its argument"))
+    }
+
+    fn with_tcp<T>(&self, f: impl FnOnce(&SockRef<'_>) -> io::Result<T>) -> io::Result<T> {
+        self.with_socket(|socket| {
+            // Not all systems refuse an option of TCP on a Unix socket.
+            ip(&socket.local_addr()?)?;
+            f(socket)
+        })
     }
 
     /// Returns the reactor of the connection.
@@ -337,6 +402,10 @@ impl Transport {
     pub fn reactor(&self) -> &Reactor {
         &self.state.reactor
     }
+}
+
+fn ip(address: &SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| unsupported("this is not an IP socket"))
 }
 
 impl Producer for Transport {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use deferred_core::{DelayedCall, Reactor, Resolver};
 
 use super::buffers::Buffers;
-use super::error::{ConnectionLost, NotConnected};
+use super::error::ConnectionLost;
 use super::outgoing::Outgoing;
 use super::producer::Registered;
 use super::socket::{Socket, SocketCell};
@@ -35,6 +35,10 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     /// Whether more than `high` bytes were buffered, and since then never less than a quarter of
     /// that.
     pub(super) full: Cell<bool>,
+    /// Whether the socket has a buffer of its own, which must be flushed.
+    pub(super) flushes: Cell<bool>,
+    /// Whether all data that the socket has received was passed to the system.
+    pub(super) flushed: Cell<bool>,
     /// Whether the connection is being polled.
     pub(super) polling: Cell<bool>,
     /// The high-water mark, above which a producer is paused.
@@ -63,7 +67,9 @@ pub(super) enum Stage {
 pub(super) struct Cold {
     pub(super) producer: Option<Rc<Registered>>,
     pub(super) drained: Vec<Resolver<()>>,
-    pub(super) closed: Vec<Resolver<()>>,
+    pub(super) closed: Vec<Resolver<ConnectionLost>>,
+    /// The reason for which the connection has ended.
+    pub(super) lost: Option<ConnectionLost>,
     /// The reason for which the connection must end now.
     pub(super) end: Option<ConnectionLost>,
     pub(super) close_timer: Option<DelayedCall>,
@@ -89,6 +95,8 @@ impl<S: Socket> TransportState<RefCell<Option<S>>> {
             resumed: Cell::new(false),
             dirty: Cell::new(false),
             full: Cell::new(false),
+            flushes: Cell::new(S::BUFFERS),
+            flushed: Cell::new(true),
             polling: Cell::new(false),
             high: Cell::new(HIGH_WATER),
             limit: Cell::new(WRITE_LIMIT),
@@ -124,6 +132,11 @@ impl TransportState {
         }
     }
 
+    /// Returns the reason for which the connection has ended.
+    pub(super) fn lost(&self) -> Option<ConnectionLost> {
+        self.cold.borrow().as_ref()?.lost.clone()
+    }
+
     #[inline]
     pub(super) fn take_end(&self) -> Option<ConnectionLost> {
         self.cold.borrow_mut().as_mut()?.end.take()
@@ -149,12 +162,10 @@ impl TransportState {
     /// Returns `true` if the connection must end, all data is sent, and no producer is registered.
     #[inline]
     pub(super) fn can_finish(&self) -> bool {
-        self.stage.get() >= Stage::Closing && self.outgoing.borrow().is_empty() && self.registered().is_none()
-    }
-
-    /// Enters the stage `Finished`. Returns `true` if it was entered before.
-    pub(super) fn set_finished(&self) -> bool {
-        self.stage.replace(Stage::Finished) == Stage::Finished
+        self.stage.get() >= Stage::Closing
+            && self.outgoing.borrow().is_empty()
+            && self.flushed.get()
+            && self.registered().is_none()
     }
 
     /// Starts a timer that ends the connection after `timeout` for the reason of `why`.
@@ -222,9 +233,10 @@ impl TransportState {
 
     /// Enters the stage `Over`. Returns the waiters that must be notified. The caller closes the
     /// socket.
-    pub(super) fn close(&self) -> Closed {
+    pub(super) fn close(&self, why: &ConnectionLost) -> Closed {
         self.stage.set(Stage::Over);
         let cold = self.cold.take();
+        self.cold().lost = Some(why.clone());
         let outgoing = self.outgoing.take();
         let waker = self.waker.take();
         drop((outgoing, waker)); // after the borrows
@@ -249,9 +261,9 @@ impl Closed {
     }
 
     /// Fires the Deferreds, after `connection_lost` was called.
-    pub(super) fn notify(self) {
+    pub(super) fn notify(self, why: &ConnectionLost) {
         let Some(cold) = self.0 else { return };
-        cold.drained.into_iter().for_each(|resolver| resolver.errback(NotConnected(())));
-        cold.closed.into_iter().for_each(|resolver| resolver.callback(()));
+        cold.drained.into_iter().for_each(|resolver| resolver.errback(why.clone()));
+        cold.closed.into_iter().for_each(|resolver| resolver.callback(why.clone()));
     }
 }

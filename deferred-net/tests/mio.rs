@@ -29,12 +29,12 @@ mod adapter {
     }
 
     pub(crate) fn over_tcp<P: Protocol>(reactor: &Reactor, socket: TcpStream, protocol: P) -> Transport {
-        net::over_tcp(reactor, socket, protocol).unwrap()
+        net::over_tcp(reactor, net::TcpStream::from_std(reactor, socket).unwrap(), protocol)
     }
 
     #[cfg(unix)]
     pub(crate) fn over_unix<P: Protocol>(reactor: &Reactor, socket: UnixStream, protocol: P) -> Transport {
-        net::over_unix(reactor, socket, protocol).unwrap()
+        net::over_unix(reactor, net::UnixStream::from_std(reactor, socket).unwrap(), protocol)
     }
 }
 

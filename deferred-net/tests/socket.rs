@@ -45,13 +45,9 @@ impl Socket for Broken {
         Poll::Ready(Ok(data.len()))
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(Panics::Finish);
-        Ok(())
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        Ok(None)
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -95,7 +91,7 @@ fn a_socket_that_panics_loses_its_connection_once_and_is_reported() {
         let reports = Reports::collect();
         let (lost, itself) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(None)));
         let reactor = Reactor::new();
-        let transport = Transport::over(&reactor, Broken { at, transport: itself.clone() }, Log(lost.clone()));
+        let transport = Transport::over_socket(&reactor, Broken { at, transport: itself.clone() }, Log(lost.clone()));
         itself.replace(Some(transport.clone()));
         match at {
             Panics::Finish => transport.lose_connection(),

@@ -10,6 +10,8 @@ use deferred_core::{
 };
 use smol::Timer;
 
+use crate::net;
+
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until it is
 /// stopped, and closes it. Returns the value of `main`. If that is an error, returns it without
 /// driving: a program whose port is in use ends with that error. See [`driver::run`] for the
@@ -43,7 +45,7 @@ use smol::Timer;
 /// assert!(refused.is_err());
 /// ```
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
-    driver::run(drive_here, main)
+    driver::run(drive_here, with_sockets(main))
 }
 
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until the
@@ -72,7 +74,7 @@ pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
 /// ```
 #[doc(alias = "block_on")]
 pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> Deferred<T, E>) -> Result<T, E> {
-    driver::run_until(drive_here, main)
+    driver::run_until(drive_here, with_sockets(main))
 }
 
 /// Runs a program on smol. Like [`deferred_core::park::react`], but with this driver.
@@ -95,7 +97,7 @@ pub fn run_until<T: 'static, E: DeferredError>(main: impl FnOnce(&Reactor) -> De
 #[doc(alias = "task.react")]
 #[track_caller]
 pub fn react<R: IntoDeferred<Failure>>(main: impl FnOnce(&Reactor) -> R) -> ExitCode {
-    driver::react(drive_here, main)
+    driver::react(drive_here, with_sockets(main))
 }
 
 /// Starts a thread with a reactor that runs smol's I/O too, and calls `main` there, whose value
@@ -119,7 +121,18 @@ where
     S: 'static,
     R: IntoDeferred<Failure, Value = S>,
 {
-    ReactorThread::start_with(drive_here, main)
+    ReactorThread::start_with(drive_here, |reactor| {
+        net::install_default(reactor);
+        main(reactor)
+    })
+}
+
+/// Returns `main` with sockets in the reactor, so that it can create connections.
+fn with_sockets<R>(main: impl FnOnce(&Reactor) -> R) -> impl FnOnce(&Reactor) -> R {
+    |reactor| {
+        net::install_default(reactor);
+        main(reactor)
+    }
 }
 
 fn drive_here(reactor: ReactorOwner) {
@@ -149,5 +162,6 @@ fn drive_here(reactor: ReactorOwner) {
 /// }));
 /// ```
 pub fn drive(reactor: ReactorOwner) -> impl Future<Output = ()> + Unpin + fmt::Debug {
+    net::install_default(&reactor);
     driver::drive_with(reactor, Timer::at)
 }

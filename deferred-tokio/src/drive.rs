@@ -17,6 +17,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::yield_now;
 use tokio::time;
 
+use crate::net;
+
 /// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs
 /// both on this thread until the reactor is stopped, and closes it. Returns the value of `main`. If
 /// that is an error, returns it without driving. See [`driver::run`] for the details.
@@ -220,6 +222,7 @@ where
 /// [`defer_to_thread`]: https://docs.rs/deferred-threadpool
 pub fn drive(reactor: ReactorOwner) -> impl Future<Output = ()> + fmt::Debug {
     reactor.set_time_source(now);
+    net::install_default(&reactor);
     driver::drive_yielding(reactor, |due| time::sleep_until(due.into()), yield_now)
 }
 
@@ -261,5 +264,6 @@ fn within<R>(runtime: &OnceCell<Runtime>, reactor: &Reactor, main: impl FnOnce(&
 fn within_runtime<R>(runtime: &Runtime, reactor: &Reactor, main: impl FnOnce(&Reactor) -> R) -> R {
     let _entered = runtime.enter();
     reactor.set_time_source(now);
+    net::install_default(reactor);
     main(reactor)
 }

@@ -438,6 +438,7 @@ async fn calls_after_the_end_say_that_the_loop_has_ended() {
 #[test]
 fn a_connect_outside_of_a_runtime_says_so() {
     let owner = Reactor::new();
+    deferred_tokio::net::install(&owner);
     let connects = deferred_tokio::net::connect_tcp(&owner, "127.0.0.1:1", HOUR, Silent);
     let _ = owner.turn(std::task::Waker::noop());
     let failure = connects.try_take().unwrap().unwrap_err();

@@ -68,7 +68,7 @@ fn with_protocol() -> Result<(), Box<dyn Error>> {
 
 fn with_mio() -> Result<(), Box<dyn Error>> {
     deferred_mio::run(|reactor| {
-        let port = deferred_mio::net::listen_tcp(reactor, ANY, |_| Echo)?;
+        let port = listen_tcp(reactor, ANY, |_| Echo)?;
         port.local_addr().into_iter().for_each(print_port);
         Ok::<_, io::Error>(())
     })?;

@@ -12,7 +12,7 @@ use deferred_net::error_with_address;
 use super::stream::TcpStream;
 #[cfg(unix)]
 use super::stream::UnixStream;
-use super::{bind_tcp, current_reactor};
+use super::{current_reactor, first_that_works};
 use crate::source::Source;
 
 /// A TCP socket on which a coroutine accepts connections.
@@ -30,7 +30,9 @@ impl TcpListener {
     /// Returns an error, which names the address, if the address is invalid or in use; or an error
     /// if there is no current reactor.
     pub fn bind(address: impl ToSocketAddrs + fmt::Debug) -> io::Result<TcpListener> {
-        Source::new(&current_reactor()?, bind_tcp(&address)?).map(TcpListener)
+        let bound = first_that_works(&address, mio::net::TcpListener::bind)
+            .map_err(|error| error_with_address("listen on", &address, error))?;
+        Source::new(&current_reactor()?, bound).map(TcpListener)
     }
 
     /// Waits for a connection. One coroutine can wait at a time.

@@ -1,67 +1,97 @@
 //! The sockets of mio, as deferred-net needs them.
 
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::task::{Context, Poll};
-
-use deferred_net::Socket;
-use mio::net::TcpStream;
+use std::net::{self, SocketAddr};
 #[cfg(unix)]
-use mio::net::UnixStream;
+use std::os::unix::net as unix;
+use std::task::{Context, Poll, ready};
+
+use deferred_core::Reactor;
+use deferred_net::socket2::SockRef;
+use deferred_net::{Listener, Network, Socket, check_connected};
+use mio::event;
+use mio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use mio::net::{UnixListener, UnixStream};
 
 use crate::source::Source;
 
-/// A stream socket of mio.
-pub(super) trait Stream: mio::event::Source + Sized + 'static {
-    fn shutdown(&self, side: Shutdown) -> io::Result<()>;
-    fn take_error(&self) -> io::Result<Option<io::Error>>;
-    /// Returns an error if the socket is not connected.
-    fn check_connected(&self) -> io::Result<()>;
-    /// Returns the same socket if it is one of TCP.
-    fn tcp(&self) -> io::Result<&TcpStream>;
+/// The sockets of mio.
+pub(super) struct MioNetwork;
+
+impl Network for MioNetwork {
+    type TcpStream = Source<TcpStream>;
+    type TcpListener = Source<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = Source<UnixStream>;
+    #[cfg(unix)]
+    type UnixListener = Source<UnixListener>;
+
+    fn tcp_stream(&self, reactor: &Reactor, socket: net::TcpStream) -> io::Result<Source<TcpStream>> {
+        Source::new(reactor, TcpStream::from_std(socket))
+    }
+
+    fn tcp_listener(&self, reactor: &Reactor, socket: net::TcpListener) -> io::Result<Source<TcpListener>> {
+        Source::new(reactor, TcpListener::from_std(socket))
+    }
+
+    #[cfg(unix)]
+    fn unix_stream(&self, reactor: &Reactor, socket: unix::UnixStream) -> io::Result<Source<UnixStream>> {
+        Source::new(reactor, UnixStream::from_std(socket))
+    }
+
+    #[cfg(unix)]
+    fn unix_listener(&self, reactor: &Reactor, socket: unix::UnixListener) -> io::Result<Source<UnixListener>> {
+        Source::new(reactor, UnixListener::from_std(socket))
+    }
 }
 
-impl Stream for TcpStream {
-    fn shutdown(&self, side: Shutdown) -> io::Result<()> {
-        self.shutdown(side)
-    }
+impl Listener for Source<TcpListener> {
+    type Socket = Source<TcpStream>;
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.take_error()
-    }
-
-    fn check_connected(&self) -> io::Result<()> {
-        self.peer_addr().map(drop)
-    }
-
-    fn tcp(&self) -> io::Result<&TcpStream> {
-        Ok(self)
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
+        let (socket, peer) = ready!(self.poll_read(context, TcpListener::accept))?;
+        Poll::Ready(Ok((self.connected_beside(socket)?, Some(peer))))
     }
 }
 
 #[cfg(unix)]
-impl Stream for UnixStream {
-    fn shutdown(&self, side: Shutdown) -> io::Result<()> {
-        self.shutdown(side)
-    }
+impl Listener for Source<UnixListener> {
+    type Socket = Source<UnixStream>;
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.take_error()
-    }
-
-    fn check_connected(&self) -> io::Result<()> {
-        self.peer_addr().map(drop)
-    }
-
-    fn tcp(&self) -> io::Result<&TcpStream> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "not supported by a Unix socket"))
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
+        let (socket, _) = ready!(self.poll_read(context, UnixListener::accept))?;
+        Poll::Ready(Ok((self.connected_beside(socket)?, None)))
     }
 }
 
-impl<T: Stream> Socket for Source<T>
+/// Waits until a socket is connected.
+pub(super) async fn wait_connected<T: event::Source>(socket: Source<T>) -> io::Result<Source<T>>
 where
-    for<'a> &'a T: Read + Write,
+    for<'a> &'a T: Into<SockRef<'a>>,
 {
+    poll_fn(|context| socket.poll_connected(context)).await?;
+    Ok(socket)
+}
+
+impl<T: event::Source> Source<T>
+where
+    for<'a> &'a T: Into<SockRef<'a>>,
+{
+    fn poll_connected(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write(context, |socket| check_connected(&socket.into()))
+    }
+}
+
+impl<T: event::Source + 'static> Socket for Source<T>
+where
+    for<'a> &'a T: Read + Write + Into<SockRef<'a>>,
+{
+    fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Source::poll_connected(self, context)
+    }
+
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_read_into(context, buffer)
     }
@@ -74,23 +104,7 @@ where
         self.poll_write_from(context, data)
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.get().shutdown(Shutdown::Write)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.get().take_error()
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.get().tcp()?.peer_addr()
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.get().tcp()?.local_addr()
-    }
-
-    fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.get().tcp()?.set_nodelay(no_delay)
+    fn system(&self) -> Option<SockRef<'_>> {
+        Some(self.get().into())
     }
 }

@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use deferred_core::Reactor;
-use deferred_net::{connect_any, error_with_address};
+use deferred_net::{connect_any, error_with_address, resolve};
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::{current_reactor, resolve, wait_connected};
+use super::current_reactor;
+use super::socket::wait_connected;
 use crate::source::Source;
 
 /// A TCP connection, for a coroutine that awaits its data.
@@ -67,7 +68,7 @@ impl TcpStream {
         let (name, reactor) = (format!("{address:?}"), current_reactor()?);
         let connect =
             async |address| wait_connected(Source::new(&reactor, mio::net::TcpStream::connect(address)?)?).await;
-        connect_any(name, resolve(address), connect).await.map(TcpStream)
+        connect_any(&reactor, &name, resolve(&reactor, address), connect).await.map(TcpStream)
     }
 
     /// Returns a stream on a connected socket of the standard library, which this makes

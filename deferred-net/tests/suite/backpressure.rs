@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use crate::adapter::net::{ConnectionLost, NotConnected, Producer, Protocol, Transport, connect_tcp};
+use crate::adapter::net::{ConnectionLost, Producer, Protocol, Transport, connect_tcp};
 use crate::adapter::{Deferred, Failure, inline_callbacks, over_unix, run_until, spawn, unblock, yield_now};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
@@ -50,7 +50,7 @@ fn a_producer_is_paused_at_high_water_resumed_at_low_water_and_stopped_at_the_en
                     noted.note("drained");
                     transport.reactor().sleep(5 * MS).add_callback(move |()| {
                         transport.abort_connection();
-                        transport.closed().map(move |()| transport.register_producer(LoggingProducer(noted)))
+                        transport.closed().map(move |_| transport.register_producer(LoggingProducer(noted)))
                     })
                 })
             },
@@ -108,8 +108,8 @@ fn drained_fails_when_the_connection_ends() {
         })
     });
     let (first, again) = failed.unwrap();
-    assert!(first.unwrap_err().check::<NotConnected>());
-    assert!(again.unwrap_err().check::<NotConnected>());
+    assert!(first.unwrap_err().check::<ConnectionLost>());
+    assert!(again.unwrap_err().check::<ConnectionLost>());
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn when_one_side_of_a_proxy_ends_the_other_is_closed() {
                 backend.register_producer(front.clone());
                 backend.abort_connection();
                 assert!(!front.is_closing());
-                backend.closed().add_callback(move |()| {
+                backend.closed().add_callback(move |_| {
                     assert!(front.is_closing());
                     front.closed()
                 })

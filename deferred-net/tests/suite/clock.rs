@@ -6,12 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Echo, LONG, client, listen, pattern, read_all};
-use crate::adapter::{Clock, without_driver};
+use crate::adapter::{Clock, net, without_driver};
 
 #[test]
 fn a_clock_serves_connections_when_it_is_advanced() {
     without_driver(|pause| {
         let clock = Clock::new();
+        net::install(&clock);
         let (port, address) = listen(&clock, |_| Echo);
         let sent = pattern(3_000_000);
         let expected = sent.clone();

@@ -1,10 +1,12 @@
 //! Outgoing connections: refused, timed out, cancelled, and by name.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
 
-use crate::adapter::net::connect_tcp;
-use crate::adapter::{Cancelled, Reactor, TimedOut, over_tcp, run_until, without_driver};
+use crate::adapter::net::{connect_any, connect_tcp};
+use crate::adapter::{Cancelled, Clock, Reactor, TimedOut, over_tcp, run_until, without_driver};
 
 use super::{Echo, LONG, Log, MS, listen, protocol};
 
@@ -44,6 +46,53 @@ fn a_host_that_does_not_answer_times_out() {
     let address = listener.local_addr().unwrap();
     let failed = run_until(|reactor| connect_tcp(reactor, address, 30 * MS, Echo).map(|_| ()));
     assert!(failed.unwrap_err().check::<TimedOut>());
+}
+
+#[test]
+fn an_address_that_does_not_answer_costs_a_short_delay() {
+    let (listener, _streams) = full();
+    let silent = listener.local_addr().unwrap();
+    let connected = run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let addresses: &'static [SocketAddr] = vec![silent, silent, address].leak();
+        let begun = reactor.now();
+        let reactor = reactor.clone();
+        connect_tcp(&reactor.clone(), addresses, LONG, Echo).map(move |transport| {
+            port.stop_listening();
+            (transport.peer_addr().unwrap() == address, reactor.now() - begun)
+        })
+    });
+    let (is_the_last, took) = connected.unwrap();
+    assert!(is_the_last);
+    assert!(took >= 500 * MS, "the delay is 250 ms for each: {took:?}");
+}
+
+#[test]
+fn a_refused_address_is_followed_by_the_next_one_at_once() {
+    let clock = Clock::new();
+    let attempts = Rc::new(RefCell::new(Vec::new()));
+    let noted = attempts.clone();
+    let of = |texts: [&str; 4]| texts.map(|text| text.parse().unwrap()).to_vec();
+    let addresses: Vec<SocketAddr> = of(["[::1]:1", "[::1]:2", "1.1.1.1:3", "1.1.1.1:4"]);
+    let reactor: Reactor = (*clock).clone();
+    let connects = clock.ensure_deferred(async move {
+        let connected = connect_any(&reactor, "a name", async { Ok(addresses) }, async |address| {
+            noted.borrow_mut().push(address.port());
+            match address.port() {
+                // It does not answer.
+                1 => std::future::pending().await,
+                4 => Ok("connected"),
+                _ => Err(ErrorKind::ConnectionRefused.into()),
+            }
+        });
+        Ok(connected.await?)
+    });
+    assert_eq!(*attempts.borrow(), [1]);
+    clock.advance(249 * MS);
+    assert_eq!(*attempts.borrow(), [1]);
+    clock.advance(MS);
+    assert_eq!(*attempts.borrow(), [1, 3, 2, 4], "the kinds alternate");
+    assert_eq!(connects.try_take().unwrap().unwrap(), "connected");
 }
 
 #[test]

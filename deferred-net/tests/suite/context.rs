@@ -61,7 +61,7 @@ fn callbacks_of_a_protocol_have_the_context_of_the_listen_or_the_connect() {
         let address = port.local_addr().unwrap();
         with_context(Id(2), || connect_tcp(reactor, address, LONG, Logs(connects, true)))
             .add_callback(|transport| transport.closed())
-            .add_callback(move |()| port.shut_down(LONG))
+            .add_callback(move |_| port.shut_down(LONG))
     })
     .unwrap();
     assert_eq!(server.0.take(), [("made", 1), ("data", 1), ("lost", 1)]);

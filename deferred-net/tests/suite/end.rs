@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{Read, Write};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
@@ -33,7 +34,7 @@ fn one<T: Send + 'static>(
             protocol(
                 &noted,
                 move |transport| {
-                    drop(transport.closed().map(move |()| resolver.callback(())));
+                    drop(transport.closed().map(move |_| resolver.callback(())));
                     made(transport, &loops);
                     Ok(())
                 },
@@ -126,7 +127,7 @@ fn a_peer_that_does_not_read_the_rest_is_aborted() {
             transport.write(&pattern(12_000_000));
             transport.lose_connection();
             let sender = sender.clone();
-            drop(transport.closed().map(move |()| sender.send(()).unwrap()));
+            drop(transport.closed().map(move |_| sender.send(()).unwrap()));
         },
         move |stream| {
             receiver.recv_timeout(LONG).unwrap();
@@ -347,7 +348,7 @@ fn a_replaced_timeout_and_one_of_a_closed_connection_leave_no_timer() {
             }
             count();
             transport.abort_connection();
-            transport.closed().map(move |()| count())
+            transport.closed().map(move |_| count())
         })
     })
     .unwrap();
@@ -369,7 +370,7 @@ fn the_send_deadline_ends_when_everything_is_sent() {
         .add_callback(move |theirs| {
             let timers = transport.reactor().delayed_calls().len();
             drop(theirs);
-            transport.closed().map(move |()| (timers, transport.reactor().delayed_calls().len()))
+            transport.closed().map(move |_| (timers, transport.reactor().delayed_calls().len()))
         })
     });
     assert_eq!(timers.unwrap(), (1, 0), "one for the peer to end its side, which it does");
@@ -442,8 +443,8 @@ fn the_cause_of_an_error_is_the_source_of_the_loss_and_in_the_report() {
         error.source().expect("it has a cause").to_string()
     }
     let caused = || Caused(std::io::Error::other("the cause"));
-    assert_eq!(cause(&ConnectionLost::Io(std::io::Error::other(caused()))), "the cause");
-    assert_eq!(cause(&ConnectionLost::Failed(caused().into())), "the cause");
+    assert_eq!(cause(&ConnectionLost::Io(Arc::new(std::io::Error::other(caused())))), "the cause");
+    assert_eq!(cause(&ConnectionLost::Failed(Arc::new(caused().into()))), "the cause");
     assert!(ConnectionLost::Done.source().is_none());
 
     let reports = Rc::new(RefCell::new(Vec::new()));

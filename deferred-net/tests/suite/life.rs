@@ -178,7 +178,7 @@ fn an_error_or_panic_of_a_callback_loses_the_connection_and_is_reported_once() {
                         &noted,
                         move |transport| {
                             let resolver = resolver.take().unwrap();
-                            drop(transport.closed().map(move |()| resolver.callback(())));
+                            drop(transport.closed().map(move |_| resolver.callback(())));
                             if at_once { fails() } else { Ok(()) }
                         },
                         move |_, _| fails(),
@@ -296,7 +296,7 @@ fn a_reset_by_the_peer_is_not_reported_as_an_error() {
                 &noted,
                 move |transport| {
                     transport.write(b"unread");
-                    drop(transport.closed().map(move |()| resolver.callback(())));
+                    drop(transport.closed().map(move |_| resolver.callback(())));
                     Ok(())
                 },
                 |_, _| Ok(()),
@@ -367,7 +367,7 @@ fn a_peer_that_sends_exactly_one_buffer_is_read_again() {
         })
         .add_callback(move |theirs| {
             transport.abort_connection();
-            transport.closed().map(|()| drop(theirs))
+            transport.closed().map(|_| drop(theirs))
         })
     })
     .unwrap();
@@ -512,7 +512,7 @@ fn unix_sockets_work_alike() {
                 assert!(transport.peer_addr().is_err());
                 transport.closed()
             })
-            .map(move |()| port.stop_listening())
+            .map(move |_| port.stop_listening())
             .add_callback(|()| refused.add_both(|result| Ok::<_, Failure>(result.is_err())))
             .add_callback(|other| pair.map(move |pair| (other, pair)))
     })
@@ -532,7 +532,7 @@ fn the_addresses_of_both_ends_are_known_until_the_end() {
             assert_ne!(transport.local_addr().unwrap(), address);
             transport.set_nodelay(false).unwrap();
             transport.abort_connection();
-            transport.closed().map(move |()| {
+            transport.closed().map(move |_| {
                 drop(port);
                 assert!(transport.peer_addr().is_err());
                 assert!(transport.is_closing());
@@ -557,7 +557,7 @@ fn a_reset_is_reported_as_such_however_it_is_noticed() {
             let (_, address) = listen(reactor, move |_| {
                 let resolver = resolver.take().unwrap();
                 let made = move |transport: &Transport| {
-                    drop(transport.closed().map(move |()| resolver.callback(())));
+                    drop(transport.closed().map(move |_| resolver.callback(())));
                     transport.write(b"unread");
                     Ok(())
                 };

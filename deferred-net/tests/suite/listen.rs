@@ -2,15 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::iter;
 use std::net::{Shutdown, TcpStream};
 use std::process::{self, Command};
 use std::rc::Rc;
+use std::task::Waker;
 use std::thread;
 
-use crate::adapter::net::{Port, Transport, listen_on_tcp, listen_tcp, listen_unix};
+use crate::adapter::net::{Port, Transport, connect_tcp, listen_on_tcp, listen_tcp, listen_unix};
 use crate::adapter::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, spawn, unblock, yield_now};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
@@ -220,6 +221,31 @@ fn listening_on_a_closed_reactor_fails() {
 }
 
 #[test]
+fn a_reactor_without_sockets_says_what_to_call() {
+    let reactor = Reactor::new();
+    let refused = listen_tcp(&reactor, "127.0.0.1:0", |_| Echo).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("call `net::install(&reactor)`"), "{refused}");
+    let connects = connect_tcp(&reactor, "127.0.0.1:1", LONG, Echo);
+    let _ = reactor.turn(Waker::noop());
+    let refused = connects.try_take().unwrap().unwrap_err();
+    assert!(refused.to_string().contains("this reactor has no sockets"), "{refused}");
+}
+
+#[test]
+fn a_burst_of_connects_waits_in_the_backlog() {
+    run_until(|reactor| {
+        let (port, address) = listen(reactor, |_| Echo);
+        let allowed = fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let burst = allowed.map_or(128, |text| text.trim().parse::<usize>().unwrap()).min(1000);
+        // The loop accepts none of them before the end of this closure.
+        let clients: Vec<_> = (0..burst).map(|_| TcpStream::connect_timeout(&address, LONG).unwrap()).collect();
+        has(&port, burst, reactor).map(move |()| drop(clients))
+    })
+    .unwrap();
+}
+
+#[test]
 fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
     for shuts_down in [false, true] {
         let made = Rc::new(Cell::new(0));
@@ -239,7 +265,7 @@ fn a_port_that_is_stopped_in_connection_made_accepts_no_other_one() {
                     } else {
                         port.stop_listening();
                         transport.abort_connection();
-                        transport.closed().map(move |()| port.len()).chain_deferred(resolver);
+                        transport.closed().map(move |_| port.len()).chain_deferred(resolver);
                     }
                     Ok(())
                 };

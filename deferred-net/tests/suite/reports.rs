@@ -34,7 +34,7 @@ fn an_error_of_a_callback_names_its_line_the_protocol_and_the_connection() {
         connects = line!() + 1;
         connect_tcp(reactor, port.local_addr().unwrap(), LONG, Fails)
             .add_callback(|transport| transport.closed())
-            .add_callback(move |()| port.stop_listening())
+            .add_callback(move |_| port.stop_listening())
     })
     .unwrap();
     let reports = reports.take();

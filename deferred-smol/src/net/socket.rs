@@ -2,48 +2,81 @@
 
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
-use std::os::unix::net::UnixStream;
-use std::task::{Context, Poll};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::task::{Context, Poll, ready};
 
-use deferred_net::Socket;
+use deferred_core::Reactor;
+use deferred_net::socket2::SockRef;
+use deferred_net::{Listener, Network, Socket, check_connected};
 use smol::Async;
 
-/// A stream socket of the standard library.
-pub(super) trait Stream: Sized + 'static {
-    fn shutdown(&self, side: Shutdown) -> io::Result<()>;
-    fn take_error(&self) -> io::Result<Option<io::Error>>;
-    /// Returns the same socket if it is one of TCP.
-    fn tcp(&self) -> io::Result<&TcpStream>;
+/// The sockets of smol.
+pub(super) struct SmolNetwork;
+
+impl Network for SmolNetwork {
+    type TcpStream = SmolSocket<TcpStream>;
+    type TcpListener = SmolListener<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = SmolSocket<UnixStream>;
+    #[cfg(unix)]
+    type UnixListener = SmolListener<UnixListener>;
+
+    fn tcp_stream(&self, _: &Reactor, socket: TcpStream) -> io::Result<SmolSocket<TcpStream>> {
+        Async::new_nonblocking(socket).map(SmolSocket::new)
+    }
+
+    fn tcp_listener(&self, _: &Reactor, socket: TcpListener) -> io::Result<SmolListener<TcpListener>> {
+        Async::new_nonblocking(socket).map(SmolListener)
+    }
+
+    #[cfg(unix)]
+    fn unix_stream(&self, _: &Reactor, socket: UnixStream) -> io::Result<SmolSocket<UnixStream>> {
+        Async::new_nonblocking(socket).map(SmolSocket::new)
+    }
+
+    #[cfg(unix)]
+    fn unix_listener(&self, _: &Reactor, socket: UnixListener) -> io::Result<SmolListener<UnixListener>> {
+        Async::new_nonblocking(socket).map(SmolListener)
+    }
 }
 
-impl Stream for TcpStream {
-    fn shutdown(&self, side: Shutdown) -> io::Result<()> {
-        self.shutdown(side)
-    }
+/// A listening socket that is registered with smol.
+pub(super) struct SmolListener<L>(Async<L>);
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.take_error()
+impl<L> SmolListener<L> {
+    /// Accepts a connection with `accept`, or waits until that can succeed.
+    fn poll_accept_by<T, A>(
+        &self,
+        context: &mut Context<'_>,
+        accept: impl Fn(&L) -> io::Result<(T, A)>,
+    ) -> Poll<io::Result<(T, A)>> {
+        loop {
+            match accept(self.0.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_readable(context))?,
+                accepted => return Poll::Ready(accepted),
+            }
+        }
     }
+}
 
-    fn tcp(&self) -> io::Result<&TcpStream> {
-        Ok(self)
+impl Listener for SmolListener<TcpListener> {
+    type Socket = SmolSocket<TcpStream>;
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
+        let (socket, peer) = ready!(self.poll_accept_by(context, TcpListener::accept))?;
+        Poll::Ready(Ok((SmolSocket::new(Async::new(socket)?), Some(peer))))
     }
 }
 
 #[cfg(unix)]
-impl Stream for UnixStream {
-    fn shutdown(&self, side: Shutdown) -> io::Result<()> {
-        self.shutdown(side)
-    }
+impl Listener for SmolListener<UnixListener> {
+    type Socket = SmolSocket<UnixStream>;
 
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.take_error()
-    }
-
-    fn tcp(&self) -> io::Result<&TcpStream> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "not supported by a Unix socket"))
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
+        let (socket, _) = ready!(self.poll_accept_by(context, UnixListener::accept))?;
+        Poll::Ready(Ok((SmolSocket::new(Async::new(socket)?), None)))
     }
 }
 
@@ -69,10 +102,20 @@ impl<T> SmolSocket<T> {
     }
 }
 
-impl<T: Stream> Socket for SmolSocket<T>
+impl<T: 'static> Socket for SmolSocket<T>
 where
-    for<'a> &'a T: Read + Write,
+    for<'a> &'a T: Read + Write + Into<SockRef<'a>>,
 {
+    fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.socket.poll_writable(context))?;
+            match check_connected(&self.socket.get_ref().into()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                connected => return Poll::Ready(connected),
+            }
+        }
+    }
+
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut tries = mem::take(&mut self.tries_read);
         loop {
@@ -131,24 +174,8 @@ where
         self.tries_write = by_socket;
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.socket.get_ref().shutdown(Shutdown::Write)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.get_ref().take_error()
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get_ref().tcp()?.peer_addr()
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.get_ref().tcp()?.local_addr()
-    }
-
-    fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.socket.get_ref().tcp()?.set_nodelay(no_delay)
+    fn system(&self) -> Option<SockRef<'_>> {
+        Some(self.socket.get_ref().into())
     }
 }
 

@@ -1,23 +1,93 @@
 //! The sockets of tokio, as deferred-net needs them.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use deferred_net::Socket;
-use socket2::SockRef;
+use deferred_core::Reactor;
+use deferred_net::socket2::SockRef;
+use deferred_net::{Listener, Network, Socket, check_connected};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
+
+/// The sockets of tokio.
+pub(super) struct TokioNetwork;
+
+impl Network for TokioNetwork {
+    type TcpStream = TokioSocket<TcpStream>;
+    type TcpListener = TokioListener<TcpListener>;
+    #[cfg(unix)]
+    type UnixStream = TokioSocket<UnixStream>;
+    #[cfg(unix)]
+    type UnixListener = TokioListener<UnixListener>;
+
+    fn tcp_stream(&self, _: &Reactor, socket: std::net::TcpStream) -> io::Result<TokioSocket<TcpStream>> {
+        check_runtime()?;
+        TcpStream::from_std(socket).map(TokioSocket)
+    }
+
+    fn tcp_listener(&self, _: &Reactor, socket: std::net::TcpListener) -> io::Result<TokioListener<TcpListener>> {
+        check_runtime()?;
+        TcpListener::from_std(socket).map(TokioListener)
+    }
+
+    #[cfg(unix)]
+    fn unix_stream(&self, _: &Reactor, socket: std::os::unix::net::UnixStream) -> io::Result<TokioSocket<UnixStream>> {
+        check_runtime()?;
+        UnixStream::from_std(socket).map(TokioSocket)
+    }
+
+    #[cfg(unix)]
+    fn unix_listener(
+        &self,
+        _: &Reactor,
+        socket: std::os::unix::net::UnixListener,
+    ) -> io::Result<TokioListener<UnixListener>> {
+        check_runtime()?;
+        UnixListener::from_std(socket).map(TokioListener)
+    }
+}
+
+/// Returns an error outside of a runtime, where a socket cannot be registered.
+fn check_runtime() -> io::Result<()> {
+    Handle::try_current().map(drop).map_err(|_| {
+        io::Error::other(
+            "no tokio runtime: call this inside `deferred_tokio::run`, in a task, or while a runtime is entered by \
+             `Runtime::enter`",
+        )
+    })
+}
+
+/// A listening socket that is registered with tokio.
+pub(super) struct TokioListener<L>(L);
+
+impl Listener for TokioListener<TcpListener> {
+    type Socket = TokioSocket<TcpStream>;
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
+        let (socket, peer) = ready!(self.0.poll_accept(context))?;
+        Poll::Ready(Ok((TokioSocket(socket), Some(peer))))
+    }
+}
+
+#[cfg(unix)]
+impl Listener for TokioListener<UnixListener> {
+    type Socket = TokioSocket<UnixStream>;
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
+        let (socket, _) = ready!(self.0.poll_accept(context))?;
+        Poll::Ready(Ok((TokioSocket(socket), None)))
+    }
+}
 
 /// A stream socket of tokio.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Returns the socket of the system.
     fn system(&self) -> SockRef<'_>;
-    /// Returns the same socket if it is one of TCP.
-    fn tcp(&self) -> io::Result<&TcpStream>;
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Stream for TcpStream {
@@ -25,8 +95,8 @@ impl Stream for TcpStream {
         SockRef::from(self)
     }
 
-    fn tcp(&self) -> io::Result<&TcpStream> {
-        Ok(self)
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(context)
     }
 }
 
@@ -36,8 +106,8 @@ impl Stream for UnixStream {
         SockRef::from(self)
     }
 
-    fn tcp(&self) -> io::Result<&TcpStream> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "not supported by a Unix socket"))
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(context)
     }
 }
 
@@ -45,6 +115,11 @@ impl Stream for UnixStream {
 pub(super) struct TokioSocket<T>(pub(super) T);
 
 impl<T: Stream> Socket for TokioSocket<T> {
+    fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // tokio reports a socket as ready only if it is.
+        self.0.poll_write_ready(context).map(|ready| ready.and_then(|()| check_connected(&self.0.system())))
+    }
+
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(Pin::new(&mut self.0).poll_read(context, &mut buffer))?;
@@ -60,23 +135,7 @@ impl<T: Stream> Socket for TokioSocket<T> {
         Pin::new(&mut self.0).poll_write(context, data)
     }
 
-    fn finish(&mut self) -> io::Result<()> {
-        self.0.system().shutdown(Shutdown::Write)
-    }
-
-    fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.0.system().take_error()
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.tcp()?.peer_addr()
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.tcp()?.local_addr()
-    }
-
-    fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {
-        self.0.tcp()?.set_nodelay(no_delay)
+    fn system(&self) -> Option<SockRef<'_>> {
+        Some(self.0.system())
     }
 }

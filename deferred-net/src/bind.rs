@@ -1,0 +1,95 @@
+//! The creation of listening sockets.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+#[cfg(unix)]
+use std::path::Path;
+
+use socket2::{Domain, Socket, Type};
+
+use super::error::error_with_address;
+
+/// The default of [`ServerEndpoint::backlog`](super::ServerEndpoint::backlog).
+const BACKLOG: i32 = 1024;
+
+/// The options of a listening socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BindOptions {
+    pub(super) backlog: i32,
+    pub(super) reuse_port: bool,
+    pub(super) mode: Option<u32>,
+}
+
+impl Default for BindOptions {
+    fn default() -> BindOptions {
+        BindOptions { backlog: BACKLOG, reuse_port: false, mode: None }
+    }
+}
+
+/// Creates a listening socket at the first address of a name that works.
+///
+/// # Errors
+///
+/// Returns the error of the lookup or of the last address. Its text includes `address`.
+pub(super) fn bind_tcp(
+    address: &(impl ToSocketAddrs + fmt::Debug + ?Sized),
+    options: BindOptions,
+) -> io::Result<TcpListener> {
+    let bind = || {
+        let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in address.to_socket_addrs()? {
+            match bind_tcp_address(address, options) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    };
+    bind().map_err(|error| error_with_address("listen on", address, error))
+}
+
+fn bind_tcp_address(address: SocketAddr, options: BindOptions) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
+    // On Windows this option has another meaning: two sockets could listen on one address.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    if options.reuse_port {
+        reuse_port(&socket)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket.into())
+}
+
+#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
+fn reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin")))))]
+fn reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system cannot share an address between sockets"))
+}
+
+/// Creates a listening Unix socket.
+///
+/// # Errors
+///
+/// Returns an error whose text includes `path`.
+#[cfg(unix)]
+pub(super) fn bind_unix(path: &Path, options: BindOptions) -> io::Result<UnixListener> {
+    let bind = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        if let Some(mode) = options.mode {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        }
+        socket.listen(options.backlog)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| error_with_address("listen on", path, error))
+}
