@@ -37,6 +37,8 @@ pub(super) struct Connection<P: Protocol> {
     peer_ended: bool,
     /// Whether this side was ended.
     finished: bool,
+    /// Whether the peer has little time left to end its side.
+    lingers: bool,
     has_ended: bool,
     /// The location where the program listens or has connected.
     at: &'static Location<'static>,
@@ -60,6 +62,7 @@ pub(super) fn start<P: Protocol>(
         made: false,
         peer_ended: false,
         finished: false,
+        lingers: false,
         has_ended: false,
         at,
     };
@@ -141,6 +144,13 @@ impl<P: Protocol> Connection<P> {
                     return Poll::Ready(Ok(why));
                 }
                 return self.end(context).map(Ok);
+            }
+            if state.write_closing.get() && state.all_is_sent() {
+                match self.finish_writing(context) {
+                    Poll::Ready(Ok(())) if self.peer_ended => return Poll::Ready(Ok(ConnectionLost::Done)),
+                    Poll::Ready(finished) => finished?,
+                    Poll::Pending => {}
+                }
             }
             if self.transport.is_closing() {
                 self.set_close_timer();
@@ -236,6 +246,18 @@ impl<P: Protocol> Connection<P> {
         Ok(why)
     }
 
+    /// Ends this side, if it is not ended.
+    fn finish_writing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectionLost>> {
+        if !self.finished {
+            match self.transport.state.socket.poll_finish(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(finished) => finished.map_err(ConnectionLost::io)?,
+            }
+            self.finished = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Limits the time in which the peer must read the remaining data.
     fn set_close_timer(&self) {
         let state = &self.transport.state;
@@ -248,19 +270,21 @@ impl<P: Protocol> Connection<P> {
     /// Ends this side after all data is sent, and waits a short time for the peer to end its own.
     fn end(&mut self, context: &mut Context<'_>) -> Poll<ConnectionLost> {
         let state = &self.transport.state;
-        if !self.finished {
-            state.stage.set(Stage::Finished);
-            match state.socket.poll_finish(context) {
-                Poll::Pending => {
-                    self.set_close_timer();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(ConnectionLost::io(error)),
-                Poll::Ready(Ok(())) if self.peer_ended => return Poll::Ready(ConnectionLost::Done),
-                Poll::Ready(Ok(())) => self.finished = true,
+        state.stage.set(Stage::Finished);
+        match self.finish_writing(context) {
+            Poll::Pending => {
+                self.set_close_timer();
+                return Poll::Pending;
             }
-            state.set_close_timer(LINGER, || ConnectionLost::Done);
+            Poll::Ready(Err(why)) => return Poll::Ready(why),
+            Poll::Ready(Ok(())) if self.peer_ended => return Poll::Ready(ConnectionLost::Done),
+            Poll::Ready(Ok(())) => {}
         }
+        if !self.lingers {
+            self.lingers = true;
+            self.transport.state.set_close_timer(LINGER, || ConnectionLost::Done);
+        }
+        let state = &self.transport.state;
         for _ in 0..MAX_ROUNDS {
             let mut buffer = state.buffers().for_reading();
             let read = state.socket.poll_read(context, &mut buffer);

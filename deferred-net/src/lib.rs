@@ -83,6 +83,7 @@ mod buffers;
 mod connect;
 mod connection;
 mod error;
+mod from_fn;
 mod lines;
 mod listen;
 mod network;
@@ -92,7 +93,9 @@ mod producer;
 mod protocol;
 mod resolve;
 mod socket;
+mod stay_connected;
 mod stream_socket;
+pub mod testing;
 mod transport;
 mod transport_state;
 
@@ -101,6 +104,7 @@ pub use connect::connect_tcp;
 #[cfg(unix)]
 pub use connect::connect_unix;
 pub use error::{ConnectionLost, ProtocolFailed, error_with_address};
+pub use from_fn::{CallbackResult, FromFn, on_data, on_line};
 pub use lines::{LineProtocol, Lines};
 #[cfg(unix)]
 pub use listen::listen_unix;
@@ -112,4 +116,5 @@ pub use protocol::Protocol;
 pub use resolve::resolve;
 pub use socket::{Socket, check_connected};
 pub use socket2;
+pub use stay_connected::{ClientService, stay_connected};
 pub use transport::Transport;

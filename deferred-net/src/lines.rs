@@ -1,6 +1,8 @@
 //! `Lines`: splits incoming data into lines.
 
-use deferred_core::Failure;
+use std::time::Duration;
+
+use deferred_core::{DelayedCall, Failure};
 
 use super::{ConnectionLost, Protocol, Transport};
 
@@ -34,6 +36,18 @@ pub trait LineProtocol: 'static {
     #[doc(alias = "lineReceived")]
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure>;
 
+    /// Called for data that is not lines, after [`set_raw_mode`](Transport::set_raw_mode). By
+    /// default it is ignored.
+    ///
+    /// # Errors
+    ///
+    /// An error loses the connection.
+    #[doc(alias = "rawDataReceived")]
+    fn raw_data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let _ = (transport, data);
+        Ok(())
+    }
+
     /// Called for a line of at least `length` bytes, which exceeds the maximum. By default it loses
     /// the connection. Otherwise the received part of the line is dropped, and the rest of it is
     /// treated as the next line.
@@ -48,6 +62,18 @@ pub trait LineProtocol: 'static {
         Ok(())
     }
 
+    /// Called when the peer has ended its side: see [`Protocol::read_connection_lost`]. By default
+    /// it loses the connection.
+    ///
+    /// # Errors
+    ///
+    /// An error loses the connection.
+    #[doc(alias = "readConnectionLost")]
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.lose_connection();
+        Ok(())
+    }
+
     /// Called when the connection has ended: see [`Protocol::connection_lost`]. A last line without
     /// an end is not delivered.
     fn connection_lost(&mut self, reason: &ConnectionLost) {
@@ -57,8 +83,9 @@ pub trait LineProtocol: 'static {
 
 /// A [`Protocol`] that splits incoming data into lines for a [`LineProtocol`].
 ///
-/// A line ends with `\n`; a `\r` before that belongs to the end. Only an incomplete line is
-/// buffered, or data that arrived before reading was paused.
+/// A line ends with `\n`; a `\r` before that belongs to the end. [`delimiter`](Self::delimiter)
+/// sets another end. Only an incomplete line is buffered, or data that arrived before reading was
+/// paused.
 ///
 /// # Examples
 ///
@@ -86,6 +113,11 @@ pub trait LineProtocol: 'static {
 pub struct Lines<L> {
     protocol: L,
     max_length: usize,
+    /// The end of a line. `None` stands for `\n` or `\r\n`.
+    delimiter: Option<Box<[u8]>>,
+    line_timeout: Option<Duration>,
+    /// Ends the connection if the current line is not complete in time.
+    deadline: Option<DelayedCall>,
     /// The received data. The first `delivered` bytes were delivered already.
     buffer: Vec<u8>,
     delivered: usize,
@@ -93,10 +125,25 @@ pub struct Lines<L> {
     searched: usize,
 }
 
+impl<L> Lines<L> {
+    pub(super) fn map_protocol(self, f: impl FnOnce(L) -> L) -> Lines<L> {
+        Lines { protocol: f(self.protocol), ..self }
+    }
+}
+
 impl<L: LineProtocol> Lines<L> {
     /// Creates a protocol for lines of up to 16 KiB.
     pub fn new(protocol: L) -> Lines<L> {
-        Lines { protocol, max_length: MAX_LENGTH, buffer: Vec::new(), delivered: 0, searched: 0 }
+        Lines {
+            protocol,
+            max_length: MAX_LENGTH,
+            delimiter: None,
+            line_timeout: None,
+            deadline: None,
+            buffer: Vec::new(),
+            delivered: 0,
+            searched: 0,
+        }
     }
 
     /// Sets the maximum length of a line in bytes, without its end.
@@ -105,6 +152,68 @@ impl<L: LineProtocol> Lines<L> {
     pub fn max_length(mut self, bytes: usize) -> Lines<L> {
         self.max_length = bytes;
         self
+    }
+
+    /// Sets the bytes that end a line, for example `b"\0"`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `delimiter` is empty.
+    #[must_use]
+    pub fn delimiter(mut self, delimiter: impl Into<Vec<u8>>) -> Lines<L> {
+        let delimiter = delimiter.into();
+        assert!(!delimiter.is_empty(), "the delimiter of lines must have at least one byte");
+        self.delimiter = Some(delimiter.into());
+        self
+    }
+
+    /// Limits the time from the first byte of a line to its end. After it the connection ends with
+    /// [`TimedOut`](ConnectionLost::TimedOut). So a peer that sends a line byte by byte does not
+    /// hold a connection forever, and one that sends nothing between two lines may wait. No limit by
+    /// default.
+    #[must_use]
+    pub fn line_timeout(mut self, timeout: Duration) -> Lines<L> {
+        self.line_timeout = Some(timeout);
+        self
+    }
+
+    /// Finds the first end of a line. The first `searched` bytes contain no whole one. Returns the
+    /// length of the line, and the start of the next one.
+    fn find_end(&self, data: &[u8], searched: usize) -> Option<(usize, usize)> {
+        let Some(delimiter) = &self.delimiter else {
+            let end = searched + data[searched..].iter().position(|&byte| byte == b'\n')?;
+            let length = if end > 0 && data[end - 1] == b'\r' { end - 1 } else { end };
+            return Some((length, end + 1));
+        };
+        let mut from = searched.saturating_sub(delimiter.len() - 1);
+        loop {
+            let end = from + data[from..].iter().position(|byte| *byte == delimiter[0])?;
+            if data[end..].starts_with(delimiter) {
+                return Some((end, end + delimiter.len()));
+            }
+            from = end + 1;
+        }
+    }
+
+    /// Starts or ends the limit of the current line.
+    fn set_deadline(&mut self, transport: &Transport, is_new_line: bool) {
+        let Some(timeout) = self.line_timeout else { return };
+        let waits = !self.buffer.is_empty() && !transport.state.paused.get();
+        if !waits || is_new_line {
+            if let Some(deadline) = self.deadline.take() {
+                let _ = deadline.cancel(); // an error means that it has run
+            }
+        }
+        if waits && !self.deadline.as_ref().is_some_and(DelayedCall::active) {
+            let state = transport.state.clone();
+            let end = move || {
+                // Time without reading does not count.
+                if !state.paused.get() {
+                    state.end(ConnectionLost::TimedOut(timeout));
+                }
+            };
+            self.deadline = Some(transport.reactor().call_later(timeout, end));
+        }
     }
 
     /// Delivers the lines at the start of `data`, and returns the rest. The first `searched` bytes
@@ -119,15 +228,29 @@ impl<L: LineProtocol> Lines<L> {
             if transport.state.paused.get() {
                 return Ok(data);
             }
-            let end = data[searched..].iter().position(|&byte| byte == b'\n').map(|end| searched + end);
+            let raw = transport.state.raw_left();
+            if raw > 0 && !data.is_empty() {
+                let (piece, rest) = data.split_at(usize::try_from(raw).map_or(data.len(), |raw| raw.min(data.len())));
+                if raw != u64::MAX {
+                    transport.set_raw_mode(raw - piece.len() as u64);
+                }
+                (data, searched) = (rest, 0);
+                self.protocol.raw_data_received(transport, piece)?;
+                continue;
+            }
+            let end = self.find_end(data, searched);
             searched = 0;
             let (line, rest) = match end {
-                Some(end) => (&data[..end], &data[end + 1..]),
-                None if data.len() <= self.max_length.saturating_add(1) => return Ok(data), // one more for a `\r`
+                Some((length, next)) => (&data[..length], &data[next..]),
+                // The last bytes may be the start of an end.
+                None if data.len()
+                    < self.max_length.saturating_add(self.delimiter.as_ref().map_or(2, |it| it.len())) =>
+                {
+                    return Ok(data);
+                }
                 None => (data, &data[data.len()..]),
             };
             data = rest;
-            let line = if end.is_some() { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
             if line.len() > self.max_length {
                 self.protocol.line_length_exceeded(transport, line.len())?;
             } else {
@@ -155,6 +278,7 @@ impl<L: LineProtocol> Lines<L> {
         }
         self.buffer = buffer;
         self.note_searched(transport);
+        self.set_deadline(transport, delivered > before);
         Ok(())
     }
 
@@ -173,10 +297,15 @@ impl<L: LineProtocol> Protocol for Lines<L> {
             let left = self.deliver(transport, data, 0)?;
             self.buffer.extend_from_slice(left);
             self.note_searched(transport);
+            self.set_deadline(transport, true);
             return Ok(());
         }
         self.buffer.extend_from_slice(data);
         self.deliver_buffered(transport)
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.read_connection_lost(transport)
     }
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
@@ -184,6 +313,9 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {
+        if let Some(deadline) = self.deadline.take() {
+            let _ = deadline.cancel(); // an error means that it has run
+        }
         self.protocol.connection_lost(reason);
     }
 }

@@ -45,13 +45,16 @@ pub trait Protocol: 'static {
     }
 
     /// Called for incoming data of at least one byte. The boundaries of the peer's writes are not
-    /// preserved: [`Lines`](super::Lines) finds line ends.
+    /// preserved: [`Lines`](super::Lines) finds line ends. By default the data is ignored.
     ///
     /// # Errors
     ///
     /// An error loses the connection.
     #[doc(alias = "dataReceived")]
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let _ = (transport, data);
+        Ok(())
+    }
 
     /// Called when the peer has ended its side; the peer may still read. By default this [loses the
     /// connection](Transport::lose_connection) after the buffered data is sent. Otherwise the next

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll};
 
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 
 /// A stream socket of an executor, or any other stream of bytes in both directions. An adapter
 /// implements this trait; programs use a [`Transport`](crate::Transport).
@@ -87,11 +87,35 @@ pub trait Socket: 'static {
     fn system(&self) -> Option<SockRef<'_>> {
         None
     }
+
+    /// Returns the address of the peer, by default that of the socket of the
+    /// [system](Self::system).
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system, or [`Unsupported`](io::ErrorKind::Unsupported) if this is
+    /// not an IP socket.
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        ip(&self.system().ok_or_else(no_socket)?.peer_addr()?)
+    }
+
+    /// Returns the address of this side. Like [`peer_addr`](Self::peer_addr).
+    ///
+    /// # Errors
+    ///
+    /// Like [`peer_addr`](Self::peer_addr).
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        ip(&self.system().ok_or_else(no_socket)?.local_addr()?)
+    }
 }
 
-/// Returns the error of an operation on a stream that has no socket, or not one of that kind.
-pub(crate) fn unsupported(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, what)
+fn no_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "this connection has no socket")
+}
+
+/// Returns the address as one of IP.
+pub(crate) fn ip(address: &SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "this is not an IP socket"))
 }
 
 /// Waits until a socket is connected: for an adapter's [`Socket::poll_connected`], after the
@@ -126,6 +150,8 @@ pub(crate) trait SocketCell {
     fn poll_finish(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Calls `f` with the socket of the system. Returns an error if there is none.
     fn with_system(&self, f: &mut dyn FnMut(SockRef<'_>) -> io::Result<()>) -> io::Result<()>;
+    fn peer_addr(&self) -> io::Result<SocketAddr>;
+    fn local_addr(&self) -> io::Result<SocketAddr>;
     /// Drops the socket, after it was taken out.
     fn close(&self);
 }
@@ -176,8 +202,16 @@ impl<S: Socket> SocketCell for RefCell<Option<S>> {
     fn with_system(&self, f: &mut dyn FnMut(SockRef<'_>) -> io::Result<()>) -> io::Result<()> {
         match &*self.borrow() {
             None => over(),
-            Some(socket) => f(socket.system().ok_or_else(|| unsupported("this connection has no socket"))?),
+            Some(socket) => f(socket.system().ok_or_else(no_socket)?),
         }
+    }
+
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.borrow().as_ref().map_or_else(over, Socket::peer_addr)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.borrow().as_ref().map_or_else(over, Socket::local_addr)
     }
 
     fn close(&self) {

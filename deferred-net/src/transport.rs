@@ -1,17 +1,18 @@
 //! `Transport`: the operations on a connection.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::{Deferred, Reactor};
-use socket2::{SockAddr, SockRef};
+use socket2::SockRef;
 
 use super::error::ConnectionLost;
 use super::producer::{Producer, Registered};
-use super::socket::{Socket, unsupported};
+use super::socket::{Socket, ip};
 use super::transport_state::{Cold, Idle, Stage, TransportState};
 
 /// A handle to a connection, which writes to it and ends it. Clones refer to the same connection;
@@ -42,9 +43,22 @@ impl Transport {
     /// next. Data that the peer does not read is buffered. Nothing is written on a connection that
     /// has ended, or that is [losing](Self::lose_connection) and has sent everything.
     #[doc(alias = "writeSequence")]
-    pub fn write(&self, data: &[u8]) {
+    pub fn write(&self, data: impl AsRef<[u8]>) {
+        self.write_bytes(data.as_ref());
+    }
+
+    /// Sends `line` and the end of a line, `\r\n`. Like [`write`](Self::write).
+    ///
+    /// Twisted's `LineReceiver.sendLine`.
+    #[doc(alias = "sendLine")]
+    pub fn send_line(&self, line: impl AsRef<[u8]>) {
+        self.write_bytes(line.as_ref());
+        self.write_bytes(b"\r\n");
+    }
+
+    fn write_bytes(&self, data: &[u8]) {
         let state = &*self.state;
-        if data.is_empty() || state.stage.get() >= Stage::Finished {
+        if data.is_empty() || state.stage.get() >= Stage::Finished || state.write_closing.get() {
             return;
         }
         let mut outgoing = state.outgoing.borrow_mut();
@@ -129,6 +143,59 @@ impl Transport {
         }
     }
 
+    /// Ends this side of the connection after all buffered data is sent, including the data of a
+    /// [producer](Self::register_producer) until it is unregistered. The peer gets an end, and can
+    /// still send: reading continues until it ends its side too. Nothing is written after this.
+    ///
+    /// Twisted's `loseWriteConnection`.
+    #[doc(alias = "loseWriteConnection")]
+    #[doc(alias = "shutdown")]
+    pub fn lose_write_connection(&self) {
+        if !self.state.write_closing.replace(true) {
+            self.state.touch();
+        }
+    }
+
+    /// Lets [`Lines`](super::Lines) pass the next `length` bytes to
+    /// [`raw_data_received`](super::LineProtocol::raw_data_received), after the current line; then
+    /// lines follow again. `u64::MAX` stands for all that follows, and 0 ends the mode.
+    ///
+    /// Twisted's `setRawMode` and `setLineMode`.
+    ///
+    /// # Examples
+    ///
+    /// Lines that are followed by a body, whose length a line contains:
+    ///
+    /// ```
+    /// use deferred_mio::net::testing::StringTransport;
+    /// use deferred_mio::net::{LineProtocol, Lines, Transport};
+    /// use deferred_mio::{Clock, Failure};
+    ///
+    /// struct Sizes;
+    ///
+    /// impl LineProtocol for Sizes {
+    ///     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+    ///         transport.set_raw_mode(std::str::from_utf8(line)?.parse()?);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn raw_data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+    ///         transport.write(data.to_ascii_uppercase());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let clock = Clock::new();
+    /// let peer = StringTransport::connect(&clock, Lines::new(Sizes));
+    /// peer.receive("3\r\nabc2\r\nde");
+    /// assert_eq!(peer.value(), b"ABCDE");
+    /// ```
+    #[doc(alias = "setRawMode")]
+    #[doc(alias = "setLineMode")]
+    pub fn set_raw_mode(&self, length: u64) {
+        self.state.cold().raw_left = length;
+    }
+
     /// Ends the connection now, and drops buffered data.
     ///
     /// `connection_lost` is called in the same turn or the next.
@@ -175,6 +242,18 @@ impl Transport {
         let (deferred, resolver) = Deferred::new();
         self.state.cold().closed.push(resolver);
         deferred
+    }
+
+    /// Returns the reason for which the connection has ended. `None` while it exists.
+    #[must_use]
+    pub fn lost(&self) -> Option<ConnectionLost> {
+        self.state.lost()
+    }
+
+    /// Returns `true` if reading is [paused](Self::pause_producing).
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.state.paused.get()
     }
 
     /// Pauses reading until [`resume_producing`](Self::resume_producing). Data that the peer sends
@@ -349,7 +428,7 @@ impl Transport {
     /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getPeer")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.with_socket(|socket| ip(&socket.peer_addr()?))
+        self.state.socket.peer_addr()
     }
 
     /// Returns the address of this side.
@@ -359,7 +438,7 @@ impl Transport {
     /// Returns the same errors as [`set_nodelay`](Self::set_nodelay).
     #[doc(alias = "getHost")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.with_socket(|socket| ip(&socket.local_addr()?))
+        self.state.socket.local_addr()
     }
 
     /// Calls `f` with the socket of the system, for options that have no method here.
@@ -404,10 +483,6 @@ impl Transport {
     }
 }
 
-fn ip(address: &SockAddr) -> io::Result<SocketAddr> {
-    address.as_socket().ok_or_else(|| unsupported("this is not an IP socket"))
-}
-
 impl Producer for Transport {
     fn pause_producing(&self) {
         Transport::pause_producing(self);
@@ -419,6 +494,21 @@ impl Producer for Transport {
 
     fn stop_producing(&self) {
         self.lose_connection();
+    }
+}
+
+/// Two transports are equal if they refer to the same connection.
+impl PartialEq for Transport {
+    fn eq(&self, other: &Transport) -> bool {
+        Rc::ptr_eq(&self.state, &other.state)
+    }
+}
+
+impl Eq for Transport {}
+
+impl Hash for Transport {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Rc::as_ptr(&self.state).cast::<()>().hash(state);
     }
 }
 

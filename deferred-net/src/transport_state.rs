@@ -35,6 +35,8 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     /// Whether more than `high` bytes were buffered, and since then never less than a quarter of
     /// that.
     pub(super) full: Cell<bool>,
+    /// Whether this side ends when all data is sent, while the peer's side stays open.
+    pub(super) write_closing: Cell<bool>,
     /// Whether the socket has a buffer of its own, which must be flushed.
     pub(super) flushes: Cell<bool>,
     /// Whether all data that the socket has received was passed to the system.
@@ -70,6 +72,8 @@ pub(super) struct Cold {
     pub(super) closed: Vec<Resolver<ConnectionLost>>,
     /// The reason for which the connection has ended.
     pub(super) lost: Option<ConnectionLost>,
+    /// The number of bytes that follow and are not lines.
+    pub(super) raw_left: u64,
     /// The reason for which the connection must end now.
     pub(super) end: Option<ConnectionLost>,
     pub(super) close_timer: Option<DelayedCall>,
@@ -95,6 +99,7 @@ impl<S: Socket> TransportState<RefCell<Option<S>>> {
             resumed: Cell::new(false),
             dirty: Cell::new(false),
             full: Cell::new(false),
+            write_closing: Cell::new(false),
             flushes: Cell::new(S::BUFFERS),
             flushed: Cell::new(true),
             polling: Cell::new(false),
@@ -162,10 +167,19 @@ impl TransportState {
     /// Returns `true` if the connection must end, all data is sent, and no producer is registered.
     #[inline]
     pub(super) fn can_finish(&self) -> bool {
-        self.stage.get() >= Stage::Closing
-            && self.outgoing.borrow().is_empty()
-            && self.flushed.get()
-            && self.registered().is_none()
+        self.stage.get() >= Stage::Closing && self.all_is_sent()
+    }
+
+    /// Returns `true` if all data is sent, and no producer is registered.
+    #[inline]
+    pub(super) fn all_is_sent(&self) -> bool {
+        self.outgoing.borrow().is_empty() && self.flushed.get() && self.registered().is_none()
+    }
+
+    /// Returns the number of bytes that follow and are not lines.
+    #[inline]
+    pub(super) fn raw_left(&self) -> u64 {
+        self.cold.borrow().as_ref().map_or(0, |cold| cold.raw_left)
     }
 
     /// Starts a timer that ends the connection after `timeout` for the reason of `why`.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::mem;
 use std::panic::Location;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::abort::never_unwinding;
@@ -166,13 +166,64 @@ impl LoopingCall {
     pub fn with_count<R: IntoDeferred<Failure>>(reactor: &Reactor, f: impl FnMut(u64) -> R + 'static) -> LoopingCall {
         LoopingCall::typed_with_count(reactor, f)
     }
+
+    /// Like [`new`](LoopingCall::new), but passes `f` the LoopingCall itself, so that it can stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::{Clock, LoopingCall};
+    ///
+    /// let clock = Clock::new();
+    /// let mut left = 3;
+    /// let countdown = LoopingCall::with_self(&clock, move |countdown| {
+    ///     left -= 1;
+    ///     if left == 0 {
+    ///         countdown.stop();
+    ///     }
+    /// });
+    /// let done = countdown.start(Duration::from_secs(1));
+    /// clock.advance_in_steps(Duration::from_secs(2));
+    /// assert!(done.is_ready());
+    /// ```
+    #[track_caller]
+    pub fn with_self<R: IntoDeferred<Failure>>(
+        reactor: &Reactor,
+        mut f: impl FnMut(&LoopingCall) -> R + 'static,
+    ) -> LoopingCall {
+        let at = Location::caller();
+        let looping = Rc::new_cyclic(|looping: &Weak<Looping<Failure>>| {
+            let looping = looping.clone();
+            let call = move |_| {
+                let looping = looping.upgrade().expect("the LoopingCall exists during a call");
+                f(&LoopingCall { looping })
+            };
+            Looping::new(reactor, call, false, at)
+        });
+        LoopingCall { looping }
+    }
+}
+
+impl<E: DeferredError> Looping<E> {
+    fn new<R: IntoDeferred<E>>(
+        reactor: &Reactor,
+        mut f: impl FnMut(u64) -> R + 'static,
+        counted: bool,
+        at: CallSite,
+    ) -> Looping<E> {
+        let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
+        let state = RefCell::new(State::Idle);
+        let (keep_going, context) = (Cell::new(false), RefCell::default());
+        Looping { reactor: reactor.clone(), call, counted, keep_going, state, context }
+    }
 }
 
 impl<E: DeferredError> LoopingCall<E> {
     /// Like [`new`](LoopingCall::new), but for an error type of your own.
     #[track_caller]
     pub fn typed<R: IntoDeferred<E>>(reactor: &Reactor, mut f: impl FnMut() -> R + 'static) -> LoopingCall<E> {
-        Self::make(reactor, move |_| f(), false, Location::caller())
+        LoopingCall { looping: Rc::new(Looping::new(reactor, move |_| f(), false, Location::caller())) }
     }
 
     /// Like [`with_count`](LoopingCall::with_count), but for an error type of your own.
@@ -181,20 +232,7 @@ impl<E: DeferredError> LoopingCall<E> {
         reactor: &Reactor,
         f: impl FnMut(u64) -> R + 'static,
     ) -> LoopingCall<E> {
-        Self::make(reactor, f, true, Location::caller())
-    }
-
-    fn make<R: IntoDeferred<E>>(
-        reactor: &Reactor,
-        mut f: impl FnMut(u64) -> R + 'static,
-        counted: bool,
-        at: CallSite,
-    ) -> LoopingCall<E> {
-        let call = RefCell::new(Box::new(move |count| f(count).into_deferred().without_value(at)) as Box<_>);
-        let state = RefCell::new(State::Idle);
-        let (keep_going, context) = (Cell::new(false), RefCell::default());
-        let looping = Looping { reactor: reactor.clone(), call, counted, keep_going, state, context };
-        LoopingCall { looping: Rc::new(looping) }
+        LoopingCall { looping: Rc::new(Looping::new(reactor, f, true, Location::caller())) }
     }
 
     /// Lets the loop continue after an error of the function. Each error is reported as unhandled.

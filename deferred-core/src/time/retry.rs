@@ -32,7 +32,10 @@ use crate::reactor::Reactor;
 #[derive(Clone, Debug)]
 #[must_use = "a backoff does nothing until it is passed to `Reactor::retry`"]
 pub struct Backoff {
+    first: Duration,
     next: Duration,
+    /// The number of attempts that were made.
+    made: u32,
     max_delay: Duration,
     factor: f64,
     jitter: f64,
@@ -44,7 +47,9 @@ impl Backoff {
     /// Creates a backoff whose first delay is at most `first`.
     pub fn new(first: Duration) -> Backoff {
         Backoff {
+            first,
             next: first,
+            made: 0,
             max_delay: Duration::from_secs(60),
             factor: 2.0,
             jitter: 0.5,
@@ -90,9 +95,25 @@ impl Backoff {
         Backoff { random: if seed == 0 { u64::MAX } else { seed }, ..self }
     }
 
-    /// Returns the next delay after `made` attempts. Returns `None` after the last attempt.
-    fn wait(&mut self, made: u32) -> Option<Duration> {
-        if self.attempts.is_some_and(|attempts| made >= attempts) {
+    /// Notes a failed attempt. Returns the delay before the next one, or `None` if it was the last.
+    /// [`Reactor::retry`] calls this; call it in a loop of your own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use deferred_core::Backoff;
+    ///
+    /// let mut backoff = Backoff::new(Duration::from_secs(1)).jitter(0.0).max_attempts(3);
+    /// assert_eq!(backoff.next_delay(), Some(Duration::from_secs(1)));
+    /// assert_eq!(backoff.next_delay(), Some(Duration::from_secs(2)));
+    /// assert_eq!(backoff.next_delay(), None);
+    /// backoff.reset();
+    /// assert_eq!(backoff.next_delay(), Some(Duration::from_secs(1)));
+    /// ```
+    pub fn next_delay(&mut self) -> Option<Duration> {
+        self.made = self.made.saturating_add(1);
+        if self.attempts.is_some_and(|attempts| self.made >= attempts) {
             return None;
         }
         let wait = self.next.min(self.max_delay);
@@ -104,6 +125,12 @@ impl Backoff {
         let random = (self.random >> 11) as f64 / (1_u64 << 53) as f64;
         // The conversion of the longest duration to a float rounds up, and would fail.
         Some(Duration::try_from_secs_f64(wait.as_secs_f64() * (1.0 - self.jitter * random)).unwrap_or(wait))
+    }
+
+    /// Notes a success: the next delay is the first one again.
+    pub fn reset(&mut self) {
+        self.next = self.first;
+        self.made = 0;
     }
 }
 
@@ -167,7 +194,7 @@ impl Reactor {
         repeat_until(move || {
             let attempt = context.run(|| maybe_deferred_at(at, || f(made)));
             made += 1;
-            let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.wait(made));
+            let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.next_delay());
             let context = context.clone();
             attempt.add_stage_at(at, move |result| match (result, wait) {
                 (Ok(value), _) => StageOutput::Ready(Ok(ControlFlow::Break(value))),

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::adapter::net::{Protocol, Transport, connect_tcp, listen_tcp};
-use crate::adapter::{Failure, inspect, on_unhandled, run_until};
+use crate::adapter::{Failure, inline_callbacks, inspect, on_unhandled, run_until};
 
-use super::LONG;
+use super::{LONG, MS};
 
 #[test]
 fn an_error_of_a_callback_names_its_line_the_protocol_and_the_connection() {
@@ -31,10 +31,18 @@ fn an_error_of_a_callback_names_its_line_the_protocol_and_the_connection() {
     run_until(|reactor| {
         listens = line!() + 1;
         let port = listen_tcp(reactor, "127.0.0.1:0", |_| Fails).unwrap();
+        let reactor = reactor.clone();
         connects = line!() + 1;
-        connect_tcp(reactor, port.local_addr().unwrap(), LONG, Fails)
+        connect_tcp(&reactor, port.local_addr().unwrap(), LONG, Fails)
             .add_callback(|transport| transport.closed())
-            .add_callback(move |_| port.stop_listening())
+            .add_callback(move |_| {
+                inline_callbacks(async move {
+                    while port.stats().accepted == 0 || !port.is_empty() {
+                        reactor.sleep(MS).await?;
+                    }
+                    Ok(())
+                })
+            })
     })
     .unwrap();
     let reports = reports.take();

@@ -1,0 +1,171 @@
+//! `on_data` and `on_line`: protocols that are closures.
+
+use std::fmt;
+
+use deferred_core::Failure;
+
+use super::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
+
+/// Returns a protocol that calls `f` for incoming data, as
+/// [`data_received`](Protocol::data_received). `f` returns `()` or a `Result<(), Failure>`; an
+/// error loses the connection.
+///
+/// # Examples
+///
+/// A server that echoes:
+///
+/// ```
+/// use deferred_mio::net::{listen_tcp, on_data};
+/// use deferred_mio::run;
+///
+/// run(|reactor| {
+///     # reactor.stop();
+///     listen_tcp(reactor, "127.0.0.1:0", |_| on_data(|transport, data| transport.write(data)))
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn on_data<R: CallbackResult + 'static>(
+    mut f: impl FnMut(&Transport, &[u8]) -> R + 'static,
+) -> FromFn<impl FnMut(&Transport, &[u8]) -> Result<(), Failure>> {
+    FromFn {
+        received: move |transport: &Transport, data: &[u8]| f(transport, data).into_result(),
+        made: None,
+        lost: None,
+    }
+}
+
+/// Returns a protocol that calls `f` for each line, as
+/// [`line_received`](LineProtocol::line_received). `f` returns `()` or a `Result<(), Failure>`; an
+/// error loses the connection.
+///
+/// # Examples
+///
+/// A client that asks for a line, and prints the answer:
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use deferred_mio::net::{connect_tcp, on_line};
+/// use deferred_mio::run_until;
+///
+/// run_until(|reactor| {
+///     let asks = on_line(|transport, line| {
+///         println!("{}", String::from_utf8_lossy(line));
+///         transport.lose_connection();
+///     })
+///     .on_made(|transport| transport.send_line("the time, please"));
+///     connect_tcp(reactor, "127.0.0.1:8000", Duration::from_secs(10), asks).add_callback(|transport| transport.closed())
+/// })?;
+/// # Ok::<(), deferred_mio::Failure>(())
+/// ```
+pub fn on_line<R: CallbackResult + 'static>(
+    f: impl FnMut(&Transport, &[u8]) -> R + 'static,
+) -> Lines<FromFn<impl FnMut(&Transport, &[u8]) -> Result<(), Failure>>> {
+    Lines::new(on_data(f))
+}
+
+/// The protocol of [`on_data`] and [`on_line`].
+pub struct FromFn<F> {
+    received: F,
+    made: Option<Box<dyn FnOnce(&Transport) -> Result<(), Failure>>>,
+    lost: Option<Box<dyn FnOnce(&ConnectionLost)>>,
+}
+
+impl<F> FromFn<F> {
+    /// Sets a function to call when the connection is established.
+    #[must_use]
+    pub fn on_made<R: CallbackResult>(mut self, f: impl FnOnce(&Transport) -> R + 'static) -> FromFn<F> {
+        self.made = Some(Box::new(|transport| f(transport).into_result()));
+        self
+    }
+
+    /// Sets a function to call when the connection has ended.
+    #[must_use]
+    pub fn on_lost(mut self, f: impl FnOnce(&ConnectionLost) + 'static) -> FromFn<F> {
+        self.lost = Some(Box::new(f));
+        self
+    }
+
+    fn call_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.made.take().map_or(Ok(()), |made| made(transport))
+    }
+
+    fn call_lost(&mut self, reason: &ConnectionLost) {
+        if let Some(lost) = self.lost.take() {
+            lost(reason);
+        }
+    }
+}
+
+impl<F> Lines<FromFn<F>> {
+    /// Like [`FromFn::on_made`].
+    #[must_use]
+    pub fn on_made<R: CallbackResult>(self, f: impl FnOnce(&Transport) -> R + 'static) -> Lines<FromFn<F>> {
+        self.map_protocol(|protocol| protocol.on_made(f))
+    }
+
+    /// Like [`FromFn::on_lost`].
+    #[must_use]
+    pub fn on_lost(self, f: impl FnOnce(&ConnectionLost) + 'static) -> Lines<FromFn<F>> {
+        self.map_protocol(|protocol| protocol.on_lost(f))
+    }
+}
+
+impl<F: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static> Protocol for FromFn<F> {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.call_made(transport)
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        (self.received)(transport, data)
+    }
+
+    fn connection_lost(&mut self, reason: &ConnectionLost) {
+        self.call_lost(reason);
+    }
+}
+
+impl<F: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static> LineProtocol for FromFn<F> {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.call_made(transport)
+    }
+
+    fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+        (self.received)(transport, line)
+    }
+
+    fn connection_lost(&mut self, reason: &ConnectionLost) {
+        self.call_lost(reason);
+    }
+}
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FromFn").finish_non_exhaustive()
+    }
+}
+
+/// The types that a closure of a protocol returns: `()` or `Result<(), Failure>`.
+#[diagnostic::on_unimplemented(
+    message = "a closure of a protocol cannot return `{Self}`",
+    label = "return `()` or a `Result<(), Failure>`"
+)]
+pub trait CallbackResult {
+    /// Converts `self` into the result of a callback.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the closure.
+    fn into_result(self) -> Result<(), Failure>;
+}
+
+impl CallbackResult for () {
+    fn into_result(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl CallbackResult for Result<(), Failure> {
+    fn into_result(self) -> Result<(), Failure> {
+        self
+    }
+}
