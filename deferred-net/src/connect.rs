@@ -85,7 +85,7 @@ pub fn connect_tcp<P: Protocol>(
     protocol: P,
 ) -> Deferred<Transport> {
     let owner = reactor.clone();
-    connect_with(reactor, async move { open_tcp(&owner, address, None).await }, timeout, protocol)
+    connect_with(reactor, Location::caller(), async move { open_tcp(&owner, address, None).await }, timeout, protocol)
 }
 
 /// Connects to the Unix socket at `path`. Otherwise like [`connect_tcp`].
@@ -111,18 +111,17 @@ pub fn connect_unix<P: Protocol>(
     protocol: P,
 ) -> Deferred<Transport> {
     let owner = reactor.clone();
-    connect_with(reactor, async move { open_unix(&owner, path.as_ref()).await }, timeout, protocol)
+    connect_with(reactor, Location::caller(), async move { open_unix(&owner, path.as_ref()).await }, timeout, protocol)
 }
 
 /// Starts a connection on the transport that `connect` returns.
-#[track_caller]
-fn connect_with<P: Protocol>(
+pub(super) fn connect_with<P: Protocol>(
     reactor: &Reactor,
+    at: &'static Location<'static>,
     connect: impl Future<Output = io::Result<Transport>> + 'static,
     timeout: Duration,
     protocol: P,
 ) -> Deferred<Transport> {
-    let at = Location::caller();
     let connects = reactor.ensure_deferred_at(at, async move {
         let transport = connect.await?;
         connection::start(&transport, protocol, at, None);
@@ -132,7 +131,7 @@ fn connect_with<P: Protocol>(
 }
 
 /// Connects to the first address that works.
-async fn open_tcp(
+pub(super) async fn open_tcp(
     reactor: &Reactor,
     address: impl ToSocketAddrs + fmt::Debug + Send + 'static,
     from: Option<SocketAddr>,
@@ -153,7 +152,7 @@ async fn open_tcp(
 }
 
 #[cfg(unix)]
-async fn open_unix(reactor: &Reactor, path: &Path) -> io::Result<Transport> {
+pub(super) async fn open_unix(reactor: &Reactor, path: &Path) -> io::Result<Transport> {
     let opens = async {
         loop {
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -189,7 +188,7 @@ fn begun(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// Waits until a socket is connected.
-async fn connected(transport: Transport) -> io::Result<Transport> {
+pub(super) async fn connected(transport: Transport) -> io::Result<Transport> {
     poll_fn(|context| transport.state.socket.poll_connected(context)).await?;
     Ok(transport)
 }

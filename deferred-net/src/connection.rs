@@ -18,6 +18,8 @@ use super::error::ignore_cancel;
 use super::port::PortEntry;
 use super::socket::SocketCell;
 use super::transport_state::Stage;
+#[cfg(feature = "rustls")]
+use super::transport_state::TlsStage;
 use super::{ConnectionLost, Protocol, ProtocolFailed, Transport};
 
 /// The maximum number of reads in one poll, after which other tasks run.
@@ -122,6 +124,11 @@ impl<P: Protocol> Connection<P> {
     /// is also an error, so that `?` can be used.
     fn run(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
         if !self.made {
+            if !self.secure(context)? {
+                let state = &self.transport.state;
+                let is_over = if self.transport.is_closing() { Some(ConnectionLost::Done) } else { state.take_end() };
+                return is_over.map_or(Poll::Pending, |why| Poll::Ready(Ok(why)));
+            }
             self.made = true;
             losing(|| self.protocol.connection_made(&self.transport))?;
         }
@@ -131,7 +138,8 @@ impl<P: Protocol> Connection<P> {
             if let Some(why) = state.take_end() {
                 return Poll::Ready(Ok(why));
             }
-            match self.send(context) {
+            let is_secure = self.secure(context)?;
+            match if is_secure { self.send(context) } else { Ok(()) } {
                 Ok(()) => {}
                 Err(why @ ConnectionLost::Io(_)) => return Poll::Ready(self.read_the_rest(why)),
                 Err(why) => return Poll::Ready(Err(why)),
@@ -157,7 +165,7 @@ impl<P: Protocol> Connection<P> {
             } else if state.resumed.take() {
                 state.dirty.set(true); // another round is needed
                 losing(|| self.protocol.reading_resumed(&self.transport))?;
-            } else if !self.peer_ended && !state.paused.get() {
+            } else if is_secure && !self.peer_ended && !state.paused.get() {
                 self.receive(context)?;
             }
             if !state.dirty.get() {
@@ -166,6 +174,69 @@ impl<P: Protocol> Connection<P> {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Starts TLS, or continues the handshake. Returns `false` while neither data nor its end can
+    /// be exchanged.
+    #[cfg(not(feature = "rustls"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with TLS it needs both")]
+    fn secure(&mut self, _: &mut Context<'_>) -> Result<bool, ConnectionLost> {
+        Ok(true)
+    }
+
+    /// Starts TLS, or continues the handshake. Returns `false` while no data can be exchanged.
+    #[cfg(feature = "rustls")]
+    #[inline]
+    fn secure(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
+        match self.transport.state.tls.get() {
+            TlsStage::Plain | TlsStage::Established => Ok(true),
+            TlsStage::Starting | TlsStage::Handshake => self.continue_tls(context),
+        }
+    }
+
+    #[cfg(feature = "rustls")]
+    #[cold]
+    fn continue_tls(&mut self, context: &mut Context<'_>) -> Result<bool, ConnectionLost> {
+        let state = &*self.transport.state;
+        let start = state.cold().tls_start.take();
+        if let Some((session, mut plain)) = start {
+            let sent = state.outgoing.borrow_mut().poll_send(|data| {
+                if plain == 0 {
+                    return Poll::Pending;
+                }
+                let sent = state.socket.poll_write(context, &data[..data.len().min(plain)]);
+                if let Poll::Ready(Ok(sent)) = sent {
+                    plain -= sent;
+                }
+                sent
+            });
+            if let Poll::Ready(sent) = sent {
+                drop(sent.map_err(ConnectionLost::io)?);
+            }
+            if plain > 0
+                || (state.flushes.get() && state.socket.poll_flush(context).map_err(ConnectionLost::io)?.is_pending())
+            {
+                state.cold().tls_start = Some((session, plain));
+                return Ok(false);
+            }
+            self.transport.add_tls(*session);
+        }
+        match state.socket.poll_handshake(context) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(ConnectionLost::io(error)),
+            Poll::Ready(Ok(())) => {
+                state.tls.set(TlsStage::Established);
+                if !self.transport.is_closing() {
+                    state.cancel_close_timer();
+                }
+                let secured = std::mem::take(&mut state.cold().secured);
+                losing(|| {
+                    secured.into_iter().for_each(|resolver| resolver.callback(()));
+                    Ok(())
+                })?;
+                Ok(true)
+            }
+        }
     }
 
     /// Sends buffered data until the system's buffer is full.
@@ -314,7 +385,9 @@ impl<P: Protocol> Connection<P> {
             Ok(())
         });
         let lost = guarded(|| {
-            self.protocol.connection_lost(&why);
+            if self.made {
+                self.protocol.connection_lost(&why);
+            }
             Ok(())
         });
         drop(self.entry.take());

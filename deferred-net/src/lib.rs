@@ -96,6 +96,8 @@ mod socket;
 mod stay_connected;
 mod stream_socket;
 pub mod testing;
+#[cfg(feature = "rustls")]
+pub mod tls;
 mod transport;
 mod transport_state;
 
@@ -117,4 +119,6 @@ pub use resolve::resolve;
 pub use socket::{Socket, check_connected};
 pub use socket2;
 pub use stay_connected::{ClientService, stay_connected};
+#[cfg(feature = "rustls")]
+pub use tls::{connect_tls, listen_tls};
 pub use transport::Transport;

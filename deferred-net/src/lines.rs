@@ -1,5 +1,6 @@
 //! `Lines`: splits incoming data into lines.
 
+use std::mem;
 use std::time::Duration;
 
 use deferred_core::{DelayedCall, Failure};
@@ -118,6 +119,8 @@ pub struct Lines<L> {
     line_timeout: Option<Duration>,
     /// Ends the connection if the current line is not complete in time.
     deadline: Option<DelayedCall>,
+    /// Whether data has arrived that TLS has decrypted.
+    is_tls: bool,
     /// The received data. The first `delivered` bytes were delivered already.
     buffer: Vec<u8>,
     delivered: usize,
@@ -140,6 +143,7 @@ impl<L: LineProtocol> Lines<L> {
             delimiter: None,
             line_timeout: None,
             deadline: None,
+            is_tls: false,
             buffer: Vec::new(),
             delivered: 0,
             searched: 0,
@@ -228,6 +232,9 @@ impl<L: LineProtocol> Lines<L> {
             if transport.state.paused.get() {
                 return Ok(data);
             }
+            if transport.is_starting_tls() && !data.is_empty() {
+                return Err(not_encrypted(data.len()));
+            }
             let raw = transport.state.raw_left();
             if raw > 0 && !data.is_empty() {
                 let (piece, rest) = data.split_at(usize::try_from(raw).map_or(data.len(), |raw| raw.min(data.len())));
@@ -262,9 +269,9 @@ impl<L: LineProtocol> Lines<L> {
 
     /// Delivers lines from the buffer.
     fn deliver_buffered(&mut self, transport: &Transport) -> Result<(), Failure> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let searched = std::mem::take(&mut self.searched);
-        let before = std::mem::take(&mut self.delivered);
+        let mut buffer = mem::take(&mut self.buffer);
+        let searched = mem::take(&mut self.searched);
+        let before = mem::take(&mut self.delivered);
         let left = self.deliver(transport, &buffer[before..], searched)?.len();
         let delivered = buffer.len() - left;
         if left == 0 {
@@ -293,6 +300,9 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        if transport.is_tls() && !mem::replace(&mut self.is_tls, true) && !self.buffer.is_empty() {
+            return Err(not_encrypted(self.buffer.len() - self.delivered));
+        }
         if self.buffer.is_empty() {
             let left = self.deliver(transport, data, 0)?;
             self.buffer.extend_from_slice(left);
@@ -318,6 +328,12 @@ impl<L: LineProtocol> Protocol for Lines<L> {
         }
         self.protocol.connection_lost(reason);
     }
+}
+
+/// Returns the error of data before TLS that follows the request for TLS. An attacker may have added
+/// it.
+fn not_encrypted(length: usize) -> Failure {
+    Failure::msg(format!("{length} bytes arrived together with the request for TLS: they are not encrypted"))
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ pub fn listen_on_tcp<P: Protocol>(
     let listener = network.tcp_listener(reactor, listener)?;
     Ok(accept_on(reactor, listener, Some(address), move |transport, peer| {
         without_delay(transport);
-        factory(peer.unwrap_or(address))
+        Ok(factory(peer.unwrap_or(address)))
     }))
 }
 
@@ -118,7 +118,7 @@ pub fn listen_unix<P: Protocol>(
 ) -> io::Result<Port> {
     let network = network_of(reactor)?;
     let listener = network.unix_listener(reactor, bind_unix(path.as_ref(), BindOptions::default())?)?;
-    Ok(accept_on(reactor, listener, None, move |_, _| factory()))
+    Ok(accept_on(reactor, listener, None, move |_, _| Ok(factory())))
 }
 
 /// Accepts the connections of a listening socket.
@@ -127,7 +127,7 @@ pub(super) fn accept_on<P: Protocol>(
     reactor: &Reactor,
     mut listener: Box<dyn AnyListener>,
     address: Option<SocketAddr>,
-    mut factory: impl FnMut(&Transport, Option<SocketAddr>) -> P + 'static,
+    mut factory: impl FnMut(&Transport, Option<SocketAddr>) -> io::Result<P> + 'static,
 ) -> Port {
     let at = Location::caller();
     let state = Rc::new(PortState::new(reactor, address, at));
@@ -169,10 +169,11 @@ fn is_connection_error(error: &io::Error) -> bool {
 }
 
 /// Starts an accepted connection with the protocol that `factory` creates.
-fn start<P: Protocol>(port: &Rc<PortState>, transport: &Transport, factory: impl FnOnce() -> P) {
+fn start<P: Protocol>(port: &Rc<PortState>, transport: &Transport, factory: impl FnOnce() -> io::Result<P>) {
     port.count_accepted();
     let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
-        Ok(protocol) => protocol,
+        Ok(Ok(protocol)) => protocol,
+        Ok(Err(_)) => return port.count_accept_error(),
         // A failed coroutine reports the panic, with the location where the program listens.
         Err(payload) => {
             let panicked = ready(Err(Panicked::new(payload).into()));

@@ -152,6 +152,14 @@ pub(crate) trait SocketCell {
     fn with_system(&self, f: &mut dyn FnMut(SockRef<'_>) -> io::Result<()>) -> io::Result<()>;
     fn peer_addr(&self) -> io::Result<SocketAddr>;
     fn local_addr(&self) -> io::Result<SocketAddr>;
+    /// Adds TLS.
+    #[cfg(feature = "rustls")]
+    fn start_tls(&self, session: rustls::Connection);
+    #[cfg(feature = "rustls")]
+    fn poll_handshake(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Calls `f` if there is TLS.
+    #[cfg(feature = "rustls")]
+    fn with_tls(&self, f: &mut dyn FnMut(&rustls::Connection));
     /// Drops the socket, after it was taken out.
     fn close(&self);
 }
@@ -160,7 +168,20 @@ fn over<T>() -> io::Result<T> {
     Err(io::ErrorKind::NotConnected.into())
 }
 
-impl<S: Socket> SocketCell for RefCell<Option<S>> {
+/// A socket as it is stored: with a place for TLS, if that is enabled.
+#[cfg(feature = "rustls")]
+pub(crate) use crate::tls::MaybeTls as Stored;
+#[cfg(not(feature = "rustls"))]
+pub(crate) type Stored<S> = S;
+
+/// Stores a socket.
+pub(crate) fn stored<S: Socket>(socket: S) -> Stored<S> {
+    #[cfg(feature = "rustls")]
+    let socket = Stored::Plain(socket);
+    socket
+}
+
+impl<S: Socket> SocketCell for RefCell<Option<Stored<S>>> {
     fn poll_connected(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_connected(context))
     }
@@ -212,6 +233,24 @@ impl<S: Socket> SocketCell for RefCell<Option<S>> {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.borrow().as_ref().map_or_else(over, Socket::local_addr)
+    }
+
+    #[cfg(feature = "rustls")]
+    fn start_tls(&self, session: rustls::Connection) {
+        let mut slot = self.borrow_mut();
+        *slot = slot.take().map(|socket| socket.start_tls(session));
+    }
+
+    #[cfg(feature = "rustls")]
+    fn poll_handshake(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.borrow_mut().as_mut().map_or(Poll::Ready(over()), |socket| socket.poll_handshake(context))
+    }
+
+    #[cfg(feature = "rustls")]
+    fn with_tls(&self, f: &mut dyn FnMut(&rustls::Connection)) {
+        if let Some(session) = self.borrow().as_ref().and_then(Stored::session) {
+            f(session);
+        }
     }
 
     fn close(&self) {

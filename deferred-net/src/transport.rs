@@ -476,6 +476,25 @@ impl Transport {
         })
     }
 
+    /// Returns `true` if incoming data was encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        let is_tls = self.state.tls.get() == super::transport_state::TlsStage::Established;
+        #[cfg(not(feature = "rustls"))]
+        let is_tls = false;
+        is_tls
+    }
+
+    /// Returns `true` if TLS was requested and has not begun.
+    pub(super) fn is_starting_tls(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        let starts = self.state.tls.get() == super::transport_state::TlsStage::Starting;
+        #[cfg(not(feature = "rustls"))]
+        let starts = false;
+        starts
+    }
+
     /// Returns the reactor of the connection.
     #[must_use]
     pub fn reactor(&self) -> &Reactor {

@@ -11,7 +11,7 @@ use super::buffers::Buffers;
 use super::error::ConnectionLost;
 use super::outgoing::Outgoing;
 use super::producer::Registered;
-use super::socket::{Socket, SocketCell};
+use super::socket::{Socket, SocketCell, Stored, stored};
 
 /// The default of [`set_high_water`](super::Transport::set_high_water), as in Twisted.
 const HIGH_WATER: usize = 64 * 1024;
@@ -35,6 +35,8 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     /// Whether more than `high` bytes were buffered, and since then never less than a quarter of
     /// that.
     pub(super) full: Cell<bool>,
+    #[cfg(feature = "rustls")]
+    pub(super) tls: Cell<TlsStage>,
     /// Whether this side ends when all data is sent, while the peer's side stays open.
     pub(super) write_closing: Cell<bool>,
     /// Whether the socket has a buffer of its own, which must be flushed.
@@ -64,6 +66,17 @@ pub(super) enum Stage {
     Over,
 }
 
+/// The stages of TLS on a connection, in this order.
+#[cfg(feature = "rustls")]
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum TlsStage {
+    Plain,
+    /// TLS begins when earlier data is sent.
+    Starting,
+    Handshake,
+    Established,
+}
+
 /// State that few connections need.
 #[derive(Default)]
 pub(super) struct Cold {
@@ -72,6 +85,12 @@ pub(super) struct Cold {
     pub(super) closed: Vec<Resolver<ConnectionLost>>,
     /// The reason for which the connection has ended.
     pub(super) lost: Option<ConnectionLost>,
+    /// The TLS session that begins, and the number of bytes that are sent before.
+    #[cfg(feature = "rustls")]
+    pub(super) tls_start: Option<(Box<rustls::Connection>, usize)>,
+    /// Wait for the end of the handshake.
+    #[cfg(feature = "rustls")]
+    pub(super) secured: Vec<Resolver<()>>,
     /// The number of bytes that follow and are not lines.
     pub(super) raw_left: u64,
     /// The reason for which the connection must end now.
@@ -88,7 +107,7 @@ pub(super) struct Idle {
     pub(super) timer: DelayedCall,
 }
 
-impl<S: Socket> TransportState<RefCell<Option<S>>> {
+impl<S: Socket> TransportState<RefCell<Option<Stored<S>>>> {
     pub(super) fn new(reactor: &Reactor, socket: S) -> Self {
         TransportState {
             reactor: reactor.clone(),
@@ -99,6 +118,8 @@ impl<S: Socket> TransportState<RefCell<Option<S>>> {
             resumed: Cell::new(false),
             dirty: Cell::new(false),
             full: Cell::new(false),
+            #[cfg(feature = "rustls")]
+            tls: Cell::new(TlsStage::Plain),
             write_closing: Cell::new(false),
             flushes: Cell::new(S::BUFFERS),
             flushed: Cell::new(true),
@@ -108,7 +129,7 @@ impl<S: Socket> TransportState<RefCell<Option<S>>> {
             close_timeout: Cell::new(CLOSE_TIMEOUT),
             waker: RefCell::new(None),
             cold: RefCell::new(None),
-            socket: RefCell::new(Some(socket)),
+            socket: RefCell::new(Some(stored(socket))),
         }
     }
 }
@@ -188,6 +209,14 @@ impl TransportState {
         let timer = self.reactor.call_later(timeout, move || state.end(why()));
         if let Some(before) = self.cold().close_timer.replace(timer) {
             let _ = before.cancel();
+        }
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(super) fn cancel_close_timer(&self) {
+        let timer = self.cold.borrow_mut().as_mut().and_then(|cold| cold.close_timer.take());
+        if let Some(timer) = timer {
+            let _ = timer.cancel(); // an error means that it has run
         }
     }
 
@@ -277,6 +306,8 @@ impl Closed {
     /// Fires the Deferreds, after `connection_lost` was called.
     pub(super) fn notify(self, why: &ConnectionLost) {
         let Some(cold) = self.0 else { return };
+        #[cfg(feature = "rustls")]
+        cold.secured.into_iter().for_each(|resolver| resolver.errback(why.clone()));
         cold.drained.into_iter().for_each(|resolver| resolver.errback(why.clone()));
         cold.closed.into_iter().for_each(|resolver| resolver.callback(why.clone()));
     }

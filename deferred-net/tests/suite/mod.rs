@@ -10,6 +10,7 @@ mod lines;
 mod listen;
 mod many;
 mod reports;
+mod tls;
 
 use std::cell::RefCell;
 use std::io::Read;
