@@ -57,7 +57,7 @@ impl Peer {
             1 => panics(),
             2 => transport.abort_connection(),
             3 | 4 => transport.lose_connection(),
-            5 => (0..self.random.u32(..64)).for_each(|_| transport.write(&PIECE)),
+            5 => (0..self.random.u32(..64)).for_each(|_| transport.write(PIECE)),
             6 => {
                 transport.pause_producing();
                 let resumed = transport.clone();
@@ -184,7 +184,7 @@ impl Producer for ChunkProducer {
             0 => self.transport.unregister_producer(),
             left => {
                 self.left.set(left - 1);
-                self.transport.write(&PIECE);
+                self.transport.write(PIECE);
             }
         }
         if !self.pulls && self.actor.below(50) == 0 {

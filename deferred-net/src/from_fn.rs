@@ -24,14 +24,8 @@ use super::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn on_data<R: CallbackResult + 'static>(
-    mut f: impl FnMut(&Transport, &[u8]) -> R + 'static,
-) -> FromFn<impl FnMut(&Transport, &[u8]) -> Result<(), Failure>> {
-    FromFn {
-        received: move |transport: &Transport, data: &[u8]| f(transport, data).into_result(),
-        made: None,
-        lost: None,
-    }
+pub fn on_data<R: CallbackResult>(mut f: impl FnMut(&Transport, &[u8]) -> R + 'static) -> FromFn {
+    FromFn { received: Box::new(move |transport, data| f(transport, data).into_result()), made: None, lost: None }
 }
 
 /// Returns a protocol that calls `f` for each line, as
@@ -57,30 +51,32 @@ pub fn on_data<R: CallbackResult + 'static>(
 /// })?;
 /// # Ok::<(), deferred_mio::Failure>(())
 /// ```
-pub fn on_line<R: CallbackResult + 'static>(
-    f: impl FnMut(&Transport, &[u8]) -> R + 'static,
-) -> Lines<FromFn<impl FnMut(&Transport, &[u8]) -> Result<(), Failure>>> {
+pub fn on_line<R: CallbackResult>(f: impl FnMut(&Transport, &[u8]) -> R + 'static) -> Lines<FromFn> {
     Lines::new(on_data(f))
 }
 
 /// The protocol of [`on_data`] and [`on_line`].
-pub struct FromFn<F> {
-    received: F,
-    made: Option<Box<dyn FnOnce(&Transport) -> Result<(), Failure>>>,
-    lost: Option<Box<dyn FnOnce(&ConnectionLost)>>,
+pub struct FromFn {
+    received: Box<OnReceived>,
+    made: Option<Box<OnMade>>,
+    lost: Option<Box<OnLost>>,
 }
 
-impl<F> FromFn<F> {
+type OnReceived = dyn FnMut(&Transport, &[u8]) -> Result<(), Failure>;
+type OnMade = dyn FnOnce(&Transport) -> Result<(), Failure>;
+type OnLost = dyn FnOnce(&ConnectionLost);
+
+impl FromFn {
     /// Sets a function to call when the connection is established.
     #[must_use]
-    pub fn on_made<R: CallbackResult>(mut self, f: impl FnOnce(&Transport) -> R + 'static) -> FromFn<F> {
+    pub fn on_made<R: CallbackResult>(mut self, f: impl FnOnce(&Transport) -> R + 'static) -> FromFn {
         self.made = Some(Box::new(|transport| f(transport).into_result()));
         self
     }
 
     /// Sets a function to call when the connection has ended.
     #[must_use]
-    pub fn on_lost(mut self, f: impl FnOnce(&ConnectionLost) + 'static) -> FromFn<F> {
+    pub fn on_lost(mut self, f: impl FnOnce(&ConnectionLost) + 'static) -> FromFn {
         self.lost = Some(Box::new(f));
         self
     }
@@ -96,21 +92,21 @@ impl<F> FromFn<F> {
     }
 }
 
-impl<F> Lines<FromFn<F>> {
+impl Lines<FromFn> {
     /// Like [`FromFn::on_made`].
     #[must_use]
-    pub fn on_made<R: CallbackResult>(self, f: impl FnOnce(&Transport) -> R + 'static) -> Lines<FromFn<F>> {
+    pub fn on_made<R: CallbackResult>(self, f: impl FnOnce(&Transport) -> R + 'static) -> Lines<FromFn> {
         self.map_protocol(|protocol| protocol.on_made(f))
     }
 
     /// Like [`FromFn::on_lost`].
     #[must_use]
-    pub fn on_lost(self, f: impl FnOnce(&ConnectionLost) + 'static) -> Lines<FromFn<F>> {
+    pub fn on_lost(self, f: impl FnOnce(&ConnectionLost) + 'static) -> Lines<FromFn> {
         self.map_protocol(|protocol| protocol.on_lost(f))
     }
 }
 
-impl<F: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static> Protocol for FromFn<F> {
+impl Protocol for FromFn {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.call_made(transport)
     }
@@ -124,7 +120,7 @@ impl<F: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static> Protocol for 
     }
 }
 
-impl<F: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static> LineProtocol for FromFn<F> {
+impl LineProtocol for FromFn {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.call_made(transport)
     }
@@ -138,7 +134,7 @@ impl<F: FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static> LineProtocol 
     }
 }
 
-impl<F> fmt::Debug for FromFn<F> {
+impl fmt::Debug for FromFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FromFn").finish_non_exhaustive()
     }

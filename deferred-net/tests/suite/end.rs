@@ -53,7 +53,7 @@ fn lose_connection_sends_everything_first_however_slow_the_peer_reads() {
     const LENGTH: usize = 8_000_000;
     let (log, received) = one(
         |transport, _| {
-            transport.write(&pattern(LENGTH));
+            transport.write(pattern(LENGTH));
             transport.lose_connection();
             transport.lose_connection();
             assert!(transport.is_closing());
@@ -124,7 +124,7 @@ fn a_peer_that_does_not_read_the_rest_is_aborted() {
     let (log, ()) = one(
         move |transport, _| {
             transport.set_close_timeout(30 * MS);
-            transport.write(&pattern(12_000_000));
+            transport.write(pattern(12_000_000));
             transport.lose_connection();
             let sender = sender.clone();
             drop(transport.closed().map(move |_| sender.send(()).unwrap()));
@@ -147,7 +147,7 @@ fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
         let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
         let transport = over_unix(reactor, ours, protocol);
         transport.set_close_timeout(60 * MS);
-        transport.write(&[0; 4_000_000]);
+        transport.write([0; 4_000_000]);
         transport.lose_connection();
         let (over, reactor) = (transport.closed(), reactor.clone());
         inline_callbacks(async move {
@@ -168,7 +168,7 @@ fn abort_ends_the_connection_at_once_and_drops_the_rest() {
         |transport, reactor| {
             let later = transport.clone();
             reactor.call_later(5 * MS, move || {
-                later.write(&pattern(12_000_000));
+                later.write(pattern(12_000_000));
                 later.abort_connection();
                 later.abort_connection();
             });
@@ -218,7 +218,7 @@ impl Producer for Pieces {
             0 => self.transport.unregister_producer(),
             left => {
                 self.left.set(left - 1);
-                self.transport.write(&[left as u8; 1000]);
+                self.transport.write([left as u8; 1000]);
             }
         }
     }
@@ -280,7 +280,7 @@ fn a_closing_connection_is_not_idle_while_its_peer_reads() {
     let (log, received) = one(
         |transport, _| {
             transport.set_idle_timeout(Some(10 * MS));
-            transport.write(&pattern(LENGTH));
+            transport.write(pattern(LENGTH));
             transport.lose_connection();
         },
         |stream| {
@@ -362,7 +362,7 @@ fn the_send_deadline_ends_when_everything_is_sent() {
     let timers = run_until(|reactor| {
         let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         let transport = over_unix(reactor, ours, quiet);
-        transport.write(&pattern(1_000_000));
+        transport.write(pattern(1_000_000));
         transport.lose_connection();
         spawn(async move {
             unblock(move || theirs.read_to_end(&mut Vec::new()).map(|_| theirs)).await.map_err(Failure::from)
@@ -382,7 +382,7 @@ fn a_connection_closed_in_its_own_drained_callback_ends_though_the_peer_stays_op
         let (held, holds) = mpsc::channel();
         let (log, ()) = one(
             move |transport, _| {
-                transport.write(&pattern(100_000));
+                transport.write(pattern(100_000));
                 let ends = transport.clone();
                 drop(transport.drained().map(move |()| {
                     ends.lose_connection();
@@ -478,7 +478,7 @@ fn data_sent_before_a_reset_is_received() {
         let protocol = protocol(
             &log,
             |transport| {
-                transport.write(&[0; 8_000_000]);
+                transport.write([0; 8_000_000]);
                 Ok(())
             },
             |_, _| Ok(()),

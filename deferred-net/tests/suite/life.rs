@@ -89,7 +89,7 @@ fn a_transport_can_be_written_at_any_time() {
                     for n in 1..=5_u32 {
                         let later = transport.clone();
                         loops.call_later(n * 2 * MS, move || {
-                            later.write(&[n as u8]);
+                            later.write([n as u8]);
                             if n == 5 {
                                 later.lose_connection();
                             }
@@ -570,7 +570,7 @@ fn a_reset_is_reported_as_such_however_it_is_noticed() {
                         1 => transport.write(b"more"),
                         2 => transport.lose_connection(),
                         _ => {
-                            transport.write(&pattern(100_000));
+                            transport.write(pattern(100_000));
                             transport.lose_connection();
                         }
                     }

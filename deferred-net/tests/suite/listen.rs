@@ -115,7 +115,7 @@ fn shut_down_closes_all_connections_and_aborts_those_that_do_not_read() {
         has(&port, 6, reactor).add_callback(move |()| {
             for connection in port.connections() {
                 if connection.peer_addr().unwrap() == local {
-                    connection.write(&pattern(12_000_000));
+                    connection.write(pattern(12_000_000));
                 }
                 connection.write(b"the server shuts down");
             }

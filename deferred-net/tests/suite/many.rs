@@ -24,7 +24,7 @@ impl Asks {
 
 impl Protocol for Asks {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        transport.write(&self.text());
+        transport.write(self.text());
         Ok(())
     }
 
@@ -38,7 +38,7 @@ impl Protocol for Asks {
             (self.at, self.left) = (0, self.left - 1);
             match self.left {
                 0 => transport.lose_connection(),
-                _ => transport.write(&self.text()),
+                _ => transport.write(self.text()),
             }
         }
         Ok(())

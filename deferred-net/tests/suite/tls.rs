@@ -528,6 +528,6 @@ fn openssl_is_served_and_does_not_renegotiate() {
     assert!(newest.0.contains("you said hello\r\nyou said and again"), "{newest:?}");
     assert!(older.0.contains("you said hello"), "{older:?}");
     let text = renegotiates.0 + &renegotiates.1;
-    println!("{text}");assert!(text.contains("RENEGOTIATING"), "{text}");
-    assert!(text.contains("no renegotiation") || !text.contains("verify return:1\nread R BLOCK\nverify"), "{text}");
+    assert!(text.contains("RENEGOTIATING"), "{text}");
+    assert!(text.contains("no renegotiation"), "{text}");
 }
