@@ -82,7 +82,9 @@ mod bind;
 mod buffers;
 mod connect;
 mod connection;
+mod endpoint;
 mod error;
+mod framed;
 mod from_fn;
 mod lines;
 mod listen;
@@ -100,12 +102,15 @@ pub mod testing;
 pub mod tls;
 mod transport;
 mod transport_state;
+mod unread;
 
 pub use attempts::connect_any;
 pub use connect::connect_tcp;
 #[cfg(unix)]
 pub use connect::connect_unix;
+pub use endpoint::{ClientEndpoint, InvalidEndpoint, ServerEndpoint};
 pub use error::{ConnectionLost, ProtocolFailed, error_with_address};
+pub use framed::{FrameProtocol, Framed, Framing};
 pub use from_fn::{CallbackResult, FromFn, on_data, on_line};
 pub use lines::{LineProtocol, Lines};
 #[cfg(unix)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deferred_core::{DelayedCall, Failure};
 
+use super::unread::{Unread, not_encrypted};
 use super::{ConnectionLost, Protocol, Transport};
 
 /// The default maximum length of a line, as in Twisted.
@@ -121,14 +122,17 @@ pub struct Lines<L> {
     deadline: Option<DelayedCall>,
     /// Whether data has arrived that TLS has decrypted.
     is_tls: bool,
-    /// The received data. The first `delivered` bytes were delivered already.
-    buffer: Vec<u8>,
-    delivered: usize,
+    unread: Unread,
     /// The number of undelivered bytes that are known to contain no line end.
     searched: usize,
 }
 
 impl<L> Lines<L> {
+    /// Returns the protocol that gets the lines.
+    pub fn get_ref(&self) -> &L {
+        &self.protocol
+    }
+
     pub(super) fn map_protocol(self, f: impl FnOnce(L) -> L) -> Lines<L> {
         Lines { protocol: f(self.protocol), ..self }
     }
@@ -144,8 +148,7 @@ impl<L: LineProtocol> Lines<L> {
             line_timeout: None,
             deadline: None,
             is_tls: false,
-            buffer: Vec::new(),
-            delivered: 0,
+            unread: Unread::default(),
             searched: 0,
         }
     }
@@ -202,7 +205,7 @@ impl<L: LineProtocol> Lines<L> {
     /// Starts or ends the limit of the current line.
     fn set_deadline(&mut self, transport: &Transport, is_new_line: bool) {
         let Some(timeout) = self.line_timeout else { return };
-        let waits = !self.buffer.is_empty() && !transport.state.paused.get();
+        let waits = !self.unread.is_empty() && !transport.state.paused.get();
         if !waits || is_new_line {
             if let Some(deadline) = self.deadline.take() {
                 let _ = deadline.cancel(); // an error means that it has run
@@ -233,7 +236,8 @@ impl<L: LineProtocol> Lines<L> {
                 return Ok(data);
             }
             if transport.is_starting_tls() && !data.is_empty() {
-                return Err(not_encrypted(data.len()));
+                transport.state.end(ConnectionLost::io(not_encrypted(data.len())));
+                return Ok(&[]);
             }
             let raw = transport.state.raw_left();
             if raw > 0 && !data.is_empty() {
@@ -269,28 +273,29 @@ impl<L: LineProtocol> Lines<L> {
 
     /// Delivers lines from the buffer.
     fn deliver_buffered(&mut self, transport: &Transport) -> Result<(), Failure> {
-        let mut buffer = mem::take(&mut self.buffer);
+        let taken = self.unread.take();
         let searched = mem::take(&mut self.searched);
-        let before = mem::take(&mut self.delivered);
-        let left = self.deliver(transport, &buffer[before..], searched)?.len();
-        let delivered = buffer.len() - left;
-        if left == 0 {
-            // Frees the memory of a long line.
-            buffer = Vec::new();
-        } else if delivered > left {
-            // Not after each line, since there may be many with a pause after each.
-            buffer.drain(..delivered);
-        } else {
-            self.delivered = delivered;
-        }
-        self.buffer = buffer;
+        let left = self.deliver(transport, taken.data(), searched)?.len();
+        let has_delivered = self.unread.keep(taken, left);
         self.note_searched(transport);
-        self.set_deadline(transport, delivered > before);
+        self.set_deadline(transport, has_delivered);
         Ok(())
     }
 
     fn note_searched(&mut self, transport: &Transport) {
-        self.searched = if transport.state.paused.get() { 0 } else { self.buffer.len() - self.delivered };
+        self.searched = if transport.state.paused.get() { 0 } else { self.unread.len() };
+    }
+}
+
+/// The clone has the same settings and a clone of the protocol, and no data.
+impl<L: LineProtocol + Clone> Clone for Lines<L> {
+    fn clone(&self) -> Lines<L> {
+        Lines {
+            max_length: self.max_length,
+            delimiter: self.delimiter.clone(),
+            line_timeout: self.line_timeout,
+            ..Lines::new(self.protocol.clone())
+        }
     }
 }
 
@@ -300,17 +305,18 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if transport.is_tls() && !mem::replace(&mut self.is_tls, true) && !self.buffer.is_empty() {
-            return Err(not_encrypted(self.buffer.len() - self.delivered));
+        if transport.is_tls() && !mem::replace(&mut self.is_tls, true) && !self.unread.is_empty() {
+            transport.state.end(ConnectionLost::io(not_encrypted(self.unread.len())));
+            return Ok(());
         }
-        if self.buffer.is_empty() {
+        if self.unread.is_empty() {
             let left = self.deliver(transport, data, 0)?;
-            self.buffer.extend_from_slice(left);
+            self.unread.append(left);
             self.note_searched(transport);
             self.set_deadline(transport, true);
             return Ok(());
         }
-        self.buffer.extend_from_slice(data);
+        self.unread.append(data);
         self.deliver_buffered(transport)
     }
 
@@ -319,7 +325,7 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        if self.buffer.is_empty() { Ok(()) } else { self.deliver_buffered(transport) }
+        if self.unread.is_empty() { Ok(()) } else { self.deliver_buffered(transport) }
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {
@@ -328,12 +334,6 @@ impl<L: LineProtocol> Protocol for Lines<L> {
         }
         self.protocol.connection_lost(reason);
     }
-}
-
-/// Returns the error of data before TLS that follows the request for TLS. An attacker may have added
-/// it.
-fn not_encrypted(length: usize) -> Failure {
-    Failure::msg(format!("{length} bytes arrived together with the request for TLS: they are not encrypted"))
 }
 
 #[cfg(test)]
@@ -365,11 +365,11 @@ mod tests {
         let mut lines = Lines::new(Pauses);
         lines.data_received(&transport, &b"x\n".repeat(1000)).unwrap();
         let mut moves = 0;
-        while !lines.buffer.is_empty() {
-            let before = lines.buffer.len();
+        while !lines.unread.is_empty() {
+            let before = lines.unread.memory();
             transport.resume_producing();
             lines.reading_resumed(&transport).unwrap();
-            moves += u32::from(lines.buffer.len() != before);
+            moves += u32::from(lines.unread.memory() != before);
         }
         assert!(moves <= 10, "{moves} moves for a thousand lines; each should move a half");
     }
@@ -381,14 +381,14 @@ mod tests {
         let mut lines = Lines::new(Ignores);
         for (data, buffer, searched) in [("ab", 2, 2), ("cd", 4, 4), ("\nef", 2, 2), ("\n", 0, 0)] {
             lines.data_received(&transport, data.as_bytes()).unwrap();
-            assert_eq!((lines.buffer.len(), lines.searched), (buffer, searched), "{data:?}");
+            assert_eq!((lines.unread.len(), lines.searched), (buffer, searched), "{data:?}");
         }
         // No byte is searched while reading is paused.
         transport.pause_producing();
         lines.data_received(&transport, b"gh\nij").unwrap();
-        assert_eq!((lines.buffer.len(), lines.searched), (5, 0));
+        assert_eq!((lines.unread.len(), lines.searched), (5, 0));
         transport.resume_producing();
         lines.reading_resumed(&transport).unwrap();
-        assert_eq!((lines.buffer.len(), lines.searched), (2, 2));
+        assert_eq!((lines.unread.len(), lines.searched), (2, 2));
     }
 }

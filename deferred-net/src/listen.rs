@@ -93,7 +93,7 @@ pub fn listen_on_tcp<P: Protocol>(
     let network = network_of(reactor)?;
     let address = listener.local_addr()?;
     let listener = network.tcp_listener(reactor, listener)?;
-    Ok(accept_on(reactor, listener, Some(address), move |transport, peer| {
+    Ok(accept_on(reactor, Location::caller(), listener, Some(address), move |transport, peer| {
         without_delay(transport);
         Ok(factory(peer.unwrap_or(address)))
     }))
@@ -118,18 +118,17 @@ pub fn listen_unix<P: Protocol>(
 ) -> io::Result<Port> {
     let network = network_of(reactor)?;
     let listener = network.unix_listener(reactor, bind_unix(path.as_ref(), BindOptions::default())?)?;
-    Ok(accept_on(reactor, listener, None, move |_, _| Ok(factory())))
+    Ok(accept_on(reactor, Location::caller(), listener, None, move |_, _| Ok(factory())))
 }
 
 /// Accepts the connections of a listening socket.
-#[track_caller]
 pub(super) fn accept_on<P: Protocol>(
     reactor: &Reactor,
+    at: &'static Location<'static>,
     mut listener: Box<dyn AnyListener>,
     address: Option<SocketAddr>,
     mut factory: impl FnMut(&Transport, Option<SocketAddr>) -> io::Result<P> + 'static,
 ) -> Port {
-    let at = Location::caller();
     let state = Rc::new(PortState::new(reactor, address, at));
     let port = state.clone();
     let mut accepting = reactor.ensure_deferred_at(at, async move {

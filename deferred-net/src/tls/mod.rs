@@ -14,7 +14,9 @@
 //!
 //! rustls needs a cryptography provider. Choose one by a feature of rustls in your own
 //! `Cargo.toml`: `rustls = { version = "0.23", default-features = false, features = ["ring"] }`.
+//! [`server_config`] and [`client_config`] read certificates and keys from files.
 
+mod files;
 mod layer;
 mod stream;
 
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deferred_core::{Deferred, Failure, Reactor};
+pub use files::{client_config, server_config};
 pub(crate) use layer::MaybeTls;
 pub use rustls;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -68,7 +71,7 @@ pub fn listen_tls<P: Protocol>(
     let listener = bind_tcp(&address, BindOptions::default())?;
     let address = listener.local_addr()?;
     let listener = network.tcp_listener(reactor, listener)?;
-    Ok(accept_on(reactor, listener, Some(address), move |transport, peer| {
+    Ok(accept_on(reactor, Location::caller(), listener, Some(address), move |transport, peer| {
         without_delay(transport);
         begin(transport, session()?);
         Ok(factory(peer.unwrap_or(address)))

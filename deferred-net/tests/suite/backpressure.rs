@@ -39,10 +39,10 @@ fn a_producer_is_paused_at_high_water_resumed_at_low_water_and_stopped_at_the_en
         connect_tcp(reactor, address, LONG, protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()))).add_callback(
             move |transport| {
                 transport.register_producer(LoggingProducer(noted.clone()));
-                transport.write([0; 60_000]);
+                transport.write(vec![0; 60_000]);
                 noted.note("written a little");
-                transport.write([0; 10_000]);
-                transport.write([0; 10_000]);
+                transport.write(vec![0; 10_000]);
+                transport.write(vec![0; 10_000]);
                 noted.note("written much");
                 let drained = transport.drained();
                 assert!(!drained.is_ready());
@@ -68,8 +68,8 @@ fn a_write_over_the_limit_loses_the_connection() {
     impl Protocol for Floods {
         fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
             transport.set_write_limit(1_000_000);
-            transport.write([0; 1_000_000]);
-            transport.write([0; 9_000_000]); // a single large write is allowed
+            transport.write(vec![0; 1_000_000]);
+            transport.write(vec![0; 9_000_000]); // a single large write is allowed
             transport.write([0]);
             Ok(())
         }
@@ -275,7 +275,7 @@ fn a_coroutine_writes_much_and_waits_for_the_drain() {
                 let transport = transport.clone();
                 drop(inline_callbacks(async move {
                     for n in 0..PIECES {
-                        transport.write([n as u8; 50_000]);
+                        transport.write(vec![n as u8; 50_000]);
                         assert!(transport.unsent() <= 64 * 1024 + 50_000);
                         transport.drained().await?;
                     }
@@ -320,7 +320,7 @@ fn a_peer_that_never_reads_does_not_delay_others() {
                     reactor.sleep(MS).await?;
                 }
                 for _ in 0..ROUNDS {
-                    all.borrow().iter().for_each(|transport| transport.write([1; 100_000]));
+                    all.borrow().iter().for_each(|transport| transport.write(vec![1; 100_000]));
                     // All connections but one drain.
                     let waiting: Vec<_> = all.borrow().iter().skip(1).map(Transport::drained).collect();
                     crate::adapter::gather(waiting).await?;
@@ -346,9 +346,9 @@ fn a_waiting_write_does_not_keep_the_loop_awake() {
     type Wait = fn(&Transport);
     let waits: [(&str, Wait); 3] = [
         ("paused", Transport::pause_producing),
-        ("blocked", |transport| transport.write([0; 12_000_000])),
+        ("blocked", |transport| transport.write(vec![0; 12_000_000])),
         ("closing", |transport| {
-            transport.write([0; 12_000_000]);
+            transport.write(vec![0; 12_000_000]);
             transport.lose_connection();
         }),
     ];
@@ -465,10 +465,10 @@ fn a_producer_stays_paused_if_a_drained_callback_writes_much() {
         let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         connect_tcp(reactor, address, LONG, quiet).add_callback(|transport| {
             transport.register_producer(Asked { transport: transport.clone(), unsent: asked });
-            transport.write([0; 100_000]);
+            transport.write(vec![0; 100_000]);
             let writes = transport.clone();
             transport.drained().add_callback(move |()| {
-                writes.write([0; 50_000]);
+                writes.write(vec![0; 50_000]);
                 transport.reactor().sleep(5 * MS)
             })
         })
@@ -533,7 +533,7 @@ fn drained_waits_from_high_water_until_a_quarter_of_it_is_left() {
             let (waits, more) = (transport.drained(), transport.clone());
             waits.add_callback(move |()| {
                 assert!(more.unsent() <= 10_000);
-                more.write([0; 39_000]);
+                more.write(vec![0; 39_000]);
                 seen.borrow_mut().push(more.drained().is_ready());
                 more.abort_connection();
                 Ok(())
@@ -553,7 +553,7 @@ fn the_drain_does_not_wait_for_the_last_quarter() {
         let quiet = protocol(&Log::default(), |_| Ok(()), |_, _| Ok(()));
         let transport = over_unix(reactor, ours, quiet);
         transport.set_high_water(1_000_000);
-        transport.write([0; 2_000_000]);
+        transport.write(vec![0; 2_000_000]);
         let left = transport.drained().map(move |()| transport.unsent());
         inline_callbacks(async move {
             while !left.is_ready() {

@@ -147,7 +147,7 @@ fn a_peer_that_reads_a_little_now_and_then_gains_no_time() {
         let protocol = protocol(&log, |_| Ok(()), |_, _| Ok(()));
         let transport = over_unix(reactor, ours, protocol);
         transport.set_close_timeout(60 * MS);
-        transport.write([0; 4_000_000]);
+        transport.write(vec![0; 4_000_000]);
         transport.lose_connection();
         let (over, reactor) = (transport.closed(), reactor.clone());
         inline_callbacks(async move {
@@ -478,7 +478,7 @@ fn data_sent_before_a_reset_is_received() {
         let protocol = protocol(
             &log,
             |transport| {
-                transport.write([0; 8_000_000]);
+                transport.write(vec![0; 8_000_000]);
                 Ok(())
             },
             |_, _| Ok(()),

@@ -351,7 +351,7 @@ fn a_peer_that_does_not_read_is_noticed() {
             transport.set_write_limit(1 << 20);
             let mut drained = transport.drained();
             while transport.lost().is_none() {
-                transport.write([7; 50_000]);
+                transport.write(vec![7; 50_000]);
                 if drained.peek().is_some() {
                     drained = transport.drained();
                 }
@@ -447,7 +447,7 @@ fn lines_that_follow_the_request_for_tls_are_not_trusted() {
         let log = log.take();
         assert_eq!(log[..1], ["plain: STARTTLS"]);
         assert!(log[1].contains("are not encrypted"), "{log:?}");
-        assert_eq!(reports.take().len(), 1);
+        assert!(reports.take().is_empty(), "it is no defect of the server");
     }
 }
 

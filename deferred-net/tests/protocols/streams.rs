@@ -1,0 +1,97 @@
+//! Connections on streams of other crates.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use deferred_core::Clock;
+use deferred_net::{ConnectionLost, Transport, on_data};
+use futures_io::{AsyncRead, AsyncWrite};
+use smol::future::FutureExt;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Log, text};
+
+/// A stream whose writes stay in a buffer until it is flushed.
+struct Buffered {
+    reader: piper::Reader,
+    writer: piper::Writer,
+    buffer: Vec<u8>,
+}
+
+impl AsyncRead for Buffered {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.reader).poll_read(context, data)
+    }
+}
+
+impl AsyncWrite for Buffered {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.buffer.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while !this.buffer.is_empty() {
+            match Pin::new(&mut this.writer).poll_write(context, &this.buffer)? {
+                Poll::Ready(written) => drop(this.buffer.drain(..written)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.as_mut().poll_flush(context) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.writer).poll_close(context),
+            flushed => flushed,
+        }
+    }
+}
+
+#[test]
+fn data_flushes_and_ends_pass_through_a_stream_with_a_buffer() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let (reader, mut to_protocol) = piper::pipe(10);
+    let (mut from_protocol, writer) = piper::pipe(10);
+    let [noted, lost] = [log.clone(), log.clone()];
+    let protocol = on_data(move |transport, data| {
+        noted.note(text(data));
+        transport.write(data.repeat(10)); // more than the pipe holds
+    })
+    .on_lost(move |reason| lost.note(format!("lost: {reason}")));
+    let transport = Transport::over(&clock, Buffered { reader, writer, buffer: Vec::new() }, protocol);
+    let talks = async {
+        to_protocol.write_all(b"hello").await.unwrap();
+        let mut answer = [0; 50];
+        from_protocol.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, *b"hello".repeat(10));
+        drop(to_protocol);
+        assert_eq!(from_protocol.read(&mut answer).await.unwrap(), 0, "the protocol's side has ended");
+        while transport.lost().is_none() {
+            smol::future::yield_now().await;
+        }
+    };
+    let turns = async {
+        loop {
+            clock.advance(std::time::Duration::ZERO);
+            smol::future::yield_now().await;
+        }
+    };
+    smol::block_on(talks.or(turns));
+    assert_eq!(log.take(), ["hello", "lost: the connection was closed"]);
+    assert!(matches!(transport.lost(), Some(ConnectionLost::Done)));
+    assert_eq!(transport.peer_addr().unwrap_err().kind(), io::ErrorKind::NotConnected);
+}
+
+#[test]
+fn options_of_a_stream_are_not_supported() {
+    let clock = Clock::new();
+    let (reader, writer) = (piper::pipe(10).0, piper::pipe(10).1);
+    let transport = Transport::over(&clock, Buffered { reader, writer, buffer: Vec::new() }, on_data(|_, _| ()));
+    if transport.lost().is_none() {
+        assert_eq!(transport.peer_addr().unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(transport.set_nodelay(true).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+}
