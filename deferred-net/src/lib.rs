@@ -102,6 +102,7 @@ pub mod testing;
 pub mod tls;
 mod transport;
 mod transport_state;
+mod udp;
 mod unread;
 
 pub use attempts::connect_any;
@@ -127,3 +128,4 @@ pub use stay_connected::{ClientService, stay_connected};
 #[cfg(feature = "rustls")]
 pub use tls::{connect_tls, listen_tls};
 pub use transport::Transport;
+pub use udp::{DatagramProtocol, DatagramSocket, UdpTransport, listen_udp};

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 
 use deferred_core::Reactor;
 
-use super::Transport;
 use super::socket::Socket;
+use super::{DatagramSocket, Transport};
 
 /// The sockets of an executor. An adapter implements this trait; its drivers [install] the
 /// implementation in their reactors, and all functions of this crate that create connections use
@@ -33,6 +33,8 @@ pub trait Network: 'static {
     /// A Unix socket on which connections arrive.
     #[cfg(unix)]
     type UnixListener: Listener<Socket = Self::UnixStream>;
+    /// A UDP socket.
+    type UdpSocket: DatagramSocket;
 
     /// Registers a TCP connection, or a socket that [connects](Socket::poll_connected).
     ///
@@ -63,6 +65,13 @@ pub trait Network: 'static {
     /// Like [`tcp_stream`](Self::tcp_stream).
     #[cfg(unix)]
     fn unix_listener(&self, reactor: &Reactor, socket: UnixListener) -> io::Result<Self::UnixListener>;
+
+    /// Registers a UDP socket.
+    ///
+    /// # Errors
+    ///
+    /// Like [`tcp_stream`](Self::tcp_stream).
+    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Self::UdpSocket>;
 }
 
 /// A listening socket of an executor. An adapter implements this trait.
@@ -127,6 +136,7 @@ pub(super) trait AnyNetwork {
     fn unix_stream(&self, reactor: &Reactor, socket: UnixStream) -> io::Result<Transport>;
     #[cfg(unix)]
     fn unix_listener(&self, reactor: &Reactor, socket: UnixListener) -> io::Result<Box<dyn AnyListener>>;
+    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Box<dyn DatagramSocket>>;
 }
 
 impl<N: Network> AnyNetwork for N {
@@ -150,6 +160,11 @@ impl<N: Network> AnyNetwork for N {
     fn unix_listener(&self, reactor: &Reactor, socket: UnixListener) -> io::Result<Box<dyn AnyListener>> {
         socket.set_nonblocking(true)?;
         Ok(Box::new(Network::unix_listener(self, reactor, socket)?))
+    }
+
+    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Box<dyn DatagramSocket>> {
+        socket.set_nonblocking(true)?;
+        Ok(Box::new(Network::udp_socket(self, reactor, socket)?))
     }
 }
 

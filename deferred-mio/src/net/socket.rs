@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use deferred_core::Reactor;
 use deferred_net::socket2::SockRef;
-use deferred_net::{Listener, Network, Socket, check_connected};
+use deferred_net::{DatagramSocket, Listener, Network, Socket, check_connected};
 use mio::event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use mio::net::{UnixListener, UnixStream};
 
@@ -27,6 +27,7 @@ impl Network for MioNetwork {
     type UnixStream = Source<UnixStream>;
     #[cfg(unix)]
     type UnixListener = Source<UnixListener>;
+    type UdpSocket = Source<UdpSocket>;
 
     fn tcp_stream(&self, reactor: &Reactor, socket: net::TcpStream) -> io::Result<Source<TcpStream>> {
         Source::new(reactor, TcpStream::from_std(socket))
@@ -44,6 +45,10 @@ impl Network for MioNetwork {
     #[cfg(unix)]
     fn unix_listener(&self, reactor: &Reactor, socket: unix::UnixListener) -> io::Result<Source<UnixListener>> {
         Source::new(reactor, UnixListener::from_std(socket))
+    }
+
+    fn udp_socket(&self, reactor: &Reactor, socket: net::UdpSocket) -> io::Result<Source<UdpSocket>> {
+        Source::new(reactor, UdpSocket::from_std(socket))
     }
 }
 
@@ -63,6 +68,20 @@ impl Listener for Source<UnixListener> {
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
         let (socket, _) = ready!(self.poll_read(context, UnixListener::accept))?;
         Poll::Ready(Ok((self.connected_beside(socket)?, None)))
+    }
+}
+
+impl DatagramSocket for Source<UdpSocket> {
+    fn poll_recv_from(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll_read(context, |socket| socket.recv_from(buffer))
+    }
+
+    fn system(&self) -> SockRef<'_> {
+        self.get().into()
     }
 }
 

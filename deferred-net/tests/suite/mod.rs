@@ -11,6 +11,7 @@ mod listen;
 mod many;
 mod reports;
 mod tls;
+mod udp;
 
 use std::cell::RefCell;
 use std::io::Read;

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::mem;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::{Context, Poll, ready};
 
 use deferred_core::Reactor;
 use deferred_net::socket2::SockRef;
-use deferred_net::{Listener, Network, Socket, check_connected};
+use deferred_net::{DatagramSocket, Listener, Network, Socket, check_connected};
 use smol::Async;
 
 /// The sockets of smol.
@@ -22,6 +22,7 @@ impl Network for SmolNetwork {
     type UnixStream = SmolSocket<UnixStream>;
     #[cfg(unix)]
     type UnixListener = SmolListener<UnixListener>;
+    type UdpSocket = SmolUdpSocket;
 
     fn tcp_stream(&self, _: &Reactor, socket: TcpStream) -> io::Result<SmolSocket<TcpStream>> {
         Async::new_nonblocking(socket).map(SmolSocket::new)
@@ -39,6 +40,32 @@ impl Network for SmolNetwork {
     #[cfg(unix)]
     fn unix_listener(&self, _: &Reactor, socket: UnixListener) -> io::Result<SmolListener<UnixListener>> {
         Async::new_nonblocking(socket).map(SmolListener)
+    }
+
+    fn udp_socket(&self, _: &Reactor, socket: UdpSocket) -> io::Result<SmolUdpSocket> {
+        Async::new_nonblocking(socket).map(SmolUdpSocket)
+    }
+}
+
+/// A UDP socket that is registered with smol.
+pub(super) struct SmolUdpSocket(Async<UdpSocket>);
+
+impl DatagramSocket for SmolUdpSocket {
+    fn poll_recv_from(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        loop {
+            match self.0.get_ref().recv_from(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_readable(context))?,
+                received => return Poll::Ready(received),
+            }
+        }
+    }
+
+    fn system(&self) -> SockRef<'_> {
+        self.0.get_ref().into()
     }
 }
 

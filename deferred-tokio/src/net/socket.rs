@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use deferred_core::Reactor;
 use deferred_net::socket2::SockRef;
-use deferred_net::{Listener, Network, Socket, check_connected};
+use deferred_net::{DatagramSocket, Listener, Network, Socket, check_connected};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
@@ -24,6 +24,7 @@ impl Network for TokioNetwork {
     type UnixStream = TokioSocket<UnixStream>;
     #[cfg(unix)]
     type UnixListener = TokioListener<UnixListener>;
+    type UdpSocket = TokioUdpSocket;
 
     fn tcp_stream(&self, _: &Reactor, socket: std::net::TcpStream) -> io::Result<TokioSocket<TcpStream>> {
         check_runtime()?;
@@ -49,6 +50,11 @@ impl Network for TokioNetwork {
     ) -> io::Result<TokioListener<UnixListener>> {
         check_runtime()?;
         UnixListener::from_std(socket).map(TokioListener)
+    }
+
+    fn udp_socket(&self, _: &Reactor, socket: std::net::UdpSocket) -> io::Result<TokioUdpSocket> {
+        check_runtime()?;
+        UdpSocket::from_std(socket).map(TokioUdpSocket)
     }
 }
 
@@ -81,6 +87,25 @@ impl Listener for TokioListener<UnixListener> {
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Option<SocketAddr>)>> {
         let (socket, _) = ready!(self.0.poll_accept(context))?;
         Poll::Ready(Ok((TokioSocket(socket), None)))
+    }
+}
+
+/// A UDP socket that is registered with tokio.
+pub(super) struct TokioUdpSocket(UdpSocket);
+
+impl DatagramSocket for TokioUdpSocket {
+    fn poll_recv_from(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let sender = ready!(self.0.poll_recv_from(context, &mut buffer))?;
+        Poll::Ready(Ok((buffer.filled().len(), sender)))
+    }
+
+    fn system(&self) -> SockRef<'_> {
+        SockRef::from(&self.0)
     }
 }
 
