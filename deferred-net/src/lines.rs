@@ -184,21 +184,16 @@ impl<L: LineProtocol> Lines<L> {
         self
     }
 
-    /// Finds the first end of a line. The first `searched` bytes contain no whole one. Returns the
-    /// length of the line, and the start of the next one.
-    fn find_end(&self, data: &[u8], searched: usize) -> Option<(usize, usize)> {
-        let Some(delimiter) = &self.delimiter else {
-            let end = searched + data[searched..].iter().position(|&byte| byte == b'\n')?;
-            let length = if end > 0 && data[end - 1] == b'\r' { end - 1 } else { end };
-            return Some((length, end + 1));
-        };
-        let mut from = searched.saturating_sub(delimiter.len() - 1);
-        loop {
-            let end = from + data[from..].iter().position(|byte| *byte == delimiter[0])?;
-            if data[end..].starts_with(delimiter) {
-                return Some((end, end + delimiter.len()));
+    /// Splits `data` at the first end of a line, whose first `searched` bytes contain no whole one.
+    #[inline]
+    fn split<'a>(&self, data: &'a [u8], searched: usize) -> Option<(&'a [u8], &'a [u8])> {
+        match &self.delimiter {
+            None => {
+                let end = searched + data[searched..].iter().position(|&byte| byte == b'\n')?;
+                let (line, rest) = (&data[..end], &data[end + 1..]);
+                Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
             }
-            from = end + 1;
+            Some(delimiter) => split_at_delimiter(data, searched, delimiter),
         }
     }
 
@@ -235,30 +230,15 @@ impl<L: LineProtocol> Lines<L> {
             if transport.state.paused.get() {
                 return Ok(data);
             }
-            if transport.is_starting_tls() && !data.is_empty() {
-                transport.state.end(ConnectionLost::io(not_encrypted(data.len())));
-                return Ok(&[]);
-            }
-            let raw = transport.state.raw_left();
-            if raw > 0 && !data.is_empty() {
-                let (piece, rest) = data.split_at(usize::try_from(raw).map_or(data.len(), |raw| raw.min(data.len())));
-                if raw != u64::MAX {
-                    transport.set_raw_mode(raw - piece.len() as u64);
-                }
-                (data, searched) = (rest, 0);
-                self.protocol.raw_data_received(transport, piece)?;
+            if transport.state.not_lines.get() && !data.is_empty() {
+                (data, searched) = (self.deliver_raw(transport, data)?, 0);
                 continue;
             }
-            let end = self.find_end(data, searched);
+            let split = self.split(data, searched);
             searched = 0;
-            let (line, rest) = match end {
-                Some((length, next)) => (&data[..length], &data[next..]),
-                // The last bytes may be the start of an end.
-                None if data.len()
-                    < self.max_length.saturating_add(self.delimiter.as_ref().map_or(2, |it| it.len())) =>
-                {
-                    return Ok(data);
-                }
+            let (line, rest) = match split {
+                Some(split) => split,
+                None if self.may_be_a_line(data) => return Ok(data),
                 None => (data, &data[data.len()..]),
             };
             data = rest;
@@ -269,6 +249,29 @@ impl<L: LineProtocol> Lines<L> {
             }
         }
         Ok(&[])
+    }
+
+    /// Returns `true` if data without an end may become a line of an allowed length. Its last bytes
+    /// may be the start of an end.
+    fn may_be_a_line(&self, data: &[u8]) -> bool {
+        let end = self.delimiter.as_ref().map_or(2, |delimiter| delimiter.len());
+        data.len() < self.max_length.saturating_add(end)
+    }
+
+    /// Delivers raw data at the start of `data`, and returns the rest. Refuses data before TLS.
+    #[cold]
+    fn deliver_raw<'a>(&mut self, transport: &Transport, data: &'a [u8]) -> Result<&'a [u8], Failure> {
+        if transport.is_starting_tls() {
+            transport.state.end(ConnectionLost::io(not_encrypted(data.len())));
+            return Ok(&[]);
+        }
+        let raw = transport.state.cold().raw_left;
+        let (piece, rest) = data.split_at(usize::try_from(raw).map_or(data.len(), |raw| raw.min(data.len())));
+        transport.set_raw_mode(if raw == u64::MAX { raw } else { raw - piece.len() as u64 });
+        if !piece.is_empty() {
+            self.protocol.raw_data_received(transport, piece)?;
+        }
+        Ok(rest)
     }
 
     /// Delivers lines from the buffer.
@@ -284,6 +287,18 @@ impl<L: LineProtocol> Lines<L> {
 
     fn note_searched(&mut self, transport: &Transport) {
         self.searched = if transport.state.paused.get() { 0 } else { self.unread.len() };
+    }
+}
+
+#[cold]
+fn split_at_delimiter<'a>(data: &'a [u8], searched: usize, delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut from = searched.saturating_sub(delimiter.len() - 1);
+    loop {
+        let end = from + data[from..].iter().position(|byte| *byte == delimiter[0])?;
+        if let Some(rest) = data[end..].strip_prefix(delimiter) {
+            return Some((&data[..end], rest));
+        }
+        from = end + 1;
     }
 }
 

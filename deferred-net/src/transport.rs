@@ -194,6 +194,7 @@ impl Transport {
     #[doc(alias = "setLineMode")]
     pub fn set_raw_mode(&self, length: u64) {
         self.state.cold().raw_left = length;
+        self.state.not_lines.set(length > 0 || self.is_starting_tls());
     }
 
     /// Ends the connection now, and drops buffered data.

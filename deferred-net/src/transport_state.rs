@@ -35,6 +35,8 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     /// Whether more than `high` bytes were buffered, and since then never less than a quarter of
     /// that.
     pub(super) full: Cell<bool>,
+    /// Whether raw data follows, or TLS starts.
+    pub(super) not_lines: Cell<bool>,
     #[cfg(feature = "rustls")]
     pub(super) tls: Cell<TlsStage>,
     /// Whether this side ends when all data is sent, while the peer's side stays open.
@@ -118,6 +120,7 @@ impl<S: Socket> TransportState<RefCell<Option<Stored<S>>>> {
             resumed: Cell::new(false),
             dirty: Cell::new(false),
             full: Cell::new(false),
+            not_lines: Cell::new(false),
             #[cfg(feature = "rustls")]
             tls: Cell::new(TlsStage::Plain),
             write_closing: Cell::new(false),
@@ -195,12 +198,6 @@ impl TransportState {
     #[inline]
     pub(super) fn all_is_sent(&self) -> bool {
         self.outgoing.borrow().is_empty() && self.flushed.get() && self.registered().is_none()
-    }
-
-    /// Returns the number of bytes that follow and are not lines.
-    #[inline]
-    pub(super) fn raw_left(&self) -> u64 {
-        self.cold.borrow().as_ref().map_or(0, |cold| cold.raw_left)
     }
 
     /// Starts a timer that ends the connection after `timeout` for the reason of `why`.

@@ -187,6 +187,7 @@ impl Transport {
         let plain = self.unsent();
         self.state.cold().tls_start = Some((Box::new(session.into()), plain));
         self.state.tls.set(TlsStage::Starting);
+        self.state.not_lines.set(true);
         self.state.touch();
         Ok(())
     }
@@ -254,5 +255,7 @@ impl Transport {
         self.state.socket.start_tls(session);
         self.state.flushes.set(true);
         self.state.tls.set(TlsStage::Handshake);
+        let is_raw = self.state.cold().raw_left > 0;
+        self.state.not_lines.set(is_raw);
     }
 }
