@@ -1,6 +1,8 @@
 //! The driver: turns the reactor, and waits for its sockets and timers in between.
 
+use std::fmt;
 use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
 use deferred_core::driver::MainResult;
@@ -42,6 +44,38 @@ use crate::poller::Poller;
 /// ```
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_here, with_sockets(main))
+}
+
+/// Runs a server: listens on a TCP address, as [`listen_tcp`](net::listen_tcp), and drives the loop
+/// until it is stopped, for example by Ctrl-C.
+///
+/// # Errors
+///
+/// Returns the error of the listening, which names the address, at once.
+///
+/// # Panics
+///
+/// Panics like [`run`].
+///
+/// # Examples
+///
+/// A whole program:
+///
+/// ```no_run
+/// use deferred_mio::Failure;
+/// use deferred_mio::net::on_data;
+///
+/// fn main() -> Result<(), Failure> {
+///     deferred_mio::serve("127.0.0.1:8000", |_| on_data(|transport, data| transport.write(data)))
+/// }
+/// ```
+#[track_caller]
+pub fn serve<P: net::Protocol>(
+    address: impl ToSocketAddrs + fmt::Debug,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> Result<(), Failure> {
+    run(|reactor| net::listen_tcp(reactor, address, factory))?;
+    Ok(())
 }
 
 /// Creates a reactor, calls `main` with it, drives it on this thread until the Deferred that `main`

@@ -52,4 +52,4 @@ mod source;
 
 pub use deferred_core;
 pub use deferred_core::*;
-pub use drive::{drive, poll, react, run, run_until, start_thread};
+pub use drive::{drive, poll, react, run, run_until, serve, start_thread};

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 #[cfg(unix)]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Socket, Type};
 
@@ -74,22 +74,56 @@ fn reuse_port(_: &Socket) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system cannot share an address between sockets"))
 }
 
+/// The file of a Unix socket, which is removed on drop, unless another one has taken its place.
+#[cfg(unix)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// The device and the number of the file.
+    identity: (u64, u64),
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    pub(super) fn of(path: &Path) -> Option<SocketFile> {
+        // From the root, since the program may change its folder.
+        let path = std::path::absolute(path).ok()?;
+        Some(SocketFile { identity: identity(&path)?, path })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path) == Some(self.identity) {
+            let _ = std::fs::remove_file(&self.path); // an error changes nothing for the program
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// Creates a listening Unix socket.
 ///
 /// # Errors
 ///
 /// Returns an error whose text includes `path`.
 #[cfg(unix)]
-pub(super) fn bind_unix(path: &Path, options: BindOptions) -> io::Result<UnixListener> {
+pub(super) fn bind_unix(path: &Path, options: BindOptions) -> io::Result<(UnixListener, Option<SocketFile>)> {
     let bind = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&socket2::SockAddr::unix(path)?)?;
+        let file = SocketFile::of(path);
         if let Some(mode) = options.mode {
             use std::os::unix::fs::PermissionsExt;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         }
         socket.listen(options.backlog)?;
-        Ok(socket.into())
+        Ok((socket.into(), file))
     };
     bind().map_err(|error| error_with_address("listen on", path, error))
 }

@@ -91,6 +91,8 @@ mod listen;
 mod network;
 mod outgoing;
 mod port;
+#[cfg(unix)]
+pub mod process;
 mod producer;
 mod protocol;
 mod resolve;

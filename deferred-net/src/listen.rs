@@ -99,7 +99,9 @@ pub fn listen_on_tcp<P: Protocol>(
     }))
 }
 
-/// Listens on a Unix socket at `path`, which must not exist and is not removed afterwards.
+/// Listens on a Unix socket at `path`, which must not exist. The file is removed when the port
+/// [stops](Port::stop_listening) or the reactor is closed; one that a killed process has left must be
+/// removed by hand.
 ///
 /// Twisted's `listenUNIX`.
 ///
@@ -117,8 +119,12 @@ pub fn listen_unix<P: Protocol>(
     mut factory: impl FnMut() -> P + 'static,
 ) -> io::Result<Port> {
     let network = network_of(reactor)?;
-    let listener = network.unix_listener(reactor, bind_unix(path.as_ref(), BindOptions::default())?)?;
-    Ok(accept_on(reactor, Location::caller(), listener, None, move |_, _| Ok(factory())))
+    let path = path.as_ref();
+    let (bound, file) = bind_unix(path, BindOptions::default())?;
+    let listener = network.unix_listener(reactor, bound)?;
+    let port = accept_on(reactor, Location::caller(), listener, None, move |_, _| Ok(factory()));
+    port.set_file(file);
+    Ok(port)
 }
 
 /// Accepts the connections of a listening socket.
@@ -130,8 +136,9 @@ pub(super) fn accept_on<P: Protocol>(
     mut factory: impl FnMut(&Transport, Option<SocketAddr>) -> io::Result<P> + 'static,
 ) -> Port {
     let state = Rc::new(PortState::new(reactor, address, at));
-    let port = state.clone();
+    let ends = EndOnDrop(state.clone());
     let mut accepting = reactor.ensure_deferred_at(at, async move {
+        let port = &ends.0;
         for accepted in 1.. {
             let result = poll_fn(|context| listener.poll_accept(&port.reactor, context)).await;
             if !port.is_listening() {
@@ -139,7 +146,7 @@ pub(super) fn accept_on<P: Protocol>(
             }
             match result {
                 Ok((transport, peer)) => {
-                    start(&port, &transport, || factory(&transport, peer));
+                    start(port, &transport, || factory(&transport, peer));
                     if accepted % ACCEPT_BATCH == 0 {
                         YieldNow::default().await; // other tasks
                     }
@@ -158,6 +165,15 @@ pub(super) fn accept_on<P: Protocol>(
     // The accepting coroutine ends only when it is cancelled or the reactor is closed.
     drop(accepting.add_errback(ignore_cancel));
     Port::new(state)
+}
+
+/// Removes the file of the socket at the end of the coroutine, also if the reactor has dropped it.
+struct EndOnDrop(Rc<PortState>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.remove_file();
+    }
 }
 
 /// Returns `true` for an error of the connection that was to be accepted, `false` for one of the

@@ -2,6 +2,8 @@
 //! reactor.
 
 use std::cell::RefCell;
+#[cfg(unix)]
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
@@ -11,6 +13,8 @@ use std::task::{Context, Poll};
 
 use deferred_core::Reactor;
 
+#[cfg(unix)]
+use super::process::{Pipe, PipeEnd};
 use super::socket::Socket;
 use super::{DatagramSocket, Transport};
 
@@ -18,7 +22,7 @@ use super::{DatagramSocket, Transport};
 /// implementation in their reactors, and all functions of this crate that create connections use
 /// it.
 ///
-/// Each method registers a non-blocking socket of the system with the executor. All are called on
+/// Each method registers a non-blocking socket or pipe of the system with the executor. All are called on
 /// the thread of the loop.
 ///
 /// [install]: install_network
@@ -35,6 +39,9 @@ pub trait Network: 'static {
     type UnixListener: Listener<Socket = Self::UnixStream>;
     /// A UDP socket.
     type UdpSocket: DatagramSocket;
+    /// One end of a pipe.
+    #[cfg(unix)]
+    type Pipe: Pipe;
 
     /// Registers a TCP connection, or a socket that [connects](Socket::poll_connected).
     ///
@@ -72,6 +79,14 @@ pub trait Network: 'static {
     ///
     /// Like [`tcp_stream`](Self::tcp_stream).
     fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Self::UdpSocket>;
+
+    /// Registers one end of a pipe.
+    ///
+    /// # Errors
+    ///
+    /// Like [`tcp_stream`](Self::tcp_stream).
+    #[cfg(unix)]
+    fn pipe(&self, reactor: &Reactor, pipe: File, end: PipeEnd) -> io::Result<Self::Pipe>;
 }
 
 /// A listening socket of an executor. An adapter implements this trait.
@@ -137,6 +152,8 @@ pub(super) trait AnyNetwork {
     #[cfg(unix)]
     fn unix_listener(&self, reactor: &Reactor, socket: UnixListener) -> io::Result<Box<dyn AnyListener>>;
     fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Box<dyn DatagramSocket>>;
+    #[cfg(unix)]
+    fn pipe(&self, reactor: &Reactor, pipe: File, end: PipeEnd) -> io::Result<Box<dyn Pipe>>;
 }
 
 impl<N: Network> AnyNetwork for N {
@@ -165,6 +182,11 @@ impl<N: Network> AnyNetwork for N {
     fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Box<dyn DatagramSocket>> {
         socket.set_nonblocking(true)?;
         Ok(Box::new(Network::udp_socket(self, reactor, socket)?))
+    }
+
+    #[cfg(unix)]
+    fn pipe(&self, reactor: &Reactor, pipe: File, end: PipeEnd) -> io::Result<Box<dyn Pipe>> {
+        Ok(Box::new(Network::pipe(self, reactor, pipe, end)?))
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use deferred_core::{CancelHandle, Deferred, Failure, Reactor, gather};
 
 use super::Transport;
+#[cfg(unix)]
+use super::bind::SocketFile;
 
 /// A listening socket, and the connections that it has accepted. Clones refer to the same socket.
 /// Dropping them has no effect.
@@ -31,6 +33,9 @@ pub(super) struct PortState {
     is_listening: Cell<bool>,
     /// Cancels the coroutine that accepts connections.
     accepting: RefCell<Option<CancelHandle>>,
+    /// The file of a Unix socket, which is removed at the end.
+    #[cfg(unix)]
+    file: RefCell<Option<SocketFile>>,
     connections: RefCell<BTreeMap<u64, Transport>>,
     next: Cell<u64>,
     accepted: Cell<u64>,
@@ -58,6 +63,8 @@ impl PortState {
             at,
             is_listening: Cell::new(true),
             accepting: RefCell::default(),
+            #[cfg(unix)]
+            file: RefCell::default(),
             connections: RefCell::default(),
             next: Cell::new(0),
             accepted: Cell::new(0),
@@ -77,6 +84,17 @@ impl PortState {
         self.accept_errors.set(self.accept_errors.get() + 1);
     }
 
+    #[cfg(unix)]
+    fn set_file(&self, file: Option<SocketFile>) {
+        *self.file.borrow_mut() = file;
+    }
+
+    /// Removes the file of a Unix socket.
+    pub(super) fn remove_file(&self) {
+        #[cfg(unix)]
+        drop(self.file.take());
+    }
+
     pub(super) fn set_accepting(&self, handle: CancelHandle) {
         self.accepting.replace(Some(handle));
     }
@@ -93,6 +111,11 @@ impl PortState {
 impl Port {
     pub(super) fn new(state: Rc<PortState>) -> Port {
         Port { state }
+    }
+
+    #[cfg(unix)]
+    pub(super) fn set_file(&self, file: Option<SocketFile>) {
+        self.state.set_file(file);
     }
 
     /// Returns the numbers of connections and of errors.
@@ -119,6 +142,7 @@ impl Port {
     #[doc(alias = "stopListening")]
     pub fn stop_listening(&self) {
         self.state.is_listening.set(false);
+        self.state.remove_file();
         let accepting = self.state.accepting.take();
         if let Some(accepting) = accepting {
             accepting.cancel();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
 use deferred_core::driver::MainResult;
@@ -46,6 +47,38 @@ use crate::net;
 /// ```
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     driver::run(drive_here, with_sockets(main))
+}
+
+/// Runs a server: listens on a TCP address, as [`listen_tcp`](net::listen_tcp), and drives the loop
+/// until it is stopped, for example by Ctrl-C.
+///
+/// # Errors
+///
+/// Returns the error of the listening, which names the address, at once.
+///
+/// # Panics
+///
+/// Panics like [`run`].
+///
+/// # Examples
+///
+/// A whole program:
+///
+/// ```no_run
+/// use deferred_smol::Failure;
+/// use deferred_smol::net::on_data;
+///
+/// fn main() -> Result<(), Failure> {
+///     deferred_smol::serve("127.0.0.1:8000", |_| on_data(|transport, data| transport.write(data)))
+/// }
+/// ```
+#[track_caller]
+pub fn serve<P: net::Protocol>(
+    address: impl ToSocketAddrs + fmt::Debug,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> Result<(), Failure> {
+    run(|reactor| net::listen_tcp(reactor, address, factory))?;
+    Ok(())
 }
 
 /// Creates a reactor, calls `main` with it, drives it and smol's I/O on this thread until the

@@ -46,6 +46,6 @@ mod spawn;
 
 pub use deferred_core;
 pub use deferred_core::*;
-pub use drive::{drive, react, run, run_until, start_thread};
+pub use drive::{drive, react, run, run_until, serve, start_thread};
 pub use smol;
 pub use spawn::spawn;

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -52,6 +53,38 @@ use crate::net;
 pub fn run<R: MainResult>(main: impl FnOnce(&Reactor) -> R) -> R {
     let runtime = OnceCell::new();
     as_program(|| driver::run(|reactor| drive_on(&runtime, reactor), |reactor| within(&runtime, reactor, main)))
+}
+
+/// Runs a server: listens on a TCP address, as [`listen_tcp`](net::listen_tcp), and drives the loop
+/// until it is stopped, for example by Ctrl-C.
+///
+/// # Errors
+///
+/// Returns the error of the listening, which names the address, at once.
+///
+/// # Panics
+///
+/// Panics like [`run`].
+///
+/// # Examples
+///
+/// A whole program:
+///
+/// ```no_run
+/// use deferred_tokio::Failure;
+/// use deferred_tokio::net::on_data;
+///
+/// fn main() -> Result<(), Failure> {
+///     deferred_tokio::serve("127.0.0.1:8000", |_| on_data(|transport, data| transport.write(data)))
+/// }
+/// ```
+#[track_caller]
+pub fn serve<P: net::Protocol>(
+    address: impl ToSocketAddrs + fmt::Debug,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> Result<(), Failure> {
+    run(|reactor| net::listen_tcp(reactor, address, factory))?;
+    Ok(())
 }
 
 /// Creates a reactor and a current-thread runtime of tokio, calls `main` with the reactor, runs

@@ -198,6 +198,6 @@ mod spawn;
 
 pub use deferred_core;
 pub use deferred_core::*;
-pub use drive::{drive, react, run, run_until, start_thread};
+pub use drive::{drive, react, run, run_until, serve, start_thread};
 pub use spawn::spawn;
 pub use tokio;

@@ -1,19 +1,29 @@
 //! The sockets of mio, as deferred-net needs them.
 
+#[cfg(unix)]
+use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{self, SocketAddr};
+#[cfg(unix)]
+use std::os::fd::AsRawFd;
 #[cfg(unix)]
 use std::os::unix::net as unix;
 use std::task::{Context, Poll, ready};
 
 use deferred_core::Reactor;
+#[cfg(unix)]
+use deferred_net::process::{Pipe, PipeEnd};
 use deferred_net::socket2::SockRef;
 use deferred_net::{DatagramSocket, Listener, Network, Socket, check_connected};
 use mio::event;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use mio::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use mio::unix::SourceFd;
+#[cfg(unix)]
+use mio::{Interest, Registry, Token};
 
 use crate::source::Source;
 
@@ -28,6 +38,8 @@ impl Network for MioNetwork {
     #[cfg(unix)]
     type UnixListener = Source<UnixListener>;
     type UdpSocket = Source<UdpSocket>;
+    #[cfg(unix)]
+    type Pipe = Source<MioPipe>;
 
     fn tcp_stream(&self, reactor: &Reactor, socket: net::TcpStream) -> io::Result<Source<TcpStream>> {
         Source::new(reactor, TcpStream::from_std(socket))
@@ -49,6 +61,11 @@ impl Network for MioNetwork {
 
     fn udp_socket(&self, reactor: &Reactor, socket: net::UdpSocket) -> io::Result<Source<UdpSocket>> {
         Source::new(reactor, UdpSocket::from_std(socket))
+    }
+
+    #[cfg(unix)]
+    fn pipe(&self, reactor: &Reactor, pipe: File, _: PipeEnd) -> io::Result<Source<MioPipe>> {
+        Source::new(reactor, MioPipe(pipe))
     }
 }
 
@@ -82,6 +99,36 @@ impl DatagramSocket for Source<UdpSocket> {
 
     fn system(&self) -> SockRef<'_> {
         self.get().into()
+    }
+}
+
+/// One end of a pipe.
+#[cfg(unix)]
+pub(super) struct MioPipe(File);
+
+#[cfg(unix)]
+impl event::Source for MioPipe {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).deregister(registry)
+    }
+}
+
+#[cfg(unix)]
+impl Pipe for Source<MioPipe> {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Source::poll_read(self, context, |pipe| (&pipe.0).read(buffer))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Source::poll_write(self, context, |pipe| (&pipe.0).write(data))
     }
 }
 

@@ -132,25 +132,30 @@ impl ServerEndpoint {
     ) -> io::Result<Port> {
         let network = network_of(reactor)?;
         let prepare = self.prepare()?;
-        let (listener, address, is_tcp) = match &self.address {
+        let at = Location::caller();
+        match &self.address {
             Address::Tcp(address) => {
                 let bound = bind_tcp(&**address, self.options)?;
                 let address = bound.local_addr()?;
-                (network.tcp_listener(reactor, bound)?, Some(address), true)
+                let listener = network.tcp_listener(reactor, bound)?;
+                Ok(accept_on(reactor, at, listener, Some(address), move |transport, _| {
+                    without_delay(transport);
+                    prepare(transport)?;
+                    Ok(factory(transport))
+                }))
             }
             #[cfg(unix)]
             Address::Unix(path) => {
-                let bound = bind_unix(path, self.options)?;
-                (network.unix_listener(reactor, bound)?, None, false)
+                let (bound, file) = bind_unix(path, self.options)?;
+                let listener = network.unix_listener(reactor, bound)?;
+                let port = accept_on(reactor, at, listener, None, move |transport, _| {
+                    prepare(transport)?;
+                    Ok(factory(transport))
+                });
+                port.set_file(file);
+                Ok(port)
             }
-        };
-        Ok(accept_on(reactor, Location::caller(), listener, address, move |transport, _| {
-            if is_tcp {
-                without_delay(transport);
-            }
-            prepare(transport)?;
-            Ok(factory(transport))
-        }))
+        }
     }
 
     /// Returns a function that begins a connection.

@@ -11,8 +11,13 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::thread;
 
-use crate::adapter::net::{Port, Transport, connect_tcp, listen_on_tcp, listen_tcp, listen_unix};
-use crate::adapter::{Deferred, Phase, Reactor, SystemEvent, on_unhandled, run, run_until, spawn, unblock, yield_now};
+use crate::adapter::net::{
+    ClientEndpoint, Port, ServerEndpoint, Transport, connect_tcp, listen_on_tcp, listen_tcp, listen_unix,
+};
+use crate::adapter::{
+    Deferred, Failure, Phase, Reactor, SOURCE, SystemEvent, on_unhandled, run, run_until, serve, spawn, unblock,
+    yield_now,
+};
 
 use super::{Echo, LONG, Log, MS, client, listen, pattern, protocol, read_all};
 
@@ -230,6 +235,79 @@ fn a_reactor_without_sockets_says_what_to_call() {
     let _ = reactor.turn(Waker::noop());
     let refused = connects.try_take().unwrap().unwrap_err();
     assert!(refused.to_string().contains("this reactor has no sockets"), "{refused}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_of_a_unix_socket_is_removed_at_the_end_unless_it_is_another_one() {
+    let path = env::temp_dir().join(format!("deferred-removed-{}-{}", process::id(), SOURCE.replace('/', "-")));
+    let exists_after = |end: fn(&Reactor, &Port, &std::path::Path)| {
+        run(|reactor| {
+            let port = listen_unix(reactor, &path, || Echo).unwrap();
+            assert!(path.exists());
+            end(reactor, &port, &path);
+            reactor.stop();
+        });
+        path.exists()
+    };
+    assert!(!exists_after(|_, port, path| {
+        port.stop_listening();
+        assert!(!path.exists(), "at once");
+    }));
+    assert!(!exists_after(|_, _, _| ()), "the reactor is closed");
+    assert!(exists_after(|_, port, path| {
+        fs::remove_file(path).unwrap();
+        fs::write(path, "another").unwrap();
+        port.stop_listening();
+    }));
+    fs::remove_file(&path).unwrap();
+    let mode = run(|reactor| {
+        use std::os::unix::fs::PermissionsExt;
+        reactor.stop();
+        let port = ServerEndpoint::unix(&path).mode(0o600).backlog(1).listen(reactor, |_| Echo)?;
+        let mode = fs::metadata(&path)?.permissions().mode();
+        port.stop_listening();
+        Ok::<_, Failure>(mode & 0o777)
+    });
+    assert_eq!(mode.unwrap(), 0o600);
+}
+
+#[test]
+fn endpoints_listen_and_connect_with_their_options() {
+    run_until(|reactor| {
+        let first = ServerEndpoint::tcp("127.0.0.1:0").reuse_port(true).listen(reactor, |transport| {
+            assert!(transport.peer_addr().is_ok());
+            Echo
+        });
+        let first = first.unwrap();
+        let address = first.local_addr().unwrap();
+        let endpoint = ServerEndpoint::tcp(address.to_string());
+        let refused = endpoint.listen(reactor, |_| Echo).unwrap_err();
+        assert!(refused.to_string().contains(&address.to_string()), "{refused}");
+        let second = endpoint.reuse_port(true).listen(reactor, |_| Echo).unwrap();
+        let client: ClientEndpoint = format!("tcp:127.0.0.1:{}:bindAddress=127.0.0.1", address.port()).parse().unwrap();
+        client.connect(reactor, Echo).add_callback(move |transport| {
+            assert_eq!(transport.peer_addr().unwrap(), address);
+            transport.set_keepalive(Some(LONG)).unwrap();
+            transport.with_socket(|socket| {
+                assert!(socket.keepalive()?);
+                socket.set_recv_buffer_size(100_000)
+            })?;
+            transport.abort_connection();
+            first.stop_listening();
+            second.stop_listening();
+            Ok(())
+        })
+    })
+    .unwrap();
+}
+
+#[test]
+fn serve_returns_the_error_of_the_listening() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let failure = serve(address, |_| Echo).unwrap_err();
+    assert!(failure.to_string().contains(&address.to_string()), "{failure}");
 }
 
 #[test]

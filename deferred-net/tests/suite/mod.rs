@@ -9,6 +9,8 @@ mod life;
 mod lines;
 mod listen;
 mod many;
+#[cfg(unix)]
+mod process;
 mod reports;
 mod tls;
 mod udp;

@@ -42,7 +42,7 @@ impl DatagramProtocol for Logs {
 }
 
 /// A client that waits for answers.
-struct Collects(Rc<RefCell<Vec<Vec<u8>>>>, usize, Option<Resolver<()>>);
+struct Collects(Datagrams, usize, Option<Resolver<()>>);
 
 impl DatagramProtocol for Collects {
     fn datagram_received(&mut self, _: &UdpTransport, data: &[u8], _: SocketAddr) -> Result<(), Failure> {
@@ -54,7 +54,9 @@ impl DatagramProtocol for Collects {
     }
 }
 
-fn collect(reactor: &Reactor, count: usize) -> (UdpTransport, Rc<RefCell<Vec<Vec<u8>>>>, Deferred<()>) {
+type Datagrams = Rc<RefCell<Vec<Vec<u8>>>>;
+
+fn collect(reactor: &Reactor, count: usize) -> (UdpTransport, Datagrams, Deferred<()>) {
     let (all, (done, resolver)) = (Rc::default(), Deferred::new());
     let client = listen_udp(reactor, "127.0.0.1:0", Collects(Rc::clone(&all), count, Some(resolver))).unwrap();
     (client, all, done.add_timeout(LONG, reactor))

@@ -1,5 +1,7 @@
 //! The sockets of smol, as deferred-net needs them.
 
+#[cfg(unix)]
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -8,6 +10,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::{Context, Poll, ready};
 
 use deferred_core::Reactor;
+#[cfg(unix)]
+use deferred_net::process::{Pipe, PipeEnd};
 use deferred_net::socket2::SockRef;
 use deferred_net::{DatagramSocket, Listener, Network, Socket, check_connected};
 use smol::Async;
@@ -23,6 +27,8 @@ impl Network for SmolNetwork {
     #[cfg(unix)]
     type UnixListener = SmolListener<UnixListener>;
     type UdpSocket = SmolUdpSocket;
+    #[cfg(unix)]
+    type Pipe = SmolPipe;
 
     fn tcp_stream(&self, _: &Reactor, socket: TcpStream) -> io::Result<SmolSocket<TcpStream>> {
         Async::new_nonblocking(socket).map(SmolSocket::new)
@@ -45,6 +51,11 @@ impl Network for SmolNetwork {
     fn udp_socket(&self, _: &Reactor, socket: UdpSocket) -> io::Result<SmolUdpSocket> {
         Async::new_nonblocking(socket).map(SmolUdpSocket)
     }
+
+    #[cfg(unix)]
+    fn pipe(&self, _: &Reactor, pipe: File, _: PipeEnd) -> io::Result<SmolPipe> {
+        Async::new_nonblocking(pipe).map(SmolPipe)
+    }
 }
 
 /// A UDP socket that is registered with smol.
@@ -66,6 +77,31 @@ impl DatagramSocket for SmolUdpSocket {
 
     fn system(&self) -> SockRef<'_> {
         self.0.get_ref().into()
+    }
+}
+
+/// One end of a pipe, registered with smol.
+#[cfg(unix)]
+pub(super) struct SmolPipe(Async<File>);
+
+#[cfg(unix)]
+impl Pipe for SmolPipe {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match uninterrupted(|| self.0.get_ref().read(buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_readable(context))?,
+                read => return Poll::Ready(read),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match uninterrupted(|| self.0.get_ref().write(data)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_writable(context))?,
+                written => return Poll::Ready(written),
+            }
+        }
     }
 }
 

@@ -1,14 +1,20 @@
 //! The sockets of tokio, as deferred-net needs them.
 
+#[cfg(unix)]
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use deferred_core::Reactor;
+#[cfg(unix)]
+use deferred_net::process::{Pipe, PipeEnd};
 use deferred_net::socket2::SockRef;
 use deferred_net::{DatagramSocket, Listener, Network, Socket, check_connected};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(unix)]
+use tokio::net::unix::pipe;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
@@ -25,6 +31,8 @@ impl Network for TokioNetwork {
     #[cfg(unix)]
     type UnixListener = TokioListener<UnixListener>;
     type UdpSocket = TokioUdpSocket;
+    #[cfg(unix)]
+    type Pipe = TokioPipe;
 
     fn tcp_stream(&self, _: &Reactor, socket: std::net::TcpStream) -> io::Result<TokioSocket<TcpStream>> {
         check_runtime()?;
@@ -55,6 +63,15 @@ impl Network for TokioNetwork {
     fn udp_socket(&self, _: &Reactor, socket: std::net::UdpSocket) -> io::Result<TokioUdpSocket> {
         check_runtime()?;
         UdpSocket::from_std(socket).map(TokioUdpSocket)
+    }
+
+    #[cfg(unix)]
+    fn pipe(&self, _: &Reactor, pipe: File, end: PipeEnd) -> io::Result<TokioPipe> {
+        check_runtime()?;
+        match end {
+            PipeEnd::Read => pipe::Receiver::from_file(pipe).map(TokioPipe::Read),
+            PipeEnd::Write => pipe::Sender::from_file(pipe).map(TokioPipe::Write),
+        }
     }
 }
 
@@ -106,6 +123,28 @@ impl DatagramSocket for TokioUdpSocket {
 
     fn system(&self) -> SockRef<'_> {
         SockRef::from(&self.0)
+    }
+}
+
+/// One end of a pipe, registered with tokio.
+#[cfg(unix)]
+pub(super) enum TokioPipe {
+    Read(pipe::Receiver),
+    Write(pipe::Sender),
+}
+
+#[cfg(unix)]
+impl Pipe for TokioPipe {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let TokioPipe::Read(pipe) = self else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(pipe).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let TokioPipe::Write(pipe) = self else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        Pin::new(pipe).poll_write(context, data)
     }
 }
 

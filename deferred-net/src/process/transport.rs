@@ -1,0 +1,166 @@
+//! `ProcessTransport`: the operations on a child process.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use deferred_core::{Deferred, Failure, Reactor};
+use rustix::process::Signal;
+
+use super::state::ProcessState;
+
+/// A handle to a child process, which writes to its input and ends it. Clones refer to the same
+/// process. Dropping them has no effect.
+///
+/// Twisted's `IProcessTransport`.
+#[doc(alias = "IProcessTransport")]
+#[derive(Clone)]
+pub struct ProcessTransport {
+    pub(super) state: Rc<ProcessState>,
+}
+
+impl ProcessTransport {
+    /// Returns the number of the process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.state.child.pid()
+    }
+
+    /// Writes to the standard input, after the data that was written before. What the process does
+    /// not read is buffered. Nothing is written after [`close_stdin`](Self::close_stdin), or when the
+    /// process has closed its input.
+    ///
+    /// Twisted's `writeToChild`.
+    #[doc(alias = "writeToChild")]
+    pub fn write(&self, data: impl AsRef<[u8]>) {
+        let state = &self.state;
+        if state.closes_stdin.get() || state.stdin.borrow().is_none() || data.as_ref().is_empty() {
+            return;
+        }
+        state.outgoing.borrow_mut().push(data.as_ref(), Vec::new);
+        state.touch();
+    }
+
+    /// Returns the number of buffered bytes.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.state.outgoing.borrow().len()
+    }
+
+    /// Returns a Deferred that fires when all data was written. A coroutine that writes much awaits
+    /// this after each write.
+    ///
+    /// # Errors
+    ///
+    /// The returned Deferred fails if the input is closed before.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel ends only the wait.
+    #[must_use = "the Deferred only waits; the call has no other effect"]
+    pub fn drained(&self) -> Deferred<()> {
+        if self.unsent() == 0 {
+            return Deferred::succeed(());
+        }
+        if self.state.stdin.borrow().is_none() {
+            return Deferred::fail(stdin_closed());
+        }
+        let (deferred, resolver) = Deferred::new();
+        self.state.drained.borrow_mut().push(resolver);
+        deferred
+    }
+
+    /// Closes the standard input after all buffered data is written.
+    ///
+    /// Twisted's `closeStdin`.
+    #[doc(alias = "closeStdin")]
+    #[doc(alias = "closeChildFD")]
+    pub fn close_stdin(&self) {
+        self.state.closes_stdin.set(true);
+        self.state.touch();
+    }
+
+    /// Closes the standard input, and stops reading the outputs. A process that then writes gets a
+    /// signal, which ends most.
+    ///
+    /// Twisted's `loseConnection`.
+    #[doc(alias = "loseConnection")]
+    pub fn lose_connection(&self) {
+        self.state.closes_outputs.set(true);
+        self.close_stdin();
+    }
+
+    /// Sends a signal to the process.
+    ///
+    /// Twisted's `signalProcess`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`NotFound`](io::ErrorKind::NotFound) if the process has ended,
+    /// or the error of the system, for example if `signal` is unknown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use deferred_net::process::ProcessTransport;
+    ///
+    /// fn end(process: &ProcessTransport) -> std::io::Result<()> {
+    ///     process.signal_process(15) // SIGTERM
+    /// }
+    /// ```
+    #[doc(alias = "signalProcess")]
+    #[doc(alias = "ProcessExitedAlready")]
+    pub fn signal_process(&self, signal: i32) -> io::Result<()> {
+        let unknown = || io::Error::new(io::ErrorKind::InvalidInput, format!("the signal {signal} is unknown"));
+        self.state.child.signal(Signal::from_named_raw(signal).ok_or_else(unknown)?)
+    }
+
+    /// Kills the process with `SIGKILL`, which it cannot ignore.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`NotFound`](io::ErrorKind::NotFound) if the process has ended.
+    pub fn kill(&self) -> io::Result<()> {
+        self.state.child.signal(Signal::KILL)
+    }
+
+    /// Pauses reading the outputs. A process that fills them blocks.
+    #[doc(alias = "pauseProducing")]
+    pub fn pause_producing(&self) {
+        self.state.paused.set(true);
+    }
+
+    /// Resumes reading the outputs.
+    #[doc(alias = "resumeProducing")]
+    pub fn resume_producing(&self) {
+        if self.state.paused.replace(false) {
+            self.state.touch();
+        }
+    }
+
+    /// Returns `true` if the process has ended, and
+    /// [`process_ended`](super::ProcessProtocol::process_ended) was called.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state.has_ended.get()
+    }
+
+    /// Returns the reactor of the process.
+    #[must_use]
+    pub fn reactor(&self) -> &Reactor {
+        &self.state.reactor
+    }
+}
+
+pub(super) fn stdin_closed() -> Failure {
+    Failure::from(io::Error::new(io::ErrorKind::BrokenPipe, "the input of the process is closed"))
+}
+
+impl fmt::Debug for ProcessTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessTransport")
+            .field("pid", &self.pid())
+            .field("has_ended", &self.has_ended())
+            .finish_non_exhaustive()
+    }
+}
