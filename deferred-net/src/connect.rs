@@ -30,8 +30,9 @@ use super::{Protocol, Transport};
 const FULL_DELAY: Duration = Duration::from_millis(10);
 
 /// Connects to a TCP address, for example `"example.org:80"`. A thread looks up the
-/// [name](resolve). If it has several addresses, the attempts overlap, as [`connect_any`] describes. When the
-/// connection is established, `protocol.connection_made` is called, and the returned Deferred fires.
+/// [name](resolve). If it has several addresses, the attempts overlap, as [`connect_any`]
+/// describes. When the connection is established, `protocol.connection_made` is called, and the
+/// returned Deferred fires.
 ///
 /// Twisted's `connectTCP`. The returned Deferred replaces the factory.
 ///
@@ -158,7 +159,8 @@ pub(super) async fn open_unix(reactor: &Reactor, path: &Path) -> io::Result<Tran
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             match begun(socket.connect(&socket2::SockAddr::unix(path)?)) {
-                // The backlog of the server is full, and the system does not report when it has room.
+                // The backlog of the server is full, and the system does not report when it has
+                // room.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     reactor.sleep(FULL_DELAY).await.map_err(io::Error::other)?;
                 }
@@ -203,8 +205,8 @@ impl Transport {
     /// the stream are what the peer sends; its end, and what is written, are those of a socket.
     /// `protocol.connection_made` is called inside this call.
     ///
-    /// The stream wakes the loop, so any executor can poll it. Its methods must not block. On such a
-    /// connection the methods for addresses and options of the socket fail with
+    /// The stream wakes the loop, so any executor can poll it. Its methods must not block. On such
+    /// a connection the methods for addresses and options of the socket fail with
     /// [`Unsupported`](io::ErrorKind::Unsupported).
     ///
     /// # Examples

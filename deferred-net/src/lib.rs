@@ -1,15 +1,27 @@
 //! Network code in callbacks: Twisted's `Protocol` and transport, on the sockets of any executor.
 //!
 //! A [`Protocol`] has the callbacks of one connection: when it is made, when data arrives, and when
-//! it is lost. A [`Transport`] writes to the connection and ends it. [`Lines`] splits incoming data
-//! into lines. All of this runs on the loop's thread. The alternative is a coroutine that awaits
-//! the executor's own sockets. Both can be combined: any code of the thread can hold a transport,
-//! and [`drained`](Transport::drained) and [`closed`](Transport::closed) return Deferreds.
+//! it is lost. A [`Transport`] writes to the connection and ends it. All of this runs on the loop's
+//! thread. The alternative is a coroutine that awaits the executor's own sockets. Both can be
+//! combined: any code of the thread can hold a transport, and [`drained`](Transport::drained) and
+//! [`closed`](Transport::closed) return Deferreds.
 //!
-//! The functions that create connections, such as `listen_tcp` and `connect_tcp`, are in the module
-//! `net` of an adapter: `deferred_mio::net`, `deferred_smol::net` or `deferred_tokio::net`, which
-//! re-export this crate. A program uses that module. An adapter implements [`Socket`] for its sockets, and calls
-//! [`listen_with`] and [`connect_with`].
+//! A program uses the module `net` of the adapter whose driver it runs, which re-exports this
+//! crate: `deferred_mio::net`, `deferred_smol::net` or `deferred_tokio::net`. A library that depends
+//! on this crate alone works on all of them: the driver has put its sockets into the reactor.
+//!
+//! | for | use |
+//! | --- | --- |
+//! | servers | [`listen_tcp`], `listen_unix`, or a [`ServerEndpoint`] with options |
+//! | clients | [`connect_tcp`], `connect_unix`, or a [`ClientEndpoint`]; [`stay_connected`] to connect again |
+//! | bytes, in one closure | [`on_data`] |
+//! | lines | [`on_line`], or [`Lines`] with a [`LineProtocol`] |
+//! | frames with a length in front | [`Framed`] with a [`FrameProtocol`] |
+//! | TLS | `listen_tls`, `connect_tls` and `Transport::start_tls`, with the feature `rustls` |
+//! | any other stream of bytes | [`Transport::over`] |
+//! | datagrams | [`listen_udp`] |
+//! | child processes | the module `process`, on Unix |
+//! | tests without sockets | [`testing`] |
 //!
 //! # Memory and slow peers
 //!
@@ -25,6 +37,31 @@
 //!
 //! ```
 //! use std::time::Duration;
+//! use deferred_smol::net::{connect_tcp, listen_tcp, on_data};
+//! use deferred_smol::{Deferred, run_until};
+//!
+//! let answer = run_until(|reactor| {
+//!     let shout = |_| on_data(|transport, data| transport.write(data.to_ascii_uppercase()));
+//!     let port = listen_tcp(reactor, "127.0.0.1:0", shout).unwrap();
+//!
+//!     let (answer, resolver) = Deferred::new();
+//!     let mut resolver = Some(resolver);
+//!     let ask = on_data(move |transport, data| {
+//!         if let Some(resolver) = resolver.take() {
+//!             resolver.callback(String::from_utf8_lossy(data).into_owned());
+//!         }
+//!         transport.lose_connection();
+//!     })
+//!     .on_made(|transport| transport.write("hello"));
+//!     connect_tcp(reactor, port.local_addr().unwrap(), Duration::from_secs(5), ask).add_callback(move |_| answer)
+//! });
+//! assert_eq!(answer.unwrap(), "HELLO");
+//! ```
+//!
+//! The same with types of its own, which can have state and more callbacks:
+//!
+//! ```
+//! use std::time::Duration;
 //! use deferred_smol::net::{Protocol, Transport, connect_tcp, listen_tcp};
 //! use deferred_smol::{Failure, Resolver, Deferred, run_until};
 //!
@@ -32,7 +69,7 @@
 //!
 //! impl Protocol for Shout {
 //!     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-//!         transport.write(&data.to_ascii_uppercase());
+//!         transport.write(data.to_ascii_uppercase());
 //!         Ok(())
 //!     }
 //! }
@@ -41,7 +78,7 @@
 //!
 //! impl Protocol for Ask {
 //!     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-//!         transport.write(b"hello");
+//!         transport.write("hello");
 //!         Ok(())
 //!     }
 //!
@@ -63,17 +100,31 @@
 //! assert_eq!(answer.unwrap(), "HELLO");
 //! ```
 //!
+//! # Adapters
+//!
+//! An adapter implements [`Network`], with a [`Socket`] and a [`Listener`] for each kind of its
+//! sockets, and its drivers [install](install_default_network) that in their reactors. Everything
+//! else is in this crate.
+//!
+//! # Crate features
+//!
+//! `rustls`: TLS under protocols, in the module `tls`.
+//!
 //! # Source
 //!
-//! - `protocol`: the callbacks of a connection; `lines`: a protocol for lines;
+//! - `protocol`: the callbacks of a connection; `from_fn`: closures as protocols; `lines` and
+//!   `framed`: protocols for lines and frames, on `unread`;
 //! - `transport`: the operations on a connection; `transport_state`: its state; `outgoing`: the
 //!   data to send; `producer`: code that is paused and resumed;
 //! - `connection`: the coroutine of each connection, which reads from its socket, calls its
-//!   protocol, and sends its data; `socket`: the sockets of an executor, as an adapter implements
-//!   them;
-//! - `connect` and `listen`: create connections; `port`: a listening socket and its connections;
-//! - `buffers`: the memory that connections share;
-//! - `error`: the errors.
+//!   protocol, and sends its data;
+//! - `connect`, `attempts` and `resolve`: the connecting; `listen`, `bind` and `port`: the
+//!   listening; `endpoint`: both, as values and texts; `stay_connected`: clients that connect again;
+//! - `network` and `socket`: the sockets of an executor, as an adapter implements them;
+//!   `stream_socket`: other streams;
+//! - `tls`: TLS on a socket; `udp`: datagrams; `process`: child processes;
+//! - `buffers`: the memory that connections share; `error`: the errors; `testing`: connections in
+//!   memory.
 
 #![forbid(unsafe_code)]
 

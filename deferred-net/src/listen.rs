@@ -100,8 +100,8 @@ pub fn listen_on_tcp<P: Protocol>(
 }
 
 /// Listens on a Unix socket at `path`, which must not exist. The file is removed when the port
-/// [stops](Port::stop_listening) or the reactor is closed; one that a killed process has left must be
-/// removed by hand.
+/// [stops](Port::stop_listening) or the reactor is closed; one that a killed process has left must
+/// be removed by hand.
 ///
 /// Twisted's `listenUNIX`.
 ///

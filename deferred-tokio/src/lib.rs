@@ -183,7 +183,8 @@
 //! # Crate features
 //!
 //! `signals` (default), `tracing` and `context` are those of
-//! [deferred-core](deferred_core#crate-features).
+//! [deferred-core](deferred_core#crate-features). `rustls` is that of
+//! [deferred-net](deferred_net#crate-features): TLS under protocols.
 //!
 //! # Source
 //!

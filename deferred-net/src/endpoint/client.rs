@@ -120,7 +120,7 @@ impl ClientEndpoint {
     ///
     /// # Errors
     ///
-    /// Like [`connect_tcp`](crate::connect_tcp) or [`connect_tls`](crate::connect_tls).
+    /// Like [`connect_tcp`](crate::connect_tcp), or `connect_tls`.
     ///
     /// # Cancellation
     ///

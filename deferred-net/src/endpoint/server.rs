@@ -122,8 +122,8 @@ impl ServerEndpoint {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`listen_tcp`](crate::listen_tcp) or
-    /// [`listen_tls`](crate::listen_tls).
+    /// Returns the same errors as [`listen_tcp`](crate::listen_tcp), and an error if the
+    /// configuration of TLS is not usable.
     #[track_caller]
     pub fn listen<P: Protocol>(
         &self,

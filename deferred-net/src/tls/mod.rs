@@ -1,4 +1,4 @@
-//! TLS under [`Protocol`](crate::Protocol), with [rustls].
+//! TLS under [`Protocol`], with [rustls].
 //!
 //! [`listen_tls`] and [`connect_tls`] create connections that begin with TLS;
 //! [`Transport::start_tls`] adds it in the middle. A protocol on TLS is the same as one on TCP: it
