@@ -348,7 +348,9 @@ impl<P: Protocol> Connection<P> {
                 return Poll::Pending;
             }
             Poll::Ready(Err(why)) => return Poll::Ready(why),
-            Poll::Ready(Ok(())) if self.peer_ended => return Poll::Ready(ConnectionLost::Done),
+            Poll::Ready(Ok(())) if self.peer_ended || !self.transport.state.lingers => {
+                return Poll::Ready(ConnectionLost::Done);
+            }
             Poll::Ready(Ok(())) => {}
         }
         if !self.lingers {

@@ -18,7 +18,7 @@
 //! | lines | [`on_line`], or [`Lines`] with a [`LineProtocol`] |
 //! | frames with a length in front | [`Framed`] with a [`FrameProtocol`] |
 //! | TLS | `listen_tls`, `connect_tls` and `Transport::start_tls`, with the feature `rustls` |
-//! | any other stream of bytes | [`Transport::over`] |
+//! | any other stream of bytes | [`Transport::over`]; [`standard_io`] |
 //! | datagrams | [`listen_udp`] |
 //! | child processes | the module `process`, on Unix |
 //! | tests without sockets | [`testing`] |
@@ -121,7 +121,8 @@
 //! - `connect`, `attempts` and `resolve`: the connecting; `listen`, `bind` and `port`: the
 //!   listening; `endpoint`: both, as values and texts; `stay_connected`: clients that connect again;
 //! - `network` and `socket`: the sockets of an executor, as an adapter implements them;
-//!   `stream_socket`: other streams;
+//!   `stream_socket`: other streams; `stdio`: the standard input and output; `send_file`: files;
+//!   both on `channel`, bytes between a thread and the loop;
 //! - `tls`: TLS on a socket; `udp`: datagrams; `process`: child processes;
 //! - `buffers`: the memory that connections share; `error`: the errors; `testing`: connections in
 //!   memory.
@@ -131,6 +132,7 @@
 mod attempts;
 mod bind;
 mod buffers;
+mod channel;
 mod connect;
 mod connection;
 mod endpoint;
@@ -147,8 +149,10 @@ pub mod process;
 mod producer;
 mod protocol;
 mod resolve;
+mod send_file;
 mod socket;
 mod stay_connected;
+mod stdio;
 mod stream_socket;
 pub mod testing;
 #[cfg(feature = "rustls")]
@@ -178,6 +182,7 @@ pub use resolve::resolve;
 pub use socket::{Socket, check_connected};
 pub use socket2;
 pub use stay_connected::{ClientService, stay_connected};
+pub use stdio::standard_io;
 #[cfg(feature = "rustls")]
 pub use tls::{connect_tls, listen_tls};
 pub use transport::Transport;

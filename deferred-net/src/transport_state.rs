@@ -45,6 +45,8 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     pub(super) flushes: Cell<bool>,
     /// Whether all data that the socket has received was passed to the system.
     pub(super) flushed: Cell<bool>,
+    /// Whether the connection waits for the end of the peer after its own.
+    pub(super) lingers: bool,
     /// Whether the connection is being polled.
     pub(super) polling: Cell<bool>,
     /// The high-water mark, above which a producer is paused.
@@ -126,6 +128,7 @@ impl<S: Socket> TransportState<RefCell<Option<Stored<S>>>> {
             write_closing: Cell::new(false),
             flushes: Cell::new(S::BUFFERS),
             flushed: Cell::new(true),
+            lingers: S::LINGERS,
             polling: Cell::new(false),
             high: Cell::new(HIGH_WATER),
             limit: Cell::new(WRITE_LIMIT),

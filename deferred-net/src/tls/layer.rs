@@ -51,6 +51,7 @@ impl<S: Socket> MaybeTls<S> {
 
 impl<S: Socket> Socket for MaybeTls<S> {
     const BUFFERS: bool = S::BUFFERS;
+    const LINGERS: bool = S::LINGERS;
 
     #[inline]
     fn poll_connected(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

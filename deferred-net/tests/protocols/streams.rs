@@ -4,7 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use deferred_core::Clock;
+use deferred_core::{Clock, Deferred, Failure};
+use deferred_net::testing::StringTransport;
 use deferred_net::{ConnectionLost, Transport, on_data};
 use futures_io::{AsyncRead, AsyncWrite};
 use smol::future::FutureExt;
@@ -94,4 +95,79 @@ fn options_of_a_stream_are_not_supported() {
         assert_eq!(transport.peer_addr().unwrap_err().kind(), io::ErrorKind::Unsupported);
         assert_eq!(transport.set_nodelay(true).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
+}
+
+/// A file that is read in small pieces, or fails.
+struct File(usize, bool);
+
+impl io::Read for File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0 == 0 && self.1 {
+            return Err(io::Error::other("a bad block"));
+        }
+        let length = self.0.min(buffer.len()).min(1000);
+        buffer[..length].fill(b'x');
+        self.0 -= length;
+        Ok(length)
+    }
+}
+
+/// Runs the loop until the Deferred is ready, while a thread works.
+fn wait<T: 'static>(peer: &StringTransport<'_>, deferred: Deferred<T>) -> Result<T, Failure> {
+    while !deferred.is_ready() {
+        peer.flush();
+        std::thread::yield_now();
+    }
+    deferred.try_take().unwrap_or_else(|_| unreachable!("it is ready"))
+}
+
+#[test]
+fn send_file_sends_everything_and_waits_for_a_slow_peer() {
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    assert_eq!(wait(&peer, peer.send_file(File(0, false))).unwrap(), 0);
+    peer.set_reading(false);
+    let sends = peer.send_file(File(1_000_000, false));
+    for _ in 0..1000 {
+        peer.flush();
+        std::thread::yield_now();
+        assert!(peer.unsent() < 200_000, "{}", peer.unsent());
+    }
+    assert!(!sends.is_ready());
+    peer.set_reading(true);
+    assert_eq!(wait(&peer, sends).unwrap(), 1_000_000);
+    peer.flush();
+    assert_eq!(peer.take_value(), vec![b'x'; 1_000_000]);
+    assert!(peer.lost().is_none());
+}
+
+#[test]
+fn send_file_fails_if_the_file_panics() {
+    struct Panics;
+    impl io::Read for Panics {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("no")
+        }
+    }
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    let failure = wait(&peer, peer.send_file(Panics)).unwrap_err();
+    assert!(failure.to_string().contains("has panicked"), "{failure}");
+}
+
+#[test]
+fn send_file_fails_with_the_error_of_the_file_or_of_the_connection() {
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    let failure = wait(&peer, peer.send_file(File(100_000, true))).unwrap_err();
+    assert_eq!(failure.to_string(), "a bad block");
+    assert_eq!(peer.take_value().len(), 100_000, "what was read before");
+    peer.set_reading(false);
+    let sends = peer.send_file(File(10_000_000, false));
+    while peer.unsent() < 65_536 {
+        peer.flush();
+        std::thread::yield_now();
+    }
+    peer.reset();
+    assert!(wait(&peer, sends).unwrap_err().check::<ConnectionLost>());
 }

@@ -12,6 +12,8 @@ mod many;
 #[cfg(unix)]
 mod process;
 mod reports;
+#[cfg(unix)]
+mod stdio;
 mod tls;
 mod udp;
 
