@@ -30,7 +30,9 @@ pub(crate) use servers::run_one;
 
 /// Our servers and their peers. Each pair is a row for each number of connections, and one for
 /// memory.
-const OURS: [&str; 2] = ["Protocol", "coroutines"];
+const OURS: [&str; 3] = ["Protocol", MIO, "coroutines"];
+/// A protocol on the driver deferred-mio. The other servers of ours are on smol.
+const MIO: &str = "mio";
 const PEERS: [&str; 3] = ["smol", "tokio", TWISTED];
 const TWISTED: &str = "Twisted";
 /// The server with a protocol and a watchdog, which prints its longest turn at the end.
@@ -100,7 +102,7 @@ fn start_all(effort: Effort) -> Result<Vec<Server>, Box<dyn Error>> {
 }
 
 /// Runs a Rust server under `perf`, which counts its system calls until it ends.
-fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
+fn counted(name: &str, connections: usize, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     let mut perf = Command::new("perf");
     perf.args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "--"]).arg(env::current_exe()?);
     perf.args(["--echo-server", name]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -109,7 +111,7 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
     let mut line = String::new();
     BufReader::new(process.stdout.as_mut().ok_or("it has a standard output")?).read_line(&mut line)?;
     let port: u16 = line.trim().parse().map_err(|_| format!("{name} did not print its port"))?;
-    let mut clients = Clients::connect(([127, 0, 0, 1], port).into(), CONNECTIONS[0])?;
+    let mut clients = Clients::connect(([127, 0, 0, 1], port).into(), connections)?;
     let mut asked = 0;
     while asked < requests {
         asked += clients.ask(Duration::from_millis(20))?.requests as u64;
@@ -122,8 +124,8 @@ fn counted(name: &str, requests: u64) -> Result<(f64, f64), Box<dyn Error>> {
 
 /// Returns the number of system calls per request, from two runs with different numbers of
 /// requests.
-pub(crate) fn syscalls(name: &str, times: [u64; 2]) -> Result<f64, Box<dyn Error>> {
-    let (fewer, more) = (counted(name, times[0])?, counted(name, times[1])?);
+pub(crate) fn syscalls(name: &str, connections: usize, times: [u64; 2]) -> Result<f64, Box<dyn Error>> {
+    let (fewer, more) = (counted(name, connections, times[0])?, counted(name, connections, times[1])?);
     Ok((more.0 - fewer.0) / (more.1 - fewer.1))
 }
 

@@ -29,15 +29,15 @@ enum What {
     Jobs(&'static str, bool),
     /// Turns with this name, on any core or on one.
     Turns(&'static str, bool),
-    /// Requests to the server with this name.
-    Echo(&'static str),
+    /// Requests to the server with this name, on this number of connections.
+    Echo(&'static str, usize),
 }
 
 const TOKIO: &str = "a task that awaits spawn_blocking";
 const SMOL: &str = "plain smol";
 const PLAIN_TOKIO: &str = "plain tokio";
 
-const ROWS: [Counted; 17] = [
+const ROWS: [Counted; 18] = [
     jobs("syscalls/a pool job, park", "through park", "park", false),
     jobs("syscalls/a pool job, park, one core", "through park", "park", true),
     jobs("syscalls/a pool job, smol", "through smol", "smol", false),
@@ -59,7 +59,12 @@ const ROWS: [Counted; 17] = [
     Counted {
         row: "syscalls/an echo, mio",
         unit: "calls per request",
-        sides: [("Protocol on deferred-mio", What::Echo("mio")), (PLAIN_TOKIO, What::Echo("tokio"))],
+        sides: [("Protocol on deferred-mio", What::Echo("mio", 100)), (PLAIN_TOKIO, What::Echo("tokio", 100))],
+    },
+    Counted {
+        row: "syscalls/an echo of one connection, mio",
+        unit: "calls per request",
+        sides: [("Protocol on deferred-mio", What::Echo("mio", 1)), (PLAIN_TOKIO, What::Echo("tokio", 1))],
     },
     on_tokio("syscalls/a tick, tokio", "calls per tick", "a LoopingCall", ["tokio-ticks", "plain-tokio-ticks"]),
     on_tokio("syscalls/a pool job, tokio", "calls per job", "defer_to_thread", ["tokio-jobs", "plain-tokio-jobs"]),
@@ -95,7 +100,7 @@ const fn on_tokio(row: &'static str, unit: &'static str, what: &'static str, nam
 }
 
 const fn echoes(row: &'static str, name: &'static str) -> Counted {
-    Counted { row, unit: "calls per request", sides: [(name, What::Echo(name)), (SMOL, What::Echo("smol"))] }
+    Counted { row, unit: "calls per request", sides: [(name, What::Echo(name, 100)), (SMOL, What::Echo("smol", 100))] }
 }
 
 pub(crate) fn group() -> Group {
@@ -120,7 +125,7 @@ fn count(what: What, effort: Effort) -> Result<f64, Box<dyn Error>> {
         What::Turns(name, false) => ([least / 5, least * 6 / 5], false, name),
         // Some of them are ticks of milliseconds.
         What::Turns(name, true) => ([least / 20, least * 6 / 20], true, name),
-        What::Echo(name) => return echo::syscalls(name, [least, 11 * least]),
+        What::Echo(name, connections) => return echo::syscalls(name, connections, [least, 11 * least]),
     };
     let [fewer, more] = times.map(|times| count_process(name, one_core, times));
     Ok((more? - fewer?) / (times[1] - times[0]) as f64)
