@@ -20,12 +20,19 @@ const BACKLOG: i32 = 1024;
 pub(super) struct BindOptions {
     pub(super) backlog: i32,
     pub(super) reuse_port: bool,
+    /// The permissions of the file of a Unix socket.
+    #[cfg(unix)]
     pub(super) mode: Option<u32>,
 }
 
 impl Default for BindOptions {
     fn default() -> BindOptions {
-        BindOptions { backlog: BACKLOG, reuse_port: false, mode: None }
+        BindOptions {
+            backlog: BACKLOG,
+            reuse_port: false,
+            #[cfg(unix)]
+            mode: None,
+        }
     }
 }
 

@@ -5,9 +5,12 @@ use std::io::{self, Read, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 /// The number of bytes that a thread reads ahead, or that wait for it to write.
 const LIMIT: usize = 64 * 1024;
+/// The delay before another attempt, if a file does not block.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Bytes on their way between a thread and the loop.
 #[derive(Default)]
@@ -29,12 +32,25 @@ struct State {
     waker: Option<Waker>,
 }
 
+impl State {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.bytes.is_empty() {
+            return self.bytes.read(buffer);
+        }
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None if self.ended => Ok(0),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
 impl Channel {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, and wakes the other side.
+    /// Changes the state on the side of the thread, and wakes the loop.
     fn change<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
@@ -58,11 +74,12 @@ impl Channel {
         let mut buffer = [0; 8 * 1024];
         while !self.wait_while(|state| state.bytes.len() >= LIMIT && !state.closed).closed {
             let read = input.read(&mut buffer);
+            wait_if_non_blocking(&read);
             let goes_on = self.change(|state| {
                 match read {
                     Ok(0) => state.ended = true,
                     Ok(length) => state.bytes.extend(&buffer[..length]),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if is_temporary(&error) => {}
                     Err(error) => state.failed = Some(error),
                 }
                 !state.ended && state.failed.is_none()
@@ -85,7 +102,8 @@ impl Channel {
             }
             drop(state);
             let (first, second) = bytes.as_slices();
-            let written = output.write_all(first).and_then(|()| output.write_all(second)).and_then(|()| output.flush());
+            let written = write_all(output, first).and_then(|()| write_all(output, second));
+            let written = written.and_then(|()| output.flush());
             self.change(|state| state.failed = written.err());
             if self.lock().failed.is_some() {
                 return;
@@ -95,32 +113,23 @@ impl Channel {
 
     /// Reads what the thread has read.
     pub(super) fn poll_read(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        match self.read_now(buffer) {
+        let mut state = self.lock();
+        let read = match state.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let mut state = self.lock();
-                // Again, since the thread may have read meanwhile.
-                if state.bytes.is_empty() && !state.ended && state.failed.is_none() {
-                    state.waker = Some(context.waker().clone());
-                    return Poll::Pending;
-                }
-                drop(state);
-                Poll::Ready(self.read_now(buffer))
+                state.waker = Some(context.waker().clone());
+                return Poll::Pending;
             }
-            read => Poll::Ready(read),
-        }
+            read => read,
+        };
+        drop(state);
+        self.changed.notify_all(); // there may be room again
+        Poll::Ready(read)
     }
 
     pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.change(|state| {
-            if state.bytes.is_empty() {
-                return match state.failed.take() {
-                    Some(error) => Err(error),
-                    None if state.ended => Ok(0),
-                    None => Err(io::ErrorKind::WouldBlock.into()),
-                };
-            }
-            state.bytes.read(buffer)
-        })
+        let read = self.lock().read(buffer);
+        self.changed.notify_all(); // there may be room again
+        read
     }
 
     /// Lets the thread write `data`.
@@ -160,6 +169,33 @@ impl Channel {
         self.lock().closed = true;
         self.changed.notify_all();
     }
+}
+
+/// Returns `true` if another attempt may succeed.
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+/// Waits a moment after an operation on a file that does not block, such as a terminal that another
+/// program has changed.
+fn wait_if_non_blocking<T>(result: &io::Result<T>) {
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        thread::sleep(RETRY_DELAY);
+    }
+}
+
+fn write_all(output: &mut impl Write, mut data: &[u8]) -> io::Result<()> {
+    while !data.is_empty() {
+        let written = output.write(data);
+        wait_if_non_blocking(&written);
+        match written {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => data = &data[length..],
+            Err(error) if is_temporary(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Reports a panic of the thread, which the loop would otherwise wait for forever.
@@ -236,6 +272,28 @@ mod tests {
         thread::spawn(move || writes.write_to(&mut Broken)).join().unwrap();
         let Poll::Ready(Err(error)) = output.poll_write(context, b"y") else { panic!("it has failed") };
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_task_that_waits_is_woken_only_by_the_thread() {
+        struct Counts(std::sync::atomic::AtomicU32);
+        impl Wake for Counts {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let counts = Arc::new(Counts(0.into()));
+        let woken = || counts.0.load(std::sync::atomic::Ordering::SeqCst);
+        let waker = Waker::from(counts.clone());
+        let context = &mut Context::from_waker(&waker);
+        let channel = Channel::default();
+        for _ in 0..5 {
+            assert!(channel.poll_read(context, &mut [0; 8]).is_pending());
+            assert!(channel.read_now(&mut [0; 8]).is_err());
+        }
+        assert_eq!(woken(), 0, "a task that wakes itself would never sleep");
+        channel.read_from(&mut &b"data"[..]);
+        assert_eq!(woken(), 1);
     }
 
     #[test]

@@ -155,23 +155,31 @@ pub(super) async fn open_tcp(
 #[cfg(unix)]
 pub(super) async fn open_unix(reactor: &Reactor, path: &Path) -> io::Result<Transport> {
     let opens = async {
-        loop {
-            let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            socket.set_nonblocking(true)?;
-            match begun(socket.connect(&socket2::SockAddr::unix(path)?)) {
-                // The backlog of the server is full, and the system does not report when it has
-                // room.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    reactor.sleep(FULL_DELAY).await.map_err(io::Error::other)?;
-                }
-                result => {
-                    result?;
-                    return connected(network_of(reactor)?.unix_stream(reactor, socket.into())?).await;
-                }
-            }
-        }
+        let socket = begin_connect_unix(reactor, path).await?;
+        connected(network_of(reactor)?.unix_stream(reactor, socket)?).await
     };
     opens.await.map_err(|error| error_with_address("connect to", path, error))
+}
+
+/// Creates a non-blocking Unix socket, and begins to connect it to `path`: for adapters.
+///
+/// # Errors
+///
+/// Returns the error of the system.
+#[cfg(unix)]
+#[doc(hidden)]
+pub async fn begin_connect_unix(reactor: &Reactor, path: &Path) -> io::Result<UnixStream> {
+    loop {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match begun(socket.connect(&socket2::SockAddr::unix(path)?)) {
+            // The backlog of the server is full, and the system does not report when it has room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                reactor.sleep(FULL_DELAY).await.map_err(io::Error::other)?;
+            }
+            result => return result.map(|()| socket.into()),
+        }
+    }
 }
 
 /// Returns the error of a connect, unless it has only not ended yet.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use deferred_core::context;
 use deferred_core::inspect::{self, Kind};
-use deferred_core::{Deferred, Failure, Panicked};
+use deferred_core::{Deferred, Failure, Panicked, Reactor};
 
 use super::error::ignore_cancel;
 use super::port::PortEntry;
@@ -37,6 +37,8 @@ pub(super) struct Connection<P: Protocol> {
     made: bool,
     /// Whether the peer has ended its side.
     peer_ended: bool,
+    /// Whether the end of this side has begun, after which nothing is flushed.
+    finishing: bool,
     /// Whether this side was ended.
     finished: bool,
     /// Whether the peer has little time left to end its side.
@@ -63,6 +65,7 @@ pub(super) fn start<P: Protocol>(
         transport: transport.clone(),
         made: false,
         peer_ended: false,
+        finishing: false,
         finished: false,
         lingers: false,
         has_ended: false,
@@ -74,6 +77,27 @@ pub(super) fn start<P: Protocol>(
     let reactor = transport.reactor();
     let ended = context.run(|| reactor.ensure_deferred_at(at, connection)).add_errback(ignore_cancel);
     drop(if inspect::is_enabled() { describe::<P>(ended, transport) } else { ended });
+}
+
+/// Closes a connection that is not started. The factory of its protocol may have used it.
+pub(super) fn discard(transport: &Transport, at: &'static Location<'static>) {
+    let why = ConnectionLost::Aborted;
+    let mut closed = transport.state.close(&why);
+    let ended = guarded(|| {
+        transport.state.socket.close();
+        closed.stop_producing();
+        Ok(())
+    });
+    closed.notify(&why);
+    if let Err(failure) = ended {
+        report(transport.reactor(), at, failure);
+    }
+}
+
+/// Reports an error of user code, with the location where the program has created the connection: as
+/// that of a coroutine which fails.
+pub(super) fn report(reactor: &Reactor, at: &'static Location<'static>, failure: Failure) {
+    drop(reactor.ensure_deferred_at::<()>(at, ready(Err(failure))));
 }
 
 fn describe<P: Protocol>(ended: Deferred<()>, transport: &Transport) -> Deferred<()> {
@@ -124,10 +148,16 @@ impl<P: Protocol> Connection<P> {
     /// is also an error, so that `?` can be used.
     fn run(&mut self, context: &mut Context<'_>) -> Poll<Result<ConnectionLost, ConnectionLost>> {
         if !self.made {
+            // From here on new events must wake the coroutine.
+            self.transport.state.dirty.set(false);
+            if let Some(why) = self.transport.state.take_end() {
+                return Poll::Ready(Ok(why));
+            }
+            if self.transport.is_closing() && self.transport.state.all_is_sent() {
+                return Poll::Ready(Ok(ConnectionLost::Done));
+            }
             if !self.secure(context)? {
-                let state = &self.transport.state;
-                let is_over = if self.transport.is_closing() { Some(ConnectionLost::Done) } else { state.take_end() };
-                return is_over.map_or(Poll::Pending, |why| Poll::Ready(Ok(why)));
+                return Poll::Pending;
             }
             self.made = true;
             losing(|| self.protocol.connection_made(&self.transport))?;
@@ -153,7 +183,7 @@ impl<P: Protocol> Connection<P> {
                 }
                 return self.end(context).map(Ok);
             }
-            if state.write_closing.get() && state.all_is_sent() {
+            if is_secure && state.write_closing.get() && state.all_is_sent() {
                 match self.finish_writing(context) {
                     Poll::Ready(Ok(())) if self.peer_ended => return Poll::Ready(Ok(ConnectionLost::Done)),
                     Poll::Ready(finished) => finished?,
@@ -161,7 +191,11 @@ impl<P: Protocol> Connection<P> {
                 }
             }
             if self.transport.is_closing() {
-                self.set_close_timer();
+                if is_secure && state.is_flushed() {
+                    state.cancel_close_timer(); // only a producer is awaited
+                } else {
+                    self.set_close_timer();
+                }
             } else if state.resumed.take() {
                 state.dirty.set(true); // another round is needed
                 losing(|| self.protocol.reading_resumed(&self.transport))?;
@@ -213,6 +247,10 @@ impl<P: Protocol> Connection<P> {
             if let Poll::Ready(sent) = sent {
                 drop(sent.map_err(ConnectionLost::io)?);
             }
+            losing(|| {
+                state.notify_drained();
+                Ok(())
+            })?;
             if plain > 0
                 || (state.flushes.get() && state.socket.poll_flush(context).map_err(ConnectionLost::io)?.is_pending())
             {
@@ -246,7 +284,7 @@ impl<P: Protocol> Connection<P> {
         match sent {
             Poll::Ready(Ok(memory)) => {
                 memory.into_iter().for_each(|memory| state.buffers().recycle(memory));
-                if state.flushes.get() {
+                if state.flushes.get() && !self.finishing {
                     state.flushed.set(state.socket.poll_flush(context).map_err(ConnectionLost::io)?.is_ready());
                 }
             }
@@ -280,6 +318,7 @@ impl<P: Protocol> Connection<P> {
         let result = match read {
             Ok(0) => {
                 self.peer_ended = true;
+                state.peer_ended.set(true);
                 losing(|| self.protocol.read_connection_lost(&self.transport)).map(|()| 0)
             }
             Ok(length) => {
@@ -320,11 +359,13 @@ impl<P: Protocol> Connection<P> {
     /// Ends this side, if it is not ended.
     fn finish_writing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectionLost>> {
         if !self.finished {
+            self.finishing = true;
             match self.transport.state.socket.poll_finish(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(finished) => finished.map_err(ConnectionLost::io)?,
             }
             self.finished = true;
+            self.transport.state.write_closed.set(true);
         }
         Poll::Ready(Ok(()))
     }
@@ -401,9 +442,7 @@ impl<P: Protocol> Connection<P> {
 
     fn report(&self, failure: Failure) {
         let failed = failure.wrap(|failure| ProtocolFailed { protocol: type_name::<P>(), failure });
-        // The error of a coroutine is reported with the location where the program has created the
-        // connection.
-        drop(self.transport.reactor().ensure_deferred_at::<()>(self.at, ready(Err(failed))));
+        report(self.transport.reactor(), self.at, failed);
     }
 }
 

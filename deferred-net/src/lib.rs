@@ -161,11 +161,12 @@ mod transport;
 mod transport_state;
 mod udp;
 mod unread;
+mod waiters;
 
 pub use attempts::connect_any;
 pub use connect::connect_tcp;
 #[cfg(unix)]
-pub use connect::connect_unix;
+pub use connect::{begin_connect_unix, connect_unix};
 pub use endpoint::{ClientEndpoint, InvalidEndpoint, ServerEndpoint};
 pub use error::{ConnectionLost, ProtocolFailed, error_with_address};
 pub use framed::{FrameProtocol, Framed, Framing};
@@ -173,7 +174,7 @@ pub use from_fn::{CallbackResult, FromFn, on_data, on_line};
 pub use lines::{LineProtocol, Lines};
 #[cfg(unix)]
 pub use listen::listen_unix;
-pub use listen::{listen_on_tcp, listen_tcp};
+pub use listen::{listen_on_tcp, listen_tcp, listen_tcp_at};
 pub use network::{Listener, Network, install_default_network, install_network};
 pub use port::{Port, PortStats};
 pub use producer::Producer;

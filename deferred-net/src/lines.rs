@@ -209,8 +209,8 @@ impl<L: LineProtocol> Lines<L> {
         if waits && !self.deadline.as_ref().is_some_and(DelayedCall::active) {
             let state = transport.state.clone();
             let end = move || {
-                // Time without reading does not count.
-                if !state.paused.get() {
+                // Time without reading does not count. An ending connection has a timeout of its own.
+                if !state.paused.get() && state.may_read() {
                     state.end(ConnectionLost::TimedOut(timeout));
                 }
             };
@@ -274,6 +274,15 @@ impl<L: LineProtocol> Lines<L> {
         Ok(rest)
     }
 
+    /// Ends the connection if data from before TLS was not delivered when that was requested.
+    fn refuses_unread(&self, transport: &Transport) -> bool {
+        let refuses = !self.unread.is_empty() && !self.is_tls && transport.has_started_tls();
+        if refuses {
+            transport.state.end(ConnectionLost::io(not_encrypted(self.unread.len())));
+        }
+        refuses
+    }
+
     /// Delivers lines from the buffer.
     fn deliver_buffered(&mut self, transport: &Transport) -> Result<(), Failure> {
         let taken = self.unread.take();
@@ -320,10 +329,10 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if transport.is_tls() && !mem::replace(&mut self.is_tls, true) && !self.unread.is_empty() {
-            transport.state.end(ConnectionLost::io(not_encrypted(self.unread.len())));
+        if self.refuses_unread(transport) {
             return Ok(());
         }
+        self.is_tls = transport.is_tls();
         if self.unread.is_empty() {
             let left = self.deliver(transport, data, 0)?;
             self.unread.append(left);
@@ -340,7 +349,7 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        if self.unread.is_empty() { Ok(()) } else { self.deliver_buffered(transport) }
+        if self.unread.is_empty() || self.refuses_unread(transport) { Ok(()) } else { self.deliver_buffered(transport) }
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {

@@ -1,7 +1,7 @@
 //! `listen_tcp` and `listen_unix`: the accepting of connections.
 
 use std::fmt;
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -14,7 +14,7 @@ use deferred_core::driver::YieldNow;
 use deferred_core::{Failure, Panicked, Reactor};
 
 #[cfg(unix)]
-use super::bind::bind_unix;
+use super::ServerEndpoint;
 use super::bind::{BindOptions, bind_tcp};
 use super::connect::without_delay;
 use super::connection;
@@ -73,8 +73,23 @@ pub fn listen_tcp<P: Protocol>(
     address: impl ToSocketAddrs + fmt::Debug,
     factory: impl FnMut(SocketAddr) -> P + 'static,
 ) -> io::Result<Port> {
+    listen_tcp_at(Location::caller(), reactor, address, factory)
+}
+
+/// Like [`listen_tcp`], for a caller whose own caller is reported as the location: for adapters.
+///
+/// # Errors
+///
+/// Like [`listen_tcp`].
+#[doc(hidden)]
+pub fn listen_tcp_at<P: Protocol>(
+    at: &'static Location<'static>,
+    reactor: &Reactor,
+    address: impl ToSocketAddrs + fmt::Debug,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> io::Result<Port> {
     network_of(reactor)?; // an error before the address is bound
-    listen_on_tcp(reactor, bind_tcp(&address, BindOptions::default())?, factory)
+    accept_tcp(at, reactor, bind_tcp(&address, BindOptions::default())?, factory)
 }
 
 /// Like [`listen_tcp`], but on a listening socket, for example one that was inherited.
@@ -88,12 +103,21 @@ pub fn listen_tcp<P: Protocol>(
 pub fn listen_on_tcp<P: Protocol>(
     reactor: &Reactor,
     listener: TcpListener,
+    factory: impl FnMut(SocketAddr) -> P + 'static,
+) -> io::Result<Port> {
+    accept_tcp(Location::caller(), reactor, listener, factory)
+}
+
+fn accept_tcp<P: Protocol>(
+    at: &'static Location<'static>,
+    reactor: &Reactor,
+    listener: TcpListener,
     mut factory: impl FnMut(SocketAddr) -> P + 'static,
 ) -> io::Result<Port> {
     let network = network_of(reactor)?;
     let address = listener.local_addr()?;
     let listener = network.tcp_listener(reactor, listener)?;
-    Ok(accept_on(reactor, Location::caller(), listener, Some(address), move |transport, peer| {
+    Ok(accept_on(reactor, at, listener, Some(address), move |transport, peer| {
         without_delay(transport);
         Ok(factory(peer.unwrap_or(address)))
     }))
@@ -118,13 +142,7 @@ pub fn listen_unix<P: Protocol>(
     path: impl AsRef<Path>,
     mut factory: impl FnMut() -> P + 'static,
 ) -> io::Result<Port> {
-    let network = network_of(reactor)?;
-    let path = path.as_ref();
-    let (bound, file) = bind_unix(path, BindOptions::default())?;
-    let listener = network.unix_listener(reactor, bound)?;
-    let port = accept_on(reactor, Location::caller(), listener, None, move |_, _| Ok(factory()));
-    port.set_file(file);
-    Ok(port)
+    ServerEndpoint::unix(path.as_ref()).listen(reactor, move |_| factory())
 }
 
 /// Accepts the connections of a listening socket.
@@ -188,15 +206,18 @@ fn start<P: Protocol>(port: &Rc<PortState>, transport: &Transport, factory: impl
     port.count_accepted();
     let protocol = match catch_unwind(AssertUnwindSafe(factory)) {
         Ok(Ok(protocol)) => protocol,
-        Ok(Err(_)) => return port.count_accept_error(),
-        // A failed coroutine reports the panic, with the location where the program listens.
+        Ok(Err(_)) => {
+            port.count_accept_error();
+            return connection::discard(transport, port.at);
+        }
         Err(payload) => {
-            let panicked = ready(Err(Panicked::new(payload).into()));
-            return drop(port.reactor.ensure_deferred_at::<()>(port.at, panicked));
+            connection::report(&port.reactor, port.at, Panicked::new(payload).into());
+            return connection::discard(transport, port.at);
         }
     };
     if !port.is_listening() {
-        return; // the factory has stopped the port, and expects no further connection
+        // The factory has stopped the port, and expects no further connection.
+        return connection::discard(transport, port.at);
     }
     connection::start(transport, protocol, port.at, Some(port.add(transport)));
 }

@@ -151,7 +151,7 @@ pub(super) trait AnyNetwork {
     fn unix_stream(&self, reactor: &Reactor, socket: UnixStream) -> io::Result<Transport>;
     #[cfg(unix)]
     fn unix_listener(&self, reactor: &Reactor, socket: UnixListener) -> io::Result<Box<dyn AnyListener>>;
-    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Box<dyn DatagramSocket>>;
+    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Rc<dyn DatagramSocket>>;
     #[cfg(unix)]
     fn pipe(&self, reactor: &Reactor, pipe: File, end: PipeEnd) -> io::Result<Box<dyn Pipe>>;
 }
@@ -179,9 +179,9 @@ impl<N: Network> AnyNetwork for N {
         Ok(Box::new(Network::unix_listener(self, reactor, socket)?))
     }
 
-    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Box<dyn DatagramSocket>> {
+    fn udp_socket(&self, reactor: &Reactor, socket: UdpSocket) -> io::Result<Rc<dyn DatagramSocket>> {
         socket.set_nonblocking(true)?;
-        Ok(Box::new(Network::udp_socket(self, reactor, socket)?))
+        Ok(Rc::new(Network::udp_socket(self, reactor, socket)?))
     }
 
     #[cfg(unix)]

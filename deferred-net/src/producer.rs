@@ -1,9 +1,11 @@
 //! `Producer`: code that writes much data, and that can be paused.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::rc::{Rc, Weak};
 
-#[cfg(doc)]
 use super::Transport;
+use super::transport_state::TransportState;
 
 /// Code that writes to a [`Transport`] and can be paused.
 /// [`register_producer`](Transport::register_producer) registers it.
@@ -31,6 +33,8 @@ pub trait Producer {
 /// A registered producer, and its state.
 pub(super) struct Registered {
     producer: Box<dyn Producer>,
+    /// The connection, if the producer is one: it writes nothing after the end of its peer.
+    connection: Option<Weak<TransportState>>,
     pulls: bool,
     /// A push producer: whether it is paused. A pull producer: whether it was resumed and has not
     /// written yet.
@@ -39,11 +43,23 @@ pub(super) struct Registered {
 
 impl Registered {
     pub(super) fn push(producer: impl Producer + 'static) -> Registered {
-        Registered { producer: Box::new(producer), pulls: false, waits: Cell::new(false) }
+        Registered::new(producer, false)
     }
 
     pub(super) fn pull(producer: impl Producer + 'static) -> Registered {
-        Registered { producer: Box::new(producer), pulls: true, waits: Cell::new(false) }
+        Registered::new(producer, true)
+    }
+
+    fn new(producer: impl Producer + 'static, pulls: bool) -> Registered {
+        let transport = (&producer as &dyn Any).downcast_ref::<Transport>();
+        let connection: Option<Weak<TransportState>> = transport.map(|transport| Rc::downgrade(&transport.state));
+        Registered { producer: Box::new(producer), connection, pulls, waits: Cell::new(false) }
+    }
+
+    /// Returns `false` if the producer is a connection that receives nothing more.
+    pub(super) fn may_write(&self) -> bool {
+        let Some(connection) = &self.connection else { return true };
+        connection.upgrade().is_some_and(|connection| connection.may_read())
     }
 
     /// Handles a write. `enough` is `true` if the buffered data exceeds the high-water mark.

@@ -1,14 +1,16 @@
 //! `Transport::send_file`: sends what a file contains.
 
-use std::future::poll_fn;
-use std::io::Read;
+use std::future::{IntoFuture, poll_fn};
+use std::io::{self, Read};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 
 use deferred_core::{Deferred, Failure};
 
-use super::Transport;
 use super::channel::Channel;
+use super::{Producer, Transport};
 
 /// The number of bytes that are written at a time.
 const PIECE: usize = 32 * 1024;
@@ -16,7 +18,8 @@ const PIECE: usize = 32 * 1024;
 impl Transport {
     /// Sends everything that `file` contains. The returned Deferred fires with the number of bytes
     /// when all is written, and at most the [high-water mark](Self::set_high_water) of it buffered.
-    /// The connection stays open.
+    /// The connection stays open. The file is the [producer](Self::register_producer) of the
+    /// connection meanwhile, so a [`lose_connection`](Self::lose_connection) waits for all of it.
     ///
     /// A thread reads, at most 64 KiB ahead, so a slow disk does not block the loop, and a slow peer
     /// costs no memory. Other writes at the same time are mixed with the file's.
@@ -26,7 +29,9 @@ impl Transport {
     /// # Errors
     ///
     /// The returned Deferred fails with the error of the file, with that of the system if it cannot
-    /// create a thread, or with [`ConnectionLost`](super::ConnectionLost) if the connection ends.
+    /// create a thread, with [`ConnectionLost`](super::ConnectionLost) if the connection ends, or
+    /// with an error of the kind [`NotConnected`](io::ErrorKind::NotConnected) if this side of it has
+    /// ended before.
     ///
     /// # Cancellation
     ///
@@ -59,17 +64,49 @@ impl Transport {
             let closes = CloseOnDrop(channel.clone());
             let reads = move || channel.read_from(&mut file);
             thread::Builder::new().name("deferred-file".into()).spawn(reads)?;
+            // Until the end, `lose_connection` waits for the rest.
+            transport.register_producer(Sends);
+            let _registered = UnregisterOnDrop(&transport);
+            let mut lost = transport.closed().into_future();
             let (mut sent, mut piece) = (0, vec![0; PIECE]);
             loop {
                 transport.drained().await?;
-                let length = poll_fn(|context| closes.0.poll_read(context, &mut piece)).await?;
+                let length = poll_fn(|context| {
+                    if let Poll::Ready(lost) = Pin::new(&mut lost).poll(context) {
+                        return Poll::Ready(Err(lost.map_or_else(|failure| failure, Failure::from)));
+                    }
+                    closes.0.poll_read(context, &mut piece).map_err(Failure::from)
+                });
+                let length = length.await?;
                 if length == 0 {
-                    return Ok::<_, Failure>(sent);
+                    return Ok(sent);
+                }
+                if !transport.state.can_write() {
+                    return Err(
+                        io::Error::new(io::ErrorKind::NotConnected, "nothing more is sent on the connection").into()
+                    );
                 }
                 transport.write(&piece[..length]);
                 sent += length as u64;
             }
         })
+    }
+}
+
+/// The producer of a file. It is paused by the wait for `drained`.
+struct Sends;
+
+impl Producer for Sends {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {}
+}
+
+struct UnregisterOnDrop<'a>(&'a Transport);
+
+impl Drop for UnregisterOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.unregister_producer();
     }
 }
 

@@ -12,6 +12,7 @@ use deferred_core::{
 };
 
 use super::Transport;
+use super::waiters::push_waiter;
 
 /// Connects with `connect`, and again whenever that fails or the connection is lost, with the delays
 /// of `backoff` in between. After a successful connect the next delay is the first one again.
@@ -20,7 +21,8 @@ use super::Transport;
 /// for example after a login; a connection counts from then on, and must be closed by `connect` if
 /// that fails after it was made.
 ///
-/// The attempts go on until [`stop`](ClientService::stop), until the reactor is closed, or until
+/// A lost connection counts as a failed attempt, so with a maximum of one attempt there is no second
+/// connection. The attempts go on until [`stop`](ClientService::stop), until the reactor is closed, or until
 /// the attempts of `backoff` are used up, if it has a maximum.
 ///
 /// Twisted's `ClientService`, and its `ReconnectingClientFactory`.
@@ -159,6 +161,13 @@ struct State {
 
 type SharedError = <Failure as ShareError>::Shared;
 
+impl State {
+    /// Returns the connection, unless it is lost already.
+    fn connection(&self) -> Option<Transport> {
+        self.transport.clone().filter(|transport| transport.lost().is_none())
+    }
+}
+
 struct Waiter {
     resolver: Resolver<Transport>,
     /// The number of failed attempts after which it is notified.
@@ -169,7 +178,7 @@ impl ClientService {
     /// Returns the connection, if there is one.
     #[must_use]
     pub fn transport(&self) -> Option<Transport> {
-        self.state.borrow().transport.clone()
+        self.state.borrow().connection()
     }
 
     /// Returns the error of the last attempt, or the reason for which the last connection was lost.
@@ -223,10 +232,13 @@ impl ClientService {
                 None => Deferred::new().0, // as for those who waited when the reactor was closed
             };
         }
-        if let Some(transport) = &state.transport {
-            return Deferred::succeed(transport.clone());
+        if let Some(transport) = state.connection() {
+            return Deferred::succeed(transport);
         }
         let (deferred, resolver) = Deferred::new();
+        if state.waiting.len() == state.waiting.capacity() {
+            state.waiting.retain(|waiter| !waiter.resolver.is_cancelled());
+        }
         state.waiting.push(Waiter { resolver, failures });
         deferred
     }
@@ -248,7 +260,7 @@ impl ClientService {
             return Deferred::succeed(());
         }
         let (deferred, resolver) = Deferred::new();
-        state.stopping.push(resolver);
+        push_waiter(&mut state.stopping, resolver);
         let (transport, running) = (state.transport.clone(), state.running.take());
         let is_first = !mem::replace(&mut state.is_stopped, true);
         drop(state);

@@ -17,7 +17,8 @@ use super::{Protocol, Transport};
 ///
 /// Two threads read and write, so that a terminal or file does not block the loop. Data that the
 /// thread has read ahead when the connection ends is lost, so nothing else should read the input.
-/// The other methods of the transport work as on a socket; those for addresses and options fail
+/// The output has no [close timeout](Transport::set_close_timeout) unless one is set: a reader such
+/// as a pager may take its time. The other methods of the transport work as on a socket; those for addresses and options fail
 /// with [`Unsupported`](io::ErrorKind::Unsupported).
 ///
 /// Twisted's `StandardIO`.

@@ -14,6 +14,7 @@ use super::error::ConnectionLost;
 use super::producer::{Producer, Registered};
 use super::socket::{Socket, ip};
 use super::transport_state::{Cold, Idle, Stage, TransportState};
+use super::waiters::push_waiter;
 
 /// A handle to a connection, which writes to it and ends it. Clones refer to the same connection;
 /// callbacks may store them.
@@ -47,7 +48,8 @@ impl Transport {
         self.write_bytes(data.as_ref());
     }
 
-    /// Sends `line` and the end of a line, `\r\n`. Like [`write`](Self::write).
+    /// Sends `line` and `\r\n`. Like [`write`](Self::write). For lines with another
+    /// [`delimiter`](super::Lines::delimiter), write that instead.
     ///
     /// Twisted's `LineReceiver.sendLine`.
     #[doc(alias = "sendLine")]
@@ -58,7 +60,7 @@ impl Transport {
 
     fn write_bytes(&self, data: &[u8]) {
         let state = &*self.state;
-        if data.is_empty() || state.stage.get() >= Stage::Finished || state.write_closing.get() {
+        if data.is_empty() || !state.can_write() {
             return;
         }
         let mut outgoing = state.outgoing.borrow_mut();
@@ -124,7 +126,7 @@ impl Transport {
             return Deferred::succeed(());
         }
         let (deferred, resolver) = Deferred::new();
-        self.state.cold().drained.push(resolver);
+        push_waiter(&mut self.state.cold().drained, resolver);
         deferred
     }
 
@@ -158,9 +160,11 @@ impl Transport {
 
     /// Lets [`Lines`](super::Lines) pass the next `length` bytes to
     /// [`raw_data_received`](super::LineProtocol::raw_data_received), after the current line; then
-    /// lines follow again. `u64::MAX` stands for all that follows, and 0 ends the mode.
+    /// lines follow again. `u64::MAX` stands for all that follows. 0 ends the mode, after the piece
+    /// of data that is being delivered.
     ///
-    /// Twisted's `setRawMode` and `setLineMode`.
+    /// Twisted's `setRawMode` and `setLineMode`. There, the protocol counts the bytes, and returns
+    /// those that are too many.
     ///
     /// # Examples
     ///
@@ -195,6 +199,11 @@ impl Transport {
     pub fn set_raw_mode(&self, length: u64) {
         self.state.cold().raw_left = length;
         self.state.not_lines.set(length > 0 || self.is_starting_tls());
+        if !self.state.polling.get() && !self.state.paused.get() {
+            // Data that has arrived is delivered again, in the new mode.
+            self.state.resumed.set(true);
+            self.state.touch();
+        }
     }
 
     /// Ends the connection now, and drops buffered data.
@@ -207,8 +216,9 @@ impl Transport {
         self.state.end(ConnectionLost::Aborted);
     }
 
-    /// Returns `true` if [`lose_connection`](Self::lose_connection) was called, or the connection
-    /// has ended.
+    /// Returns `true` if [`lose_connection`](Self::lose_connection) or
+    /// [`abort_connection`](Self::abort_connection) was called, or if the connection ends or has
+    /// ended for another reason.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.state.stage.get() > Stage::Open
@@ -241,7 +251,7 @@ impl Transport {
             return Deferred::succeed(lost);
         }
         let (deferred, resolver) = Deferred::new();
-        self.state.cold().closed.push(resolver);
+        push_waiter(&mut self.state.cold().closed, resolver);
         deferred
     }
 
@@ -282,7 +292,8 @@ impl Transport {
     ///
     /// Another transport can be the producer: code that copies from it to this one registers it
     /// here, and then reads no faster than this connection's peer. An echo server registers each
-    /// connection on itself.
+    /// connection on itself. Such a producer need not be unregistered: it counts no more when its
+    /// peer has ended.
     ///
     /// On a connection that has ended, `producer` is stopped at once.
     ///
@@ -485,6 +496,15 @@ impl Transport {
         #[cfg(not(feature = "rustls"))]
         let is_tls = false;
         is_tls
+    }
+
+    /// Returns `true` if TLS was requested.
+    pub(super) fn has_started_tls(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        let started = self.state.tls.get() != super::transport_state::TlsStage::Plain;
+        #[cfg(not(feature = "rustls"))]
+        let started = false;
+        started
     }
 
     /// Returns `true` if TLS was requested and has not begun.

@@ -41,6 +41,10 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     pub(super) tls: Cell<TlsStage>,
     /// Whether this side ends when all data is sent, while the peer's side stays open.
     pub(super) write_closing: Cell<bool>,
+    /// Whether this side was ended.
+    pub(super) write_closed: Cell<bool>,
+    /// Whether the peer has ended its side.
+    pub(super) peer_ended: Cell<bool>,
     /// Whether the socket has a buffer of its own, which must be flushed.
     pub(super) flushes: Cell<bool>,
     /// Whether all data that the socket has received was passed to the system.
@@ -126,13 +130,15 @@ impl<S: Socket> TransportState<RefCell<Option<Stored<S>>>> {
             #[cfg(feature = "rustls")]
             tls: Cell::new(TlsStage::Plain),
             write_closing: Cell::new(false),
+            write_closed: Cell::new(false),
+            peer_ended: Cell::new(false),
             flushes: Cell::new(S::BUFFERS),
             flushed: Cell::new(true),
             lingers: S::LINGERS,
             polling: Cell::new(false),
             high: Cell::new(HIGH_WATER),
             limit: Cell::new(WRITE_LIMIT),
-            close_timeout: Cell::new(CLOSE_TIMEOUT),
+            close_timeout: Cell::new(if S::LINGERS { CLOSE_TIMEOUT } else { Duration::MAX }),
             waker: RefCell::new(None),
             cold: RefCell::new(None),
             socket: RefCell::new(Some(stored(socket))),
@@ -160,6 +166,9 @@ impl TransportState {
     pub(super) fn end(&self, why: ConnectionLost) {
         if self.stage.get() < Stage::Over {
             self.cold().end.get_or_insert(why);
+            if self.stage.get() == Stage::Open {
+                self.stage.set(Stage::Closing);
+            }
             self.touch();
         }
     }
@@ -200,7 +209,29 @@ impl TransportState {
     /// Returns `true` if all data is sent, and no producer is registered.
     #[inline]
     pub(super) fn all_is_sent(&self) -> bool {
-        self.outgoing.borrow().is_empty() && self.flushed.get() && self.registered().is_none()
+        self.is_flushed() && !self.has_producer()
+    }
+
+    /// Returns `true` if all data that was written is sent.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.outgoing.borrow().is_empty() && self.flushed.get()
+    }
+
+    /// Returns `true` if a producer is registered that may still write.
+    fn has_producer(&self) -> bool {
+        self.registered().is_some_and(|registered| registered.may_write())
+    }
+
+    /// Returns `true` if data that is written is sent.
+    #[inline]
+    pub(super) fn can_write(&self) -> bool {
+        self.stage.get() < Stage::Finished
+            && (!self.write_closing.get() || !self.write_closed.get() && self.has_producer())
+    }
+
+    /// Returns `true` if a transport of this connection, as a producer, has data to come.
+    pub(super) fn may_read(&self) -> bool {
+        self.stage.get() == Stage::Open && !self.peer_ended.get()
     }
 
     /// Starts a timer that ends the connection after `timeout` for the reason of `why`.
@@ -212,7 +243,6 @@ impl TransportState {
         }
     }
 
-    #[cfg(feature = "rustls")]
     pub(super) fn cancel_close_timer(&self) {
         let timer = self.cold.borrow_mut().as_mut().and_then(|cold| cold.close_timer.take());
         if let Some(timer) = timer {

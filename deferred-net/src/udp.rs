@@ -19,6 +19,7 @@ use super::buffers::Buffers;
 use super::error::{ProtocolFailed, error_with_address, ignore_cancel};
 use super::network::network_of;
 use super::socket::ip;
+use super::waiters::push_waiter;
 
 /// The number of datagrams that are received before other tasks run.
 const RECEIVE_BATCH: u32 = 64;
@@ -79,8 +80,7 @@ pub trait DatagramSocket: 'static {
     /// # Errors
     ///
     /// Returns the error of the system.
-    fn poll_recv_from(&mut self, context: &mut Context<'_>, buffer: &mut [u8])
-    -> Poll<io::Result<(usize, SocketAddr)>>;
+    fn poll_recv_from(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>>;
 
     /// Returns the socket of the system, which does not block.
     fn system(&self) -> SockRef<'_>;
@@ -156,13 +156,14 @@ pub fn listen_udp(
     service.call(|transport| protocol.started(transport));
     let mut receives = reactor.ensure_deferred_at(at, async move {
         let mut ends = Ends { service, protocol };
-        for received in 1_u32.. {
-            if ends.service.transport.state.is_stopped.get() {
-                break;
-            }
+        let state = ends.service.transport.state.clone();
+        let mut received = 0;
+        while !state.is_stopped.get() {
             ends.receive().await?;
-            if received % RECEIVE_BATCH == 0 {
-                YieldNow::default().await;
+            received += 1;
+            if received == RECEIVE_BATCH {
+                received = 0;
+                YieldNow::default().await; // other tasks
             }
         }
         Ok::<_, Failure>(())
@@ -228,8 +229,7 @@ impl<P: DatagramProtocol> Ends<P> {
         let state = service.transport.state.clone();
         let buffers = state.reactor.extension(Buffers::default);
         let received = poll_fn(|context| {
-            let mut slot = state.socket.borrow_mut();
-            let Some(socket) = &mut *slot else { return Poll::Ready(Ok(None)) };
+            let Some(socket) = state.socket.borrow().clone() else { return Poll::Ready(Ok(None)) };
             let mut buffer = buffers.for_reading();
             match socket.poll_recv_from(context, &mut buffer) {
                 Poll::Ready(Ok((length, sender))) => Poll::Ready(Ok(Some((buffer, length, sender)))),
@@ -245,7 +245,8 @@ impl<P: DatagramProtocol> Ends<P> {
                 buffers.return_read_buffer(buffer);
             }
             Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // Windows reports it as a reset.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
                 service.call(|transport| protocol.connection_refused(transport));
             }
             Err(_) => state.reactor.sleep(RETRY_DELAY).await?,
@@ -282,7 +283,7 @@ pub struct UdpTransport {
 struct UdpState {
     reactor: Reactor,
     /// Empty once the socket is closed.
-    socket: RefCell<Option<Box<dyn DatagramSocket>>>,
+    socket: RefCell<Option<Rc<dyn DatagramSocket>>>,
     /// Cancels the coroutine that receives.
     receiving: RefCell<Option<CancelHandle>>,
     is_stopped: Cell<bool>,
@@ -341,7 +342,8 @@ impl UdpTransport {
     #[doc(alias = "setBroadcastAllowed")]
     #[doc(alias = "joinGroup")]
     pub fn with_socket<T>(&self, f: impl FnOnce(&SockRef<'_>) -> io::Result<T>) -> io::Result<T> {
-        match &*self.state.socket.borrow() {
+        let socket = self.state.socket.borrow().clone();
+        match socket {
             Some(socket) => f(&socket.system()),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -372,7 +374,7 @@ impl UdpTransport {
             return Deferred::succeed(());
         }
         let (deferred, resolver) = Deferred::new();
-        self.state.closed.borrow_mut().push(resolver);
+        push_waiter(&mut self.state.closed.borrow_mut(), resolver);
         deferred
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::Location;
 use std::process::ExitCode;
 
 use deferred_core::driver::MainResult;
@@ -77,7 +78,8 @@ pub fn serve<P: net::Protocol>(
     address: impl ToSocketAddrs + fmt::Debug,
     factory: impl FnMut(SocketAddr) -> P + 'static,
 ) -> Result<(), Failure> {
-    run(|reactor| net::listen_tcp(reactor, address, factory))?;
+    let at = Location::caller();
+    run(|reactor| net::listen_tcp_at(at, reactor, address, factory))?;
     Ok(())
 }
 

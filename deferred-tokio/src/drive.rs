@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::Location;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -83,7 +84,8 @@ pub fn serve<P: net::Protocol>(
     address: impl ToSocketAddrs + fmt::Debug,
     factory: impl FnMut(SocketAddr) -> P + 'static,
 ) -> Result<(), Failure> {
-    run(|reactor| net::listen_tcp(reactor, address, factory))?;
+    let at = Location::caller();
+    run(|reactor| net::listen_tcp_at(at, reactor, address, factory))?;
     Ok(())
 }
 

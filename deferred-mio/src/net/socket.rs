@@ -89,11 +89,7 @@ impl Listener for Source<UnixListener> {
 }
 
 impl DatagramSocket for Source<UdpSocket> {
-    fn poll_recv_from(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+    fn poll_recv_from(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
         self.poll_read(context, |socket| socket.recv_from(buffer))
     }
 

@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use deferred_core::Reactor;
+#[cfg(unix)]
+use deferred_net::begin_connect_unix;
 use deferred_net::{connect_any, error_with_address, resolve};
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -52,8 +54,8 @@ use crate::source::Source;
 pub struct TcpStream(pub(super) Source<mio::net::TcpStream>);
 
 impl TcpStream {
-    /// Connects to a TCP address, for example `"example.org:80"`. A thread of its own looks up the
-    /// name; several addresses are tried one after the other.
+    /// Connects to a TCP address, for example `"example.org:80"`, as
+    /// [`connect_tcp`](super::connect_tcp).
     ///
     /// # Errors
     ///
@@ -124,8 +126,10 @@ impl UnixStream {
     /// Returns an error, which names the path, if the connection is refused.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let reactor = current_reactor()?;
-        let connects =
-            async { wait_connected(Source::new(&reactor, mio::net::UnixStream::connect(path.as_ref())?)?).await };
+        let connects = async {
+            let socket = begin_connect_unix(&reactor, path.as_ref()).await?;
+            wait_connected(Source::new(&reactor, mio::net::UnixStream::from_std(socket))?).await
+        };
         let connected = connects.await.map_err(|error| error_with_address("connect to", path.as_ref(), error));
         connected.map(UnixStream)
     }

@@ -27,7 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// As a text it is `tcp:example.org:80`, `unix:/run/server`, or, with the feature `rustls`,
 /// `ssl:example.org:443:trustRoots=certificates.pem`. Options are `timeout=` (in seconds) and, for
-/// TCP, `bindAddress=`. A backslash quotes a colon, as in `tcp:\:\:1:80`.
+/// TCP, `bindAddress=`. A backslash quotes a colon, as in `tcp:\:\:1:80`. The files of `ssl:` are
+/// read when the text is parsed, which panics if rustls has no cryptography provider.
 ///
 /// Twisted's `clientFromString`, and its classes of client endpoints.
 ///

@@ -27,7 +27,8 @@ use crate::{Port, Protocol, Transport};
 /// As a text it is `tcp:8000`, `tcp:8000:interface=127.0.0.1`, `tcp6:8000`, `unix:/run/server`, or,
 /// with the feature `rustls`, `ssl:443:privateKey=key.pem:certKey=certificates.pem`. Options are
 /// `backlog=` and, for Unix sockets, `mode=` (octal). A backslash quotes a colon, as in
-/// `tcp:8000:interface=\:\:1`.
+/// `tcp:8000:interface=\:\:1`. The files of `ssl:` are read when the text is parsed, which panics
+/// if rustls has no cryptography provider.
 ///
 /// Twisted's `serverFromString`, and its classes of server endpoints.
 ///

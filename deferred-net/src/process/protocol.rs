@@ -72,8 +72,8 @@ pub trait ProcessProtocol: 'static {
     }
 
     /// Called when the standard input was closed, by
-    /// [`close_stdin`](ProcessTransport::close_stdin) after all data was written, or by the process.
-    /// Data that was not written is lost then.
+    /// [`close_stdin`](ProcessTransport::close_stdin) after all data was written, or by the process,
+    /// which is noticed at the next write or at its end. Data that was not written is lost then.
     ///
     /// # Errors
     ///

@@ -96,6 +96,7 @@ impl<P: ProcessProtocol> Run<P> {
         });
         if closed.is_some() {
             drop(closed);
+            drop(state.outgoing.take());
             self.call(|protocol, process| protocol.in_connection_lost(process));
         }
     }
@@ -148,8 +149,8 @@ impl<P: ProcessProtocol> Run<P> {
     fn finish(&mut self) {
         let state = self.state();
         state.has_ended.set(true);
-        let (stdin, waker) = (state.stdin.take(), state.waker.take());
-        drop((stdin, waker)); // after the borrows
+        let (stdin, waker, outgoing) = (state.stdin.take(), state.waker.take(), state.outgoing.take());
+        drop((stdin, waker, outgoing)); // after the borrows
         self.outputs = [None, None];
         let (status, drained) = (self.status, state.drained.take());
         self.call(|protocol, _| {
@@ -187,6 +188,11 @@ impl<P: ProcessProtocol> Future for Run<P> {
             }
             this.receive_exit(context);
             if this.has_exited && this.outputs.iter().all(Option::is_none) {
+                let stdin = state.stdin.take();
+                if stdin.is_some() {
+                    drop(stdin);
+                    this.call(|protocol, process| protocol.in_connection_lost(process));
+                }
                 this.finish();
                 return Poll::Ready(Ok(()));
             }

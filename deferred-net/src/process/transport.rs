@@ -8,6 +8,7 @@ use deferred_core::{Deferred, Failure, Reactor};
 use rustix::process::Signal;
 
 use super::state::ProcessState;
+use crate::waiters::push_waiter;
 
 /// A handle to a child process, which writes to its input and ends it. Clones refer to the same
 /// process. Dropping them has no effect.
@@ -66,7 +67,7 @@ impl ProcessTransport {
             return Deferred::fail(stdin_closed());
         }
         let (deferred, resolver) = Deferred::new();
-        self.state.drained.borrow_mut().push(resolver);
+        push_waiter(&mut self.state.drained.borrow_mut(), resolver);
         deferred
     }
 

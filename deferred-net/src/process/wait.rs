@@ -4,9 +4,14 @@ use std::io;
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use deferred_core::RemoteFuture;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use deferred_core::{Failure, RemoteFuture};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The delay between two questions whether a process has exited, on a system that cannot wait for
+/// it.
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// A process, whose number is not used again before `exited` is set.
 pub(super) struct SharedChild {
@@ -38,6 +43,34 @@ impl SharedChild {
     }
 }
 
+/// Waits until a process has exited. It stays in the list of processes, so that a signal at the same
+/// time finds it.
+#[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "cygwin")))]
+fn wait_without_reaping(number: u32) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let Some(pid) = pid(number) else { return };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+}
+
+#[cfg(any(target_os = "openbsd", target_os = "redox", target_os = "cygwin"))]
+fn wait_without_reaping(_: u32) {}
+
+/// Reaps a process that has exited. If that is not known, asks repeatedly, and does not block
+/// signals meanwhile.
+fn reap(shared: &SharedChild, child: &mut Child) -> io::Result<ExitStatus> {
+    loop {
+        let mut exited = shared.lock();
+        let status = child.try_wait().transpose();
+        if let Some(status) = status {
+            *exited = true;
+            return status;
+        }
+        drop(exited);
+        thread::sleep(RETRY_DELAY);
+    }
+}
+
 fn pid(number: u32) -> Option<Pid> {
     Pid::from_raw(number.try_into().ok()?)
 }
@@ -61,20 +94,8 @@ pub(super) fn start(child: Child) -> io::Result<(Arc<SharedChild>, RemoteFuture<
     let waiting = shared.clone();
     let waits = move || {
         let Ok(mut child): Result<Child, _> = receiver.recv() else { return };
-        // Without reaping, so that a signal at the same time finds the process.
-        if let Some(pid) = pid(waiting.pid) {
-            while let Err(rustix::io::Errno::INTR) =
-                waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-            {}
-        }
-        let mut exited = waiting.lock();
-        let status = child.wait();
-        *exited = true;
-        drop(exited);
-        match status {
-            Ok(status) => completer.callback(status),
-            Err(error) => completer.errback(error),
-        }
+        wait_without_reaping(waiting.pid);
+        completer.fire(reap(&waiting, &mut child).map_err(Failure::from));
     };
     match thread::Builder::new().name("deferred-process".into()).stack_size(64 * 1024).spawn(waits) {
         Ok(_) => {

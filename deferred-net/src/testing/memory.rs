@@ -26,6 +26,14 @@ pub(super) struct Pipe {
     pub(super) moves: u64,
 }
 
+impl Pipe {
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+    }
+}
+
 pub(super) type SharedPipe = Rc<RefCell<Pipe>>;
 
 /// Changes a pipe, and wakes both sides.
@@ -51,7 +59,7 @@ impl Socket for MemorySocket {
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.read_now(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.input.borrow_mut().waiting.push(context.waker().clone());
+                self.input.borrow_mut().wait(context.waker());
                 Poll::Pending
             }
             read => Poll::Ready(read),
@@ -81,7 +89,7 @@ impl Socket for MemorySocket {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if pipe.full {
-            pipe.waiting.push(context.waker().clone());
+            pipe.wait(context.waker());
             return Poll::Pending;
         }
         drop(pipe);

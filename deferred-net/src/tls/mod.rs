@@ -39,9 +39,10 @@ use crate::connect::{connect_with, connected, open_tcp, without_delay};
 use crate::listen::accept_on;
 use crate::network::network_of;
 use crate::transport_state::TlsStage;
+use crate::waiters::push_waiter;
 use crate::{ConnectionLost, Port, Protocol, Transport};
 
-/// The time in which a client must complete the handshake.
+/// The time in which the peer must complete the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Like [`listen_tcp`](crate::listen_tcp), but with TLS. `connection_made` is called after the
@@ -81,7 +82,14 @@ pub fn listen_tls<P: Protocol>(
 /// Begins a connection of a server with TLS.
 pub(crate) fn begin(transport: &Transport, session: ServerConnection) {
     transport.add_tls(session.into());
-    transport.state.set_close_timer(HANDSHAKE_TIMEOUT, || ConnectionLost::TimedOut(HANDSHAKE_TIMEOUT));
+    limit_handshake(transport);
+}
+
+/// Ends a connection whose handshake is not complete in time.
+fn limit_handshake(transport: &Transport) {
+    if !transport.state.has_close_timer() {
+        transport.state.set_close_timer(HANDSHAKE_TIMEOUT, || ConnectionLost::TimedOut(HANDSHAKE_TIMEOUT));
+    }
 }
 
 /// Like [`connect_tcp`](crate::connect_tcp), but with TLS. The certificate of the server is checked
@@ -165,7 +173,8 @@ pub(crate) fn server_name(address: &str) -> io::Result<ServerName<'static>> {
 impl Transport {
     /// Starts TLS on this connection, after the data that was written before, which is sent as it
     /// is. `session` is a [`ClientConnection`] or [`ServerConnection`]. Later writes are encrypted,
-    /// and all incoming data is decrypted. If the handshake fails, the connection is lost.
+    /// and all incoming data is decrypted. If the handshake fails, or is not complete within 30
+    /// seconds, the connection is lost.
     ///
     /// Call this when the peer must send nothing more before TLS, as after `STARTTLS`. Data that has
     /// arrived with the same read as the call is not encrypted, and must not be trusted:
@@ -188,6 +197,7 @@ impl Transport {
         self.state.cold().tls_start = Some((Box::new(session.into()), plain));
         self.state.tls.set(TlsStage::Starting);
         self.state.not_lines.set(true);
+        limit_handshake(self);
         self.state.touch();
         Ok(())
     }
@@ -216,7 +226,7 @@ impl Transport {
             TlsStage::Established => Deferred::succeed(()),
             TlsStage::Starting | TlsStage::Handshake => {
                 let (deferred, resolver) = Deferred::new();
-                self.state.cold().secured.push(resolver);
+                push_waiter(&mut self.state.cold().secured, resolver);
                 deferred
             }
         }

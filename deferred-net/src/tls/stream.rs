@@ -58,13 +58,10 @@ impl<S: Socket> TlsSocket<S> {
     fn decrypt(&mut self, context: &mut Context<'_>, encrypted: &mut &[u8]) -> io::Result<()> {
         self.session.read_tls(encrypted)?;
         let processed = self.session.process_new_packets();
-        // The answers of a handshake, new keys, or the alert that explains an error.
-        let sent = self.poll_send(context);
-        processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        match sent {
-            Poll::Ready(sent) => sent,
-            Poll::Pending => Ok(()),
-        }
+        // The answers of a handshake, new keys, or the alert that explains an error. If it fails, so
+        // does the next write; what was received counts.
+        let _ = self.poll_send(context);
+        processed.map(drop).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Continues the handshake until it is complete.
@@ -113,7 +110,10 @@ impl<S: Socket> TlsSocket<S> {
                 loop {
                     end = match self.decrypt(context, &mut encrypted) {
                         Ok(()) => self.take_plain(plain, &mut length),
-                        Err(error) => Some(Err(error)),
+                        Err(error) => {
+                            let _ = self.take_plain(plain, &mut length); // what came before
+                            Some(Err(error))
+                        }
                     };
                     if end.is_some() || encrypted.is_empty() || length == plain.len() {
                         break;

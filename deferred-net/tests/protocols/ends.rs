@@ -2,7 +2,7 @@
 
 use deferred_core::Clock;
 use deferred_net::testing::{Pair, StringTransport};
-use deferred_net::{ConnectionLost, Protocol, Transport, on_data};
+use deferred_net::{ConnectionLost, Producer, Protocol, Transport, on_data};
 
 use super::{Log, SECOND, text};
 
@@ -123,4 +123,86 @@ fn the_reason_of_a_loss_is_what_waits_gets() {
             assert!(peer.drained().try_take().unwrap().unwrap_err().check::<ConnectionLost>());
         }
     }
+}
+
+/// Writes pieces when it is resumed, and unregisters after the last.
+struct Pieces(Transport, std::cell::Cell<u32>);
+
+impl Producer for Pieces {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        self.0.write("piece");
+        self.1.set(self.1.get() - 1);
+        if self.1.get() == 0 {
+            self.0.unregister_producer();
+        }
+    }
+}
+
+#[test]
+fn both_ends_wait_for_a_producer() {
+    for half in [false, true] {
+        let clock = Clock::new();
+        let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+        peer.register_pull_producer(Pieces(peer.clone(), 3.into()));
+        if half {
+            peer.lose_write_connection()
+        } else {
+            peer.lose_connection()
+        }
+        peer.flush();
+        assert_eq!(peer.value(), b"piecepiecepiece", "half: {half}");
+        assert!(peer.has_ended());
+    }
+}
+
+#[test]
+fn the_close_timeout_does_not_count_while_a_producer_has_nothing_to_send() {
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    peer.register_producer(Pieces(peer.clone(), 1.into()));
+    peer.lose_connection();
+    for _ in 0..100 {
+        peer.write("x");
+        peer.flush();
+        clock.advance(SECOND);
+        peer.flush();
+    }
+    assert!(peer.lost().is_none(), "{:?}", peer.lost());
+    // The peer does not read.
+    peer.set_reading(false);
+    peer.write("x");
+    peer.flush();
+    clock.advance(30 * SECOND);
+    peer.flush();
+    assert!(matches!(peer.lost(), Some(ConnectionLost::CloseTimedOut(_))), "{:?}", peer.lost());
+}
+
+#[test]
+fn a_connection_that_is_a_producer_holds_another_one_only_until_its_peer_has_ended() {
+    // An echo server, whose connections are their own producers.
+    let clock = Clock::new();
+    let echo = on_data(|transport, data| transport.write(data))
+        .on_made(|transport| transport.register_producer(transport.clone()));
+    let peer = StringTransport::connect(&clock, echo);
+    peer.receive("hello");
+    peer.end();
+    assert_eq!(peer.value(), b"hello");
+    assert!(matches!(peer.lost(), Some(ConnectionLost::Done)), "{:?}", peer.lost());
+
+    // A proxy.
+    let (from, to) = (
+        StringTransport::connect(&clock, Stays(Log::default())),
+        StringTransport::connect(&clock, Stays(Log::default())),
+    );
+    to.register_producer(from.clone());
+    to.lose_connection();
+    to.flush();
+    assert!(!to.has_ended());
+    from.end();
+    to.write("the rest");
+    to.flush();
+    assert_eq!(to.value(), b"the rest");
+    assert!(to.has_ended());
 }

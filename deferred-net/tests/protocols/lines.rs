@@ -169,3 +169,51 @@ fn a_protocol_of_lines_can_survive_the_end_of_its_peer() {
     peer.flush();
     assert!(matches!(peer.lost(), Some(ConnectionLost::Done)));
 }
+
+#[test]
+fn nothing_is_delivered_after_an_abort() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let noted = log.clone();
+    let lines = on_line(move |transport, line| {
+        noted.note(text(line));
+        transport.abort_connection();
+        assert!(transport.is_closing());
+    });
+    let peer = StringTransport::connect(&clock, lines);
+    peer.receive("a\r\nb\r\nc\r\n");
+    assert_eq!(log.take(), ["a"]);
+    assert!(matches!(peer.lost(), Some(ConnectionLost::Aborted)));
+}
+
+#[test]
+fn raw_mode_from_outside_of_a_callback_applies_to_what_has_arrived() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let peer = StringTransport::connect(&clock, Lines::new(Raw(log.clone())));
+    peer.receive("a header\r\nbody");
+    assert_eq!(log.take(), ["line a header"]);
+    peer.set_raw_mode(4);
+    peer.flush();
+    assert_eq!(log.take(), ["raw body"]);
+}
+
+#[test]
+fn half_a_line_does_not_limit_the_answer_to_a_peer_that_has_ended() {
+    struct Answers;
+    impl LineProtocol for Answers {
+        fn line_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+            transport.write("a long answer");
+            Ok(())
+        }
+    }
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, Lines::new(Answers).line_timeout(SECOND));
+    peer.set_reading(false);
+    peer.receive("a question\nhalf");
+    peer.end();
+    clock.advance(10 * SECOND);
+    peer.flush();
+    assert!(peer.lost().is_none(), "{:?}", peer.lost());
+    peer.set_reading(true);
+    assert_eq!(peer.value(), b"a long answer");
+    assert!(matches!(peer.lost(), Some(ConnectionLost::Done)));
+}

@@ -171,3 +171,66 @@ fn send_file_fails_with_the_error_of_the_file_or_of_the_connection() {
     peer.reset();
     assert!(wait(&peer, sends).unwrap_err().check::<ConnectionLost>());
 }
+
+#[test]
+fn a_connection_that_is_lost_waits_for_the_file() {
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    let sends = peer.send_file(File(1_000_000, false));
+    peer.lose_connection();
+    assert_eq!(wait(&peer, sends).unwrap(), 1_000_000);
+    peer.flush();
+    assert_eq!(peer.value().len(), 1_000_000);
+    assert!(peer.has_ended());
+    for half in [false, true] {
+        let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+        if half {
+            peer.lose_write_connection()
+        } else {
+            peer.lose_connection()
+        }
+        peer.flush();
+        let failure = wait(&peer, peer.send_file(File(5, false))).unwrap_err();
+        assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::NotConnected);
+    }
+}
+
+#[test]
+fn a_file_that_blocks_does_not_hide_the_end_of_the_connection() {
+    struct Blocks(std::sync::mpsc::Receiver<()>);
+    impl io::Read for Blocks {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(0)
+        }
+    }
+    let clock = Clock::new();
+    let (unblocks, blocked) = std::sync::mpsc::channel();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    let sends = peer.send_file(Blocks(blocked));
+    peer.flush();
+    peer.reset();
+    assert!(wait(&peer, sends).unwrap_err().check::<ConnectionLost>());
+    drop(unblocks);
+}
+
+#[test]
+fn a_file_that_would_block_is_asked_again() {
+    struct Sometimes(u32);
+    impl io::Read for Sometimes {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                1 | 3 => Err(io::ErrorKind::WouldBlock.into()),
+                2 => {
+                    buffer[0] = b'x';
+                    Ok(1)
+                }
+                _ => Ok(0),
+            }
+        }
+    }
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    assert_eq!(wait(&peer, peer.send_file(Sometimes(0))).unwrap(), 1);
+}

@@ -145,3 +145,37 @@ fn small_writes_are_sent_at_once_by_default() {
         assert!(!same.nodelay().unwrap());
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn a_unix_server_with_a_full_backlog_is_asked_again() {
+    use std::os::unix::net::UnixListener;
+
+    use crate::adapter::net::socket2::{Domain, SockAddr, Socket, Type};
+    use crate::adapter::{SOURCE, net::connect_unix};
+
+    let name = format!("deferred-full-{}-{}", std::process::id(), SOURCE.replace('/', "-"));
+    let path = std::env::temp_dir().join(name);
+    let server = UnixListener::bind(&path).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        match socket.connect(&SockAddr::unix(&path).unwrap()) {
+            Ok(()) => waiting.push(socket),
+            Err(_) => break, // the backlog is full
+        }
+    }
+    let at = path.clone();
+    run_until(|reactor| {
+        let connects = connect_unix(reactor, at, LONG, Echo);
+        reactor.call_later(30 * MS, move || {
+            // The accepted connections make room.
+            let accepted: Vec<_> = (0..waiting.len()).map(|_| server.accept().unwrap()).collect();
+            drop((accepted, waiting));
+        });
+        connects.map(|transport| transport.abort_connection())
+    })
+    .unwrap();
+    std::fs::remove_file(path).unwrap();
+}

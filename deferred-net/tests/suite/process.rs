@@ -301,3 +301,18 @@ fn many_processes_at_once_each_end_once() {
         assert_eq!(output.stdout, n.to_string().as_bytes());
     }
 }
+
+#[test]
+fn the_input_of_each_process_ends_once() {
+    for script in ["exit 0", "exec 0<&-; sleep 0.01", "cat", "sleep 0.01"] {
+        let log = logged(script, |event, process| {
+            if event == "started" {
+                process.close_stdin();
+            }
+            Ok(())
+        });
+        assert_eq!(log.iter().filter(|line| *line == "in ended").count(), 1, "{script}: {log:?}");
+        let log = logged(&script.replace("cat", "exit 0"), |_, _| Ok(()));
+        assert_eq!(log.iter().filter(|line| *line == "in ended").count(), 1, "{script}: {log:?}");
+    }
+}

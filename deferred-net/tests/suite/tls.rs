@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::thread;
 
+use deferred_core::testing::Reports;
 use deferred_net::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use deferred_net::tls::rustls::server::WebPkiClientVerifier;
 use deferred_net::tls::rustls::{
@@ -17,7 +18,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::{Echo, LONG, Log, MS, client, pattern, protocol};
 use crate::adapter::net::testing::{Pair, StringTransport};
 use crate::adapter::net::{
-    ConnectionLost, LineProtocol, Lines, Port, Transport, connect_tls, listen_tls, on_data, on_line,
+    ConnectionLost, FrameProtocol, Framed, Framing, LineProtocol, Lines, Port, ServerEndpoint, Transport, connect_tls,
+    listen_tls, on_data, on_line,
 };
 use crate::adapter::{Clock, Deferred, Failure, inline_callbacks, net, run_until, spawn, unblock, without_driver};
 
@@ -441,7 +443,7 @@ fn lines_that_follow_the_request_for_tls_are_not_trusted() {
     let clock = Clock::new();
     for attack in ["STARTTLS\r\nMAIL FROM", "STARTTLS\r\nMAIL FROM:<x>\r\n"] {
         let log = Log::default();
-        let reports = deferred_core::testing::Reports::collect();
+        let reports = Reports::collect();
         let peer = StringTransport::connect(&clock, Lines::new(StartsTls(log.clone())));
         peer.receive(attack);
         let log = log.take();
@@ -530,4 +532,182 @@ fn openssl_is_served_and_does_not_renegotiate() {
     let text = renegotiates.0 + &renegotiates.1;
     assert!(text.contains("RENEGOTIATING"), "{text}");
     assert!(text.contains("no renegotiation"), "{text}");
+}
+
+type Event = fn(&Transport);
+
+#[test]
+fn a_write_in_the_handshake_hides_no_later_event() {
+    without_driver(|pause| {
+        let events: [(Event, &str); 3] = [
+            (|transport| transport.abort_connection(), "aborted"),
+            (|_| (), "the timeout of 30s"),
+            (|transport| transport.set_timeout(Some(MS)), "the timeout of 1ms"),
+        ];
+        for (event, expected) in events {
+            let clock = Clock::new();
+            net::install(&clock);
+            let port = listen_tls(&clock, "127.0.0.1:0", server(), |_| Echo).unwrap();
+            let socket = TcpStream::connect(port.local_addr().unwrap()).unwrap();
+            while port.is_empty() {
+                clock.advance(MS);
+                pause(&clock);
+            }
+            let transport = port.connections().remove(0);
+            transport.write(b"bye");
+            clock.advance(MS);
+            event(&transport);
+            clock.advance(30_000 * MS);
+            let lost = transport.lost().map(|lost| lost.to_string());
+            assert!(lost.as_ref().is_some_and(|lost| lost.contains(expected)), "{expected}: {lost:?}");
+            drop(socket);
+        }
+    });
+}
+
+#[test]
+fn a_factory_that_panics_closes_its_connection_at_once() {
+    let reports = Reports::collect();
+    run_until(|reactor| {
+        let endpoint = ServerEndpoint::tcp("127.0.0.1:0").tls(server());
+        let port = endpoint.listen(reactor, |transport| -> Echo {
+            // A circle, which would keep the connection.
+            transport.register_producer(transport.clone());
+            panic!("no")
+        });
+        let talks = client(port.unwrap().local_addr().unwrap(), |mut socket| socket.read_to_end(&mut Vec::new()));
+        spawn(async move { Ok(unblock(move || talks.join().unwrap()).await?) })
+    })
+    .unwrap();
+    assert_eq!(reports.take().len(), 1);
+}
+
+#[test]
+fn a_factory_can_write_and_close() {
+    let received = run_until(|reactor| {
+        let endpoint = ServerEndpoint::tcp("127.0.0.1:0").tls(server());
+        let port = endpoint.listen(reactor, |transport| {
+            transport.write("busy");
+            transport.lose_connection();
+            Echo
+        });
+        let talks =
+            client(port.unwrap().local_addr().unwrap(), |socket| read_to_end(&mut rustls_client(socket, trusting())));
+        spawn(async move { Ok(unblock(move || talks.join().unwrap()).await?) })
+    });
+    assert_eq!(received.unwrap(), b"busy");
+}
+
+/// Two connections in memory, on both of which TLS was requested.
+fn secured<'c>(clock: &'c Clock, log: &Log) -> Pair<'c> {
+    let noted = log.clone();
+    let protocol = move |name: &'static str| {
+        let [data, lost] = [noted.clone(), noted.clone()];
+        on_data(move |_, received| data.note(format!("{name}: {}", String::from_utf8_lossy(received))))
+            .on_lost(move |reason| lost.note(format!("{name} lost: {reason}")))
+    };
+    let pair = Pair::connect(clock, protocol("client"), protocol("server"));
+    pair.client.start_tls(ClientConnection::new(trusting(), localhost()).unwrap()).unwrap();
+    pair.server.start_tls(ServerConnection::new(server()).unwrap()).unwrap();
+    pair
+}
+
+#[test]
+fn a_half_close_in_the_handshake_follows_it() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let pair = secured(&clock, &log);
+    pair.server.lose_write_connection();
+    pair.client.write("secret");
+    pair.flush();
+    let mut log = log.take();
+    log.sort();
+    assert_eq!(log[1..], ["server lost: the connection was closed", "server: secret"]);
+}
+
+#[test]
+fn a_handshake_that_does_not_end_is_limited() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let noted = log.clone();
+    let peer = StringTransport::connect(
+        &clock,
+        on_data(|_, _| ()).on_lost(move |reason| noted.note(format!("lost: {reason}"))),
+    );
+    peer.write(vec![0; 100]);
+    peer.set_high_water(10);
+    peer.write("more");
+    let drained = peer.drained();
+    peer.start_tls(ClientConnection::new(trusting(), localhost()).unwrap()).unwrap();
+    peer.flush();
+    assert!(drained.try_take().unwrap().is_ok(), "all that precedes it is sent");
+    clock.advance(30_000 * MS);
+    peer.flush();
+    assert_eq!(log.take(), ["lost: the timeout of 30s has elapsed"]);
+}
+
+#[test]
+fn the_last_answer_is_received_although_a_write_fails() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let pair = secured(&clock, &log);
+    pair.flush();
+    pair.client.pause_producing();
+    pair.server.write("413 too large");
+    pair.flush();
+    pair.server.abort_connection();
+    pair.flush();
+    log.take();
+    pair.client.resume_producing();
+    pair.client.write("much more");
+    pair.flush();
+    let log = log.take();
+    assert_eq!(log[0], "client: 413 too large", "{log:?}");
+}
+
+/// A protocol that starts TLS a moment after it was asked for, while reading is paused.
+struct StartsLater(Log);
+
+impl StartsLater {
+    fn received(&self, transport: &Transport, data: &[u8]) {
+        self.0.note(String::from_utf8_lossy(data));
+        if data == b"STARTTLS" {
+            transport.pause_producing();
+            let later = transport.clone();
+            transport.reactor().call_later(MS, move || {
+                later.start_tls(ServerConnection::new(server()).unwrap()).unwrap();
+                later.resume_producing();
+            });
+        }
+    }
+}
+
+impl LineProtocol for StartsLater {
+    fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+        self.received(transport, line);
+        Ok(())
+    }
+}
+
+impl FrameProtocol for StartsLater {
+    fn frame_received(&mut self, transport: &Transport, frame: &[u8]) -> Result<(), Failure> {
+        self.received(transport, frame);
+        Ok(())
+    }
+}
+
+#[test]
+fn data_that_waits_when_tls_starts_is_not_trusted() {
+    let clock = Clock::new();
+    for frames in [false, true] {
+        let log = Log::default();
+        let peer = if frames {
+            StringTransport::connect(&clock, Framed::new(Framing::Netstring, StartsLater(log.clone())))
+        } else {
+            StringTransport::connect(&clock, Lines::new(StartsLater(log.clone())))
+        };
+        peer.receive(if frames { "8:STARTTLS,4:EVIL," } else { "STARTTLS\r\nEVIL\r\n" });
+        clock.advance(MS);
+        peer.flush();
+        assert_eq!(log.take(), ["STARTTLS"]);
+        let lost = peer.lost().map(|lost| lost.to_string()).unwrap_or_default();
+        assert!(lost.contains("are not encrypted"), "{lost}");
+    }
 }

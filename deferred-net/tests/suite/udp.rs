@@ -214,3 +214,21 @@ fn a_flood_of_datagrams_does_not_stop_the_loop() {
     .unwrap();
     assert!(log.take().len() > 2);
 }
+
+#[test]
+fn the_socket_can_be_stopped_while_it_is_used() {
+    let log = Log::default();
+    run_until(|reactor| {
+        let socket = listen_udp(reactor, "127.0.0.1:0", Logs(log.clone())).unwrap();
+        socket
+            .with_socket(|used| {
+                socket.stop_listening();
+                used.local_addr().map(drop)
+            })
+            .unwrap();
+        assert!(socket.local_addr().is_err());
+        socket.closed()
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["started", "stopped"]);
+}

@@ -62,11 +62,7 @@ impl Network for SmolNetwork {
 pub(super) struct SmolUdpSocket(Async<UdpSocket>);
 
 impl DatagramSocket for SmolUdpSocket {
-    fn poll_recv_from(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+    fn poll_recv_from(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
         loop {
             match self.0.get_ref().recv_from(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.0.poll_readable(context))?,

@@ -111,11 +111,7 @@ impl Listener for TokioListener<UnixListener> {
 pub(super) struct TokioUdpSocket(UdpSocket);
 
 impl DatagramSocket for TokioUdpSocket {
-    fn poll_recv_from(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+    fn poll_recv_from(&self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut buffer = ReadBuf::new(buffer);
         let sender = ready!(self.0.poll_recv_from(context, &mut buffer))?;
         Poll::Ready(Ok((buffer.filled().len(), sender)))
