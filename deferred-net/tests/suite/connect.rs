@@ -166,7 +166,7 @@ fn a_unix_server_with_a_full_backlog_is_asked_again() {
             Err(_) => break, // the backlog is full
         }
     }
-    let at = path.clone();
+    let (at, _listens) = (path.clone(), server.try_clone().unwrap());
     run_until(|reactor| {
         let connects = connect_unix(reactor, at, LONG, Echo);
         reactor.call_later(30 * MS, move || {
