@@ -30,6 +30,21 @@ pub trait Producer {
     fn stop_producing(&self) {}
 }
 
+/// A shared producer, which the program can also resume itself.
+impl<P: Producer + ?Sized> Producer for Rc<P> {
+    fn pause_producing(&self) {
+        (**self).pause_producing();
+    }
+
+    fn resume_producing(&self) {
+        (**self).resume_producing();
+    }
+
+    fn stop_producing(&self) {
+        (**self).stop_producing();
+    }
+}
+
 /// A registered producer, and its state.
 pub(super) struct Registered {
     producer: Box<dyn Producer>,
