@@ -29,7 +29,7 @@ fn main() -> ExitCode {
                 transport.send_line("STARTTLS");
             });
             let address = format!("localhost:{port}");
-            Ok(connect_tcp(&reactor, address, Duration::from_secs(30), client).await?.closed().await?)
+            connect_tcp(&reactor, address, Duration::from_secs(30), client).await?.closed().await
         })
     })
 }

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
                 transport.lose_connection();
             })
             .on_made(|transport| transport.write("hello, secret world!"));
-            Ok(endpoint.connect(&reactor, client).await?.closed().await?)
+            endpoint.connect(&reactor, client).await?.closed().await
         })
     })
 }
