@@ -94,8 +94,8 @@ pub(super) fn discard(transport: &Transport, at: &'static Location<'static>) {
     }
 }
 
-/// Reports an error of user code, with the location where the program has created the connection: as
-/// that of a coroutine which fails.
+/// Reports an error of user code, with the location where the program has created the connection:
+/// as that of a coroutine which fails.
 pub(super) fn report(reactor: &Reactor, at: &'static Location<'static>, failure: Failure) {
     drop(reactor.ensure_deferred_at::<()>(at, ready(Err(failure))));
 }

@@ -132,7 +132,8 @@ fn find_netstring(data: &[u8], max_length: usize) -> Found {
     }
 }
 
-/// The callbacks of a connection on which frames arrive. [`Framed`] converts it into a [`Protocol`].
+/// The callbacks of a connection on which frames arrive. [`Framed`] converts it into a
+/// [`Protocol`].
 ///
 /// Twisted's `StatefulStringProtocol`, and the callbacks of its string receivers.
 pub trait FrameProtocol: 'static {

@@ -7,8 +7,9 @@
 //! [`closed`](Transport::closed) return Deferreds.
 //!
 //! A program uses the module `net` of the adapter whose driver it runs, which re-exports this
-//! crate: `deferred_mio::net`, `deferred_smol::net` or `deferred_tokio::net`. A library that depends
-//! on this crate alone works on all of them: the driver has put its sockets into the reactor.
+//! crate: `deferred_mio::net`, `deferred_smol::net` or `deferred_tokio::net`. A library that
+//! depends on this crate alone works on all of them: the driver has put its sockets into the
+//! reactor.
 //!
 //! | for | use |
 //! | --- | --- |

@@ -176,8 +176,8 @@ impl<L: LineProtocol> Lines<L> {
 
     /// Limits the time from the first byte of a line to its end. After it the connection ends with
     /// [`TimedOut`](ConnectionLost::TimedOut). So a peer that sends a line byte by byte does not
-    /// hold a connection forever, and one that sends nothing between two lines may wait. No limit by
-    /// default.
+    /// hold a connection forever, and one that sends nothing between two lines may wait. No limit
+    /// by default.
     #[must_use]
     pub fn line_timeout(mut self, timeout: Duration) -> Lines<L> {
         self.line_timeout = Some(timeout);
@@ -209,7 +209,8 @@ impl<L: LineProtocol> Lines<L> {
         if waits && !self.deadline.as_ref().is_some_and(DelayedCall::active) {
             let state = transport.state.clone();
             let end = move || {
-                // Time without reading does not count. An ending connection has a timeout of its own.
+                // Time without reading does not count. An ending connection has a timeout of its
+                // own.
                 if !state.paused.get() && state.may_read() {
                     state.end(ConnectionLost::TimedOut(timeout));
                 }

@@ -22,8 +22,8 @@ use super::{DatagramSocket, Transport};
 /// implementation in their reactors, and all functions of this crate that create connections use
 /// it.
 ///
-/// Each method registers a non-blocking socket or pipe of the system with the executor. All are called on
-/// the thread of the loop.
+/// Each method registers a non-blocking socket or pipe of the system with the executor. All are
+/// called on the thread of the loop.
 ///
 /// [install]: install_network
 pub trait Network: 'static {

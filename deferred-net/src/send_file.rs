@@ -21,8 +21,8 @@ impl Transport {
     /// The connection stays open. The file is the [producer](Self::register_producer) of the
     /// connection meanwhile, so a [`lose_connection`](Self::lose_connection) waits for all of it.
     ///
-    /// A thread reads, at most 64 KiB ahead, so a slow disk does not block the loop, and a slow peer
-    /// costs no memory. Other writes at the same time are mixed with the file's.
+    /// A thread reads, at most 64 KiB ahead, so a slow disk does not block the loop, and a slow
+    /// peer costs no memory. Other writes at the same time are mixed with the file's.
     ///
     /// Twisted's `FileSender.beginFileTransfer`.
     ///
@@ -30,8 +30,8 @@ impl Transport {
     ///
     /// The returned Deferred fails with the error of the file, with that of the system if it cannot
     /// create a thread, with [`ConnectionLost`](super::ConnectionLost) if the connection ends, or
-    /// with an error of the kind [`NotConnected`](io::ErrorKind::NotConnected) if this side of it has
-    /// ended before.
+    /// with an error of the kind [`NotConnected`](io::ErrorKind::NotConnected) if this side of it
+    /// has ended before.
     ///
     /// # Cancellation
     ///

@@ -16,9 +16,9 @@ pub trait Socket: 'static {
     /// Whether [`poll_flush`](Self::poll_flush) has an effect.
     const BUFFERS: bool = false;
 
-    /// Whether the connection waits for the end of the peer, for a short time, after its own side has
-    /// ended: the system of a socket that is closed before may discard data that the peer has not
-    /// read.
+    /// Whether the connection waits for the end of the peer, for a short time, after its own side
+    /// has ended: the system of a socket that is closed before may discard data that the peer has
+    /// not read.
     const LINGERS: bool = true;
 
     /// Waits until the socket is connected. Called first, until it is ready, for a socket that

@@ -14,16 +14,17 @@ use deferred_core::{
 use super::Transport;
 use super::waiters::push_waiter;
 
-/// Connects with `connect`, and again whenever that fails or the connection is lost, with the delays
-/// of `backoff` in between. After a successful connect the next delay is the first one again.
+/// Connects with `connect`, and again whenever that fails or the connection is lost, with the
+/// delays of `backoff` in between. After a successful connect the next delay is the first one
+/// again.
 ///
 /// `connect` creates a protocol for each connection. It may return later than the connect itself,
 /// for example after a login; a connection counts from then on, and must be closed by `connect` if
 /// that fails after it was made.
 ///
-/// A lost connection counts as a failed attempt, so with a maximum of one attempt there is no second
-/// connection. The attempts go on until [`stop`](ClientService::stop), until the reactor is closed, or until
-/// the attempts of `backoff` are used up, if it has a maximum.
+/// A lost connection counts as a failed attempt, so with a maximum of one attempt there is no
+/// second connection. The attempts go on until [`stop`](ClientService::stop), until the reactor is
+/// closed, or until the attempts of `backoff` are used up, if it has a maximum.
 ///
 /// Twisted's `ClientService`, and its `ReconnectingClientFactory`.
 ///

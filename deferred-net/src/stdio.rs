@@ -12,14 +12,14 @@ use super::socket::Socket;
 use super::{Protocol, Transport};
 
 /// Runs a protocol on the standard input and output of this process: what arrives on the input is
-/// its data, and what it writes goes to the output. `protocol.connection_made` is called inside this
-/// call.
+/// its data, and what it writes goes to the output. `protocol.connection_made` is called inside
+/// this call.
 ///
 /// Two threads read and write, so that a terminal or file does not block the loop. Data that the
 /// thread has read ahead when the connection ends is lost, so nothing else should read the input.
 /// The output has no [close timeout](Transport::set_close_timeout) unless one is set: a reader such
-/// as a pager may take its time. The other methods of the transport work as on a socket; those for addresses and options fail
-/// with [`Unsupported`](io::ErrorKind::Unsupported).
+/// as a pager may take its time. The other methods of the transport work as on a socket; those for
+/// addresses and options fail with [`Unsupported`](io::ErrorKind::Unsupported).
 ///
 /// Twisted's `StandardIO`.
 ///

@@ -411,7 +411,8 @@ impl Transport {
     /// # Errors
     ///
     /// Returns the error of the system, [`NotConnected`](io::ErrorKind::NotConnected) if the
-    /// connection has ended, or [`Unsupported`](io::ErrorKind::Unsupported) if it is not one of TCP.
+    /// connection has ended, or [`Unsupported`](io::ErrorKind::Unsupported) if it is not one of
+    /// TCP.
     #[doc(alias = "setTcpNoDelay")]
     #[doc(alias = "nodelay")]
     pub fn set_nodelay(&self, no_delay: bool) -> io::Result<()> {

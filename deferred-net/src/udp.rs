@@ -54,8 +54,8 @@ pub trait DatagramProtocol: 'static {
     fn datagram_received(&mut self, transport: &UdpTransport, data: &[u8], sender: SocketAddr) -> Result<(), Failure>;
 
     /// Called when the system has learned that no program receives at an address to which this
-    /// socket has sent. Only a [connected](UdpTransport::connect) socket learns this, and not on all
-    /// systems; on tokio only the next [`send`](UdpTransport::send) returns the error.
+    /// socket has sent. Only a [connected](UdpTransport::connect) socket learns this, and not on
+    /// all systems; on tokio only the next [`send`](UdpTransport::send) returns the error.
     ///
     /// # Errors
     ///

@@ -57,8 +57,8 @@ impl Unread {
     }
 }
 
-/// Returns the error of data before TLS that follows the request for TLS. An attacker may have added
-/// it.
+/// Returns the error of data before TLS that follows the request for TLS. An attacker may have
+/// added it.
 pub(super) fn not_encrypted(length: usize) -> std::io::Error {
     let text = format!("{length} bytes arrived together with the request for TLS: they are not encrypted");
     std::io::Error::new(std::io::ErrorKind::InvalidData, text)

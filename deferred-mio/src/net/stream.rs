@@ -21,15 +21,15 @@ use crate::source::Source;
 /// A TCP connection, for a coroutine that awaits its data.
 ///
 /// It implements the `futures` traits `AsyncRead` and `AsyncWrite`, as does a reference to it, so
-/// that one coroutine can read while another one writes. Two that read at the same time, or two that
-/// write, would miss wake-ups. A coroutine that reads from a peer that sends without a pause must
-/// regularly await something else, such as [`YieldNow`](deferred_core::driver::YieldNow), because a
-/// read that finds data does not suspend it.
+/// that one coroutine can read while another one writes. Two that read at the same time, or two
+/// that write, would miss wake-ups. A coroutine that reads from a peer that sends without a pause
+/// must regularly await something else, such as [`YieldNow`](deferred_core::driver::YieldNow),
+/// because a read that finds data does not suspend it.
 ///
 /// # Cancellation
 ///
-/// A cancel while a coroutine waits for data or for room loses no data: what `read` has returned was
-/// received, and what `write` has returned was sent.
+/// A cancel while a coroutine waits for data or for room loses no data: what `read` has returned
+/// was received, and what `write` has returned was sent.
 ///
 /// # Examples
 ///

@@ -83,8 +83,8 @@ impl UdpSocket {
         poll_fn(|context| self.0.poll_write(context, |socket| socket.send(data))).await
     }
 
-    /// Waits for a datagram of the [connected](Self::connect) peer. Returns its length. What exceeds
-    /// `buffer` is lost.
+    /// Waits for a datagram of the [connected](Self::connect) peer. Returns its length. What
+    /// exceeds `buffer` is lost.
     ///
     /// # Errors
     ///

@@ -3,8 +3,9 @@
 //! [`spawn_process`] starts a process with pipes, for a [`ProcessProtocol`];
 //! [`process_output`] collects what a process writes. Unix only.
 //!
-//! The three pipes are served by the loop, at the same time, so a process that fills one output while
-//! the program writes to its input does not block either. One thread per process waits for its end.
+//! The three pipes are served by the loop, at the same time, so a process that fills one output
+//! while the program writes to its input does not block either. One thread per process waits for
+//! its end.
 
 mod output;
 mod protocol;

@@ -71,9 +71,9 @@ pub trait ProcessProtocol: 'static {
         Ok(())
     }
 
-    /// Called when the standard input was closed, by
-    /// [`close_stdin`](ProcessTransport::close_stdin) after all data was written, or by the process,
-    /// which is noticed at the next write or at its end. Data that was not written is lost then.
+    /// Called when the standard input was closed, by [`close_stdin`](ProcessTransport::close_stdin)
+    /// after all data was written, or by the process, which is noticed at the next write or at its
+    /// end. Data that was not written is lost then.
     ///
     /// # Errors
     ///

@@ -160,7 +160,8 @@ impl<P: ProcessProtocol> Run<P> {
         drained.into_iter().for_each(|resolver| resolver.errback(stdin_closed()));
         for failure in std::mem::take(&mut self.failures) {
             let failed = failure.wrap(|failure| ProtocolFailed { protocol: type_name::<P>(), failure });
-            // The error of a coroutine is reported, with the location where the program has started it.
+            // The error of a coroutine is reported, with the location where the program has started
+            // it.
             drop(state.reactor.ensure_deferred_at::<()>(self.at, ready(Err(failed))));
         }
     }

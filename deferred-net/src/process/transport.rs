@@ -28,8 +28,8 @@ impl ProcessTransport {
     }
 
     /// Writes to the standard input, after the data that was written before. What the process does
-    /// not read is buffered. Nothing is written after [`close_stdin`](Self::close_stdin), or when the
-    /// process has closed its input.
+    /// not read is buffered. Nothing is written after [`close_stdin`](Self::close_stdin), or when
+    /// the process has closed its input.
     ///
     /// Twisted's `writeToChild`.
     #[doc(alias = "writeToChild")]

@@ -43,8 +43,8 @@ impl SharedChild {
     }
 }
 
-/// Waits until a process has exited. It stays in the list of processes, so that a signal at the same
-/// time finds it.
+/// Waits until a process has exited. It stays in the list of processes, so that a signal at the
+/// same time finds it.
 #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "cygwin")))]
 fn wait_without_reaping(number: u32) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};

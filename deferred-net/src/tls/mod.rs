@@ -176,8 +176,8 @@ impl Transport {
     /// and all incoming data is decrypted. If the handshake fails, or is not complete within 30
     /// seconds, the connection is lost.
     ///
-    /// Call this when the peer must send nothing more before TLS, as after `STARTTLS`. Data that has
-    /// arrived with the same read as the call is not encrypted, and must not be trusted:
+    /// Call this when the peer must send nothing more before TLS, as after `STARTTLS`. Data that
+    /// has arrived with the same read as the call is not encrypted, and must not be trusted:
     /// [`Lines`](crate::Lines) and [`Framed`](crate::Framed) lose a connection on which any has.
     ///
     /// Twisted's `startTLS`.

@@ -58,8 +58,8 @@ impl<S: Socket> TlsSocket<S> {
     fn decrypt(&mut self, context: &mut Context<'_>, encrypted: &mut &[u8]) -> io::Result<()> {
         self.session.read_tls(encrypted)?;
         let processed = self.session.process_new_packets();
-        // The answers of a handshake, new keys, or the alert that explains an error. If it fails, so
-        // does the next write; what was received counts.
+        // The answers of a handshake, new keys, or the alert that explains an error. If it fails,
+        // so does the next write; what was received counts.
         let _ = self.poll_send(context);
         processed.map(drop).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
