@@ -374,7 +374,7 @@ impl<P: Protocol> Connection<P> {
     fn set_close_timer(&self) {
         let state = &self.transport.state;
         if !state.has_close_timer() {
-            let timeout = state.close_timeout.get();
+            let timeout = state.close_timeout();
             state.set_close_timer(timeout, move || ConnectionLost::CloseTimedOut(timeout));
         }
     }

@@ -350,7 +350,7 @@ impl Transport {
     /// Sets the time that [`lose_connection`](Self::lose_connection) waits for the peer to read the
     /// remaining data. Defaults to 30 seconds. It must be set before that call.
     pub fn set_close_timeout(&self, timeout: Duration) {
-        self.state.close_timeout.set(timeout);
+        self.state.cold().close_timeout = Some(timeout);
     }
 
     /// Ends the connection with [`Idle`](ConnectionLost::Idle) if nothing arrives during `timeout`,

@@ -56,7 +56,6 @@ pub(super) struct TransportState<S: ?Sized = dyn SocketCell> {
     /// The high-water mark, above which a producer is paused.
     pub(super) high: Cell<usize>,
     pub(super) limit: Cell<usize>,
-    pub(super) close_timeout: Cell<Duration>,
     pub(super) waker: RefCell<Option<Waker>>,
     pub(super) cold: RefCell<Option<Box<Cold>>>,
     /// Empty once the connection has ended. The last field, so that its type can be erased.
@@ -103,6 +102,8 @@ pub(super) struct Cold {
     pub(super) raw_left: u64,
     /// The reason for which the connection must end now.
     pub(super) end: Option<ConnectionLost>,
+    /// The close timeout, if it is not the default.
+    pub(super) close_timeout: Option<Duration>,
     pub(super) close_timer: Option<DelayedCall>,
     pub(super) idle: Option<Idle>,
     pub(super) timeout: Option<(Duration, DelayedCall)>,
@@ -138,7 +139,6 @@ impl<S: Socket> TransportState<RefCell<Option<Stored<S>>>> {
             polling: Cell::new(false),
             high: Cell::new(HIGH_WATER),
             limit: Cell::new(WRITE_LIMIT),
-            close_timeout: Cell::new(if S::LINGERS { CLOSE_TIMEOUT } else { Duration::MAX }),
             waker: RefCell::new(None),
             cold: RefCell::new(None),
             socket: RefCell::new(Some(stored(socket))),
@@ -232,6 +232,11 @@ impl TransportState {
     /// Returns `true` if a transport of this connection, as a producer, has data to come.
     pub(super) fn may_read(&self) -> bool {
         self.stage.get() == Stage::Open && !self.peer_ended.get()
+    }
+
+    pub(super) fn close_timeout(&self) -> Duration {
+        let default = if self.lingers { CLOSE_TIMEOUT } else { Duration::MAX };
+        self.cold.borrow().as_ref().and_then(|cold| cold.close_timeout).unwrap_or(default)
     }
 
     /// Starts a timer that ends the connection after `timeout` for the reason of `why`.
