@@ -18,6 +18,7 @@ use socket2::{Domain, Type};
 
 use super::attempts::connect_any;
 use super::connection;
+#[cfg(unix)]
 use super::error::error_with_address;
 use super::network::network_of;
 use super::resolve::resolve;

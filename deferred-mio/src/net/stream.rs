@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 
 use deferred_core::Reactor;
 #[cfg(unix)]
-use deferred_net::begin_connect_unix;
-use deferred_net::{connect_any, error_with_address, resolve};
+use deferred_net::{begin_connect_unix, error_with_address};
+use deferred_net::{connect_any, resolve};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::current_reactor;
