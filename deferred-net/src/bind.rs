@@ -45,17 +45,28 @@ pub(super) fn bind_tcp(
     address: &(impl ToSocketAddrs + fmt::Debug + ?Sized),
     options: BindOptions,
 ) -> io::Result<TcpListener> {
-    let bind = || {
-        let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-        for address in address.to_socket_addrs()? {
-            match bind_tcp_address(address, options) {
-                Ok(bound) => return Ok(bound),
-                Err(error) => failed = error,
-            }
+    let bound = bind_first(address, |address| bind_tcp_address(address, options));
+    bound.map_err(|error| error_with_address("listen on", address, error))
+}
+
+/// Tries the addresses of a name one after the other, until `bind` succeeds: for adapters.
+///
+/// # Errors
+///
+/// Returns the error of the lookup or of the last address.
+#[doc(hidden)]
+pub fn bind_first<T>(
+    address: &(impl ToSocketAddrs + ?Sized),
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match bind(address) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => failed = error,
         }
-        Err(failed)
-    };
-    bind().map_err(|error| error_with_address("listen on", address, error))
+    }
+    Err(failed)
 }
 
 fn bind_tcp_address(address: SocketAddr, options: BindOptions) -> io::Result<TcpListener> {

@@ -258,15 +258,6 @@ impl<P: FrameProtocol> Framed<P> {
         Ok(&[])
     }
 
-    /// Ends the connection if data from before TLS was not delivered when that was requested.
-    fn refuses_unread(&self, transport: &Transport) -> bool {
-        let refuses = !self.unread.is_empty() && !self.is_tls && transport.has_started_tls();
-        if refuses {
-            refuse(transport, not_encrypted(self.unread.len()));
-        }
-        refuses
-    }
-
     fn deliver_unread(&mut self, transport: &Transport) -> Result<(), Failure> {
         let taken = self.unread.take();
         let left = self.deliver(transport, taken.data())?.len();
@@ -294,7 +285,7 @@ impl<P: FrameProtocol> Protocol for Framed<P> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if self.refuses_unread(transport) {
+        if self.unread.is_refused(transport, self.is_tls) {
             return Ok(());
         }
         self.is_tls = transport.is_tls();
@@ -312,7 +303,11 @@ impl<P: FrameProtocol> Protocol for Framed<P> {
     }
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        if self.unread.is_empty() || self.refuses_unread(transport) { Ok(()) } else { self.deliver_unread(transport) }
+        if self.unread.is_empty() || self.unread.is_refused(transport, self.is_tls) {
+            Ok(())
+        } else {
+            self.deliver_unread(transport)
+        }
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {

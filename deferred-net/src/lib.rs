@@ -165,6 +165,7 @@ mod unread;
 mod waiters;
 
 pub use attempts::connect_any;
+pub use bind::bind_first;
 pub use connect::connect_tcp;
 #[cfg(unix)]
 pub use connect::{begin_connect_unix, connect_unix};

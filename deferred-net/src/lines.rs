@@ -275,15 +275,6 @@ impl<L: LineProtocol> Lines<L> {
         Ok(rest)
     }
 
-    /// Ends the connection if data from before TLS was not delivered when that was requested.
-    fn refuses_unread(&self, transport: &Transport) -> bool {
-        let refuses = !self.unread.is_empty() && !self.is_tls && transport.has_started_tls();
-        if refuses {
-            transport.state.end(ConnectionLost::io(not_encrypted(self.unread.len())));
-        }
-        refuses
-    }
-
     /// Delivers lines from the buffer.
     fn deliver_buffered(&mut self, transport: &Transport) -> Result<(), Failure> {
         let taken = self.unread.take();
@@ -330,7 +321,7 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if self.refuses_unread(transport) {
+        if self.unread.is_refused(transport, self.is_tls) {
             return Ok(());
         }
         self.is_tls = transport.is_tls();
@@ -350,7 +341,11 @@ impl<L: LineProtocol> Protocol for Lines<L> {
     }
 
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        if self.unread.is_empty() || self.refuses_unread(transport) { Ok(()) } else { self.deliver_buffered(transport) }
+        if self.unread.is_empty() || self.unread.is_refused(transport, self.is_tls) {
+            Ok(())
+        } else {
+            self.deliver_buffered(transport)
+        }
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {

@@ -9,7 +9,8 @@ use super::{ConnectionLost, Transport};
 /// [`connection_made`](Self::connection_made) is called first, once;
 /// [`connection_lost`](Self::connection_lost) last, once, in every case; and
 /// [`data_received`](Self::data_received) in between, for incoming data. State that several
-/// connections share is in an `Rc`.
+/// connections share is in an `Rc`. A connection that begins with TLS is established after the
+/// handshake: if that fails, the protocol is dropped without a call.
 ///
 /// A callback that fails or panics loses the connection. Its error is reported as unhandled, once,
 /// after `connection_lost`.

@@ -15,6 +15,7 @@ use deferred_core::driver::YieldNow;
 use deferred_core::{CancelHandle, Deferred, Failure, Panicked, Reactor, Resolver};
 use socket2::{Domain, SockRef, Type};
 
+use super::bind::bind_first;
 use super::buffers::Buffers;
 use super::error::{ProtocolFailed, error_with_address, ignore_cancel};
 use super::network::network_of;
@@ -142,7 +143,7 @@ pub fn listen_udp(
 ) -> io::Result<UdpTransport> {
     let at = Location::caller();
     let network = network_of(reactor)?;
-    let bound = bind(&address).map_err(|error| error_with_address("bind to", &address, error))?;
+    let bound = bind_first(&address, bind).map_err(|error| error_with_address("bind to", &address, error))?;
     let socket = network.udp_socket(reactor, bound.into())?;
     let state = Rc::new(UdpState {
         reactor: reactor.clone(),
@@ -179,20 +180,10 @@ fn type_name_of<T>(_: &T) -> &'static str {
     type_name::<T>()
 }
 
-fn bind(address: &impl ToSocketAddrs) -> io::Result<socket2::Socket> {
-    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        let bound = || {
-            let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(socket2::Protocol::UDP))?;
-            socket.bind(&address.into())?;
-            Ok(socket)
-        };
-        match bound() {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+fn bind(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Calls the callbacks of a protocol, and reports their errors.

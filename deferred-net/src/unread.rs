@@ -1,6 +1,9 @@
 //! `Unread`: received data that is not delivered yet.
 
+use std::io;
 use std::mem;
+
+use super::{ConnectionLost, Transport};
 
 /// Data that was received, and waits for more of it or for the end of a pause. When empty it has no
 /// memory.
@@ -28,6 +31,16 @@ impl Unread {
 
     pub(super) fn append(&mut self, data: &[u8]) {
         self.bytes.extend_from_slice(data);
+    }
+
+    /// Returns `true`, and ends the connection, if data waits that arrived before TLS was requested.
+    /// `is_tls` is whether decrypted data has arrived.
+    pub(super) fn is_refused(&self, transport: &Transport, is_tls: bool) -> bool {
+        let is_refused = !self.is_empty() && !is_tls && transport.has_started_tls();
+        if is_refused {
+            transport.state.end(ConnectionLost::io(not_encrypted(self.len())));
+        }
+        is_refused
     }
 
     /// Returns the data, to deliver its start. The caller returns it with [`keep`](Self::keep).
@@ -59,7 +72,7 @@ impl Unread {
 
 /// Returns the error of data before TLS that follows the request for TLS. An attacker may have
 /// added it.
-pub(super) fn not_encrypted(length: usize) -> std::io::Error {
+pub(super) fn not_encrypted(length: usize) -> io::Error {
     let text = format!("{length} bytes arrived together with the request for TLS: they are not encrypted");
-    std::io::Error::new(std::io::ErrorKind::InvalidData, text)
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }

@@ -16,8 +16,8 @@
 //! on all reactors: each line is delivered to the members of its own reactor, and sent once to each of
 //! the others.
 //!
-//! What the program prints was measured on the machine that runs it, where the clients (`load.rs`)
-//! take as much time as the servers: no figure is promised. docs/performance.md says what each step
+//! The printed figures were measured on the machine that runs it, where the clients (`load.rs`) take
+//! as much time as the servers: no figure is promised. docs/performance.md says what each step
 //! costs, and how it would go on with more cores and more machines.
 
 mod chat;

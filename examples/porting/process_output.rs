@@ -1,4 +1,4 @@
-//! What a process prints, as a Deferred.
+//! The output of a process, as a Deferred.
 
 use std::process::{Command, ExitCode};
 

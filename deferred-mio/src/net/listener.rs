@@ -7,12 +7,12 @@ use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
 
-use deferred_net::error_with_address;
+use deferred_net::{bind_first, error_with_address};
 
+use super::current_reactor;
 use super::stream::TcpStream;
 #[cfg(unix)]
 use super::stream::UnixStream;
-use super::{current_reactor, first_that_works};
 use crate::source::Source;
 
 /// A TCP socket on which a coroutine accepts connections.
@@ -30,7 +30,7 @@ impl TcpListener {
     /// Returns an error, which names the address, if the address is invalid or in use; or an error
     /// if there is no current reactor.
     pub fn bind(address: impl ToSocketAddrs + fmt::Debug) -> io::Result<TcpListener> {
-        let bound = first_that_works(&address, mio::net::TcpListener::bind)
+        let bound = bind_first(&address, mio::net::TcpListener::bind)
             .map_err(|error| error_with_address("listen on", &address, error))?;
         Source::new(&current_reactor()?, bound).map(TcpListener)
     }

@@ -11,7 +11,6 @@ mod stream;
 mod udp;
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 
 use deferred_core::{NoReactor, Reactor};
 pub use deferred_net::*;
@@ -49,18 +48,6 @@ pub fn over_tcp<P: Protocol>(reactor: &Reactor, stream: TcpStream, protocol: P) 
 #[track_caller]
 pub fn over_unix<P: Protocol>(reactor: &Reactor, stream: UnixStream, protocol: P) -> Transport {
     Transport::over_socket(reactor, stream.0, protocol)
-}
-
-/// Tries the addresses of a name one after the other.
-fn first_that_works<T>(address: &impl ToSocketAddrs, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
-    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        match bind(address) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// Returns the reactor with which a coroutine registers a socket.

@@ -5,9 +5,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use deferred_net::error_with_address;
+use deferred_net::{bind_first, error_with_address};
 
-use super::{current_reactor, first_that_works};
+use super::current_reactor;
 use crate::source::Source;
 
 /// A UDP socket, for a coroutine that awaits datagrams.
@@ -41,7 +41,7 @@ impl UdpSocket {
     /// Returns an error, which names the address, if the address is invalid or in use; or an error
     /// if there is no current reactor.
     pub fn bind(address: impl ToSocketAddrs + fmt::Debug) -> io::Result<UdpSocket> {
-        let bound = first_that_works(&address, mio::net::UdpSocket::bind)
+        let bound = bind_first(&address, mio::net::UdpSocket::bind)
             .map_err(|error| error_with_address("bind to", &address, error))?;
         let socket = Source::connected(&current_reactor()?, bound)?;
         Ok(UdpSocket(socket))

@@ -96,7 +96,7 @@ impl<P: ProcessProtocol> Run<P> {
         });
         if closed.is_some() {
             drop(closed);
-            drop(state.outgoing.take());
+            state.drop_outgoing();
             self.call(|protocol, process| protocol.in_connection_lost(process));
         }
     }
@@ -149,8 +149,9 @@ impl<P: ProcessProtocol> Run<P> {
     fn finish(&mut self) {
         let state = self.state();
         state.has_ended.set(true);
-        let (stdin, waker, outgoing) = (state.stdin.take(), state.waker.take(), state.outgoing.take());
-        drop((stdin, waker, outgoing)); // after the borrows
+        let (stdin, waker) = (state.stdin.take(), state.waker.take());
+        drop((stdin, waker)); // after the borrows
+        state.drop_outgoing();
         self.outputs = [None, None];
         let (status, drained) = (self.status, state.drained.take());
         self.call(|protocol, _| {

@@ -18,6 +18,8 @@ pub(super) struct ProcessState {
     pub(super) outgoing: RefCell<Outgoing>,
     /// Whether the input is closed when all data is written.
     pub(super) closes_stdin: Cell<bool>,
+    /// Whether written data was lost, because the process has closed its input or ended.
+    pub(super) has_lost_input: Cell<bool>,
     /// Whether both outputs are closed.
     pub(super) closes_outputs: Cell<bool>,
     pub(super) paused: Cell<bool>,
@@ -36,6 +38,7 @@ impl ProcessState {
             stdin: RefCell::new(Some(stdin)),
             outgoing: RefCell::default(),
             closes_stdin: Cell::new(false),
+            has_lost_input: Cell::new(false),
             closes_outputs: Cell::new(false),
             paused: Cell::new(false),
             has_ended: Cell::new(false),
@@ -43,6 +46,12 @@ impl ProcessState {
             waker: RefCell::default(),
             drained: RefCell::default(),
         }
+    }
+
+    /// Drops the data that was not written.
+    pub(super) fn drop_outgoing(&self) {
+        let outgoing = self.outgoing.take();
+        self.has_lost_input.set(self.has_lost_input.get() || !outgoing.is_empty());
     }
 
     /// Lets the coroutine look at this state soon.

@@ -27,8 +27,8 @@ impl ProcessTransport {
         self.state.child.pid()
     }
 
-    /// Writes to the standard input, after the data that was written before. What the process does
-    /// not read is buffered. Nothing is written after [`close_stdin`](Self::close_stdin), or when
+    /// Writes to the standard input, after the data that was written before. Data that the process
+    /// does not read is buffered. Nothing is written after [`close_stdin`](Self::close_stdin), or when
     /// the process has closed its input.
     ///
     /// Twisted's `writeToChild`.
@@ -53,18 +53,18 @@ impl ProcessTransport {
     ///
     /// # Errors
     ///
-    /// The returned Deferred fails if the input is closed before.
+    /// The returned Deferred fails if the process has closed its input, or has ended, before.
     ///
     /// # Cancellation
     ///
     /// A cancel ends only the wait.
     #[must_use = "the Deferred only waits; the call has no other effect"]
     pub fn drained(&self) -> Deferred<()> {
+        if self.state.has_lost_input.get() {
+            return Deferred::fail(stdin_closed());
+        }
         if self.unsent() == 0 {
             return Deferred::succeed(());
-        }
-        if self.state.stdin.borrow().is_none() {
-            return Deferred::fail(stdin_closed());
         }
         let (deferred, resolver) = Deferred::new();
         push_waiter(&mut self.state.drained.borrow_mut(), resolver);

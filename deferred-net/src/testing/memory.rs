@@ -113,7 +113,7 @@ impl Socket for MemorySocket {
 
 impl Drop for MemorySocket {
     fn drop(&mut self) {
-        // Like a system, which answers data that nobody reads with a reset.
+        // Like a system, which resets a connection that is closed with unread data.
         let unread = change(&self.input, |pipe| {
             pipe.closed = true;
             !pipe.bytes.is_empty()

@@ -137,6 +137,8 @@ fn a_process_that_does_not_read_its_input_ends_and_loses_it() {
         ended.add_callback(move |()| {
             assert!(log.take().contains(&"in ended".to_owned()));
             assert!(process.has_ended());
+            assert_eq!(process.unsent(), 0);
+            assert!(process.drained().try_take().unwrap().is_err(), "also after the end");
             drained.add_both(|result| Ok::<_, Failure>(result.is_err()))
         })
     });

@@ -176,9 +176,9 @@ fn a_connected_socket_learns_that_nothing_listens() {
     let log = Log::default();
     let noted = log.clone();
     run_until(|reactor| {
-        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let client = listen_udp(reactor, "127.0.0.1:0", Logs(noted.clone())).unwrap();
-        client.connect(nobody).unwrap();
+        client.connect(closed).unwrap();
         client.send("hello").unwrap();
         let reactor = reactor.clone();
         inline_callbacks(async move {
