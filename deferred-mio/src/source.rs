@@ -5,9 +5,10 @@
 //! remembered while no task asks for it, for example while a producer is paused.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use deferred_core::Reactor;
 use mio::event::Event;
@@ -26,10 +27,16 @@ const SHORT_IS_ALL: bool = cfg!(any(
     target_vendor = "apple",
 ));
 
+/// The number of operations of a coroutine that succeed one after the other, after which it lets
+/// the loop run. Otherwise a coroutine whose peer sends without a pause would never be suspended.
+const MAX_IN_A_ROW: u8 = 32;
+
 /// A direction of a source.
 #[derive(Default)]
 struct Side {
     ready: Cell<bool>,
+    /// The number of operations of a coroutine since it was last suspended.
+    in_a_row: Cell<u8>,
     /// Whether the end of this side, or an error, was reported: after it, no other report comes.
     ended: Cell<bool>,
     /// The waker of the task that waits.
@@ -46,11 +53,24 @@ impl Side {
     }
 
     fn wait(&self, context: &mut Context<'_>) {
+        self.in_a_row.set(0);
         let mut waiting = self.waiting.borrow_mut();
         match &mut *waiting {
             Some(waker) => waker.clone_from(context.waker()),
             waiting => *waiting = Some(context.waker().clone()),
         }
+    }
+
+    /// Returns `Pending` and wakes the task if many operations have succeeded one after the other.
+    fn poll_proceed(&self, context: &mut Context<'_>) -> Poll<()> {
+        let in_a_row = self.in_a_row.get();
+        if in_a_row < MAX_IN_A_ROW {
+            self.in_a_row.set(in_a_row + 1);
+            return Poll::Ready(());
+        }
+        self.in_a_row.set(0);
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Tries `operation` if it may succeed. Returns `Pending` if it would block; the task is woken
@@ -144,6 +164,16 @@ impl<T: mio::event::Source> Source<T> {
         &self.socket
     }
 
+    /// Returns `Ready` if a coroutine may try to read. A protocol has a limit of its own.
+    pub(crate) fn poll_may_read(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.readiness.read.poll_proceed(context)
+    }
+
+    /// Returns `Ready` if a coroutine may try to write.
+    pub(crate) fn poll_may_write(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.readiness.write.poll_proceed(context)
+    }
+
     /// Tries an operation that needs data or a connection of a peer.
     pub(crate) fn poll_read<R>(
         &self,
@@ -151,6 +181,24 @@ impl<T: mio::event::Source> Source<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         self.readiness.read.poll(context, || operation(&self.socket))
+    }
+
+    /// Like [`poll_read`](Self::poll_read), for a coroutine.
+    pub(crate) async fn read_with<R>(&self, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        poll_fn(|context| {
+            ready!(self.poll_may_read(context));
+            self.poll_read(context, &mut operation)
+        })
+        .await
+    }
+
+    /// Like [`poll_write`](Self::poll_write), for a coroutine.
+    pub(crate) async fn write_with<R>(&self, mut operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        poll_fn(|context| {
+            ready!(self.poll_may_write(context));
+            self.poll_write(context, &mut operation)
+        })
+        .await
     }
 
     /// Tries an operation that needs room in the buffer of the system, or the end of a connect.

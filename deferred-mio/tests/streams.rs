@@ -1,11 +1,15 @@
 //! The sockets for coroutines.
 
+use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
+use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_mio::net::{TcpListener, TcpStream, UdpSocket};
-use deferred_mio::{Cancelled, Failure, NoReactor, Reactor, TimedOut, gather, inline_callbacks, run_until};
+use deferred_mio::{
+    Cancelled, Failure, LoopingCall, NoReactor, Reactor, TimedOut, gather, inline_callbacks, run_until,
+};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A time longer than any test takes.
@@ -40,7 +44,7 @@ fn a_connection_carries_much_in_both_directions_at_once() {
     }
     run(async |_| {
         let (client, server) = pair().await?;
-        let (client, server) = (std::rc::Rc::new(client), std::rc::Rc::new(server));
+        let (client, server) = (Rc::new(client), Rc::new(server));
         let [c1, c2, s1, s2] = [client.clone(), client, server.clone(), server];
         gather([
             inline_callbacks(async move { send(&c1, 1).await }),
@@ -90,7 +94,7 @@ fn a_thousand_connections_are_served_at_once() {
 fn a_cancelled_read_loses_nothing_that_arrives_later() {
     run(async |reactor| {
         let (mut client, server) = pair().await?;
-        let server = std::rc::Rc::new(server);
+        let server = Rc::new(server);
         let reads = server.clone();
         let read = inline_callbacks(async move { Ok((&*reads).read_exact(&mut [0; 1]).await?) });
         let timed_out = read.add_timeout(Duration::from_millis(5), &reactor).await.unwrap_err();
@@ -180,4 +184,45 @@ fn unix_sockets_connect_accept_and_carry_data() {
     })
     .unwrap();
     std::fs::remove_file(path).unwrap();
+}
+
+/// Counts the turns of the loop until the returned function is called.
+fn count_turns(reactor: &Reactor) -> impl FnOnce() -> usize {
+    let turns = Rc::new(Cell::new(0));
+    let counted = turns.clone();
+    let ticks = LoopingCall::new(reactor, move || turns.set(turns.get() + 1));
+    drop(ticks.start(Duration::ZERO));
+    move || {
+        ticks.stop();
+        counted.get()
+    }
+}
+
+#[test]
+fn a_coroutine_whose_peer_floods_lets_the_loop_run() {
+    run(async |reactor| {
+        let (mut client, mut server) = pair().await?;
+        let sent = client.write(&[0; 64 * 1024]).await?;
+        reactor.sleep(Duration::from_millis(10)).await?; // until the data has arrived
+        let turns = count_turns(&reactor);
+        let (mut received, mut byte) = (0, [0]);
+        while received < sent {
+            received += server.read(&mut byte).await?;
+        }
+        let turns = turns();
+        assert!(turns >= sent / 100, "the loop ran {turns} times while {sent} bytes were read one by one");
+
+        let receiver = UdpSocket::bind("127.0.0.1:0")?;
+        let sender = UdpSocket::bind("127.0.0.1:0")?;
+        for _ in 0..100 {
+            sender.send_to(b"x", receiver.local_addr()?).await?;
+        }
+        let turns = count_turns(&reactor);
+        for _ in 0..100 {
+            receiver.recv_from(&mut byte).await?;
+        }
+        assert!(turns() >= 3);
+        Ok(())
+    })
+    .unwrap();
 }

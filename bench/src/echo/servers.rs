@@ -51,6 +51,12 @@ fn print_port(address: SocketAddr) {
 struct Echo;
 
 impl Protocol for Echo {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        // It reads no faster than its peer does, like the servers with a task per connection.
+        transport.register_producer(transport.clone());
+        Ok(())
+    }
+
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         transport.write(data);
         Ok(())

@@ -1,7 +1,6 @@
 //! `TcpListener` and `UnixListener`, for coroutines.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
@@ -45,7 +44,7 @@ impl TcpListener {
     ///
     /// A cancel loses no connection.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (socket, peer) = poll_fn(|context| self.0.poll_read(context, |listener| listener.accept())).await?;
+        let (socket, peer) = self.0.read_with(|listener| listener.accept()).await?;
         Ok((TcpStream(self.0.connected_beside(socket)?), peer))
     }
 
@@ -94,7 +93,7 @@ impl UnixListener {
     ///
     /// A cancel loses no connection.
     pub async fn accept(&self) -> io::Result<UnixStream> {
-        let (socket, _) = poll_fn(|context| self.0.poll_read(context, |listener| listener.accept())).await?;
+        let (socket, _) = self.0.read_with(|listener| listener.accept()).await?;
         Ok(UnixStream(self.0.connected_beside(socket)?))
     }
 }

@@ -1,7 +1,6 @@
 //! `UdpSocket`, for coroutines.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -62,7 +61,7 @@ impl UdpSocket {
     ///
     /// Returns the error of the system.
     pub async fn send_to(&self, data: &[u8], peer: SocketAddr) -> io::Result<usize> {
-        poll_fn(|context| self.0.poll_write(context, |socket| socket.send_to(data, peer))).await
+        self.0.write_with(|socket| socket.send_to(data, peer)).await
     }
 
     /// Waits for a datagram. Returns its length and its sender. What exceeds `buffer` is lost.
@@ -71,7 +70,7 @@ impl UdpSocket {
     ///
     /// Returns the error of the system.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        poll_fn(|context| self.0.poll_read(context, |socket| socket.recv_from(buffer))).await
+        self.0.read_with(|socket| socket.recv_from(buffer)).await
     }
 
     /// Sends a datagram to the [connected](Self::connect) peer. Returns its length.
@@ -80,7 +79,7 @@ impl UdpSocket {
     ///
     /// Returns the error of the system.
     pub async fn send(&self, data: &[u8]) -> io::Result<usize> {
-        poll_fn(|context| self.0.poll_write(context, |socket| socket.send(data))).await
+        self.0.write_with(|socket| socket.send(data)).await
     }
 
     /// Waits for a datagram of the [connected](Self::connect) peer. Returns its length. What
@@ -90,7 +89,7 @@ impl UdpSocket {
     ///
     /// Returns the error of the system.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|context| self.0.poll_read(context, |socket| socket.recv(buffer))).await
+        self.0.read_with(|socket| socket.recv(buffer)).await
     }
 
     /// Returns the address of the socket.
