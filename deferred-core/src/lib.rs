@@ -99,6 +99,7 @@
 //! - `testing`: helpers for tests.
 
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod abort;
 mod combine;
@@ -145,3 +146,8 @@ pub use sync::{
     QueueClosed, QueueOverflow, QueueSink, QueueStream, QueueUnderflow,
 };
 pub use time::{Backoff, Clock, CooperativeTask, Cooperator, LoopingCall, TaskFinished, TaskStopped};
+
+/// Runs the programs of the README as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

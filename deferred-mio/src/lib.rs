@@ -45,6 +45,7 @@
 //! - `source`: a socket whose readiness the loop knows;
 //! - `net`: protocols and transports.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod drive;
 pub mod net;
@@ -54,3 +55,8 @@ mod source;
 pub use deferred_core;
 pub use deferred_core::*;
 pub use drive::{drive, poll, react, run, run_until, serve, start_thread};
+
+/// Runs the programs of the README as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -129,6 +129,7 @@
 //!   memory.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attempts;
 mod bind;
@@ -190,3 +191,8 @@ pub use stdio::standard_io;
 pub use tls::{connect_tls, listen_tls};
 pub use transport::Transport;
 pub use udp::{DatagramProtocol, DatagramSocket, UdpTransport, listen_udp};
+
+/// Runs the programs of the README as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

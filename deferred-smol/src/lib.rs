@@ -40,6 +40,7 @@
 //! - `spawn`: futures in smol's threads;
 //! - `net`: protocols and transports.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod drive;
 pub mod net;
@@ -50,3 +51,8 @@ pub use deferred_core::*;
 pub use drive::{drive, react, run, run_until, serve, start_thread};
 pub use smol;
 pub use spawn::spawn;
+
+/// Runs the programs of the README as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

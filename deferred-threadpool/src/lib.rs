@@ -67,6 +67,7 @@
 //! | slab, key | the Deferreds of pending jobs of one type, and the index of one |
 //! | sink | the destination of a finished job: a reactor or a `RemoteFuture` |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod cancel_flag;
@@ -95,3 +96,8 @@ pub use error::{PoolStopped, QueueFull, SpawnFailed, StopTimedOut};
 pub use job::Job;
 pub use pool::{Backlog, ThreadPool, call_in_thread, call_multiple_in_thread, defer_to_thread};
 pub use stats::{PoolStats, RunningJob, StuckPool};
+
+/// Runs the programs of the README as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -192,6 +192,7 @@
 //! - `spawn`: futures as tasks of the runtime;
 //! - `net`: protocols and transports, on tokio's sockets.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod drive;
 pub mod net;
@@ -202,3 +203,8 @@ pub use deferred_core::*;
 pub use drive::{drive, react, run, run_until, serve, start_thread};
 pub use spawn::spawn;
 pub use tokio;
+
+/// Runs the programs of the README as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

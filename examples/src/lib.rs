@@ -15,6 +15,11 @@ pub use story::Story;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// Runs the programs in the guide to porting as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/porting.md")]
+struct Porting;
+
 /// Calls from another thread that must not compile. `article/program_8_from_threads.rs` shows the
 /// calls that do.
 ///
