@@ -30,7 +30,9 @@
 //! than [`set_write_limit`](Transport::set_write_limit) bytes are buffered (16 MiB by default) ends
 //! the connection with [`ConnectionLost::TooSlow`]. Code that writes much should be a
 //! [producer](Transport::register_producer), which is paused and resumed, or a coroutine that
-//! awaits [`drained`](Transport::drained). An idle connection has no thread and no buffer.
+//! awaits [`drained`](Transport::drained). A server that echoes or forwards registers the transport
+//! that it reads from as the producer of the one that it writes to; then it reads no faster than
+//! the receiver does. An idle connection has no thread and no buffer.
 //!
 //! # Examples
 //!
