@@ -82,8 +82,8 @@
 //!
 //! Each folder or file imports only those above it:
 //!
-//! - `abort`, `numbered`, `histogram`: helpers: an abort after a panic outside of stages, a map of
-//!   ascending numbers, a distribution of durations;
+//! - `abort`, `atomic`, `numbered`, `histogram`, `instant`: helpers: an abort after a panic outside of
+//!   stages, counters, a map of ascending numbers, a distribution of durations, the time;
 //! - `error`: error types and trails;
 //! - `context`: values that follow the work, and deadlines;
 //! - `report`: reports of unhandled errors and other problems, and the hooks for them;
@@ -102,6 +102,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod abort;
+mod atomic;
 mod combine;
 pub mod context;
 mod coroutine;
@@ -110,6 +111,7 @@ mod engine;
 mod error;
 mod histogram;
 pub mod inspect;
+mod instant;
 mod numbered;
 mod reactor;
 mod remote;
@@ -132,6 +134,7 @@ pub use error::{
     NoReactor, Panicked, ShareError, TimedOut, Trail, Trapped,
 };
 pub use histogram::Histogram;
+pub use instant::Instant;
 pub use reactor::{
     Blocked, CallKind, Closed, DelayedCall, EnterGuard, Health, Inactive, NotRestartable, Outcome, Phase, Reactor,
     ReactorHandle, ReactorOwner, ShutdownTimedOut, SystemEvent, SystemEventTrigger, Turn, Undriven, Watchdog, driver,

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::atomic::AtomicU64;
 use crate::job::{drop_ignoring_panic, ignore_panic};
 
 /// The flag of a thread, which the pool sets and the running job reads.

@@ -51,7 +51,8 @@
 //!   it runs;
 //! - `worker`: the queue and the threads, protected by one lock;
 //! - `completion`: the delivery of results to a reactor or a `RemoteFuture`;
-//! - `sync`: locks, threads and preemption points, which loom or seeded delays can replace.
+//! - `sync`: locks, threads and preemption points, which loom or seeded delays can replace; `atomic`:
+//!   counters.
 //!
 //! # Terms
 //!
@@ -69,6 +70,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod atomic;
 mod builder;
 mod cancel_flag;
 mod completion;

@@ -79,11 +79,12 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub(crate) use current::Entered;
 pub use future::InContext;
 use span::Span;
+
+use crate::instant::Instant;
 
 /// Calls `f` with `value` as the current value of its type. See the [module](self).
 ///

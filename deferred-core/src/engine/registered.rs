@@ -5,10 +5,10 @@
 use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
 
 use super::raw::{Block, BlockRef, Memory, set_recycling};
 use crate::error::CallSite;
+use crate::instant::Instant;
 
 /// The number of entries that are checked for each one that is added.
 const CHECKED: usize = 2;

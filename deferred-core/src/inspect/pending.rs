@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::describe::{self, COROUTINE};
 use super::graph::Graph;
 use crate::engine::Handle;
 use crate::engine::registered::{self, RegisteredBlock, Waits};
 use crate::error::CallSite;
+use crate::instant::Instant;
 
 /// A list of what was pending at one moment. [`Reactor::pending`](crate::Reactor::pending) returns
 /// it.

@@ -1,12 +1,13 @@
 //! `Reactor::health`: the state and the history of a loop in numbers.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Reactor;
 use super::timers::nanos;
 use crate::engine::live_coroutines;
 use crate::histogram::{Histogram, Recorder};
+use crate::instant::Instant;
 use crate::report;
 
 /// The numbers of a loop at one time. [`Reactor::health`] returns them.

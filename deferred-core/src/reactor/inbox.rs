@@ -46,13 +46,13 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 use std::thread::{self, ThreadId};
-use std::time::Instant;
 
 use super::Reactor;
 use super::sync::Mutex;
 use super::undriven::UndrivenCheck;
 use crate::deferred::Deferred;
 use crate::error::CallSite;
+use crate::instant::Instant;
 
 /// A posted call. It runs once, in a turn, on the reactor's thread.
 pub(crate) trait Call: Send {

@@ -2,13 +2,14 @@
 //! [`Clock`](crate::Clock) wraps.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::health::increment;
 use super::{Life, Reactor, ReactorOwner, deadline_after};
 use crate::context;
 use crate::engine::ready_queue;
 use crate::error::CallSite;
+use crate::instant::Instant;
 
 /// The clock of a reactor.
 pub(super) enum Time {

@@ -53,7 +53,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use current::EnterGuard;
 pub use driver::NotRestartable;
@@ -81,6 +81,7 @@ pub use watchdog::{Blocked, CallKind, Watchdog};
 
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
+use crate::instant::Instant;
 use crate::report;
 
 /// An event loop without the waiting: timers, calls from other threads, and a defined order in

@@ -20,12 +20,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
 
 use super::driver::{self, MainResult, NotRestartable};
 use super::{Reactor, ReactorOwner, Turn};
 use crate::deferred::{Deferred, IntoDeferred};
 use crate::error::{DeferredError, Failure};
+use crate::instant::Instant;
 
 /// Creates a reactor, calls `main` with it, drives it on this thread until it is stopped, and
 /// closes it. Returns the value of `main`. If that is an error, returns it without driving.

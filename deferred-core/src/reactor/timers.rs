@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::turn::guarded;
 use super::wheel::{Item, Key, Place, Wheel};
@@ -14,6 +14,7 @@ use super::{Reactor, deadline_after};
 use crate::context::Context;
 use crate::deferred::IntoDeferred;
 use crate::error::{CallSite, Failure};
+use crate::instant::Instant;
 
 /// Returns the duration in nanoseconds. Saturates at more than five centuries.
 #[inline]

@@ -1,7 +1,6 @@
 //! A turn of the loop.
 
 use std::task::Waker;
-use std::time::Instant;
 
 use super::health::increment;
 use super::{CallKind, Life, Reactor};
@@ -9,6 +8,7 @@ use crate::context;
 use crate::deferred::{IntoDeferred, maybe_deferred_at};
 use crate::engine::ready_queue;
 use crate::error::{CallSite, Failure};
+use crate::instant::Instant;
 
 /// The driver's next step after a [`Reactor::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

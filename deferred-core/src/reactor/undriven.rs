@@ -11,12 +11,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::inbox::Inbox;
 use crate::error::{CallSite, of_user};
+use crate::instant::Instant;
 use crate::report::{self, Level, Reportable};
 
 /// The time from the first sign to the check.

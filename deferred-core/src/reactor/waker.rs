@@ -11,10 +11,11 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Wake, Waker};
 
 use super::{Reactor, ReactorHandle};
+use crate::atomic::AtomicU64;
 use crate::context;
 
 thread_local! {

@@ -7,11 +7,12 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{BuiltinError, DeferredError, Failure};
+use crate::instant::Instant;
 use crate::reactor::{ReactorHandle, deadline_after};
 use crate::report;
 
@@ -131,7 +132,8 @@ impl<T: 'static, E: DeferredError> RemoteFuture<T, E> {
             match end {
                 None => self.shared.fired.wait(&mut state),
                 Some(end) => {
-                    if self.shared.fired.wait_until(&mut state, end).timed_out() && !matches!(*state, State::Fired(_)) {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if self.shared.fired.wait_for(&mut state, left).timed_out() && !matches!(*state, State::Fired(_)) {
                         drop(state);
                         return Err(self);
                     }

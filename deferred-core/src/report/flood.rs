@@ -5,12 +5,13 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::{Level, Report, Reportable, hook, print};
 use crate::error::CallSite;
+use crate::instant::Instant;
 
 const WINDOW: Duration = Duration::from_secs(60);
 

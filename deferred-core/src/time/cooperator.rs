@@ -6,12 +6,13 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::context::Context;
 use crate::deferred::{CancelHandle, Deferred, IntoDeferred, maybe_deferred_at};
 use crate::engine::{StageOutput, call_soon, catch, drop_or_panicked};
 use crate::error::{Abandoned, CallSite, Cancelled, Failure, ShareError};
+use crate::instant::Instant;
 use crate::reactor::Reactor;
 use crate::report;
 use crate::sync::Waiters;

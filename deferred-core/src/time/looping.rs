@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::abort::never_unwinding;
 use crate::context::Context;
@@ -13,6 +13,7 @@ use crate::deferred::{CancelHandle, Deferred, IntoDeferred, Resolver, maybe_defe
 use crate::engine::run_soon;
 use crate::error::{CallSite, DeferredError, Failure};
 use crate::inspect::Kind;
+use crate::instant::Instant;
 use crate::reactor::{DelayedCall, Reactor, deadline_after};
 use crate::report;
 

@@ -2,11 +2,12 @@
 
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use deferred_core::{Failure, RemoteCompleter, RemoteFuture};
 use parking_lot::Mutex;
 
+use crate::atomic::AtomicU64;
 use crate::error::StopTimedOut;
 use crate::job::{AnyJob, CompletionSink, Job, JobInfo, JobKey, JobState, drop_refused, in_context};
 use crate::worker::{StopWaiter, Waiter, Workers};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use deferred_core::{Deferred, Failure, RemoteFuture};
@@ -12,6 +12,7 @@ use super::manage::ManageConnection;
 use super::pooled::PooledConnection;
 use super::query::Query;
 use super::run::{Connections, Counters, Kind};
+use crate::atomic::AtomicU64;
 use crate::job::{Job, drop_ignoring_panic};
 use crate::pool::{Backlog, ThreadPool};
 use crate::stats::PoolStats;

@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
@@ -38,6 +38,7 @@ use super::interrupt::{InterruptHandle, Interrupted, Interrupts};
 use super::manage::ManageConnection;
 use super::pooled::PooledConnection;
 use super::report::ReturnFailed;
+use crate::atomic::AtomicU64;
 use crate::job::{Job, drop_ignoring_panic};
 
 /// The manager of a pool and its options.

@@ -15,6 +15,8 @@ mod deferred;
 mod engine;
 #[path = "../../../deferred-core/src/error/mod.rs"]
 mod error;
+#[path = "../../../deferred-core/src/instant.rs"]
+mod instant;
 #[path = "../../../deferred-core/src/numbered.rs"]
 mod numbered;
 #[path = "../../../deferred-core/src/report/mod.rs"]

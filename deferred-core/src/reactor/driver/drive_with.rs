@@ -6,13 +6,13 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use pin_project_lite::pin_project;
 
 #[cfg(doc)]
 use super::super::Reactor;
 use super::super::{ReactorOwner, Turn};
+use crate::instant::Instant;
 
 /// The maximum number of turns in one poll, after which the executor handles I/O and other tasks.
 const TURNS: usize = 4;

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::watched::{CurrentCall, Shared};
 use super::{Blocked, Watchdog};
+use crate::instant::Instant;
 use crate::report;
 
 /// The interval of the checks while a call blocks the loop, to detect its end.

@@ -12,12 +12,13 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::CallKind;
+use crate::atomic::AtomicU64;
 use crate::error::CallSite;
 
 const KIND_BITS: u32 = 3;

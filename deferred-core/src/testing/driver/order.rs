@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::{Check, DriverTest};
+use crate::instant::Instant;
 use crate::reactor::{Phase, Reactor, ReactorHandle, SystemEvent};
 
 pub(super) const CHECKS: &[Check] = &[
