@@ -24,7 +24,7 @@ use super::network::network_of;
 use super::resolve::resolve;
 use super::socket::Socket;
 use super::stream_socket::StreamSocket;
-use super::{Protocol, Transport};
+use super::{ConnectionLost, Protocol, Transport};
 
 /// The delay before another attempt, if the backlog of a Unix socket is full.
 #[cfg(unix)]
@@ -40,8 +40,9 @@ const FULL_DELAY: Duration = Duration::from_millis(10);
 /// # Errors
 ///
 /// The returned Deferred fails with [`TimedOut`](deferred_core::TimedOut) if there is no connection
-/// after `timeout`, which includes the lookup and all attempts. Otherwise it fails with the error
-/// of the lookup or of the last address that was tried, whose text includes that address.
+/// after `timeout`, which includes the lookup and all attempts. If `connection_made` fails or aborts
+/// the connection, it fails with [`ConnectionLost`]. Otherwise it fails with
+/// the error of the lookup or of the last address that was tried, whose text includes that address.
 ///
 /// # Cancellation
 ///
@@ -127,7 +128,10 @@ pub(super) fn connect_with<P: Protocol>(
     let connects = reactor.ensure_deferred_at(at, async move {
         let transport = connect.await?;
         connection::start(&transport, protocol, at, None);
-        Ok(transport)
+        match transport.lost() {
+            Some(why @ (ConnectionLost::Failed(_) | ConnectionLost::Aborted)) => Err(why.into()),
+            _ => Ok(transport),
+        }
     });
     connects.add_timeout(timeout, reactor)
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use deferred_core::context;
@@ -84,7 +84,7 @@ pub(super) fn discard(transport: &Transport, at: &'static Location<'static>) {
     let why = ConnectionLost::Aborted;
     let mut closed = transport.state.close(&why);
     let ended = guarded(|| {
-        transport.state.socket.close();
+        transport.state.socket.close(false);
         closed.stop_producing();
         Ok(())
     });
@@ -116,7 +116,7 @@ fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
 }
 
 /// Like [`guarded`], for a callback whose error loses the connection.
-fn losing(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
+pub(super) fn losing(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
     guarded(call).map_err(|failure| ConnectionLost::Failed(Arc::new(failure)))
 }
 
@@ -298,6 +298,22 @@ impl<P: Protocol> Connection<P> {
         })
     }
 
+    /// Passes what was written to the system, as far as it takes that at once: the loop has ended.
+    fn send_last(&mut self) {
+        let state = &*self.transport.state;
+        if !self.made || state.take_end().is_some() {
+            return;
+        }
+        let context = &mut Context::from_waker(Waker::noop());
+        let sent = state.outgoing.borrow_mut().poll_send(|data| state.socket.poll_write(context, data));
+        if sent.is_ready() && state.flushes.get() && !self.finishing {
+            state.flushed.set(matches!(state.socket.poll_flush(context), Poll::Ready(Ok(()))));
+        }
+        if state.is_flushed() && (self.transport.is_closing() || state.write_closing.get()) {
+            let _ = self.finish_writing(context);
+        }
+    }
+
     /// Reads once, if data is available, and passes it to the protocol.
     fn receive(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionLost> {
         self.receive_by(|socket, buffer| socket.poll_read(context, buffer)).map(drop)
@@ -318,7 +334,7 @@ impl<P: Protocol> Connection<P> {
         let result = match read {
             Ok(0) => {
                 self.peer_ended = true;
-                state.peer_ended.set(true);
+                state.note_peer_ended();
                 losing(|| self.protocol.read_connection_lost(&self.transport)).map(|()| 0)
             }
             Ok(length) => {
@@ -418,9 +434,11 @@ impl<P: Protocol> Connection<P> {
     fn finish(&mut self, why: ConnectionLost) {
         self.has_ended = true;
         let (why, failure) = why.split();
+        // A peer that does not get everything must not take the end for a regular one.
+        let aborts = matches!(why, ConnectionLost::Aborted) || !self.transport.state.is_flushed();
         let mut closed = self.transport.state.close(&why);
         let dropped = guarded(|| {
-            self.transport.state.socket.close();
+            self.transport.state.socket.close(aborts);
             Ok(())
         });
         let stopped = guarded(|| {
@@ -450,7 +468,14 @@ impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.has_ended {
             // The reactor was closed.
+            let panicked = guarded(|| {
+                self.send_last();
+                Ok(())
+            });
             self.finish(ConnectionLost::LoopEnded);
+            if let Err(failure) = panicked {
+                self.report(failure);
+            }
         }
     }
 }

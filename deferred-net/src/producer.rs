@@ -71,6 +71,14 @@ impl Registered {
         Registered { producer: Box::new(producer), connection, pulls, waits: Cell::new(false) }
     }
 
+    /// Lets the producer, if it is a connection, notify `consumer` when it receives nothing more.
+    pub(super) fn notify_at_end(&self, consumer: &Rc<TransportState>) {
+        if let Some(connection) = self.connection.as_ref().and_then(Weak::upgrade) {
+            let consumer: Weak<TransportState> = Rc::downgrade(consumer);
+            connection.cold().consumers.push(consumer);
+        }
+    }
+
     /// Returns `false` if the producer is a connection that receives nothing more.
     pub(super) fn may_write(&self) -> bool {
         let Some(connection) = &self.connection else { return true };
@@ -90,6 +98,13 @@ impl Registered {
     pub(super) fn resume(&self, nothing_left: bool) {
         let resumes = if self.pulls { nothing_left && !self.waits.replace(true) } else { self.waits.replace(false) };
         if resumes {
+            self.producer.resume_producing();
+        }
+    }
+
+    /// Handles a replacement by another producer: nothing resumes this one any more.
+    pub(super) fn replaced(&self) {
+        if !self.pulls && self.waits.replace(false) {
             self.producer.resume_producing();
         }
     }

@@ -3,6 +3,7 @@
 use std::future::{IntoFuture, poll_fn};
 use std::io::{self, Read};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
@@ -10,6 +11,7 @@ use std::thread;
 use deferred_core::{Deferred, Failure};
 
 use super::channel::Channel;
+use super::producer::Registered;
 use super::{Producer, Transport};
 
 /// The number of bytes that are written at a time.
@@ -21,6 +23,8 @@ impl Transport {
     /// The connection stays open. The file is the [producer](Self::register_producer) of the
     /// connection meanwhile, so a [`lose_connection`](Self::lose_connection) waits for all of it.
     ///
+    /// A file that is sent while another one is follows that one.
+    ///
     /// A thread reads, at most 64 KiB ahead, so a slow disk does not block the loop, and a slow
     /// peer costs no memory. Other writes at the same time are mixed with the file's.
     ///
@@ -29,9 +33,10 @@ impl Transport {
     /// # Errors
     ///
     /// The returned Deferred fails with the error of the file, with that of the system if it cannot
-    /// create a thread, with [`ConnectionLost`](super::ConnectionLost) if the connection ends, or
-    /// with an error of the kind [`NotConnected`](io::ErrorKind::NotConnected) if this side of it
-    /// has ended before.
+    /// create a thread, with [`ConnectionLost`](super::ConnectionLost) if the connection ends, with
+    /// an error of the kind [`NotConnected`](io::ErrorKind::NotConnected) if this side of it has
+    /// ended before, or with one of the kind [`ResourceBusy`](io::ErrorKind::ResourceBusy) if a
+    /// producer is registered.
     ///
     /// # Cancellation
     ///
@@ -60,13 +65,18 @@ impl Transport {
     pub fn send_file(&self, mut file: impl Read + Send + 'static) -> Deferred<u64> {
         let transport = self.clone();
         self.reactor().ensure_deferred(async move {
+            let turns = transport.state.cold().files.get_or_insert_default().clone();
+            let _turn = turns.acquire().await?;
+            if transport.state.registered().is_some() {
+                return Err(busy().into());
+            }
             let channel = Arc::new(Channel::default());
             let closes = CloseOnDrop(channel.clone());
             let reads = move || channel.read_from(&mut file);
             thread::Builder::new().name("deferred-file".into()).spawn(reads)?;
             // Until the end, `lose_connection` waits for the rest.
             transport.register_producer(Sends);
-            let _registered = UnregisterOnDrop(&transport);
+            let _registered = UnregisterOnDrop(&transport, transport.state.registered());
             let mut lost = transport.closed().into_future();
             let (mut sent, mut piece) = (0, vec![0; PIECE]);
             loop {
@@ -102,11 +112,20 @@ impl Producer for Sends {
     fn resume_producing(&self) {}
 }
 
-struct UnregisterOnDrop<'a>(&'a Transport);
+fn busy() -> io::Error {
+    let text = "a producer is registered, which the file would replace: unregister it first";
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
+}
+
+/// Removes the producer of a file, unless it was replaced.
+struct UnregisterOnDrop<'a>(&'a Transport, Option<Rc<Registered>>);
 
 impl Drop for UnregisterOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.unregister_producer();
+        let present = self.0.state.registered();
+        if present.as_ref().zip(self.1.as_ref()).is_some_and(|(present, ours)| Rc::ptr_eq(present, ours)) {
+            self.0.unregister_producer();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::{SockAddr, SockRef};
 
@@ -87,6 +88,15 @@ pub trait Socket: 'static {
         Poll::Ready(self.system().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write)))
     }
 
+    /// Called before the socket is dropped if the peer must not take the end for a regular one,
+    /// because data is missing. By default the system resets the connection (`SO_LINGER` of zero).
+    fn abort(&mut self) {
+        if let Some(socket) = self.system() {
+            // An error means that the connection has ended already.
+            let _ = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// Returns the socket of the system, for its addresses and options. `None`, the default, means
     /// that there is none.
     fn system(&self) -> Option<SockRef<'_>> {
@@ -165,8 +175,8 @@ pub(crate) trait SocketCell {
     /// Calls `f` if there is TLS.
     #[cfg(feature = "rustls")]
     fn with_tls(&self, f: &mut dyn FnMut(&rustls::Connection));
-    /// Drops the socket, after it was taken out.
-    fn close(&self);
+    /// Drops the socket, after it was taken out. The peer gets a reset if `aborts`.
+    fn close(&self, aborts: bool);
 }
 
 fn over<T>() -> io::Result<T> {
@@ -258,8 +268,11 @@ impl<S: Socket> SocketCell for RefCell<Option<Stored<S>>> {
         }
     }
 
-    fn close(&self) {
-        let socket = self.take();
+    fn close(&self, aborts: bool) {
+        let mut socket = self.take();
+        if let Some(socket) = socket.as_mut().filter(|_| aborts) {
+            socket.abort();
+        }
         drop(socket); // after the borrow
     }
 }

@@ -24,7 +24,8 @@ use super::waiters::push_waiter;
 ///
 /// A lost connection counts as a failed attempt, so with a maximum of one attempt there is no
 /// second connection. The attempts go on until [`stop`](ClientService::stop), until the reactor is
-/// closed, or until the attempts of `backoff` are used up, if it has a maximum.
+/// closed, or until the attempts of `backoff` are used up, if it has a maximum. A panic of `connect`
+/// is a defect that another attempt would not mend: it ends the service, and is reported.
 ///
 /// Twisted's `ClientService`, and its `ReconnectingClientFactory`.
 ///
@@ -116,8 +117,10 @@ fn connected(state: &RefCell<State>, transport: &Transport) {
         return transport.lose_connection();
     }
     borrowed.transport = Some(transport.clone());
+    let last = borrowed.last.take();
     let waiting = mem::take(&mut borrowed.waiting);
     drop(borrowed);
+    drop(last); // after the borrow
     waiting.into_iter().for_each(|waiter| waiter.resolver.callback(transport.clone()));
 }
 
@@ -183,6 +186,7 @@ impl ClientService {
     }
 
     /// Returns the error of the last attempt, or the reason for which the last connection was lost.
+    /// `None` while there is a connection.
     #[must_use]
     pub fn last_failure(&self) -> Option<Failure> {
         self.state.borrow().last.as_ref().map(Failure::from_shared)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use deferred_core::{Deferred, Reactor};
 use socket2::SockRef;
 
+use super::connection::losing;
 use super::error::ConnectionLost;
 use super::producer::{Producer, Registered};
 use super::socket::{Socket, ip};
@@ -77,7 +78,13 @@ impl Transport {
         }
         state.touch();
         if let Some(registered) = state.registered() {
-            registered.wrote(full);
+            // The caller may be other code than that of the connection.
+            if let Err(why) = losing(|| {
+                registered.wrote(full);
+                Ok(())
+            }) {
+                state.end(why);
+            }
         }
     }
 
@@ -139,10 +146,7 @@ impl Transport {
     /// Twisted's `loseConnection`.
     #[doc(alias = "loseConnection")]
     pub fn lose_connection(&self) {
-        if self.state.stage.get() == Stage::Open {
-            self.state.stage.set(Stage::Closing);
-            self.state.touch();
-        }
+        self.state.begin_closing();
     }
 
     /// Ends this side of the connection after all buffered data is sent, including the data of a
@@ -288,7 +292,8 @@ impl Transport {
 
     /// Registers a producer, which is paused while too much data is buffered, and resumed when most
     /// of that is sent. Until it is [unregistered](Self::unregister_producer), the connection does
-    /// not end by itself. It replaces the producer that was registered before.
+    /// not end by itself. It replaces the producer that was registered before, which is resumed if it
+    /// was paused.
     ///
     /// Another transport can be the producer: code that copies from it to this one registers it
     /// here, and then reads no faster than this connection's peer. An echo server registers each
@@ -317,9 +322,12 @@ impl Transport {
         if self.state.stage.get() >= Stage::Finished {
             return registered.stop();
         }
+        registered.notify_at_end(&self.state);
         let before = self.state.cold().producer.replace(Rc::new(registered));
-        drop(before);
         self.state.touch();
+        if let Some(before) = before {
+            before.replaced();
+        }
     }
 
     /// Removes the producer.
@@ -333,9 +341,11 @@ impl Transport {
     }
 
     /// Sets the number of buffered bytes above which a producer is paused. Defaults to 64 KiB. The
-    /// producer is resumed at a quarter of it.
+    /// producer is resumed at a quarter of it. If a higher mark lets a producer or a
+    /// [`drained`](Self::drained) continue, that happens in the same turn or the next.
     pub fn set_high_water(&self, bytes: usize) {
         self.state.high.set(bytes);
+        self.state.touch();
     }
 
     /// Sets the maximum number of buffered bytes. Defaults to 16 MiB. A write when more bytes are

@@ -1,11 +1,12 @@
 //! `TransportState`: the state that a connection and its transports share.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::rc::Rc;
+use std::mem;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use deferred_core::{DelayedCall, Reactor, Resolver};
+use deferred_core::{DeferredLock, DelayedCall, Reactor, Resolver};
 
 use super::buffers::Buffers;
 use super::error::ConnectionLost;
@@ -88,6 +89,10 @@ pub(super) enum TlsStage {
 #[derive(Default)]
 pub(super) struct Cold {
     pub(super) producer: Option<Rc<Registered>>,
+    /// The connections whose producer this one is. They are polled when it receives nothing more.
+    pub(super) consumers: Vec<Weak<TransportState>>,
+    /// The files that are sent, one after the other.
+    pub(super) files: Option<Rc<DeferredLock>>,
     pub(super) drained: Vec<Resolver<()>>,
     pub(super) closed: Vec<Resolver<ConnectionLost>>,
     /// The reason for which the connection has ended.
@@ -166,10 +171,31 @@ impl TransportState {
     pub(super) fn end(&self, why: ConnectionLost) {
         if self.stage.get() < Stage::Over {
             self.cold().end.get_or_insert(why);
-            if self.stage.get() == Stage::Open {
-                self.stage.set(Stage::Closing);
-            }
+            self.begin_closing();
             self.touch();
+        }
+    }
+
+    /// Enters the stage `Closing`, if the connection is open.
+    pub(super) fn begin_closing(&self) {
+        if self.stage.get() == Stage::Open {
+            self.stage.set(Stage::Closing);
+            self.touch();
+            self.notify_consumers();
+        }
+    }
+
+    /// Notes that the peer has ended its side.
+    pub(super) fn note_peer_ended(&self) {
+        self.peer_ended.set(true);
+        self.notify_consumers();
+    }
+
+    /// Polls the connections that have waited for more data of this one.
+    fn notify_consumers(&self) {
+        let consumers = self.cold.borrow_mut().as_mut().map(|cold| mem::take(&mut cold.consumers));
+        for consumer in consumers.into_iter().flatten().filter_map(|consumer| consumer.upgrade()) {
+            consumer.touch();
         }
     }
 
@@ -296,7 +322,7 @@ impl TransportState {
             return;
         }
         self.full.set(false);
-        let drained = std::mem::take(&mut self.cold().drained);
+        let drained = mem::take(&mut self.cold().drained);
         drained.into_iter().for_each(|resolver| resolver.callback(()));
         // Callbacks of those Deferreds may have written.
         let unsent = self.outgoing.borrow().len();
@@ -313,6 +339,7 @@ impl TransportState {
     /// socket.
     pub(super) fn close(&self, why: &ConnectionLost) -> Closed {
         self.stage.set(Stage::Over);
+        self.notify_consumers();
         let cold = self.cold.take();
         self.cold().lost = Some(why.clone());
         let outgoing = self.outgoing.take();

@@ -102,6 +102,10 @@ impl Socket for MemorySocket {
         Poll::Ready(Ok(()))
     }
 
+    fn abort(&mut self) {
+        change(&self.output, |pipe| pipe.failed = Some(io::ErrorKind::ConnectionReset));
+    }
+
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.peer)
     }

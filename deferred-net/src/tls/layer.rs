@@ -87,6 +87,10 @@ impl<S: Socket> Socket for MaybeTls<S> {
         on_socket!(self, socket => socket.poll_finish(context))
     }
 
+    fn abort(&mut self) {
+        on_socket!(self, socket => socket.abort());
+    }
+
     fn system(&self) -> Option<SockRef<'_>> {
         on_socket!(self, socket => socket.system())
     }

@@ -200,6 +200,10 @@ impl<S: Socket> Socket for TlsSocket<S> {
         self.socket.poll_finish(context)
     }
 
+    fn abort(&mut self) {
+        self.socket.abort();
+    }
+
     fn system(&self) -> Option<SockRef<'_>> {
         self.socket.system()
     }

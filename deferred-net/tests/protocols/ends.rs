@@ -200,8 +200,10 @@ fn a_connection_that_is_a_producer_holds_another_one_only_until_its_peer_has_end
     to.lose_connection();
     to.flush();
     assert!(!to.has_ended());
-    from.end();
     to.write("the rest");
+    to.flush();
+    assert!(!to.has_ended());
+    from.end();
     to.flush();
     assert_eq!(to.value(), b"the rest");
     assert!(to.has_ended());

@@ -5,6 +5,7 @@ mod ends;
 mod framed;
 mod from_fn;
 mod lines;
+mod producers;
 mod stay_connected;
 mod streams;
 

@@ -229,3 +229,16 @@ fn a_cancelled_wait_ends_only_the_wait() {
     attempts.answer(Ok(pair.client.clone()));
     assert_eq!(service.transport(), Some(pair.client.clone()));
 }
+
+#[test]
+fn the_last_failure_is_forgotten_with_the_next_connection() {
+    let (clock, attempts) = (Clock::new(), Attempts::default());
+    let service = attempts.start(&clock, steady());
+    attempts.answer(Err(Failure::msg("no")));
+    assert_eq!(service.last_failure().unwrap().to_string(), "no");
+    clock.advance(SECOND);
+    let pair = connection(&clock);
+    attempts.answer(Ok(pair.client.clone()));
+    assert!(service.last_failure().is_none());
+    success_result_of(service.when_connected());
+}

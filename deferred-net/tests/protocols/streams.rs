@@ -113,7 +113,7 @@ impl io::Read for File {
 }
 
 /// Runs the loop until the Deferred is ready, while a thread works.
-fn wait<T: 'static>(peer: &StringTransport<'_>, deferred: Deferred<T>) -> Result<T, Failure> {
+pub(super) fn wait<T: 'static>(peer: &StringTransport<'_>, deferred: Deferred<T>) -> Result<T, Failure> {
     while !deferred.is_ready() {
         peer.flush();
         std::thread::yield_now();

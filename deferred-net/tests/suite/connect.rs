@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 
-use crate::adapter::net::{connect_any, connect_tcp};
-use crate::adapter::{Cancelled, Clock, Reactor, TimedOut, over_tcp, run_until, without_driver};
+use crate::adapter::net::{ConnectionLost, connect_any, connect_tcp, on_data};
+use crate::adapter::{Cancelled, Clock, Failure, Reactor, TimedOut, on_unhandled, over_tcp, run_until, without_driver};
 
 use super::{Echo, LONG, Log, MS, listen, protocol};
 
@@ -114,14 +114,12 @@ fn by_name_and_through_several_addresses() {
         let (port, address) = listen(reactor, |_| Echo);
         let by_name = connect_tcp(reactor, format!("localhost:{}", address.port()), LONG, Echo);
         let several = connect_tcp(reactor, vec![closed_address(), address].leak() as &'static [SocketAddr], LONG, Echo);
-        crate::adapter::gather_tuple((by_name, several)).map_err(crate::adapter::Failure::from).add_callback(
-            move |(first, second)| {
-                assert_eq!(second.peer_addr().unwrap(), address);
-                first.abort_connection();
-                second.abort_connection();
-                port.closed()
-            },
-        )
+        crate::adapter::gather_tuple((by_name, several)).map_err(Failure::from).add_callback(move |(first, second)| {
+            assert_eq!(second.peer_addr().unwrap(), address);
+            first.abort_connection();
+            second.abort_connection();
+            port.closed()
+        })
     })
     .unwrap();
 }
@@ -178,4 +176,17 @@ fn a_unix_server_with_a_full_backlog_is_asked_again() {
     })
     .unwrap();
     std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_connect_whose_protocol_fails_at_once_fails() {
+    let reports = on_unhandled(|_| ());
+    let failure = run_until(|reactor| {
+        let (_, address) = listen(reactor, |_| Echo);
+        let refuses = on_data(|_, _| ()).on_made(|_| Err::<(), _>(Failure::msg("not this one")));
+        connect_tcp(reactor, address, LONG, refuses)
+    })
+    .unwrap_err();
+    assert!(matches!(failure.downcast_ref(), Some(ConnectionLost::Failed(_))), "{failure}");
+    drop(reports);
 }

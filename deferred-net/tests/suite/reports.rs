@@ -33,16 +33,14 @@ fn an_error_of_a_callback_names_its_line_the_protocol_and_the_connection() {
         let port = listen_tcp(reactor, "127.0.0.1:0", |_| Fails).unwrap();
         let reactor = reactor.clone();
         connects = line!() + 1;
-        connect_tcp(&reactor, port.local_addr().unwrap(), LONG, Fails)
-            .add_callback(|transport| transport.closed())
-            .add_callback(move |_| {
-                inline_callbacks(async move {
-                    while port.stats().accepted == 0 || !port.is_empty() {
-                        reactor.sleep(MS).await?;
-                    }
-                    Ok(())
-                })
+        connect_tcp(&reactor, port.local_addr().unwrap(), LONG, Fails).add_both(move |_| {
+            inline_callbacks(async move {
+                while port.stats().accepted == 0 || !port.is_empty() {
+                    reactor.sleep(MS).await?;
+                }
+                Ok(())
             })
+        })
     })
     .unwrap();
     let reports = reports.take();
