@@ -53,6 +53,7 @@ fn export_port(port: &Port) {
     gauge!("port_connections").set(stats.connections as f64);
     counter!("port_accepted").absolute(stats.accepted);
     counter!("port_accept_errors").absolute(stats.accept_errors);
+    counter!("port_failed_handshakes").absolute(stats.failed_handshakes);
 }
 
 /// Answers each request from the pool.

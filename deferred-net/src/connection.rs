@@ -451,7 +451,11 @@ impl<P: Protocol> Connection<P> {
             }
             Ok(())
         });
-        drop(self.entry.take());
+        let entry = self.entry.take();
+        if let Some(entry) = entry.as_ref().filter(|_| !self.made) {
+            entry.count_failed_handshake();
+        }
+        drop(entry);
         closed.notify(&why);
         for failure in failure.into_iter().chain([dropped, stopped, lost].into_iter().filter_map(Result::err)) {
             self.report(failure);

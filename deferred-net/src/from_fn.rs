@@ -25,7 +25,12 @@ use super::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn on_data<R: CallbackResult>(mut f: impl FnMut(&Transport, &[u8]) -> R + 'static) -> FromFn {
-    FromFn { received: Box::new(move |transport, data| f(transport, data).into_result()), made: None, lost: None }
+    FromFn {
+        received: Box::new(move |transport, data| f(transport, data).into_result()),
+        made: None,
+        read_lost: None,
+        lost: None,
+    }
 }
 
 /// Returns a protocol that calls `f` for each line, as
@@ -59,6 +64,7 @@ pub fn on_line<R: CallbackResult>(f: impl FnMut(&Transport, &[u8]) -> R + 'stati
 pub struct FromFn {
     received: Box<OnReceived>,
     made: Option<Box<OnMade>>,
+    read_lost: Option<Box<OnMade>>,
     lost: Option<Box<OnLost>>,
 }
 
@@ -74,6 +80,15 @@ impl FromFn {
         self
     }
 
+    /// Sets a function to call when the peer has ended its side, in place of a
+    /// [`lose_connection`](Transport::lose_connection). See
+    /// [`Protocol::read_connection_lost`].
+    #[must_use]
+    pub fn on_read_lost<R: CallbackResult>(mut self, f: impl FnOnce(&Transport) -> R + 'static) -> FromFn {
+        self.read_lost = Some(Box::new(|transport| f(transport).into_result()));
+        self
+    }
+
     /// Sets a function to call when the connection has ended.
     #[must_use]
     pub fn on_lost(mut self, f: impl FnOnce(&ConnectionLost) + 'static) -> FromFn {
@@ -83,6 +98,16 @@ impl FromFn {
 
     fn call_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.made.take().map_or(Ok(()), |made| made(transport))
+    }
+
+    fn call_read_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        match self.read_lost.take() {
+            Some(read_lost) => read_lost(transport),
+            None => {
+                transport.lose_connection();
+                Ok(())
+            }
+        }
     }
 
     fn call_lost(&mut self, reason: &ConnectionLost) {
@@ -97,6 +122,12 @@ impl Lines<FromFn> {
     #[must_use]
     pub fn on_made<R: CallbackResult>(self, f: impl FnOnce(&Transport) -> R + 'static) -> Lines<FromFn> {
         self.map_protocol(|protocol| protocol.on_made(f))
+    }
+
+    /// Like [`FromFn::on_read_lost`].
+    #[must_use]
+    pub fn on_read_lost<R: CallbackResult>(self, f: impl FnOnce(&Transport) -> R + 'static) -> Lines<FromFn> {
+        self.map_protocol(|protocol| protocol.on_read_lost(f))
     }
 
     /// Like [`FromFn::on_lost`].
@@ -115,6 +146,10 @@ impl Protocol for FromFn {
         (self.received)(transport, data)
     }
 
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.call_read_lost(transport)
+    }
+
     fn connection_lost(&mut self, reason: &ConnectionLost) {
         self.call_lost(reason);
     }
@@ -127,6 +162,10 @@ impl LineProtocol for FromFn {
 
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
         (self.received)(transport, line)
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.call_read_lost(transport)
     }
 
     fn connection_lost(&mut self, reason: &ConnectionLost) {

@@ -40,6 +40,7 @@ pub(super) struct PortState {
     next: Cell<u64>,
     accepted: Cell<u64>,
     accept_errors: Cell<u64>,
+    failed_handshakes: Cell<u64>,
 }
 
 /// The numbers of a [`Port`] at one time.
@@ -53,6 +54,9 @@ pub struct PortStats {
     /// The number of times that accepting a connection has failed, for example because the process
     /// has too many open files.
     pub accept_errors: u64,
+    /// The number of accepted connections that have ended before their protocol was called, mostly
+    /// because a TLS handshake has failed: the client does not accept the certificate, for example.
+    pub failed_handshakes: u64,
 }
 
 impl PortState {
@@ -69,6 +73,7 @@ impl PortState {
             next: Cell::new(0),
             accepted: Cell::new(0),
             accept_errors: Cell::new(0),
+            failed_handshakes: Cell::new(0),
         }
     }
 
@@ -125,6 +130,7 @@ impl Port {
             connections: self.len(),
             accepted: self.state.accepted.get(),
             accept_errors: self.state.accept_errors.get(),
+            failed_handshakes: self.state.failed_handshakes.get(),
         }
     }
 
@@ -183,7 +189,9 @@ impl Port {
     /// ones after `timeout`. The returned Deferred fires when all have ended, with the number of
     /// aborted connections.
     ///
-    /// Write any last data to the clients before this call.
+    /// Write any last data to the clients before this call. A connection with a
+    /// [producer](Transport::register_producer) ends when the producer has: in a proxy, a client
+    /// that is idle on both sides is among those that are aborted.
     ///
     /// # Cancellation
     ///
@@ -225,6 +233,14 @@ impl Port {
 pub(super) struct PortEntry {
     port: Rc<PortState>,
     number: u64,
+}
+
+impl PortEntry {
+    /// Counts a connection whose protocol was never called.
+    pub(super) fn count_failed_handshake(&self) {
+        let count = &self.port.failed_handshakes;
+        count.set(count.get() + 1);
+    }
 }
 
 impl Drop for PortEntry {

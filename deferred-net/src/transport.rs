@@ -43,7 +43,9 @@ impl Transport {
     /// The data is passed to the system at the end of the callback that writes, together with its
     /// other writes. Outside of the connection's own callbacks this happens in the same turn or the
     /// next. Data that the peer does not read is buffered. Nothing is written on a connection that
-    /// has ended, or that is [losing](Self::lose_connection) and has sent everything.
+    /// has ended, or that is [losing](Self::lose_connection) and has sent everything. When the loop
+    /// ends, the system gets what it takes at once; a program that ends with a large write awaits
+    /// [`closed`](Self::closed) before.
     #[doc(alias = "writeSequence")]
     pub fn write(&self, data: impl AsRef<[u8]>) {
         self.write_bytes(data.as_ref());
@@ -143,6 +145,11 @@ impl Transport {
     /// without this wait, data from the peer that was not read here could make the peer's system
     /// discard data that the peer has not read.
     ///
+    /// What is written between this call and the end is sent too. The peer must read the rest
+    /// within the [close timeout](Self::set_close_timeout), 30 seconds by default; if it does not, it
+    /// gets a reset. For answers that take a slow peer longer, set a longer one, or use
+    /// [`send_file`](Self::send_file).
+    ///
     /// Twisted's `loseConnection`.
     #[doc(alias = "loseConnection")]
     pub fn lose_connection(&self) {
@@ -151,7 +158,8 @@ impl Transport {
 
     /// Ends this side of the connection after all buffered data is sent, including the data of a
     /// [producer](Self::register_producer) until it is unregistered. The peer gets an end, and can
-    /// still send: reading continues until it ends its side too. Nothing is written after this.
+    /// still send: reading continues until it ends its side too. What is written after this call
+    /// is dropped, unless a producer is registered.
     ///
     /// Twisted's `loseWriteConnection`.
     #[doc(alias = "loseWriteConnection")]
@@ -210,7 +218,8 @@ impl Transport {
         }
     }
 
-    /// Ends the connection now, and drops buffered data.
+    /// Ends the connection now, and drops buffered data. The peer of a TCP connection gets a reset,
+    /// so that it does not take the end for a regular one.
     ///
     /// `connection_lost` is called in the same turn or the next.
     ///

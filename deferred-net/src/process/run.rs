@@ -153,12 +153,17 @@ impl<P: ProcessProtocol> Run<P> {
         drop((stdin, waker)); // after the borrows
         state.drop_outgoing();
         self.outputs = [None, None];
-        let (status, drained) = (self.status, state.drained.take());
+        let (status, drained, ended) = (self.status, state.drained.take(), state.ended.take());
+        state.status.set(status);
         self.call(|protocol, _| {
             protocol.process_ended(status);
             Ok(())
         });
         drained.into_iter().for_each(|resolver| resolver.errback(stdin_closed()));
+        match status {
+            Some(status) => ended.into_iter().for_each(|resolver| resolver.callback(status)),
+            None => drop(ended), // the reactor was closed: `Abandoned`
+        }
         for failure in std::mem::take(&mut self.failures) {
             let failed = failure.wrap(|failure| ProtocolFailed { protocol: type_name::<P>(), failure });
             // The error of a coroutine is reported, with the location where the program has started

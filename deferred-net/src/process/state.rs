@@ -1,6 +1,7 @@
 //! `ProcessState`: the state that a process and its transports share.
 
 use std::cell::{Cell, RefCell};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -28,6 +29,9 @@ pub(super) struct ProcessState {
     pub(super) dirty: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
     pub(super) drained: RefCell<Vec<Resolver<()>>>,
+    /// The status, after the end.
+    pub(super) status: Cell<Option<ExitStatus>>,
+    pub(super) ended: RefCell<Vec<Resolver<ExitStatus>>>,
 }
 
 impl ProcessState {
@@ -45,6 +49,8 @@ impl ProcessState {
             dirty: Cell::new(false),
             waker: RefCell::default(),
             drained: RefCell::default(),
+            status: Cell::new(None),
+            ended: RefCell::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::process::ExitStatus;
 use std::rc::Rc;
 
 use deferred_core::{Deferred, Failure, Reactor};
@@ -144,6 +145,48 @@ impl ProcessTransport {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.state.has_ended.get()
+    }
+
+    /// Returns a Deferred that fires with the status when the process has ended and
+    /// [`process_ended`](super::ProcessProtocol::process_ended) was called. It is ready at once if
+    /// that has happened.
+    ///
+    /// # Errors
+    ///
+    /// The returned Deferred fails with [`Abandoned`](deferred_core::Abandoned) if the reactor is
+    /// closed before.
+    ///
+    /// # Cancellation
+    ///
+    /// A cancel ends only the wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use deferred_core::{Deferred, Reactor};
+    /// # use deferred_net::process::{ProcessProtocol, spawn_process};
+    /// use std::process::Command;
+    ///
+    /// /// Ignores the outputs of the process.
+    /// struct Quiet;
+    ///
+    /// impl ProcessProtocol for Quiet {}
+    ///
+    /// fn succeeds(reactor: &Reactor) -> std::io::Result<Deferred<bool>> {
+    ///     let process = spawn_process(reactor, Command::new("true"), Quiet)?;
+    ///     Ok(process.ended().map(|status| status.success()))
+    /// }
+    /// ```
+    #[must_use = "the Deferred only waits; the call has no other effect"]
+    pub fn ended(&self) -> Deferred<ExitStatus> {
+        if let Some(status) = self.state.status.get() {
+            return Deferred::succeed(status);
+        }
+        let (deferred, resolver) = Deferred::new();
+        if !self.has_ended() {
+            push_waiter(&mut self.state.ended.borrow_mut(), resolver);
+        }
+        deferred
     }
 
     /// Returns the reactor of the process.

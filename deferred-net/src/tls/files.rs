@@ -32,6 +32,9 @@ pub fn server_config(certificates: impl AsRef<Path>, key: impl AsRef<Path>) -> i
 /// Returns the configuration of a client that trusts the certificates of a PEM file, or of each
 /// file of a folder whose name ends with `.pem` or `.crt`.
 ///
+/// A server's own certificate can be trusted unless it is marked as that of an authority, which
+/// `openssl req -x509` does by default: add `-addext basicConstraints=critical,CA:FALSE`.
+///
 /// # Errors
 ///
 /// Returns an error, which names the file or folder, if it cannot be read or has no certificate.

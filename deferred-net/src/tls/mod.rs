@@ -93,8 +93,9 @@ fn limit_handshake(transport: &Transport) {
 }
 
 /// Like [`connect_tcp`](crate::connect_tcp), but with TLS. The certificate of the server is checked
-/// for the host in `address`, which is `"host:port"`. `connection_made` is called after the
-/// handshake.
+/// for the host in `address`, which is `"host:port"`; if the certificate has another name, use
+/// [`ClientEndpoint::server_name`](crate::ClientEndpoint::server_name). `connection_made` is called
+/// after the handshake.
 ///
 /// Twisted's `connectSSL`, and its `wrapClientTLS` with `optionsForClientTLS`.
 ///

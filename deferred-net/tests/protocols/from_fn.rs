@@ -28,6 +28,23 @@ fn the_closures_are_called_in_the_order_of_a_protocol() {
 }
 
 #[test]
+fn the_end_of_the_peer_is_a_closure_too() {
+    let (clock, log) = (Clock::new(), Log::default());
+    let noted = log.clone();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()).on_read_lost(move |_| noted.note("ended")));
+    peer.end();
+    peer.write("still open");
+    peer.flush();
+    assert_eq!(log.take(), ["ended"]);
+    assert_eq!(peer.value(), b"still open");
+    assert!(peer.lost().is_none());
+    let peer =
+        StringTransport::connect(&clock, on_line(|_, _| ()).on_read_lost(|transport| transport.abort_connection()));
+    peer.end();
+    assert!(matches!(peer.lost(), Some(ConnectionLost::Aborted)));
+}
+
+#[test]
 fn an_error_of_a_closure_loses_the_connection_and_is_reported() {
     let clock = Clock::new();
     let fails = || Err::<(), _>(Failure::msg("no"));

@@ -200,6 +200,32 @@ fn an_error_of_a_callback_kills_the_process_and_is_reported() {
 }
 
 #[test]
+fn ended_fires_with_the_status_whenever_it_is_asked() {
+    let [while_it_runs, after] = run_until(|reactor| {
+        let (done, resolver) = Deferred::new();
+        let process =
+            spawn_process(reactor, sh("exit 7"), Logs(Log::default(), Some(resolver), |_: &str, _: &_| Ok(())))
+                .unwrap();
+        process.ended().cancel(); // only a wait
+        let ended = process.ended();
+        ended.add_callback(move |first| done.add_callback(move |()| process.ended().map(move |again| [first, again])))
+    })
+    .unwrap();
+    assert_eq!((while_it_runs.code(), after.code()), (Some(7), Some(7)));
+
+    let mut ended = None;
+    run(|reactor| {
+        let process =
+            spawn_process(reactor, sh("sleep 60"), Logs(Log::default(), None, |_: &str, _: &_| Ok(()))).unwrap();
+        ended = Some(process.ended());
+        process.kill().unwrap();
+        reactor.stop();
+    });
+    let ended = ended.unwrap().try_take().unwrap_or_else(|_| panic!("it is ready"));
+    assert!(ended.is_err() || ended.is_ok_and(|status| status.signal() == Some(9)));
+}
+
+#[test]
 fn a_cancel_kills_the_process() {
     let begun = std::time::Instant::now();
     let failed = run_until(|reactor| {

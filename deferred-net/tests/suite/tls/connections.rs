@@ -98,18 +98,20 @@ fn refused(server: Arc<ServerConfig>, config: Arc<ClientConfig>, name: &str) -> 
     let failed = run_until(|reactor| {
         let of_server = noted.clone();
         let factory = move |_| protocol(&of_server, |_| Ok(()), |_, _| Ok(()));
-        let port = listen_tls(reactor, "127.0.0.1:0", server, factory).unwrap();
+        let (port, owner) = (listen_tls(reactor, "127.0.0.1:0", server, factory).unwrap(), reactor.clone());
         let address = name.replace("PORT", &port.local_addr().unwrap().port().to_string());
-        connect_tls(reactor, address, config, LONG, protocol(&noted, |_| Ok(()), |_, _| Ok(()))).map(|_| ()).add_both(
-            move |result| {
+        connect_tls(reactor, address, config, LONG, protocol(&noted, |_| Ok(()), |_, _| Ok(())))
+            .map(|_| ())
+            .add_both(move |result| {
                 inline_callbacks(async move {
-                    while !port.is_empty() {
-                        port.connections()[0].reactor().sleep(MS).await?;
+                    while port.stats().failed_handshakes == 0 {
+                        owner.sleep(MS).await?;
                     }
+                    assert!(port.is_empty());
                     Ok(result)
                 })
-            },
-        )
+            })
+            .add_timeout(LONG, reactor)
     });
     let failure = failed.unwrap().unwrap_err();
     assert!(log.take().is_empty(), "no callback is called");
@@ -131,7 +133,7 @@ fn a_certificate_that_is_not_valid_fails_the_connect() {
     let expired = AUTHORITY.issue("localhost", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
     let (error, text) = refused(Arc::new(server_with(expired)), trusting(), "localhost:PORT");
     assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error:?}");
-    assert!(text.contains("expired"), "{text}");
+    assert!(text.to_lowercase().contains("expired"), "{text}");
 }
 
 fn trusting_nobody() -> Arc<ClientConfig> {
