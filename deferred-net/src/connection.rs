@@ -301,7 +301,8 @@ impl<P: Protocol> Connection<P> {
     /// Passes what was written to the system, as far as it takes that at once: the loop has ended.
     fn send_last(&mut self) {
         let state = &*self.transport.state;
-        if !self.made || state.take_end().is_some() {
+        // Data for TLS must not be sent before it.
+        if !self.made || !state.is_secure() || state.take_end().is_some() {
             return;
         }
         let context = &mut Context::from_waker(Waker::noop());

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::ptr;
 use std::rc::{Rc, Weak};
 
 use super::Transport;
@@ -74,8 +75,12 @@ impl Registered {
     /// Lets the producer, if it is a connection, notify `consumer` when it receives nothing more.
     pub(super) fn notify_at_end(&self, consumer: &Rc<TransportState>) {
         if let Some(connection) = self.connection.as_ref().and_then(Weak::upgrade) {
+            let consumers = &mut connection.cold().consumers;
+            // Many may follow each other, or one may be registered again and again.
+            consumers
+                .retain(|before| before.strong_count() > 0 && !ptr::addr_eq(before.as_ptr(), Rc::as_ptr(consumer)));
             let consumer: Weak<TransportState> = Rc::downgrade(consumer);
-            connection.cold().consumers.push(consumer);
+            consumers.push(consumer);
         }
     }
 
@@ -111,5 +116,32 @@ impl Registered {
 
     pub(super) fn stop(&self) {
         self.producer.stop_producing();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use deferred_core::Clock;
+
+    use super::*;
+    use crate::on_data;
+    use crate::socket::Silent;
+
+    #[test]
+    fn consumers_that_come_and_go_use_no_more_memory() {
+        let clock = Clock::new();
+        let open = || Transport::over_socket(&clock, Silent, on_data(|_, _| ()));
+        let (producer, consumer) = (open(), open());
+        for _ in 0..1000 {
+            consumer.register_producer(producer.clone());
+            let other = open();
+            other.register_producer(producer.clone());
+            other.abort_connection();
+            clock.advance(Duration::ZERO);
+        }
+        let count = producer.state.cold().consumers.len();
+        assert!(count <= 3, "{count}");
     }
 }

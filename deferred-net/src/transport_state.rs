@@ -238,6 +238,14 @@ impl TransportState {
         self.is_flushed() && !self.has_producer()
     }
 
+    /// Returns `true` unless TLS begins.
+    pub(super) fn is_secure(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        return matches!(self.tls.get(), TlsStage::Plain | TlsStage::Established);
+        #[cfg(not(feature = "rustls"))]
+        true
+    }
+
     /// Returns `true` if all data that was written is sent.
     pub(super) fn is_flushed(&self) -> bool {
         self.outgoing.borrow().is_empty() && self.flushed.get()

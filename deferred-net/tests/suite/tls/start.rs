@@ -1,18 +1,19 @@
 //! TLS that starts in the middle of a connection, in memory.
 
 use std::cell::RefCell;
+use std::io::Read;
 use std::rc::Rc;
 
 use deferred_core::testing::Reports;
 use deferred_net::tls::rustls::{ClientConnection, ServerConnection};
 
-use super::super::{Log, MS, pattern};
+use super::super::{LONG, Log, MS, pattern};
 use super::{localhost, server, trusting};
 use crate::adapter::net::testing::{Pair, StringTransport};
 use crate::adapter::net::{
-    ConnectionLost, FrameProtocol, Framed, Framing, LineProtocol, Lines, Transport, on_data, on_line,
+    ConnectionLost, FrameProtocol, Framed, Framing, LineProtocol, Lines, Transport, connect_tcp, on_data, on_line,
 };
-use crate::adapter::{Clock, Failure};
+use crate::adapter::{Clock, Failure, run_until};
 
 /// A server of lines that starts TLS on request.
 struct StartsTls(Log);
@@ -242,4 +243,25 @@ fn data_that_waits_when_tls_starts_is_not_trusted() {
         let lost = peer.lost().map(|lost| lost.to_string()).unwrap_or_default();
         assert!(lost.contains("are not encrypted"), "{lost}");
     }
+}
+
+#[test]
+fn data_for_tls_is_not_sent_in_plain_text_at_the_end_of_the_loop() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let received = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let _ = listener.accept().unwrap().0.read_to_end(&mut all);
+        all
+    });
+    run_until(|reactor| {
+        connect_tcp(reactor, address, LONG, on_data(|_, _| ())).map(|transport| {
+            transport.write("STARTTLS");
+            transport.start_tls(ClientConnection::new(trusting(), localhost()).unwrap()).unwrap();
+            transport.write("a secret");
+        })
+    })
+    .unwrap();
+    let received = received.join().unwrap();
+    assert!(!received.windows(8).any(|window| window == b"a secret"), "{received:?}");
 }
