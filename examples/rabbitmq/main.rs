@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! apt-get install rabbitmq-server
-//! rabbitmq-server -detached && rabbitmqctl await_startup
+//! rabbitmq-server -detached; until rabbitmqctl -q await_startup; do sleep 1; done
 //! cargo run --release --example rabbitmq
 //! ```
 //!
@@ -40,6 +40,8 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
 
+/// The command that starts a server, and waits for it. The first calls of `rabbitmqctl` may fail.
+const START: &str = "rabbitmq-server -detached; until rabbitmqctl -q await_startup; do sleep 1; done";
 const MESSAGES: u32 = 4000;
 const WORK: &str = "deferred-example";
 /// The queue to which the server moves rejected messages.
@@ -129,8 +131,7 @@ fn program(shared: Rc<Shared>) -> Deferred<()> {
         let story = shared.story;
         let (connection, channel) = open(shared.server.clone()).await.map_err(|failure| {
             Failure::msg(format!(
-                "no RabbitMQ at {}: {failure}; start one with `rabbitmq-server -detached && rabbitmqctl await_startup`, \
-                 from Debian's package rabbitmq-server, or set AMQP_ADDR",
+                "no RabbitMQ at {}: {failure}; start one with `{START}`, from Debian's package rabbitmq-server, or set AMQP_ADDR",
                 shared.server
             ))
         })?;
