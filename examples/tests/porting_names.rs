@@ -1,4 +1,4 @@
-//! The guide to porting names only what exists.
+//! The guide to porting and the design name only what exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -77,4 +77,29 @@ fn each_counterpart_in_the_guide_to_porting_exists() {
     }
     assert!(count > 250, "only {count} names were found");
     assert!(!names.contains("such_a_name") && names.contains("add_callback"));
+}
+
+/// Returns the file and the name of each test in a line: "`file.rs`: `one`, `another`".
+fn named_tests(line: &str) -> Vec<(String, String)> {
+    let mut tests = Vec::new();
+    for part in line.split("`: `").collect::<Vec<_>>().windows(2) {
+        let file = part[0].rsplit('`').next().unwrap();
+        let names = part[1].split("` |").next().unwrap().split("` and").next().unwrap();
+        tests.extend(names.split("`, `").map(|name| (file.to_owned(), name.trim_end_matches('`').to_owned())));
+    }
+    tests.retain(|(file, _)| file.ends_with(".rs"));
+    tests
+}
+
+#[test]
+fn each_test_in_the_design_exists() {
+    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let mut count = 0;
+    for (file, test) in design.lines().filter(|line| line.starts_with('|')).flat_map(named_tests) {
+        let folder = if file.starts_with("deferred-") { root() } else { root().join("deferred-core/tests") };
+        let text = fs::read_to_string(folder.join(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&test), "{file} has no {test}");
+        count += 1;
+    }
+    assert!(count > 50, "only {count} tests were found");
 }
