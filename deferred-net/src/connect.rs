@@ -40,9 +40,9 @@ const FULL_DELAY: Duration = Duration::from_millis(10);
 /// # Errors
 ///
 /// The returned Deferred fails with [`TimedOut`](deferred_core::TimedOut) if there is no connection
-/// after `timeout`, which includes the lookup and all attempts. If `connection_made` fails or aborts
-/// the connection, it fails with [`ConnectionLost`]. Otherwise it fails with
-/// the error of the lookup or of the last address that was tried, whose text includes that address.
+/// after `timeout`, which includes the lookup and all attempts. It fails with [`ConnectionLost`] if
+/// `connection_made` fails or aborts the connection. Otherwise it fails with the error of the lookup
+/// or of the last address that was tried, whose text includes that address.
 ///
 /// # Cancellation
 ///

@@ -299,11 +299,11 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Passes what was written to the system, as far as it takes that at once: the loop has ended.
-    fn send_last(&mut self) {
+    fn send_last(&mut self) -> Result<(), Failure> {
         let state = &*self.transport.state;
         // Data for TLS must not be sent before it.
-        if !self.made || !state.is_secure() || state.take_end().is_some() {
-            return;
+        if !self.made || !state.is_secure() {
+            return Ok(());
         }
         let context = &mut Context::from_waker(Waker::noop());
         let sent = state.outgoing.borrow_mut().poll_send(|data| state.socket.poll_write(context, data));
@@ -313,6 +313,7 @@ impl<P: Protocol> Connection<P> {
         if state.is_flushed() && (self.transport.is_closing() || state.write_closing.get()) {
             let _ = self.finish_writing(context);
         }
+        Ok(())
     }
 
     /// Reads once, if data is available, and passes it to the protocol.
@@ -473,12 +474,10 @@ impl<P: Protocol> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.has_ended {
             // The reactor was closed.
-            let panicked = guarded(|| {
-                self.send_last();
-                Ok(())
-            });
-            self.finish(ConnectionLost::LoopEnded);
-            if let Err(failure) = panicked {
+            let requested = self.transport.state.take_end();
+            let sent = if requested.is_none() { guarded(|| self.send_last()) } else { Ok(()) };
+            self.finish(requested.unwrap_or(ConnectionLost::LoopEnded));
+            if let Err(failure) = sent {
                 self.report(failure);
             }
         }

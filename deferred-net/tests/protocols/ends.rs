@@ -141,6 +141,17 @@ impl Producer for Pieces {
 }
 
 #[test]
+fn an_end_that_was_requested_before_that_of_the_loop_keeps_its_reason() {
+    let clock = Clock::new();
+    let peer = StringTransport::connect(&clock, on_data(|_, _| ()));
+    let transport = Transport::clone(&peer);
+    drop(peer);
+    transport.abort_connection();
+    drop(clock);
+    assert!(matches!(transport.lost(), Some(ConnectionLost::Aborted)), "{:?}", transport.lost());
+}
+
+#[test]
 fn both_ends_wait_for_a_producer() {
     for half in [false, true] {
         let clock = Clock::new();
