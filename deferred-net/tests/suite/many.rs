@@ -125,6 +125,7 @@ impl Erratic {
             }
             4 => transport.set_timeout(Some(3 * MS)),
             5 => transport.write(vec![5; 300_000]),
+            6 => transport.register_producer(transport.clone()),
             _ => {}
         }
     }
