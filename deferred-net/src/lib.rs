@@ -19,6 +19,7 @@
 //! | lines | [`on_line`], or [`Lines`] with a [`LineProtocol`] |
 //! | frames with a length in front | [`Framed`] with a [`FrameProtocol`] |
 //! | TLS | `listen_tls`, `connect_tls` and `Transport::start_tls`, with the feature `rustls` |
+//! | a proxy | [`forward_to`] |
 //! | any other stream of bytes | [`Transport::over`]; [`standard_io`] |
 //! | datagrams | [`listen_udp`] |
 //! | child processes | the module `process`, on Unix |
@@ -116,7 +117,7 @@
 //! # Source
 //!
 //! - `protocol`: the callbacks of a connection; `from_fn`: closures as protocols; `lines` and
-//!   `framed`: protocols for lines and frames, on `unread`;
+//!   `framed`: protocols for lines and frames, on `unread`; `forward`: a proxy;
 //! - `transport`: the operations on a connection; `transport_state`: its state; `outgoing`: the
 //!   data to send; `producer`: code that is paused and resumed;
 //! - `connection`: the coroutine of each connection, which reads from its socket, calls its
@@ -141,6 +142,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod error;
+mod forward;
 mod framed;
 mod from_fn;
 mod lines;
@@ -174,6 +176,7 @@ pub use connect::connect_tcp;
 pub use connect::{begin_connect_unix, connect_unix};
 pub use endpoint::{ClientEndpoint, InvalidEndpoint, ServerEndpoint};
 pub use error::{ConnectionLost, ProtocolFailed, error_with_address};
+pub use forward::{Forward, forward_to};
 pub use framed::{FrameProtocol, Framed, Framing};
 pub use from_fn::{CallbackResult, FromFn, on_data, on_line};
 pub use lines::{LineProtocol, Lines};

@@ -5,6 +5,7 @@ mod clock;
 mod connect;
 mod context;
 mod end;
+mod forward;
 mod life;
 mod lines;
 mod listen;
