@@ -1,10 +1,11 @@
-//! `on_data` and `on_line`: protocols that are closures.
+//! `on_data`, `on_line` and `on_datagram`: protocols that are closures.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use deferred_core::Failure;
 
-use super::{ConnectionLost, LineProtocol, Lines, Protocol, Transport};
+use super::{ConnectionLost, DatagramProtocol, LineProtocol, Lines, Protocol, Transport, UdpTransport};
 
 /// Returns a protocol that calls `f` for incoming data, as
 /// [`data_received`](Protocol::data_received). `f` returns `()` or a `Result<(), Failure>`; an
@@ -176,6 +177,82 @@ impl LineProtocol for FromFn {
 impl fmt::Debug for FromFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FromFn").finish_non_exhaustive()
+    }
+}
+
+/// Creates a datagram protocol whose only callback is `f`, which is called for each datagram, with
+/// its sender.
+///
+/// An error or panic of a closure is reported as unhandled, and the socket continues.
+///
+/// # Examples
+///
+/// ```no_run
+/// use deferred_mio::net::{listen_udp, on_datagram};
+/// use deferred_mio::run;
+///
+/// run(|reactor| {
+///     let echo = on_datagram(|transport, data, sender| {
+///         transport.send_to(data, sender)?;
+///         Ok(())
+///     });
+///     listen_udp(reactor, "127.0.0.1:9999", echo)
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn on_datagram<R: CallbackResult>(
+    mut f: impl FnMut(&UdpTransport, &[u8], SocketAddr) -> R + 'static,
+) -> DatagramFn {
+    DatagramFn {
+        received: Box::new(move |transport, data, sender| f(transport, data, sender).into_result()),
+        started: None,
+        refused: None,
+    }
+}
+
+/// A datagram protocol that consists of closures: the result of [`on_datagram`].
+#[must_use = "it is passed to `listen_udp`"]
+pub struct DatagramFn {
+    received: Box<OnDatagram>,
+    started: Option<Box<OnSocket>>,
+    refused: Option<Box<OnSocket>>,
+}
+
+type OnDatagram = dyn FnMut(&UdpTransport, &[u8], SocketAddr) -> Result<(), Failure>;
+type OnSocket = dyn FnMut(&UdpTransport) -> Result<(), Failure>;
+
+impl DatagramFn {
+    /// Sets a function to call first. See [`DatagramProtocol::started`].
+    pub fn on_started<R: CallbackResult>(mut self, mut f: impl FnMut(&UdpTransport) -> R + 'static) -> DatagramFn {
+        self.started = Some(Box::new(move |transport| f(transport).into_result()));
+        self
+    }
+
+    /// Sets a function to call when no program receives at the other end. See
+    /// [`DatagramProtocol::connection_refused`].
+    pub fn on_refused<R: CallbackResult>(mut self, mut f: impl FnMut(&UdpTransport) -> R + 'static) -> DatagramFn {
+        self.refused = Some(Box::new(move |transport| f(transport).into_result()));
+        self
+    }
+}
+
+impl DatagramProtocol for DatagramFn {
+    fn started(&mut self, transport: &UdpTransport) -> Result<(), Failure> {
+        self.started.as_mut().map_or(Ok(()), |f| f(transport))
+    }
+
+    fn datagram_received(&mut self, transport: &UdpTransport, data: &[u8], sender: SocketAddr) -> Result<(), Failure> {
+        (self.received)(transport, data, sender)
+    }
+
+    fn connection_refused(&mut self, transport: &UdpTransport) -> Result<(), Failure> {
+        self.refused.as_mut().map_or(Ok(()), |f| f(transport))
+    }
+}
+
+impl fmt::Debug for DatagramFn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramFn").finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,7 @@
 //! | TLS | `listen_tls`, `connect_tls` and `Transport::start_tls`, with the feature `rustls` |
 //! | a proxy | [`forward_to`] |
 //! | any other stream of bytes | [`Transport::over`]; [`standard_io`] |
-//! | datagrams | [`listen_udp`] |
+//! | datagrams | [`listen_udp`], with [`on_datagram`] or a [`DatagramProtocol`] |
 //! | child processes | the module `process`, on Unix |
 //! | tests without sockets | [`testing`] |
 //!
@@ -178,7 +178,7 @@ pub use endpoint::{ClientEndpoint, InvalidEndpoint, ServerEndpoint};
 pub use error::{ConnectionLost, ProtocolFailed, error_with_address};
 pub use forward::{Forward, forward_to};
 pub use framed::{FrameProtocol, Framed, Framing};
-pub use from_fn::{CallbackResult, FromFn, on_data, on_line};
+pub use from_fn::{CallbackResult, DatagramFn, FromFn, on_data, on_datagram, on_line};
 pub use lines::{LineProtocol, Lines};
 #[cfg(unix)]
 pub use listen::listen_unix;

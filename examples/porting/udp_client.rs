@@ -1,34 +1,23 @@
 //! A client of a UDP server, on a connected socket.
 
 use std::env;
-use std::net::SocketAddr;
 
-use deferred_mio::net::{DatagramProtocol, UdpTransport, listen_udp};
-use deferred_mio::{Failure, run};
-
-struct Helloer;
-
-impl DatagramProtocol for Helloer {
-    fn started(&mut self, transport: &UdpTransport) -> Result<(), Failure> {
-        let port = env::args().nth(1).unwrap_or_default();
-        transport.connect(format!("127.0.0.1:{port}").parse()?)?;
-        transport.send("hello")?;
-        Ok(())
-    }
-
-    fn datagram_received(&mut self, transport: &UdpTransport, data: &[u8], _: SocketAddr) -> Result<(), Failure> {
-        println!("received b'{}'", data.escape_ascii());
-        transport.reactor().stop();
-        Ok(())
-    }
-
-    fn connection_refused(&mut self, transport: &UdpTransport) -> Result<(), Failure> {
-        println!("no one listening");
-        transport.reactor().stop();
-        Ok(())
-    }
-}
+use deferred_mio::net::{listen_udp, on_datagram};
+use deferred_mio::run;
 
 fn main() -> std::io::Result<()> {
-    run(|reactor| listen_udp(reactor, "127.0.0.1:0", Helloer)).map(drop)
+    let helloer = on_datagram(|transport, data, _| {
+        println!("received b'{}'", data.escape_ascii());
+        transport.reactor().stop();
+    })
+    .on_started(|transport| {
+        let port = env::args().nth(1).unwrap_or_default();
+        transport.connect(format!("127.0.0.1:{port}").parse()?)?;
+        Ok(transport.send("hello")?)
+    })
+    .on_refused(|transport| {
+        println!("no one listening");
+        transport.reactor().stop();
+    });
+    run(|reactor| listen_udp(reactor, "127.0.0.1:0", helloer)).map(drop)
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use deferred_core::testing::Reports;
 
 use super::{LONG, Log, MS};
-use crate::adapter::net::{DatagramProtocol, UdpTransport, listen_udp};
+use crate::adapter::net::{DatagramProtocol, UdpTransport, listen_udp, on_datagram};
 use crate::adapter::{Deferred, Failure, Reactor, Resolver, SOURCE, inline_callbacks, run, run_until};
 
 /// Logs its callbacks, and answers. `stop` stops, `fail` fails, `panic` panics.
@@ -80,6 +80,34 @@ fn datagrams_pass_with_their_boundaries() {
     assert_eq!(answers, [b"ONE".to_vec(), Vec::new(), vec![b'X'; 40_000]]);
     let log = log.take();
     assert_eq!((&*log[0], &*log[1], log.last().map(|last| &**last)), ("started", "one", Some("stopped")));
+}
+
+#[test]
+fn closures_are_called_as_a_protocol_is() {
+    let log = Log::default();
+    let noted = log.clone();
+    run_until(|reactor| {
+        let echo = on_datagram(|transport, data, sender| Ok(transport.send_to(data, sender)?));
+        let server = listen_udp(reactor, "127.0.0.1:0", echo).unwrap();
+        let address = server.local_addr().unwrap();
+        let (done, resolver) = Deferred::new();
+        let (started, mut resolver) = (noted.clone(), Some(resolver));
+        let client = on_datagram(move |_, data, sender| {
+            noted.note(String::from_utf8_lossy(data));
+            assert_eq!(sender, address);
+            if let Some(resolver) = resolver.take() {
+                resolver.callback(());
+            }
+        })
+        .on_started(move |transport| {
+            started.note("started");
+            Ok(transport.send_to("hello", address)?)
+        });
+        listen_udp(reactor, "127.0.0.1:0", client).unwrap();
+        done.add_timeout(LONG, reactor)
+    })
+    .unwrap();
+    assert_eq!(log.take(), ["started", "hello"]);
 }
 
 #[test]
