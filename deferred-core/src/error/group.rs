@@ -120,6 +120,15 @@ impl<E> FailureGroup<E> {
         self.errors
     }
 
+    /// Converts each error.
+    pub(super) fn map<F>(self, f: impl FnMut(E) -> F) -> FailureGroup<F> {
+        FailureGroup { errors: self.errors.into_iter().map(f).collect(), is_whole: self.is_whole, trail: self.trail }
+    }
+
+    pub(super) fn as_ref(&self) -> FailureGroup<&E> {
+        FailureGroup { errors: self.errors.iter().collect(), is_whole: self.is_whole, trail: self.trail.clone() }
+    }
+
     /// Returns `true` if the group itself failed. It then holds one error, which came from none of
     /// the Deferreds.
     #[must_use]

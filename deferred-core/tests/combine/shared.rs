@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::error::Error;
 use std::rc::Rc;
 
-use deferred_core::{BuiltinError, Cancelled, Deferred, Failure};
+use deferred_core::testing::failure_result_of;
+use deferred_core::{BuiltinError, Cancelled, Deferred, Failure, gather, race};
 
 use crate::support::{App, Caused, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
 
@@ -220,5 +221,21 @@ fn an_error_after_all_have_cancelled_is_reported_unless_it_is_their_cancel() {
         assert!(shared.is_ready());
         drop(shared);
         assert_eq!(log.take(), expected);
+    }
+}
+
+#[test]
+fn the_errors_of_a_group_can_be_shared() {
+    let failing = || [Deferred::fail(Failure::msg("one")), Deferred::<u32>::fail(Failure::msg("two"))];
+    let gathered = gather(failing()).share();
+    for _ in 0..2 {
+        let first = failure_result_of(gathered.observe());
+        assert_eq!((first.index, first.error.to_string()), (Some(0), "one".to_owned()));
+    }
+    let raced = race(failing()).share();
+    for _ in 0..2 {
+        let group = failure_result_of(raced.observe());
+        let texts: Vec<_> = group.errors().iter().map(ToString::to_string).collect();
+        assert_eq!((texts, group.is_whole()), (vec!["one".to_owned(), "two".to_owned()], false));
     }
 }
