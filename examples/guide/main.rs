@@ -129,7 +129,7 @@ fn count_rain_drops(drops: RemoteSender<u32>) {
     thread::spawn(move || {
         for number in 1..=3 {
             if drops.send(number).is_err() {
-                return; // nobody receives them any more
+                return; // the queue is closed
             }
         }
     });
