@@ -12,7 +12,11 @@ fn dummy_data(reactor: &Reactor, input: u32) -> Deferred<u32> {
 }
 
 fn is_odd(number: u32) -> Result<String, Failure> {
-    if number % 2 == 0 { Err(Failure::msg(format!("{number} is even"))) } else { Ok(format!("{number} is odd")) }
+    if number.is_multiple_of(2) {
+        Err(Failure::msg(format!("{number} is even")))
+    } else {
+        Ok(format!("{number} is odd"))
+    }
 }
 
 fn main() -> ExitCode {
