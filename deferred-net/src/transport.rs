@@ -80,13 +80,7 @@ impl Transport {
         }
         state.touch();
         if let Some(registered) = state.registered() {
-            // The caller may be other code than that of the connection.
-            if let Err(why) = losing(|| {
-                registered.wrote(full);
-                Ok(())
-            }) {
-                state.end(why);
-            }
+            self.call_producer(|| registered.wrote(full));
         }
     }
 
@@ -145,7 +139,7 @@ impl Transport {
     /// without this wait, data from the peer that was not read here could make the peer's system
     /// discard data that the peer has not read.
     ///
-    /// What is written between this call and the end is sent too. The peer must read the rest
+    /// Data that is written between this call and the end is sent too. The peer must read the rest
     /// within the [close timeout](Self::set_close_timeout), 30 seconds by default; if it does not, it
     /// gets a reset. For answers that take a slow peer longer, set a longer one, or use
     /// [`send_file`](Self::send_file).
@@ -335,7 +329,18 @@ impl Transport {
         let before = self.state.cold().producer.replace(Rc::new(registered));
         self.state.touch();
         if let Some(before) = before {
-            before.replaced();
+            self.call_producer(|| before.replaced());
+        }
+    }
+
+    /// Calls a producer, whose panic loses the connection: the caller may be other code.
+    fn call_producer(&self, call: impl FnOnce()) {
+        let called = losing(|| {
+            call();
+            Ok(())
+        });
+        if let Err(why) = called {
+            self.state.end(why);
         }
     }
 

@@ -94,24 +94,35 @@ fn a_higher_mark_resumes_what_waits() {
     success_result_of(peer.drained());
 }
 
-#[test]
-fn a_producer_that_panics_inside_a_write_loses_the_connection_and_not_the_caller() {
-    struct Panics;
-    impl Producer for Panics {
-        fn pause_producing(&self) {
-            panic!("a defect")
-        }
-        fn resume_producing(&self) {}
+/// Panics when it is paused, or when it is resumed.
+struct Panics(bool);
+
+impl Producer for Panics {
+    fn pause_producing(&self) {
+        assert!(!self.0, "a defect");
     }
-    let clock = Clock::new();
-    let reports = Reports::collect();
-    let peer = open(&clock);
-    peer.set_reading(false);
-    peer.register_producer(Panics);
-    peer.write(vec![0; 100_000]);
-    peer.flush();
-    assert!(matches!(peer.lost(), Some(ConnectionLost::Failed(_))), "{:?}", peer.lost());
-    assert!(reports.take()[0].contains("a defect"));
+
+    fn resume_producing(&self) {
+        panic!("a defect");
+    }
+}
+
+#[test]
+fn a_producer_that_panics_loses_the_connection_and_not_the_caller() {
+    for in_write in [true, false] {
+        let clock = Clock::new();
+        let reports = Reports::collect();
+        let peer = open(&clock);
+        peer.set_reading(false);
+        peer.register_producer(Panics(in_write));
+        peer.write(vec![0; 100_000]);
+        if !in_write {
+            peer.register_producer(Notes(Log::default(), "second"));
+        }
+        peer.flush();
+        assert!(matches!(peer.lost(), Some(ConnectionLost::Failed(_))), "{:?}", peer.lost());
+        assert!(reports.take()[0].contains("a defect"));
+    }
 }
 
 /// A file whose bytes the test provides.

@@ -6,6 +6,7 @@ mod connect;
 mod context;
 mod end;
 mod forward;
+mod incomplete;
 mod life;
 mod lines;
 mod listen;
