@@ -94,6 +94,27 @@ impl BuiltinError {
             .or_else(|error| error.downcast().map(|error| BuiltinError::NoReactor(*error)))
     }
 
+    /// Returns a copy of `error` if it is a `BuiltinError` or one of the inner types. The copy of a
+    /// panic has its message, but not its payload.
+    pub(super) fn copy_of(error: &(dyn Error + 'static)) -> Option<BuiltinError> {
+        fn cloned<X: Error + Clone + Into<BuiltinError> + 'static>(
+            error: &(dyn Error + 'static),
+        ) -> Option<BuiltinError> {
+            error.downcast_ref::<X>().cloned().map(Into::into)
+        }
+        let error = error.downcast_ref::<BuiltinError>().map_or(error, |builtin| builtin.inner());
+        cloned::<Cancelled>(error)
+            .or_else(|| cloned::<TimedOut>(error))
+            .or_else(|| cloned::<Abandoned>(error))
+            .or_else(|| cloned::<Cycle>(error))
+            .or_else(|| cloned::<NestedDeferred>(error))
+            .or_else(|| cloned::<NoReactor>(error))
+            .or_else(|| {
+                let panicked = error.downcast_ref::<Panicked>()?;
+                Some(Panicked::new(Box::new(panicked.message().to_owned())).into())
+            })
+    }
+
     /// Borrows `self` or the inner error as an `X`, if one of them is one.
     pub(crate) fn get<X: Any>(&self) -> Option<&X> {
         let whole: &dyn Any = self;

@@ -4,18 +4,18 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::iter;
-use std::marker::PhantomData;
 use std::mem;
-use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 
 use super::group::{origin_of_member, unwrap_whole};
+use super::interop::ReportError;
 use super::location::of_user;
 use super::nested::{Nested, builtin_inside, drop_flat, source_inside, write_inside};
 use super::origin::Origin;
 use super::trail::write_trail;
-use super::{BuiltinError, DeferredError, Trail};
+use super::wrapped::Wrapped;
+use super::{BuiltinError, DeferredError, SharedFailure, Trail, Trapped};
 
 /// Any error, with the location where it was made and the trail of those that it passed. It is the
 /// default error type of a Deferred.
@@ -28,6 +28,33 @@ use super::{BuiltinError, DeferredError, Trail};
 /// `Failure` itself does not implement [`Error`], which allows the conversion from every error. It
 /// converts into a `Box<dyn Error + Send + Sync>` with `into()` or `?`, and
 /// [`error`](Failure::error) borrows the error.
+///
+/// # `anyhow` and `eyre`
+///
+/// `map_err(Failure::from_report)` converts an `anyhow::Error` or an `eyre::Report`, and
+/// `map_err(Failure::into_error)` converts a `Failure` into an error that `?` accepts in a function
+/// that returns one of these:
+///
+/// ```
+/// use anyhow::Context;
+/// use deferred_core::{Deferred, Failure, inline_callbacks};
+///
+/// fn settings() -> anyhow::Result<String> {
+///     std::fs::read_to_string("/no/such/file").context("reading the settings")
+/// }
+///
+/// fn setup() -> Deferred<String> {
+///     inline_callbacks(async {
+///         let settings = settings().map_err(Failure::from_report)?;
+///         Ok(settings)
+///     })
+/// }
+///
+/// async fn start() -> anyhow::Result<()> {
+///     setup().await.map_err(Failure::into_error).context("starting")?;
+///     Ok(())
+/// }
+/// ```
 ///
 /// # Formatting
 ///
@@ -60,21 +87,27 @@ use super::{BuiltinError, DeferredError, Trail};
 /// ```
 pub struct Failure(Box<Inner>);
 
-struct Inner {
-    held: Flat,
-    trail: Trail,
-    origin: Origin,
+pub(super) struct Inner {
+    pub(super) held: Flat,
+    pub(super) trail: Trail,
+    pub(super) origin: Origin,
+}
+
+impl Inner {
+    pub(super) fn new(held: Held, trail: Trail, origin: Origin) -> Inner {
+        Inner { held: Flat(Some(held)), trail, origin }
+    }
 }
 
 /// A held error, which is dropped without recursion because errors can be nested deeply.
-struct Flat(Option<Held>);
+pub(super) struct Flat(Option<Held>);
 
 impl Flat {
-    fn get(&self) -> &Held {
+    pub(super) fn get(&self) -> &Held {
         self.0.as_ref().expect("the value is taken only by `into_held` and on drop")
     }
 
-    fn into_held(mut self) -> Held {
+    pub(super) fn into_held(mut self) -> Held {
         self.0.take().expect("the value is taken only by `into_held` and on drop")
     }
 }
@@ -99,18 +132,27 @@ pub(super) enum Held {
         as_any: AsAny,
     },
     /// The error is shared with other failures.
-    Shared(Arc<SharedFailure>),
+    Shared(SharedFailure),
 }
-
-/// The original error, which the failures of several observers share.
-pub struct SharedFailure(Inner);
 
 /// Casts the error to an `Any`, which allows a downcast to a type that is not known to be an error.
 /// Returns `None` for an error that came in a box, since a `dyn Error` does not reveal its type.
 type AsAny = for<'a> fn(&'a (dyn Error + 'static)) -> Option<&'a dyn Any>;
 
 impl Held {
-    fn original(&self) -> &Held {
+    /// Returns the error.
+    pub(super) fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        match self.original() {
+            Held::Builtin(builtin) => builtin.inner(),
+            Held::Other { error, .. } => match error.downcast_ref::<ReportError>() {
+                Some(report) => report.error(),
+                None => &**error,
+            },
+            Held::Shared(shared) => shared,
+        }
+    }
+
+    pub(super) fn original(&self) -> &Held {
         let mut held = self;
         while let Held::Shared(shared) = held {
             held = shared.0.held.get();
@@ -118,10 +160,20 @@ impl Held {
         held
     }
 
+    /// Returns the held error below the texts of `wrap_msg`.
+    fn unwrapped(&self) -> &Held {
+        let mut held = self.original();
+        while let Held::Other { error, .. } = held {
+            let Some(wrapped) = error.downcast_ref::<Wrapped>() else { break };
+            held = wrapped.failure.held();
+        }
+        held
+    }
+
     /// Borrows the original error mutably, unless it is shared.
     fn original_mut(&mut self) -> Option<&mut Held> {
         match self {
-            Held::Shared(shared) => Arc::get_mut(shared)?.0.held.0.as_mut()?.original_mut(),
+            Held::Shared(shared) => Arc::get_mut(&mut shared.0)?.held.0.as_mut()?.original_mut(),
             held => Some(held),
         }
     }
@@ -129,42 +181,11 @@ impl Held {
     /// Returns the original error by value, unless it is shared.
     fn into_original(self) -> Result<Held, Held> {
         match self {
-            Held::Shared(shared) => match Arc::try_unwrap(shared) {
-                Ok(SharedFailure(inner)) => inner.held.into_held().into_original(),
-                Err(shared) => Err(Held::Shared(shared)),
+            Held::Shared(shared) => match Arc::try_unwrap(shared.0) {
+                Ok(inner) => inner.held.into_held().into_original(),
+                Err(inner) => Err(Held::Shared(SharedFailure(inner))),
             },
             held => Ok(held),
-        }
-    }
-}
-
-/// Prints the original, for a boxed error that was converted from a shared failure.
-impl fmt::Display for SharedFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.held.get().original() {
-            Held::Builtin(builtin) => write!(f, "{builtin}"),
-            Held::Other { error, .. } => write!(f, "{error}"),
-            Held::Shared(_) => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for SharedFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.held.get().original() {
-            Held::Builtin(builtin) => write!(f, "{builtin:?}"),
-            Held::Other { error, .. } => write!(f, "{error:?}"),
-            Held::Shared(_) => Ok(()),
-        }
-    }
-}
-
-impl Error for SharedFailure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self.0.held.get().original() {
-            Held::Builtin(builtin) => builtin.source(),
-            Held::Other { error, .. } => error.source(),
-            Held::Shared(_) => None,
         }
     }
 }
@@ -208,8 +229,8 @@ impl Failure {
     #[must_use]
     #[track_caller]
     pub fn from_boxed(error: Box<dyn Error + Send + Sync>) -> Failure {
-        let error = match error.downcast::<Arc<SharedFailure>>() {
-            Ok(shared) => return Failure::from_arc(&shared),
+        let error = match error.downcast::<SharedFailure>() {
+            Ok(shared) => return shared.into_failure(),
             Err(error) => error,
         };
         Failure::holding(
@@ -220,12 +241,15 @@ impl Failure {
     }
 
     fn holding(held: Held, origin: Origin) -> Failure {
-        Failure(Box::new(Inner { held: Flat(Some(held)), trail: Trail::new(), origin }))
+        Failure::from_inner(held, Trail::new(), origin)
     }
 
     /// Wraps the failure in an error of another type, which keeps it as its source, for example.
     /// The new failure continues the old one: it was made at the same location, and it takes over
     /// its trail.
+    ///
+    /// The new error hides the old one from [`trap`](Failure::trap), also a cancel or a timeout. Use
+    /// [`wrap_msg`](Failure::wrap_msg) to only add a text.
     ///
     /// # Examples
     ///
@@ -260,8 +284,7 @@ impl Failure {
     pub fn wrap<X: Error + Send + Sync + 'static>(mut self, wrapper: impl FnOnce(Failure) -> X) -> Failure {
         let (trail, origin) = (mem::take(&mut self.0.trail), self.0.origin.clone());
         let mut wrapped = Failure::from(wrapper(self));
-        wrapped.0.trail = trail;
-        wrapped.0.origin = origin;
+        (wrapped.0.trail, wrapped.0.origin) = (trail, origin);
         wrapped
     }
 
@@ -270,32 +293,20 @@ impl Failure {
         self.0.held.get().original()
     }
 
-    pub(super) fn into_arc(self) -> Arc<SharedFailure> {
-        let Inner { held, trail, origin } = *self.0;
-        let held = match held.into_held() {
-            Held::Shared(shared) if trail.total() == shared.0.trail.total() => return shared,
-            // If it is shared again, it refers to the original itself, so that references do not
-            // nest.
-            Held::Shared(shared) => match shared.0.held.get() {
-                Held::Shared(original) => Held::Shared(original.clone()),
-                _ => Held::Shared(shared),
-            },
-            held => held,
-        };
-        Arc::new(SharedFailure(Inner { held: Flat(Some(held)), trail, origin }))
+    pub(super) fn into_inner(self) -> Inner {
+        *self.0
     }
 
-    pub(super) fn from_arc(shared: &Arc<SharedFailure>) -> Failure {
-        let (trail, origin) = (shared.0.trail.clone(), shared.0.origin.clone());
-        Failure(Box::new(Inner { held: Flat(Some(Held::Shared(shared.clone()))), trail, origin }))
+    pub(super) fn from_inner(held: Held, trail: Trail, origin: Origin) -> Failure {
+        Failure(Box::new(Inner::new(held, trail, origin)))
     }
 
     /// Returns the error if it is an `X`. Otherwise returns the failure, so that `?` in an errback
     /// passes it on.
     ///
     /// The returned guard derefs to the `X`; [`Trapped::into_inner`] returns the error by value.
-    /// Only the error itself is examined, not its causes. `trap::<BuiltinError>()` accepts any
-    /// built-in error.
+    /// Only the error itself is examined, not its causes. Texts that [`wrap_msg`](Failure::wrap_msg)
+    /// has added do not hide it. `trap::<BuiltinError>()` accepts any built-in error.
     ///
     /// Twisted's `Failure.trap`, for one type. Use [`check`](Failure::check) for several types.
     ///
@@ -320,10 +331,11 @@ impl Failure {
     /// assert_eq!(patient(Failure::msg("broken")).unwrap_err().to_string(), "broken");
     /// ```
     pub fn trap<X: Error + 'static>(self) -> Result<Trapped<X>, Failure> {
-        if self.check::<X>() { Ok(Trapped { failure: self, error: PhantomData }) } else { Err(self) }
+        if self.check::<X>() { Ok(Trapped::new(self)) } else { Err(self) }
     }
 
-    /// Returns `true` if the error is an `X`. Its causes are not examined.
+    /// Returns `true` if the error is an `X`, perhaps below texts of [`wrap_msg`](Failure::wrap_msg).
+    /// Its causes are not examined.
     ///
     /// # Examples
     ///
@@ -340,51 +352,87 @@ impl Failure {
         self.downcast_ref::<X>().is_some()
     }
 
-    /// Returns the error by value, if it is an `X`. The trail is dropped.
+    /// Returns the error by value, if it is an `X`. The trail is dropped, and the texts of
+    /// [`wrap_msg`](Failure::wrap_msg).
     ///
     /// # Errors
     ///
-    /// Returns the unchanged failure, with its trail, if its error is not an `X`, or if several
-    /// observers share it.
+    /// Returns the unchanged failure, with its trail, if its error is not an `X`, if several
+    /// observers share it, or if it is inside the report of another crate
+    /// ([`from_report`](Failure::from_report)).
     pub fn downcast<X: Error + 'static>(self) -> Result<X, Failure> {
         // Checking first keeps a failure that is returned in its allocation.
         if !self.check::<X>() {
             return Err(self);
         }
-        let Inner { held, trail, origin } = *self.0;
-        match held.into_held().into_original() {
-            Ok(Held::Builtin(builtin)) => Ok(builtin.narrow().expect("the type was checked above")),
-            Ok(Held::Other { error, .. }) => Ok(*error.downcast().expect("the type was checked above")),
-            Ok(held @ Held::Shared(_)) | Err(held) => {
-                Err(Failure(Box::new(Inner { held: Flat(Some(held)), trail, origin })))
-            }
+        let mut texts = Vec::new();
+        let mut failure = self;
+        loop {
+            let Inner { held, trail, origin } = *failure.0;
+            let held = match held.into_held().into_original() {
+                Ok(Held::Builtin(builtin)) => return Ok(builtin.narrow().expect("the type was checked above")),
+                Ok(Held::Other { error, as_any }) => match error.downcast::<X>().map_err(|error| error.downcast()) {
+                    Ok(error) => return Ok(*error),
+                    Err(Ok(wrapped)) => {
+                        let Wrapped { text, failure: inner } = *wrapped;
+                        texts.push((text, trail, origin));
+                        failure = inner;
+                        continue;
+                    }
+                    Err(Err(error)) => Held::Other { error, as_any },
+                },
+                Ok(held @ Held::Shared(_)) | Err(held) => held,
+            };
+            failure = Failure::from_inner(held, trail, origin);
+            break;
         }
+        Err(texts.into_iter().rev().fold(failure, |failure, (text, trail, origin)| {
+            let mut wrapped = failure.wrap_msg(text);
+            (wrapped.0.trail, wrapped.0.origin) = (trail, origin);
+            wrapped
+        }))
     }
 
     /// Borrows the error, if it is an `X`.
     #[must_use]
     pub fn downcast_ref<X: Error + 'static>(&self) -> Option<&X> {
-        match self.held() {
-            Held::Builtin(builtin) => builtin.get(),
-            Held::Other { error, .. } => error.downcast_ref(),
-            Held::Shared(_) => None,
+        let mut held = self.held();
+        loop {
+            let error = match held.unwrapped() {
+                Held::Builtin(builtin) => return builtin.get(),
+                Held::Other { error, .. } => error,
+                Held::Shared(_) => return None,
+            };
+            match error.downcast_ref::<ReportError>().map(ReportError::find) {
+                None => return error.downcast_ref(),
+                Some(Ok(found)) => return found,
+                Some(Err(shared)) => held = shared.held(),
+            }
         }
     }
 
     /// Borrows the error mutably, if it is an `X` that no other observer shares.
     #[must_use]
     pub fn downcast_mut<X: Error + 'static>(&mut self) -> Option<&mut X> {
-        match self.0.held.0.as_mut()?.original_mut()? {
-            Held::Builtin(builtin) => builtin.get_mut(),
-            Held::Other { error, .. } => error.downcast_mut(),
-            Held::Shared(_) => None,
+        let mut failure = self;
+        loop {
+            match failure.0.held.0.as_mut()?.original_mut()? {
+                Held::Builtin(builtin) => return builtin.get_mut(),
+                Held::Other { error, .. } => {
+                    if !error.is::<Wrapped>() {
+                        return error.downcast_mut();
+                    }
+                    failure = &mut error.downcast_mut::<Wrapped>()?.failure;
+                }
+                Held::Shared(_) => return None,
+            }
         }
     }
 
     /// Like [`downcast_ref`](Failure::downcast_ref), but for a type that is not known to be an
     /// error.
     pub(crate) fn find<X: Any>(&self) -> Option<&X> {
-        match self.held() {
+        match self.held().unwrapped() {
             Held::Builtin(builtin) => builtin.get(),
             Held::Other { error, as_any } => as_any(&**error)?.downcast_ref(),
             Held::Shared(_) => None,
@@ -392,14 +440,11 @@ impl Failure {
     }
 
     /// Returns the error. For a built-in error, this is the inner type, such as
-    /// [`Cancelled`](crate::Cancelled).
+    /// [`Cancelled`](crate::Cancelled). For a report of another crate, it is the outermost error of
+    /// the report.
     #[must_use]
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        match self.held() {
-            Held::Builtin(builtin) => builtin.inner(),
-            Held::Other { error, .. } => &**error,
-            Held::Shared(shared) => &**shared,
-        }
+        self.held().error()
     }
 
     /// Returns the cause of the error, if it has one.
@@ -420,70 +465,6 @@ impl Failure {
     #[must_use]
     pub fn trail(&self) -> &Trail {
         &self.0.trail
-    }
-}
-
-/// An error that [`Failure::trap`] has caught. It derefs to the error.
-///
-/// It keeps the failure with its trail: an errback can examine the error and then pass
-/// [`into_failure`](Trapped::into_failure) on.
-///
-/// # Examples
-///
-/// ```
-/// use std::io::{Error, ErrorKind};
-///
-/// use deferred_core::Failure;
-///
-/// /// Treats a missing file as an empty one, and passes on any other error.
-/// fn missing_is_empty(failure: Failure) -> Result<String, Failure> {
-///     let error = failure.trap::<Error>()?;
-///     if error.kind() == ErrorKind::NotFound { Ok(String::new()) } else { Err(error.into_failure()) }
-/// }
-///
-/// assert_eq!(missing_is_empty(Error::from(ErrorKind::NotFound).into()).unwrap(), "");
-/// assert!(missing_is_empty(Error::from(ErrorKind::PermissionDenied).into()).is_err());
-/// ```
-pub struct Trapped<X> {
-    failure: Failure,
-    /// Invariant: the failure holds exactly this type.
-    error: PhantomData<fn(X) -> X>,
-}
-
-impl<X: Error + 'static> Trapped<X> {
-    /// Returns the error by value.
-    ///
-    /// # Errors
-    ///
-    /// Returns the unchanged guard if several observers share the error.
-    pub fn into_inner(self) -> Result<X, Trapped<X>> {
-        self.failure.downcast().map_err(|failure| Trapped { failure, error: PhantomData })
-    }
-
-    /// Returns the failure, as it was before it was trapped.
-    #[must_use]
-    pub fn into_failure(self) -> Failure {
-        self.failure
-    }
-}
-
-impl<X: Error + 'static> Deref for Trapped<X> {
-    type Target = X;
-
-    fn deref(&self) -> &X {
-        self.failure.downcast_ref().expect("a trapped failure holds the type that was trapped")
-    }
-}
-
-impl<X> fmt::Debug for Trapped<X> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.failure, f)
-    }
-}
-
-impl<X: Error + 'static> fmt::Display for Trapped<X> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.failure, f)
     }
 }
 

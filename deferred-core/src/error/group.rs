@@ -4,12 +4,10 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
 
-use super::failure::SharedFailure;
 use super::nested::{is_too_deep, reason_depth, write_inside};
 use super::origin::Origin;
-use super::{BuiltinError, DeferredError, Failure, Trail};
+use super::{BuiltinError, DeferredError, Failure, SharedFailure, Trail};
 
 /// The first error among several Deferreds: the error type of [`gather`](crate::gather).
 ///
@@ -206,8 +204,8 @@ pub(super) fn origin_of_member<X: Any>(error: &X) -> Option<Origin> {
     (error as &dyn Any).downcast_ref::<FirstError<Failure>>().map(|first| first.error.origin().clone())
 }
 
-/// Unpacks a group error that stands for the group itself into its failure. Returns any other error
-/// unchanged.
+/// Unpacks a shared failure, and a group error that stands for the group itself, into the failure.
+/// Returns any other error unchanged.
 pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
     let slot = &mut Some(error);
     let any: &mut dyn Any = slot;
@@ -215,10 +213,9 @@ pub(super) fn unwrap_whole<X: Any>(error: X) -> Result<Failure, X> {
         if let Some(FirstError { error, .. }) = first.take_if(|first| first.index.is_none()) {
             return Ok(error);
         }
-    } else if let Some(shared) = any.downcast_ref::<Option<Arc<SharedFailure>>>() {
-        // Such a box was converted from a shared failure.
-        if let Some(shared) = shared {
-            return Ok(Failure::from_arc(shared));
+    } else if let Some(shared) = any.downcast_mut::<Option<SharedFailure>>() {
+        if let Some(shared) = shared.take() {
+            return Ok(shared.into_failure());
         }
     } else if let Some(group) = any.downcast_mut::<Option<FailureGroup<Failure>>>() {
         if let Some(failure) = group.take_if(|group| group.is_whole).and_then(|group| group.errors.into_iter().next()) {

@@ -3,34 +3,39 @@
 //! - [`DeferredError`]: the trait of every error type of a Deferred;
 //! - [`BuiltinError`]: the errors of the library itself, such as cancelled and timed out, each with
 //!   a type of its own;
-//! - [`Failure`]: the default error type, which holds any error in one word;
+//! - [`Failure`]: the default error type, which holds any error in one word, and [`SharedFailure`],
+//!   which implements [`Error`](std::error::Error) and [`Clone`];
 //! - [`FirstError`] and [`FailureGroup`]: the errors of functions that combine Deferreds;
 //! - [`Trail`]: the locations that an error passed.
 
 mod builtin;
 mod failure;
 mod group;
+mod interop;
 mod location;
 mod nested;
 mod origin;
 mod panicked;
 mod share;
 mod trail;
+mod trapped;
+mod wrapped;
 
 use std::fmt::Debug;
 use std::panic::Location;
 
 pub use builtin::{Abandoned, BuiltinError, Cancelled, Cycle, NestedDeferred, NoReactor, TimedOut};
+pub use failure::Failure;
 pub(crate) use failure::write_texts;
-pub use failure::{Failure, Trapped};
 pub use group::{FailureGroup, FirstError};
 pub(crate) use location::of_user;
 pub(crate) use origin::{adopt_context, context_of};
 pub use panicked::Panicked;
 pub(crate) use panicked::{drop_payload, from_panic};
-pub use share::ShareError;
+pub use share::{ShareError, SharedFailure};
 pub use trail::Trail;
 pub(crate) use trail::{CallSite, write_trail};
+pub use trapped::Trapped;
 
 /// An error type of a Deferred.
 ///

@@ -11,6 +11,8 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::failure::Held;
+use super::interop::ReportError;
+use super::wrapped::Wrapped;
 use super::{BuiltinError, Failure, FailureGroup, FirstError};
 
 /// The number of nested errors that are printed. Of deeper ones, only their number and the
@@ -86,16 +88,26 @@ pub(super) fn builtin_inside(failure: &Failure) -> Option<&BuiltinError> {
     // A shared failure may occur many times. Searching it each time would take exponential time.
     let mut seen = BTreeSet::new();
     while let Some(failure) = next.take().or_else(|| left.pop()) {
-        match failure.held() {
-            Held::Builtin(builtin) => {
+        let error = match failure.held() {
+            Held::Builtin(builtin) => Err(builtin),
+            Held::Other { error, .. } => match error.downcast_ref::<ReportError>() {
+                Some(report) => Err(report.builtin()?),
+                None => Ok(error),
+            },
+            Held::Shared(_) => return None,
+        };
+        match error {
+            Err(builtin) => {
                 let first = *found.get_or_insert(builtin);
                 if mem::discriminant(first) != mem::discriminant(builtin) {
                     return None;
                 }
             }
-            Held::Other { error, .. } => {
+            Ok(error) => {
                 if let Some(first) = first_inside(&**error) {
                     next = Some(&first.error);
+                } else if let Some(wrapped) = error.downcast_ref::<Wrapped>() {
+                    next = Some(&wrapped.failure);
                 } else {
                     let group = error.downcast_ref::<FailureGroup<Failure>>()?;
                     let (first, others) = group.errors().split_first()?;
@@ -106,7 +118,6 @@ pub(super) fn builtin_inside(failure: &Failure) -> Option<&BuiltinError> {
                     left.extend(others.iter().rev());
                 }
             }
-            Held::Shared(_) => return None,
         }
     }
     found

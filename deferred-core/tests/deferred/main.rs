@@ -11,6 +11,7 @@ mod chain;
 mod depth;
 mod failure;
 mod finally;
+mod interop;
 mod levels;
 mod nested;
 mod ok_deferred;

@@ -1,0 +1,64 @@
+//! `Failure::wrap_msg`: an error with a text before it.
+
+use std::error::Error;
+use std::fmt;
+
+use super::Failure;
+
+/// A text and the failure it was added to, which is its source. It does not hide that failure from
+/// `trap` and the downcasts.
+pub(super) struct Wrapped {
+    pub(super) text: String,
+    pub(super) failure: Failure,
+}
+
+impl Failure {
+    /// Adds a text that says what failed: `context` of `anyhow`, `wrap_err` of `eyre`.
+    ///
+    /// The text becomes the message. The error so far becomes its cause, which `{:#}` and `{:?}`
+    /// print too. It is found as before by [`trap`](Failure::trap), [`check`](Failure::check) and
+    /// the downcasts, so that a cancel stays a cancel, and a timeout around it becomes
+    /// [`TimedOut`](crate::TimedOut). The trail goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use deferred_core::testing::failure_result_of;
+    /// use deferred_core::{Deferred, Failure, TimedOut};
+    ///
+    /// fn load(user: u32) -> Deferred<String> {
+    ///     let answer = Deferred::fail(TimedOut::after(Duration::from_secs(1)));
+    ///     answer.map_err(move |failure: Failure| failure.wrap_msg(format!("loading user {user}")))
+    /// }
+    ///
+    /// let failure = failure_result_of(load(7));
+    /// assert_eq!(failure.to_string(), "loading user 7");
+    /// assert_eq!(format!("{failure:#}"), "loading user 7: timed out after 1s");
+    /// assert!(failure.check::<TimedOut>());
+    /// ```
+    #[must_use]
+    pub fn wrap_msg(self, text: impl Into<String>) -> Failure {
+        let text = text.into();
+        self.wrap(|failure| Wrapped { text, failure })
+    }
+}
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.failure.error())
+    }
+}

@@ -1,0 +1,262 @@
+//! Texts added to an error, and the errors of `anyhow` and `eyre`, hide neither a cancel nor a
+//! timeout.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deferred_core::testing::failure_result_of;
+use deferred_core::{
+    Abandoned, BuiltinError, Cancelled, Clock, Cycle, Deferred, DeferredError as _, Failure, FailureGroup, FirstError,
+    NestedDeferred, NoReactor, Panicked, SharedFailure, TimedOut, gather, inline_callbacks, race, report,
+};
+
+use crate::support::{Log, MANY, on_a_small_stack};
+
+type Way = fn(Failure) -> Failure;
+
+/// The ways to add a text to an error.
+const WAYS: [(&str, Way); 5] = [
+    ("wrap_msg", |failure| failure.wrap_msg("outer")),
+    ("anyhow", |failure| Failure::from_report(anyhow::Error::from(failure.into_error()).context("outer"))),
+    ("eyre", |failure| Failure::from_report(eyre::Report::from(failure.into_error()).wrap_err("outer"))),
+    ("a box between", |failure| {
+        let boxed: Box<dyn Error + Send + Sync> = failure.wrap_msg("outer").into();
+        Failure::from_boxed(boxed)
+    }),
+    ("an error of anyhow between", |failure| {
+        Failure::from_report(anyhow::Error::from(failure.wrap_msg("outer").into_error()))
+    }),
+];
+
+#[test]
+fn a_text_is_printed_before_the_error_which_is_its_cause() {
+    for (name, way) in WAYS {
+        let failure = way(io::Error::other("no disk").into());
+        assert_eq!(failure.to_string(), "outer", "{name}");
+        assert_eq!(format!("{failure:#}"), "outer: no disk", "{name}");
+        assert!(format!("{failure:?}").starts_with("outer\n    caused by: no disk\n"), "{name}: {failure:?}");
+        assert_eq!(failure.error().to_string(), "outer", "{name}");
+        assert_eq!(failure.source().map(ToString::to_string).as_deref(), Some("no disk"), "{name}");
+        let boxed: Box<dyn Error> = failure.into();
+        assert_eq!(boxed.to_string(), "outer", "{name}");
+    }
+}
+
+#[test]
+fn the_error_below_a_text_is_still_trapped() {
+    for (name, way) in WAYS {
+        let failure = way(io::Error::from(io::ErrorKind::NotFound).into());
+        assert!(!failure.check::<TimedOut>() && failure.builtin().is_none(), "{name}");
+        let failure = failure.trap::<TimedOut>().unwrap_err();
+        let trapped = failure.trap::<io::Error>().unwrap();
+        assert_eq!(trapped.kind(), io::ErrorKind::NotFound, "{name}");
+        assert_eq!(trapped.into_failure().to_string(), "outer", "{name}");
+
+        let failure = way(TimedOut::after(Duration::from_secs(3)).into());
+        assert!(failure.check::<BuiltinError>(), "{name}");
+        assert_eq!(failure.downcast_ref::<TimedOut>().unwrap().duration(), Some(Duration::from_secs(3)), "{name}");
+    }
+}
+
+#[test]
+fn a_cancel_behind_a_text_is_a_cancel() {
+    let events = Log::default();
+    let reported = events.clone();
+    let _hook = report::on_report(move |report| {
+        if !report.is_cancelled() {
+            reported.add(report.to_string());
+        }
+    });
+    for (name, way) in WAYS {
+        let clock = Clock::new();
+        let never = move || {
+            let (never, resolver) = Deferred::<u32>::new();
+            std::mem::forget(resolver);
+            never.map_err(way)
+        };
+
+        let limited = never().add_timeout(Duration::from_secs(1), &clock);
+        clock.advance(Duration::from_secs(1));
+        assert!(failure_result_of(limited).check::<TimedOut>(), "{name}");
+
+        let cancelled = never();
+        cancelled.cancel();
+        drop(cancelled);
+        assert!(events.take().is_empty(), "{name}: a cancel is not reported");
+
+        let coroutine: Deferred<u32> = inline_callbacks(async move { never().await });
+        coroutine.cancel();
+        let failure = failure_result_of(coroutine);
+        assert!(matches!(failure.builtin(), Some(BuiltinError::Cancelled(_))), "{name}");
+        assert_eq!(failure.to_string(), "outer", "{name}");
+    }
+    drop(Deferred::<u32>::fail(Failure::msg("inner").wrap_msg("outer")));
+    assert!(events.take()[0].starts_with("unhandled error: outer: inner"), "other errors are reported");
+}
+
+#[test]
+fn every_builtin_error_is_recognized_behind_contexts() {
+    let errors: [fn() -> BuiltinError; 7] = [
+        || Cancelled::because("the window was closed").into(),
+        || TimedOut::new().into(),
+        || Abandoned::new().into(),
+        || Panicked::new(Box::new("here")).into(),
+        || Cycle::new().into(),
+        || NestedDeferred::new().into(),
+        || NoReactor::new().into(),
+    ];
+    for error in errors {
+        let (text, kind) = (error().to_string(), std::mem::discriminant(&error()));
+        let direct = Failure::from_report(anyhow::Error::from(error()));
+        let first =
+            Failure::from_report(anyhow::Error::from(FirstError::new(1, Failure::from(error()))).context("of one"));
+        let group = FailureGroup::new(vec![Failure::from(error()).wrap_msg("first"), error().into()]);
+        let group = Failure::from_report(eyre::Report::from(group).wrap_err("of all"));
+        for failure in WAYS.map(|(_, way)| way(error().into())).into_iter().chain([direct, first, group]) {
+            let builtin = failure.builtin().unwrap_or_else(|| panic!("{failure:#} is {text}"));
+            assert_eq!(std::mem::discriminant(builtin), kind, "{failure:#}");
+            assert_eq!(builtin.to_string(), text, "{failure:#}");
+        }
+    }
+}
+
+#[test]
+fn a_group_of_errors_with_texts_is_recognized() {
+    let clock = Clock::new();
+    let never = || {
+        let (never, resolver) = Deferred::<u32>::new();
+        std::mem::forget(resolver);
+        never.map_err(|failure: Failure| failure.wrap_msg("one of two"))
+    };
+    let both = gather([never(), never()]).map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
+    let any = race([never(), never()]).map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
+    clock.advance(Duration::from_secs(1));
+    assert!(failure_result_of(both).check::<TimedOut>());
+    assert!(failure_result_of(any).check::<TimedOut>());
+}
+
+#[test]
+fn the_location_and_the_trail_survive_a_text_and_another_crate() {
+    let ways: [Way; 4] = [
+        |failure| failure.wrap_msg("outer"),
+        |failure| failure.into_error().into(),
+        |failure| Failure::from_report(anyhow::Error::from(failure.into_error())),
+        |failure| Failure::from_boxed(Box::new(failure.into_error())),
+    ];
+    for way in ways {
+        let failure = failure_result_of(Deferred::<u32>::fail(Failure::msg("inner")).map(|n| n + 1));
+        let (made_at, trail) = (failure.made_at(), failure.trail().total());
+        assert!(trail > 0);
+        let failure = way(failure);
+        assert_eq!((failure.made_at(), failure.trail().total()), (made_at, trail));
+    }
+}
+
+#[test]
+fn an_error_below_a_text_is_taken_out_by_value_unless_it_is_shared() {
+    let wrapped = || Failure::from(io::Error::other("inner")).wrap_msg("middle").wrap_msg("outer");
+    assert_eq!(wrapped().downcast::<io::Error>().unwrap().to_string(), "inner");
+    assert_eq!(wrapped().trap::<io::Error>().unwrap().into_inner().unwrap().to_string(), "inner");
+    let mut failure = wrapped();
+    *failure.downcast_mut::<io::Error>().unwrap() = io::Error::other("changed");
+    assert_eq!(format!("{failure:#}"), "outer: middle: changed");
+    assert!(failure.downcast_mut::<TimedOut>().is_none());
+
+    // Through `SharedFailure`, and by value while nobody else has it.
+    assert!(Failure::from(wrapped().into_error()).downcast::<io::Error>().is_ok());
+    let shared = Failure::from(io::Error::other("inner")).into_error();
+    let (made_at, outer) = (shared.to_failure().made_at(), shared.to_failure().wrap_msg("middle").wrap_msg("outer"));
+    let mut outer = outer.downcast::<io::Error>().expect_err("it is shared");
+    assert_eq!(format!("{outer:#}"), "outer: middle: inner");
+    assert_eq!(outer.made_at(), made_at);
+    assert!(outer.downcast_mut::<io::Error>().is_none());
+    drop(shared);
+    assert!(outer.downcast::<io::Error>().is_ok());
+
+    // A report owns its errors.
+    let report = Failure::from_report(anyhow::Error::from(io::Error::other("inner")).context("outer"));
+    let report = report.wrap_msg("outermost").downcast::<io::Error>().expect_err("it is inside the report");
+    assert_eq!(format!("{report:#}"), "outermost: outer: inner");
+    assert!(report.trap::<io::Error>().unwrap().into_inner().is_err());
+}
+
+#[test]
+fn a_failure_passes_through_functions_of_anyhow_and_eyre() {
+    fn failed(failure: Failure) -> Result<(), Failure> {
+        Err(failure)
+    }
+    fn of_anyhow(failure: Failure) -> anyhow::Result<()> {
+        use anyhow::Context as _;
+        failed(failure).map_err(Failure::into_error).context("in anyhow")
+    }
+    fn of_eyre(failure: Failure) -> eyre::Result<()> {
+        use eyre::WrapErr as _;
+        of_anyhow(failure).map_err(Failure::from_report).map_err(Failure::into_error).wrap_err("in eyre")
+    }
+    fn of_deferred(failure: Failure) -> Result<(), Failure> {
+        of_eyre(failure).map_err(Failure::from_report)
+    }
+    let failure = of_deferred(TimedOut::new().into()).unwrap_err();
+    assert_eq!(format!("{failure:#}"), "in eyre: in anyhow: timed out");
+    assert!(failure.check::<TimedOut>());
+    let failure = of_deferred(Cancelled::because(io::Error::other("the reason")).into()).unwrap_err();
+    assert!(failure.downcast_ref::<Cancelled>().unwrap().reason().unwrap().is::<io::Error>());
+    let error = of_anyhow(TimedOut::new().into()).unwrap_err();
+    assert!(error.downcast_ref::<SharedFailure>().unwrap().to_failure().check::<TimedOut>());
+}
+
+#[test]
+fn a_report_is_dropped_once_and_a_box_stays_what_it_was() {
+    #[derive(Debug)]
+    struct Held(#[expect(dead_code, reason = "it is only counted")] Arc<()>);
+    impl fmt::Display for Held {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("held")
+        }
+    }
+    impl Error for Held {}
+    let count = Arc::new(());
+
+    let failure = Failure::from_report(anyhow::Error::from(Held(count.clone())));
+    let boxed: Box<dyn Error + Send + Sync> = failure.into();
+    let failure = Failure::from_boxed(boxed);
+    assert!(failure.check::<Held>(), "a report is recognized in a box");
+    assert_eq!(Arc::strong_count(&count), 2);
+    drop(failure);
+    assert_eq!(Arc::strong_count(&count), 1);
+
+    let boxed: Box<dyn Error + Send + Sync> = Box::new(Held(count.clone()));
+    assert!(Failure::from_report(boxed).downcast::<Held>().is_ok(), "a box is not a report");
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+#[test]
+fn a_million_texts_are_added_searched_and_dropped_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let mut failure = Failure::from(TimedOut::new());
+        for _ in 0..MANY {
+            failure = failure.wrap_msg("again");
+        }
+        assert!(failure.check::<TimedOut>() && failure.builtin().is_some());
+        assert!(format!("{failure:#}").ends_with("timed out"));
+        assert!(failure.downcast_mut::<TimedOut>().is_some());
+        let shared = failure.into_error();
+        let failure = shared.to_failure().downcast::<TimedOut>().expect_err("it is shared");
+        drop(shared);
+        assert!(failure.downcast::<TimedOut>().is_ok());
+
+        let mut failure = Failure::from(Cancelled::new());
+        for n in 0..MANY {
+            failure = match n % 3 {
+                0 => failure.wrap_msg("again"),
+                1 => Failure::from_report(anyhow::Error::from(failure.into_error())),
+                _ => Failure::from_report(anyhow::Error::from(failure.into_error()).context("again")),
+            };
+        }
+        assert!(failure.check::<Cancelled>() && failure.builtin().is_some());
+        drop(failure);
+    });
+}
