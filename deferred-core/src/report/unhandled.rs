@@ -71,8 +71,9 @@ impl<'a> Unhandled<'a> {
     ///
     /// An `X` is found if it is the error type of the Deferred, the contents of a [`Failure`], or
     /// the [`BuiltinError`] of the error or its inner type. Causes are not examined. A `Failure`
-    /// that was created with [`Failure::from_boxed`] does not know the type of its error; downcast
-    /// to the `Failure` then, and use its own [`downcast_ref`](Failure::downcast_ref).
+    /// that was created with [`Failure::from_boxed`] or [`Failure::from_report`] does not know the
+    /// type of its error; downcast to the `Failure` then, and use its own
+    /// [`downcast_ref`](Failure::downcast_ref).
     #[must_use]
     pub fn downcast_ref<X: 'static>(&self) -> Option<&'a X> {
         let any = self.error.any();
