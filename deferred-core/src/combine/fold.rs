@@ -4,7 +4,7 @@ use std::iter;
 use std::panic::Location;
 
 use crate::context::Context;
-use crate::deferred::{Deferred, IntoDeferred};
+use crate::deferred::{Deferred, IntoDeferred, Notice, noticing_cancel};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, DeferredError, Failure};
 
@@ -22,7 +22,9 @@ use crate::error::{CallSite, DeferredError, Failure};
 ///
 /// # Cancellation
 ///
-/// Cancelling the returned Deferred cancels the Deferred that `f` returned.
+/// Cancelling the returned Deferred cancels the Deferred that `f` returned, and no further call
+/// begins: if that Deferred fires with a value all the same and items are left, the returned one
+/// fails with [`Cancelled`](crate::Cancelled).
 ///
 /// # Examples
 ///
@@ -46,11 +48,10 @@ where
     let (mut source, between) = (items, context.clone());
     let items = iter::from_fn(move || between.run(|| source.next()));
     let f = move |value, item| context.run(|| f(value, item));
-    Deferred::from_output(
-        settle(Ok::<_, Failure>(init), at, at, |init| init.map_or_else(failed, |init| steps(items, init, f, at))),
-        at,
-        at,
-    )
+    noticing_cancel(at, |notice| {
+        let begin = |init: Result<A, Failure>| init.map_or_else(failed, |init| steps(items, init, f, notice, at));
+        Deferred::from_output(settle(Ok(init), at, at, begin), at, at)
+    })
 }
 
 /// Calls `f` `count` times, with 0, 1 and so on, and waits for each result before the next call.
@@ -77,7 +78,7 @@ fn failed<A: 'static, E: DeferredError>(error: E) -> StageOutput<A, E> {
     StageOutput::Ready(Err(error))
 }
 
-fn steps<A, I, E, R, F>(mut items: I, mut value: A, mut f: F, at: CallSite) -> StageOutput<A, E>
+fn steps<A, I, E, R, F>(mut items: I, mut value: A, mut f: F, notice: Notice, at: CallSite) -> StageOutput<A, E>
 where
     A: 'static,
     I: Iterator + 'static,
@@ -86,6 +87,9 @@ where
     F: FnMut(A, I::Item) -> R + 'static,
 {
     while let Some(item) = items.next() {
+        if let Some(cancelled) = notice.error() {
+            return failed(cancelled);
+        }
         // Taken if it is ready, so that calls that never wait run in this loop and not nested.
         let step = match f(value, item).into_deferred().into_output() {
             StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
@@ -97,7 +101,7 @@ where
             // A tail call: the output of this stage takes the place of the step that waited.
             StageOutput::Pending(chain) => {
                 return chain.add_stage(at, move |step| match step {
-                    Ok(next) => steps(items, next, f, at),
+                    Ok(next) => steps(items, next, f, notice, at),
                     Err(error) => failed(error),
                 });
             }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::coroutine::Wait;
-use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
+use crate::deferred::{Deferred, IntoDeferred, Notice, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, enter, run_soon};
 use crate::error::{CallSite, Cancelled, Failure, FirstError};
 use crate::inspect::Kind;
@@ -61,6 +61,9 @@ impl Concurrent {
     /// An item is taken from `items` only when its call can begin, so `items` may be long, or
     /// computed on demand. The loop uses no stack, for any number of items.
     ///
+    /// To get the results of all calls instead of the first error, make each result a value:
+    /// `concurrent(10).map(urls, |url| fetch(url).add_both(|result| Ok::<_, Failure>(result)))`.
+    ///
     /// # Errors
     ///
     /// The returned Deferred fails with [`FirstError`]: the first error of a call and the index of
@@ -69,8 +72,9 @@ impl Concurrent {
     ///
     /// # Cancellation
     ///
-    /// Cancelling the returned Deferred cancels all pending calls, in order. Their results decide
-    /// how it fires.
+    /// Cancelling the returned Deferred cancels all pending calls, in order, and no further call
+    /// begins. The returned Deferred fires when the pending calls have ended: with the first error,
+    /// with all values if no item is left, or else with [`Cancelled`].
     ///
     /// # Examples
     ///
@@ -116,8 +120,8 @@ impl Concurrent {
     ///
     /// # Cancellation
     ///
-    /// Like [`map`](Self::map). If no call is pending, the stream is dropped, and the returned
-    /// Deferred fires [`Cancelled`].
+    /// Like [`map`](Self::map). The stream is not polled any more, and dropped at the end. If no
+    /// call is pending, that is at once.
     ///
     /// # Examples
     ///
@@ -154,6 +158,7 @@ impl Concurrent {
             let mut index = 0;
             while let Some(next) = poll_fn(|context| feed.poll(context)).await {
                 match next {
+                    Next::Cancelled(error) => return Err(error),
                     Next::Item(item) => {
                         feed.calls.begin(index, maybe_deferred_at(at, || f(item)));
                         index += 1;
@@ -182,6 +187,8 @@ enum Next<I, T> {
     Item(I),
     /// The call with this index has this result.
     Done(usize, Result<T, Failure>),
+    /// The loop was cancelled, and no call is pending.
+    Cancelled(FirstError),
 }
 
 struct Feed<S, T: 'static> {
@@ -197,7 +204,11 @@ impl<S: Stream, T: 'static> Feed<S, T> {
         if let Some((index, result)) = self.calls.take_done() {
             return Poll::Ready(Some(Next::Done(index, result)));
         }
-        if !self.ended && self.calls.running() < self.limit {
+        let notice = &self.calls.shared.notice;
+        if notice.is_cancelled() {
+            // An item that was taken now would be lost.
+            self.ended |= self.stream.size_hint().1 == Some(0);
+        } else if !self.ended && self.calls.running() < self.limit {
             match self.stream.as_mut().poll_next(context) {
                 Poll::Ready(Some(item)) => return Poll::Ready(Some(Next::Item(item))),
                 Poll::Ready(None) => self.ended = true,
@@ -212,7 +223,7 @@ impl<S: Stream, T: 'static> Feed<S, T> {
         } else if self.ended {
             Poll::Ready(None)
         } else {
-            Poll::Pending
+            self.calls.shared.notice.error().map_or(Poll::Pending, |error| Poll::Ready(Some(Next::Cancelled(error))))
         }
     }
 }
@@ -228,11 +239,17 @@ struct Shared<T: 'static> {
     running: RefCell<BTreeMap<usize, Handle>>,
     done: RefCell<VecDeque<(usize, Result<T, Failure>)>>,
     waiting: Cell<Option<Resolver<()>>>,
+    notice: Notice,
 }
 
 impl<T: 'static> Calls<T> {
     fn new(at: CallSite) -> Self {
-        let shared = Shared { running: RefCell::default(), done: RefCell::default(), waiting: Cell::new(None) };
+        let shared = Shared {
+            running: RefCell::default(),
+            done: RefCell::default(),
+            waiting: Cell::new(None),
+            notice: Notice::default(),
+        };
         Calls { shared: Rc::new(shared), waiting: None, at }
     }
 
@@ -266,7 +283,10 @@ impl<T: 'static> Calls<T> {
         let (shared, at) = (&self.shared, self.at);
         let waiting = self.waiting.get_or_insert_with(|| {
             let calls = shared.clone();
-            let (ended, resolver) = Deferred::forwarding_at(at, move |why| calls.each(|call| call.pass_cancel(why)));
+            let (ended, resolver) = Deferred::forwarding_at(at, move |why| {
+                calls.notice.set(why);
+                calls.each(|call| call.pass_cancel(why));
+            });
             shared.waiting.set(Some(resolver));
             let calls = Rc::downgrade(shared);
             let ended = ended.describe(move |it| {
@@ -321,5 +341,9 @@ impl<I: Iterator> Stream for Items<I> {
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
         Poll::Ready(self.0.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, repeat_until};
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, noticing_cancel, repeat_until};
 use crate::engine::StageOutput;
 use crate::error::{BuiltinError, DeferredError, Failure};
 use crate::reactor::Reactor;
@@ -145,12 +145,13 @@ impl Reactor {
     ///
     /// The returned Deferred fails with the error of the last attempt, or with
     /// [`Abandoned`](crate::Abandoned) if the reactor is closed during a delay. An error that is
-    /// [`Cancelled`](crate::Cancelled) is not retried.
+    /// [`Cancelled`](crate::Cancelled) is not retried, and no attempt begins after the
+    /// [deadline](crate::context#deadlines) of the context in which this was called.
     ///
     /// # Cancellation
     ///
     /// Cancelling the returned Deferred cancels the current attempt or delay, and prevents further
-    /// attempts.
+    /// attempts, whatever result the attempt has.
     ///
     /// # Examples
     ///
@@ -191,23 +192,35 @@ impl Reactor {
         let (reactor, at, context) = (self.clone(), Location::caller(), Context::current());
         let is_retryable = Rc::new(RefCell::new(is_retryable));
         let mut made = 0;
-        repeat_until(move || {
-            let attempt = context.run(|| maybe_deferred_at(at, || f(made)));
-            made += 1;
-            let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.next_delay());
-            let context = context.clone();
-            attempt.add_stage_at(at, move |result| match (result, wait) {
-                (Ok(value), _) => StageOutput::Ready(Ok(ControlFlow::Break(value))),
-                (Err(failure), Some(wait))
-                    if !is_cancelled(&failure) && context.run(|| (is_retryable.borrow_mut())(&failure)) =>
-                {
-                    let waited = |result: Result<(), Failure>| StageOutput::Ready(result.map(ControlFlow::Continue));
-                    reactor.sleep_at(wait, at).add_stage_at(at, waited).into_output()
-                }
-                (Err(failure), _) => StageOutput::Ready(Err(failure)),
+        noticing_cancel(at, move |notice| {
+            repeat_until(move || {
+                let attempt = context.run(|| maybe_deferred_at(at, || f(made)));
+                made += 1;
+                let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.next_delay());
+                let (context, notice) = (context.clone(), notice.clone());
+                attempt.add_stage_at(at, move |result| {
+                    let failure = match result {
+                        Ok(value) => return StageOutput::Ready(Ok(ControlFlow::Break(value))),
+                        Err(failure) => failure,
+                    };
+                    let ended = notice.is_cancelled() || is_cancelled(&failure);
+                    match wait.filter(|wait| !ended && is_in_time(*wait, &context, &reactor)) {
+                        Some(wait) if context.run(|| (is_retryable.borrow_mut())(&failure)) => {
+                            let waited =
+                                |slept: Result<(), Failure>| StageOutput::Ready(slept.map(ControlFlow::Continue));
+                            reactor.sleep_at(wait, at).add_stage_at(at, waited).into_output()
+                        }
+                        _ => StageOutput::Ready(Err(failure)),
+                    }
+                })
             })
         })
     }
+}
+
+/// Returns `true` if an attempt after this time begins before the deadline of the context.
+fn is_in_time(wait: Duration, context: &Context, reactor: &Reactor) -> bool {
+    context.deadline().is_none_or(|deadline| deadline.saturating_duration_since(reactor.now()) > wait)
 }
 
 fn is_cancelled(failure: &Failure) -> bool {

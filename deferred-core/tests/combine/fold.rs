@@ -2,10 +2,18 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use deferred_core::{Deferred, Failure, Resolver, fold, repeat_times};
+use deferred_core::{Cancelled, Clock, Deferred, Failure, Resolver, fold, repeat_times};
 
 use crate::support::{App, peek_text, take_text};
+
+/// Returns a Deferred that only a cancel fires.
+fn never() -> Deferred<u32> {
+    let (never, resolver) = Deferred::new();
+    std::mem::forget(resolver);
+    never
+}
 
 #[test]
 fn returns_the_result_of_the_last_call() {
@@ -52,6 +60,28 @@ fn a_cancel_goes_to_the_awaited_deferred() {
     all.cancel();
     assert_eq!(take_text(all), "Cancelled");
     assert!(resolver.is_cancelled());
+}
+
+#[test]
+fn after_a_cancel_no_call_begins_even_if_the_awaited_one_has_a_value() {
+    for items in [3, 1] {
+        let begun = Rc::new(Cell::new(0));
+        let count = begun.clone();
+        let all = fold(0..items, 0, move |_, n| {
+            count.set(count.get() + 1);
+            never().add_errback(move |_| Ok(n + 10))
+        });
+        let clock = Clock::new();
+        let all = all.add_timeout(Duration::from_secs(1), &clock);
+        clock.advance(Duration::from_secs(1));
+        // The value of the last call is the result.
+        assert_eq!(take_text(all), if items > 1 { "another error: timed out after 1s" } else { "10" });
+        assert_eq!(begun.get(), 1);
+    }
+    let all = fold(0..3, 0, |_, _| never().add_errback(|_| Ok(1)));
+    all.cancel_with(&Cancelled::because("the window was closed"));
+    let failure = all.try_take().unwrap().unwrap_err();
+    assert_eq!(failure.to_string(), "cancelled: the window was closed");
 }
 
 #[test]

@@ -3,8 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use deferred_core::{Cancelled, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, concurrent};
+use deferred_core::{
+    Cancelled, Clock, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, TimedOut, concurrent,
+};
 use futures::StreamExt;
 
 use crate::support::{App, Log, ignore_unhandled, peek_text, take_text, unhandled_into};
@@ -28,6 +31,13 @@ impl Calls {
         let resolver = self.0.borrow_mut().remove(index).expect("it runs");
         resolver.callback(value);
     }
+}
+
+/// Returns a Deferred that only a cancel fires.
+fn never() -> Deferred<u32> {
+    let (never, resolver) = Deferred::new();
+    std::mem::forget(resolver);
+    never
 }
 
 fn values(deferred: Deferred<Vec<u32>, FirstError>) -> Vec<u32> {
@@ -116,7 +126,7 @@ fn a_panic_of_a_call_has_its_index_and_one_of_the_items_has_none() {
 }
 
 #[test]
-fn a_cancel_reaches_all_running_calls_in_order_and_their_results_decide() {
+fn a_cancel_reaches_all_running_calls_in_order_and_no_call_begins_after_it() {
     let log = Log::new();
     for answers in [false, true] {
         let cancels = log.clone();
@@ -129,17 +139,41 @@ fn a_cancel_reaches_all_running_calls_in_order_and_their_results_decide() {
             std::mem::forget(resolver);
             deferred
         });
-        all.cancel();
+        all.cancel_with(&Cancelled::because("the window was closed"));
         assert_eq!(log.take(), ["cancels 0", "cancels 1"]);
-        if answers {
-            all.cancel();
-            assert_eq!(log.take(), ["cancels 2"]);
-            assert_eq!(values(all), [0, 1, 2]);
-        } else {
-            let first = error(all);
-            assert_eq!((first.index, first.error.check::<Cancelled>()), (Some(0), true));
-        }
+        let first = error(all);
+        assert!(first.error.check::<Cancelled>());
+        // Without an error of a call, the one item that is left decides.
+        assert_eq!(first.index, if answers { None } else { Some(0) });
+        assert_eq!(first.error.to_string(), "cancelled: the window was closed");
     }
+}
+
+#[test]
+fn after_a_cancel_the_values_of_all_calls_are_the_result_if_no_item_is_left() {
+    for limit in [2, 3] {
+        let all = concurrent(limit).map(0..2, |n| never().add_errback(move |_| Ok(n)));
+        all.cancel();
+        assert_eq!(values(all), [0, 1], "with a limit of {limit}");
+    }
+    // All results, with errors, and a timeout that is not one of them.
+    let clock = Clock::new();
+    let all = concurrent(2).map(0..9, |_| never().add_both(|result| Ok::<_, Failure>(result)));
+    let all = all.map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
+    clock.advance(Duration::from_secs(1));
+    assert!(all.try_take().unwrap().unwrap_err().check::<TimedOut>());
+}
+
+#[test]
+fn after_a_cancel_a_stream_is_not_polled() {
+    let (calls, queue) = (Calls::default(), DeferredQueue::<u32>::new());
+    let inner = calls.clone();
+    let all = concurrent(2).map_stream(queue.stream(), move |_| inner.call().add_errback(|_| Ok(7)));
+    for item in 0..3 {
+        queue.put(item).unwrap();
+    }
+    all.cancel();
+    assert_eq!((error(all).index, queue.len()), (None, 1), "no item is lost");
 }
 
 #[test]

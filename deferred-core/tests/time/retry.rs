@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use deferred_core::{Abandoned, Backoff, Clock, Deferred, Failure, Reactor, Resolver};
+use deferred_core::{Abandoned, Backoff, Clock, Deferred, Failure, Reactor, Resolver, context};
 
 use crate::secs;
 use crate::support::{App, Log, take_text};
@@ -99,6 +99,52 @@ fn a_cancel_ends_the_attempt_or_the_wait_and_no_attempt_follows() {
     waits.cancel();
     assert_eq!(take_text(waits), "Cancelled");
     assert!(clock.delayed_calls().is_empty());
+}
+
+#[test]
+fn a_cancel_that_an_attempt_turns_into_another_error_or_a_value_ends_it_too() {
+    for value in [None, Some(7)] {
+        let (clock, begun) = (Clock::new(), Rc::new(Cell::new(0)));
+        let count = begun.clone();
+        let attempts = clock.retry(Backoff::new(secs(1)), move |_| {
+            count.set(count.get() + 1);
+            let (attempt, resolver) = Deferred::<u32>::new();
+            std::mem::forget(resolver);
+            attempt.add_errback(move |_| value.ok_or_else(|| App(1).into()))
+        });
+        attempts.cancel();
+        clock.advance_in_steps(secs(100));
+        assert_eq!(take_text(attempts), value.map_or_else(|| "App(1)".to_owned(), |value| value.to_string()));
+        assert_eq!(begun.get(), 1);
+    }
+}
+
+#[test]
+fn no_attempt_begins_after_the_deadline_of_the_context() {
+    let (clock, begun) = (Clock::new(), Rc::new(Cell::new(0)));
+    let fails = |_| Err::<(), _>(App(1).into());
+    let limited = context::with_deadline(clock.now() + secs(5), || {
+        let count = begun.clone();
+        clock.retry(Backoff::new(secs(1)).factor(1.0).jitter(0.0), move |attempt| {
+            count.set(count.get() + 1);
+            fails(attempt)
+        })
+    });
+    clock.advance_in_steps(secs(4));
+    assert_eq!(take_text(limited), "App(1)");
+    assert_eq!(begun.get(), 5, "at 0, 1, 2, 3 and 4 s");
+    assert!(clock.delayed_calls().is_empty());
+
+    // An attempt that ends after the deadline is the last one; so is one that began after it.
+    let slow = context::with_deadline(clock.now() + secs(5), || {
+        let reactor = clock.clone();
+        clock.retry(Backoff::new(Duration::ZERO), move |_| {
+            reactor.sleep(secs(9)).add_callback(|()| Err::<(), _>(App(2).into()))
+        })
+    });
+    clock.advance_in_steps(secs(9));
+    assert_eq!(take_text(slow), "App(2)");
+    assert_eq!(take_text(context::with_deadline(clock.now(), || clock.retry(Backoff::new(secs(1)), fails))), "App(1)");
 }
 
 #[test]
