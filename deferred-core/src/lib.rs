@@ -131,7 +131,7 @@ pub use coroutine::{Wait, inline_callbacks};
 pub use deferred::{CancelHandle, Deferred, IntoDeferred, Pause, Resolver, maybe_deferred, repeat_until, try_deferred};
 pub use error::{
     Abandoned, BuiltinError, Cancelled, Cycle, DeferredError, Failure, FailureGroup, FirstError, NestedDeferred,
-    NoReactor, Panicked, ShareError, SharedFailure, TimedOut, Trail, Trapped,
+    NoReactor, Panicked, ShareError, SharedFailure, TimedOut, Trail, Trapped, find_error,
 };
 pub use histogram::Histogram;
 pub use instant::Instant;

@@ -170,6 +170,23 @@ impl Held {
         held
     }
 
+    /// Borrows the error, if it is an `X`.
+    pub(super) fn find<X: Error + 'static>(&self) -> Option<&X> {
+        let mut held = self;
+        loop {
+            let error = match held.unwrapped() {
+                Held::Builtin(builtin) => return builtin.get(),
+                Held::Other { error, .. } => error,
+                Held::Shared(_) => return None,
+            };
+            match error.downcast_ref::<ReportError>().map(ReportError::find) {
+                None => return error.downcast_ref(),
+                Some(Ok(found)) => return found,
+                Some(Err(shared)) => held = shared.held(),
+            }
+        }
+    }
+
     /// Borrows the original error mutably, unless it is shared.
     fn original_mut(&mut self) -> Option<&mut Held> {
         match self {
@@ -396,19 +413,7 @@ impl Failure {
     /// Borrows the error, if it is an `X`.
     #[must_use]
     pub fn downcast_ref<X: Error + 'static>(&self) -> Option<&X> {
-        let mut held = self.held();
-        loop {
-            let error = match held.unwrapped() {
-                Held::Builtin(builtin) => return builtin.get(),
-                Held::Other { error, .. } => error,
-                Held::Shared(_) => return None,
-            };
-            match error.downcast_ref::<ReportError>().map(ReportError::find) {
-                None => return error.downcast_ref(),
-                Some(Ok(found)) => return found,
-                Some(Err(shared)) => held = shared.held(),
-            }
-        }
+        self.held().find()
     }
 
     /// Borrows the error mutably, if it is an `X` that no other observer shares.
@@ -539,7 +544,7 @@ impl From<Failure> for Box<dyn Error> {
 /// `reading the settings: no such file`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() { write_texts(self.error(), f) } else { write_inside(self, 0, f) }
+        if f.alternate() { write_texts(self.error(), f) } else { write_inside(self, 0, false, f) }
     }
 }
 

@@ -74,7 +74,7 @@ impl<E: DeferredError> fmt::Display for FirstError<E> {
         if let Some(index) = self.index {
             write!(f, "Deferred {index} failed: ")?;
         }
-        write_member(&self.error, 1, f)
+        write_member(&self.error, 1, false, f)
     }
 }
 
@@ -85,6 +85,8 @@ impl<E: DeferredError> Error for FirstError<E> {
 }
 
 /// The errors of several Deferreds that all failed: the error type of [`race`](crate::race).
+///
+/// The text has each error with its causes, since a group has no cause of its own.
 ///
 /// If all of them are the same kind of [`BuiltinError`], [`builtin`](DeferredError::builtin)
 /// returns the first.
@@ -165,7 +167,7 @@ impl<E: DeferredError> FailureGroup<E> {
     /// Prints a group that is nested `depth` levels deep.
     pub(super) fn write(&self, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_whole {
-            return write_member(&self.errors[0], depth, f);
+            return write_member(&self.errors[0], depth, true, f);
         }
         write!(f, "all {} failed", self.errors.len())?;
         if is_too_deep(depth) {
@@ -175,7 +177,7 @@ impl<E: DeferredError> FailureGroup<E> {
         let shown = if depth == 0 { self.errors.len() } else { self.errors.len().min(MAX_NESTED) };
         for (n, error) in self.errors[..shown].iter().enumerate() {
             f.write_str(if n > 0 { "; " } else { ": " })?;
-            write_member(error, depth + 1, f)?;
+            write_member(error, depth + 1, true, f)?;
         }
         let others = self.errors.len() - shown;
         if others > 0 { write!(f, "; {others} more") } else { Ok(()) }
@@ -190,10 +192,11 @@ impl<E: DeferredError> fmt::Display for FailureGroup<E> {
 
 impl<E: DeferredError> Error for FailureGroup<E> {}
 
-/// Prints an error in one line, nested `depth` levels deep. Of a [`Failure`], prints the message.
-fn write_member<E: DeferredError>(error: &E, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Prints an error in one line, nested `depth` levels deep. Of a [`Failure`], prints the message, and
+/// perhaps the causes.
+fn write_member<E: DeferredError>(error: &E, depth: usize, causes: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match (error as &dyn Any).downcast_ref::<Failure>() {
-        Some(failure) => write_inside(failure, depth, f),
+        Some(failure) => write_inside(failure, depth, causes, f),
         None => write!(f, "{error:?}"),
     }
 }

@@ -38,9 +38,42 @@ impl ReportError {
     /// Returns the outermost error of the report that is an `X`, or the [`SharedFailure`] in which
     /// it can be.
     pub(super) fn find<X: Error + 'static>(&self) -> Result<Option<&X>, &SharedFailure> {
-        let found = search(self.error(), |error| error.downcast_ref())?;
+        let found = search(self.error(), one)?;
         Ok(found.or_else(|| self.builtin.as_ref()?.get()))
     }
+}
+
+/// Returns the error, or the first of its causes, that is an `X`: for an `anyhow::Error`, an
+/// `eyre::Report` or a box in which a [`Failure`] is.
+///
+/// It also finds what a [`SharedFailure`] holds, which a downcast of the other crate does not.
+///
+/// # Examples
+///
+/// ```
+/// use anyhow::Context;
+/// use deferred_core::{Deferred, Failure, TimedOut, find_error};
+///
+/// async fn load() -> anyhow::Result<u32> {
+///     let answer = Deferred::<u32>::fail(TimedOut::new());
+///     answer.await.map_err(Failure::into_error).context("loading")
+/// }
+///
+/// # futures::executor::block_on(async {
+/// let error = load().await.unwrap_err();
+/// assert_eq!(format!("{error:#}"), "loading: timed out");
+/// assert!(find_error::<TimedOut>(&*error).is_some());
+/// # });
+/// ```
+#[must_use]
+pub fn find_error<'a, X: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a X> {
+    iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| one(error).or_else(|| error.downcast_ref::<SharedFailure>()?.held().find()))
+}
+
+/// Returns the error, if it is an `X` or a [`BuiltinError`] that holds one.
+fn one<'a, X: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a X> {
+    error.downcast_ref().or_else(|| error.downcast_ref::<BuiltinError>()?.get())
 }
 
 /// Calls `f` with the error and each of its causes until it returns a value. Stops at a

@@ -28,6 +28,7 @@ pub use builtin::{Abandoned, BuiltinError, Cancelled, Cycle, NestedDeferred, NoR
 pub use failure::Failure;
 pub(crate) use failure::write_texts;
 pub use group::{FailureGroup, FirstError};
+pub use interop::find_error;
 pub(crate) use location::of_user;
 pub(crate) use origin::{adopt_context, context_of};
 pub use panicked::Panicked;
@@ -36,6 +37,7 @@ pub use share::{ShareError, SharedFailure};
 pub use trail::Trail;
 pub(crate) use trail::{CallSite, write_trail};
 pub use trapped::Trapped;
+pub(crate) use wrapped::into_timed_out;
 
 /// An error type of a Deferred.
 ///

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::failure::Held;
 use super::interop::ReportError;
 use super::wrapped::Wrapped;
-use super::{BuiltinError, Failure, FailureGroup, FirstError};
+use super::{BuiltinError, Failure, FailureGroup, FirstError, write_texts};
 
 /// The number of nested errors that are printed. Of deeper ones, only their number and the
 /// innermost one are printed.
@@ -131,8 +131,13 @@ pub(super) fn source_inside(mut failure: &Failure) -> Option<&(dyn Error + 'stat
     failure.error().source()
 }
 
-/// Prints a failure that is nested `depth` levels deep.
-pub(super) fn write_inside(mut failure: &Failure, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Prints a failure that is nested `depth` levels deep, with or without the causes of the error.
+pub(super) fn write_inside(
+    mut failure: &Failure,
+    depth: usize,
+    causes: bool,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     let (mut printed, mut skipped) = (depth, 0);
     loop {
         let error = failure.error();
@@ -147,6 +152,7 @@ pub(super) fn write_inside(mut failure: &Failure, depth: usize, f: &mut fmt::For
             }
             return match group {
                 Some(group) => group.write(printed, f),
+                None if causes => write_texts(error, f),
                 None => write!(f, "{error}"),
             };
         };

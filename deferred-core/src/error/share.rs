@@ -85,11 +85,12 @@ impl ShareError for Failure {
 /// # Examples
 ///
 /// ```
-/// use deferred_core::{Failure, TimedOut};
+/// use deferred_core::{Failure, SharedFailure, TimedOut};
 ///
-/// let error = anyhow::Error::from(Failure::from(TimedOut::new()).into_error());
-/// let failure = error.downcast_ref::<deferred_core::SharedFailure>().unwrap().to_failure();
-/// assert!(failure.check::<TimedOut>());
+/// let error: SharedFailure = Failure::from(TimedOut::new()).into_error();
+/// let copy = error.clone();
+/// assert!(copy.to_failure().check::<TimedOut>());
+/// assert_eq!(error.to_string(), "timed out");
 /// ```
 #[derive(Clone)]
 pub struct SharedFailure(pub(super) Arc<Inner>);
@@ -117,7 +118,9 @@ impl Failure {
     /// Converts the failure into an [`Error`], for `?` in a function that returns an
     /// `anyhow::Error`, an `eyre::Report`, or any other type that is made of errors.
     ///
-    /// It keeps the trail. `Failure::from` and [`Failure::from_report`] convert it back.
+    /// `Failure::from` and [`Failure::from_report`] convert it back, with its trail. The other crate
+    /// prints the message and the causes, but not the trail. [`find_error`](crate::find_error) finds
+    /// the error, such as a [`TimedOut`](crate::TimedOut), in the other crate's one.
     ///
     /// # Examples
     ///

@@ -1,9 +1,10 @@
 //! `Failure::wrap_msg`: an error with a text before it.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
-use super::Failure;
+use super::{BuiltinError, DeferredError, Failure, TimedOut};
 
 /// A text and the failure it was added to, which is its source. It does not hide that failure from
 /// `trap` and the downcasts.
@@ -17,8 +18,8 @@ impl Failure {
     ///
     /// The text becomes the message. The error so far becomes its cause, which `{:#}` and `{:?}`
     /// print too. It is found as before by [`trap`](Failure::trap), [`check`](Failure::check) and
-    /// the downcasts, so that a cancel stays a cancel, and a timeout around it becomes
-    /// [`TimedOut`](crate::TimedOut). The trail goes on.
+    /// the downcasts, so that a cancel stays a cancel, and a timeout around it makes it a
+    /// [`TimedOut`](crate::TimedOut) with the same text. The trail goes on.
     ///
     /// # Examples
     ///
@@ -42,6 +43,18 @@ impl Failure {
     pub fn wrap_msg(self, text: impl Into<String>) -> Failure {
         let text = text.into();
         self.wrap(|failure| Wrapped { text, failure })
+    }
+}
+
+/// Turns the error of a cancel into that of a timeout. The texts of a failure stay.
+pub(crate) fn into_timed_out<E: DeferredError>(mut cancelled: E, timed_out: TimedOut) -> E {
+    let failure = (&mut cancelled as &mut dyn Any).downcast_mut::<Failure>();
+    match failure.filter(|failure| failure.error().is::<Wrapped>()).and_then(Failure::downcast_mut) {
+        Some(builtin) => {
+            *builtin = BuiltinError::from(timed_out);
+            cancelled
+        }
+        None => BuiltinError::from(timed_out).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::context;
 use crate::deferred::Deferred;
 use crate::engine::StageOutput;
-use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, TimedOut};
+use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError, TimedOut, into_timed_out};
 use crate::reactor::{Reactor, deadline_after};
 
 impl<T: 'static, E: DeferredError> Deferred<T, E> {
@@ -60,7 +60,7 @@ impl<T: 'static, E: DeferredError> Deferred<T, E> {
         let error = timed_out.clone();
         self.add_timeout_at(timeout, timed_out, reactor, Location::caller(), move |result| {
             result.map_err(|cancelled| match cancelled.builtin() {
-                Some(BuiltinError::Cancelled(_)) => BuiltinError::from(error).into(),
+                Some(BuiltinError::Cancelled(_)) => into_timed_out(cancelled, error),
                 _ => cancelled,
             })
         })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use deferred_core::testing::failure_result_of;
 use deferred_core::{
     Abandoned, BuiltinError, Cancelled, Clock, Cycle, Deferred, DeferredError as _, Failure, FailureGroup, FirstError,
-    NestedDeferred, NoReactor, Panicked, SharedFailure, TimedOut, gather, inline_callbacks, race, report,
+    NestedDeferred, NoReactor, Panicked, SharedFailure, TimedOut, find_error, gather, inline_callbacks, race, report,
 };
 
 use crate::support::{Log, MANY, on_a_small_stack};
@@ -80,7 +80,11 @@ fn a_cancel_behind_a_text_is_a_cancel() {
 
         let limited = never().add_timeout(Duration::from_secs(1), &clock);
         clock.advance(Duration::from_secs(1));
-        assert!(failure_result_of(limited).check::<TimedOut>(), "{name}");
+        let failure = failure_result_of(limited);
+        assert!(failure.check::<TimedOut>(), "{name}");
+        if name == "wrap_msg" {
+            assert_eq!(format!("{failure:#}"), "outer: timed out after 1s");
+        }
 
         let cancelled = never();
         cancelled.cancel();
@@ -136,6 +140,42 @@ fn a_group_of_errors_with_texts_is_recognized() {
     clock.advance(Duration::from_secs(1));
     assert!(failure_result_of(both).check::<TimedOut>());
     assert!(failure_result_of(any).check::<TimedOut>());
+}
+
+#[test]
+fn a_group_of_errors_prints_the_causes_of_each() {
+    let member = |text: &str| Failure::msg(text).wrap_msg("loading");
+    let group = FailureGroup::new(vec![member("no disk"), FirstError::new(3, member("no net")).into()]);
+    let text = "all 2 failed: loading: no disk; Deferred 3 failed: loading: no net";
+    assert_eq!(group.to_string(), text);
+    let failure = Failure::from(group);
+    assert_eq!((failure.to_string(), format!("{failure:#}")), (text.to_owned(), text.to_owned()));
+    assert!(format!("{failure:?}").starts_with(text));
+}
+
+#[test]
+fn an_error_is_found_in_the_error_of_another_crate() {
+    use anyhow::Context as _;
+    let disk = || Failure::from(io::Error::other("no disk"));
+    let reports: [anyhow::Error; 5] = [
+        disk().into_error().into(),
+        anyhow::Error::from(disk().into_error()).context("reading"),
+        anyhow::Error::from(disk().wrap_msg("reading").into_error()).context("loading"),
+        anyhow::Error::from(
+            Failure::from_report(anyhow::Error::from(disk().into_error()).context("inner")).into_error(),
+        ),
+        Err::<(), _>(io::Error::other("no disk")).context("reading").unwrap_err(),
+    ];
+    for report in reports {
+        assert_eq!(find_error::<io::Error>(&*report).unwrap().to_string(), "no disk", "{report:#}");
+        assert!(find_error::<TimedOut>(&*report).is_none() && find_error::<BuiltinError>(&*report).is_none());
+    }
+    let boxed: Box<dyn Error> = Failure::from(TimedOut::new()).wrap_msg("loading").into();
+    assert!(find_error::<TimedOut>(&*boxed).is_some());
+    let report = anyhow::Error::from(BuiltinError::from(TimedOut::new())).context("loading");
+    assert!(find_error::<TimedOut>(&*report).is_some() && find_error::<Cancelled>(&*report).is_none());
+    let report = anyhow::Error::from(Failure::from(TimedOut::new()).into_error());
+    assert!(find_error::<BuiltinError>(&*report).is_some());
 }
 
 #[test]
