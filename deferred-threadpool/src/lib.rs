@@ -72,6 +72,7 @@
 
 mod atomic;
 mod builder;
+mod calls;
 mod cancel_flag;
 mod completion;
 mod config;
@@ -85,6 +86,7 @@ pub mod testing;
 mod worker;
 
 pub use builder::ThreadPoolBuilder;
+pub use calls::{call_in_thread, call_multiple_in_thread, defer_to_thread, defer_to_thread_with};
 pub use cancel_flag::OnCancel;
 #[cfg(feature = "postgres")]
 pub use connections::PostgresParams;
@@ -96,7 +98,7 @@ pub use deferred_core;
 pub use deferred_core::*;
 pub use error::{PoolStopped, QueueFull, SpawnFailed, StopTimedOut};
 pub use job::Job;
-pub use pool::{Backlog, ThreadPool, call_in_thread, call_multiple_in_thread, defer_to_thread};
+pub use pool::{Backlog, ThreadPool};
 pub use stats::{PoolStats, RunningJob, StuckPool};
 
 /// Runs the programs of the README as documentation tests.

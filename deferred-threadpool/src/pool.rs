@@ -1,15 +1,16 @@
-//! `ThreadPool` and the functions that use the default pool.
+//! `ThreadPool`.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deferred_core::context;
-use deferred_core::{BuiltinError, Deferred, DeferredError, Failure, NoReactor, Reactor, RemoteFuture};
+use deferred_core::{Deferred, Failure, NoReactor, Reactor, RemoteFuture};
 
+use crate::calls::{ignore_job, without_reactor, without_value};
 use crate::completion;
 use crate::config::Config;
-use crate::job::{Job, drop_refused};
+use crate::job::Job;
 use crate::stats::PoolStats;
 use crate::worker::{Reservation, Workers};
 
@@ -68,7 +69,7 @@ impl ThreadPool {
 
     /// Returns the default pool of this reactor, which [`defer_to_thread`] uses: at most ten
     /// threads, none of them before the first job. It is stopped with its reactor, unless a clone
-    /// of it exists.
+    /// of it exists. That does not wait for its jobs: see [`stop`](Self::stop).
     ///
     /// Twisted's `reactor.getThreadPool`.
     #[doc(alias = "getThreadPool")]
@@ -102,9 +103,17 @@ impl ThreadPool {
     ///
     /// The returned Deferred fires [`Cancelled`](deferred_core::Cancelled) at once. If `f` is
     /// queued, it never runs and is dropped at once, which frees its place. If `f` runs, it runs to
-    /// its end, unless it checks [`Job::is_cancelled`]; its result is dropped in its thread, or on
-    /// the reactor's if it is already in transit. A [timeout](deferred_core::Deferred::add_timeout)
-    /// is such a cancel.
+    /// its end and occupies its thread, unless it checks [`Job::is_cancelled`]. Its result, a value
+    /// or an error, is then dropped in its thread, or on the reactor's if it is already in transit;
+    /// the error is not reported. A [timeout](deferred_core::Deferred::add_timeout) is such a
+    /// cancel.
+    ///
+    /// # The end of the program
+    ///
+    /// The end of `main` ends the process, and with it each job that still runs, without its
+    /// destructors, as for any thread. To wait for the jobs, end with
+    /// [`stop`](Self::stop) or [`stop_within`](Self::stop_within), for example in a
+    /// [shutdown trigger](Reactor::add_system_event_trigger).
     ///
     /// [`Abandoned`]: deferred_core::Abandoned
     /// [`SpawnFailed`]: crate::SpawnFailed
@@ -144,7 +153,16 @@ impl ThreadPool {
         reactor: &Reactor,
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
-        completion::submit(&self.owner.workers, reactor, move |_: &Job<'_>| f())
+        self.submit_on(reactor, move |_: &Job<'_>| f())
+    }
+
+    #[track_caller]
+    pub(crate) fn submit_on<T: Send + 'static>(
+        &self,
+        reactor: &Reactor,
+        f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Deferred<T> {
+        completion::submit(&self.owner.workers, reactor, f)
     }
 
     /// Like [`defer_to_thread`](Self::defer_to_thread), but passes `f` a [`Job`], with which it can
@@ -174,7 +192,7 @@ impl ThreadPool {
         f: impl FnOnce(&Job<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match Reactor::current() {
-            Some(reactor) => completion::submit(&self.owner.workers, &reactor, f),
+            Some(reactor) => self.submit_on(&reactor, f),
             None => without_reactor(f),
         }
     }
@@ -428,87 +446,6 @@ impl fmt::Debug for ThreadPool {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
-}
-
-/// Runs `f` in the default pool of the current reactor, which has at most ten threads, starts them
-/// on demand, and is stopped with its reactor.
-///
-/// See [`ThreadPool::defer_to_thread`] for errors and cancels.
-///
-/// # Examples
-///
-/// ```
-/// use deferred_threadpool::{defer_to_thread, park};
-///
-/// let answer = park::run_until(|_| defer_to_thread(|| Ok(6 * 7)));
-/// assert_eq!(answer.unwrap(), 42);
-/// ```
-#[doc(alias = "deferToThread")]
-#[doc(alias = "deferToThreadPool")]
-#[doc(alias = "spawn_blocking")]
-#[doc(alias = "unblock")]
-#[track_caller]
-pub fn defer_to_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Deferred<T> {
-    match Reactor::current() {
-        Some(reactor) => ThreadPool::for_reactor(&reactor).defer_to_thread_on(&reactor, f),
-        None => without_reactor(f),
-    }
-}
-
-/// Like [`defer_to_thread`], but ignores the value of `f`. An error is reported as unhandled,
-/// except `Abandoned` and `Cancelled`.
-///
-/// Twisted's `reactor.callInThread`.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use deferred_threadpool::{call_in_thread, park};
-///
-/// park::run(|reactor| {
-///     let handle = reactor.handle();
-///     call_in_thread(move || Ok(handle.stop()));
-/// });
-/// ```
-#[doc(alias = "callInThread")]
-#[track_caller]
-pub fn call_in_thread<T: Send + 'static>(f: impl FnOnce() -> Result<T, Failure> + Send + 'static) {
-    ignore_job(defer_to_thread(without_value(f)));
-}
-
-/// Returns a job that drops its value in its thread.
-fn without_value<T>(
-    f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> impl FnOnce() -> Result<(), Failure> + Send + 'static {
-    move || f().map(drop)
-}
-
-/// Ignores a job. Its error is reported, unless the job was abandoned or cancelled.
-#[track_caller]
-fn ignore_job(job: Deferred<()>) {
-    drop(job.add_errback(|failure| match failure.builtin() {
-        Some(BuiltinError::Abandoned(_) | BuiltinError::Cancelled(_)) => Ok(()),
-        _ => Err(failure),
-    }));
-}
-
-#[track_caller]
-fn without_reactor<T: 'static>(closure: impl Sized) -> Deferred<T> {
-    Deferred::fail(drop_refused(closure, NoReactor::new().into()))
-}
-
-/// Like [`call_in_thread`], but runs several calls in one job, one after the other. The first error
-/// ends the job.
-///
-/// Twisted's `callMultipleInThread`.
-#[doc(alias = "callMultipleInThread")]
-#[track_caller]
-pub fn call_multiple_in_thread<F: FnOnce() -> Result<(), Failure> + Send + 'static>(
-    calls: impl IntoIterator<Item = F>,
-) {
-    let calls: Vec<F> = calls.into_iter().collect();
-    call_in_thread(move || calls.into_iter().try_for_each(|call| call()));
 }
 
 #[cfg(all(test, not(loom)))]

@@ -3,8 +3,9 @@
 use std::iter;
 use std::panic::Location;
 
+use super::notice::{Notice, noticing_cancel};
 use crate::context::Context;
-use crate::deferred::{Deferred, IntoDeferred, Notice, noticing_cancel};
+use crate::deferred::{Deferred, IntoDeferred};
 use crate::engine::{StageOutput, settle};
 use crate::error::{CallSite, DeferredError, Failure};
 

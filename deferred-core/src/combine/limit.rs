@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use super::notice::Notice;
 use crate::coroutine::Wait;
-use crate::deferred::{Deferred, IntoDeferred, Notice, Resolver, maybe_deferred_at};
+use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, enter, run_soon};
 use crate::error::{CallSite, Cancelled, Failure, FirstError};
 use crate::inspect::Kind;

@@ -6,7 +6,6 @@
 //! - `into`: the return types of callbacks;
 //! - `resolver`: the half that fires;
 //! - `handle`: `CancelHandle` and `Pause`;
-//! - `notice`: loops that end after a cancel;
 //! - `repeat`: a loop whose body may wait;
 //! - `ready`: a result without a block.
 
@@ -14,7 +13,6 @@ mod add;
 mod handle;
 mod into;
 mod make;
-mod notice;
 mod ready;
 mod repeat;
 mod resolver;
@@ -26,7 +24,6 @@ pub use into::IntoDeferred;
 pub(crate) use into::refuse_nested;
 pub(crate) use make::maybe_deferred_at;
 pub use make::{maybe_deferred, try_deferred};
-pub(crate) use notice::{Notice, noticing_cancel};
 pub use repeat::repeat_until;
 pub use resolver::Resolver;
 

@@ -101,7 +101,8 @@ pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Def
 /// # Panics
 ///
 /// Panics if it leaves something behind, with the locations of the calls or the texts of the
-/// reports. A panic of the test is passed on.
+/// reports. A panic of the test is passed on. A test that expects a report takes it by
+/// [`Reports::collect`] of its own, inside.
 ///
 /// # Examples
 ///
@@ -113,6 +114,24 @@ pub fn assert_no_result<T: Debug + 'static, E: DeferredError>(deferred: &mut Def
 ///     let answer = clock.defer_later(Duration::from_secs(1), || Ok(42));
 ///     clock.advance(Duration::from_secs(1));
 ///     assert_eq!(success_result_of(answer), 42);
+/// });
+/// ```
+///
+/// A `'static` closure captures a handle, `Reactor::clone(clock)`:
+///
+/// ```
+/// use std::time::Duration;
+/// use deferred_core::testing::{Reports, checked};
+/// use deferred_core::{Deferred, Failure, Reactor};
+///
+/// checked(|clock| {
+///     let reports = Reports::collect();
+///     let reactor = Reactor::clone(clock);
+///     clock.call_later(Duration::from_secs(1), move || {
+///         drop(Deferred::<u32>::fail(Failure::msg(format!("{} calls", reactor.delayed_calls().len()))));
+///     });
+///     clock.advance(Duration::from_secs(1));
+///     assert!(reports.take()[0].contains("0 calls"));
 /// });
 /// ```
 #[track_caller]

@@ -9,7 +9,11 @@ use crate::reactor::{Reactor, ReactorOwner, deadline_after};
 ///
 /// It derefs to a [`Reactor`] that runs from the start and needs no driver, and can be passed
 /// wherever a `&Reactor` is expected. It is the same code that a program runs. Dropping it closes
-/// the reactor.
+/// the reactor. A `'static` closure captures `Reactor::clone(&clock)`, a handle.
+///
+/// Code that uses the current reactor, such as `defer_to_thread` of deferred-threadpool, needs
+/// [`enter`](Reactor::enter) in a test: `let _entered = clock.enter();`. What other threads post
+/// runs in the next [`advance`](Self::advance), also by [`Duration::ZERO`].
 ///
 /// Twisted's `task.Clock`.
 ///

@@ -8,8 +8,9 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::combine::noticing_cancel;
 use crate::context::Context;
-use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, noticing_cancel, repeat_until};
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, repeat_until};
 use crate::engine::StageOutput;
 use crate::error::{BuiltinError, DeferredError, Failure};
 use crate::reactor::Reactor;

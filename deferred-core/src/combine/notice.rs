@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::Deferred;
+use crate::deferred::Deferred;
 use crate::engine::Handle;
 use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError};
 
