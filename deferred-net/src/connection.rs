@@ -115,7 +115,7 @@ fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| Err(Panicked::new(payload).into()))
 }
 
-/// Like [`guarded`], for a callback whose error loses the connection.
+/// Like [`guarded`], for a callback whose error aborts the connection.
 pub(super) fn losing(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), ConnectionLost> {
     guarded(call).map_err(|failure| ConnectionLost::Failed(Arc::new(failure)))
 }

@@ -141,7 +141,7 @@ pub trait FrameProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
@@ -154,7 +154,7 @@ pub trait FrameProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "stringReceived")]
     fn frame_received(&mut self, transport: &Transport, frame: &[u8]) -> Result<(), Failure>;
 
@@ -163,7 +163,7 @@ pub trait FrameProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         transport.lose_connection();
         Ok(())

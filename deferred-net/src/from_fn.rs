@@ -9,7 +9,7 @@ use super::{ConnectionLost, DatagramProtocol, LineProtocol, Lines, Protocol, Tra
 
 /// Returns a protocol that calls `f` for incoming data, as
 /// [`data_received`](Protocol::data_received). `f` returns `()` or a `Result<(), Failure>`; an
-/// error loses the connection.
+/// error aborts the connection.
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ pub fn on_data<R: CallbackResult>(mut f: impl FnMut(&Transport, &[u8]) -> R + 's
 
 /// Returns a protocol that calls `f` for each line, as
 /// [`line_received`](LineProtocol::line_received). `f` returns `()` or a `Result<(), Failure>`; an
-/// error loses the connection.
+/// error aborts the connection.
 ///
 /// # Examples
 ///

@@ -21,7 +21,7 @@ pub trait LineProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
@@ -34,7 +34,7 @@ pub trait LineProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "lineReceived")]
     fn line_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure>;
 
@@ -43,7 +43,7 @@ pub trait LineProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "rawDataReceived")]
     fn raw_data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         let _ = (transport, data);
@@ -56,7 +56,7 @@ pub trait LineProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "lineLengthExceeded")]
     fn line_length_exceeded(&mut self, transport: &Transport, length: usize) -> Result<(), Failure> {
         let _ = length;
@@ -69,7 +69,7 @@ pub trait LineProtocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "readConnectionLost")]
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         transport.lose_connection();

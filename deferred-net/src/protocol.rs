@@ -12,8 +12,9 @@ use super::{ConnectionLost, Transport};
 /// connections share is in an `Rc`. A connection that begins with TLS is established after the
 /// handshake: if that fails, the protocol is dropped without a call.
 ///
-/// A callback that fails or panics loses the connection. Its error is reported as unhandled, once,
-/// after `connection_lost`.
+/// A callback that fails or panics aborts the connection: data that was not sent is dropped. To
+/// answer before the end, write, call [`lose_connection`](Transport::lose_connection) and return
+/// `Ok(())`. The error is reported as unhandled, once, after `connection_lost`.
 ///
 /// Twisted's `Protocol`. Operations on the connection are methods of the [`Transport`], which is an
 /// argument of each callback.
@@ -38,7 +39,7 @@ pub trait Protocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "connectionMade")]
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
@@ -50,7 +51,7 @@ pub trait Protocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "dataReceived")]
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         let _ = (transport, data);
@@ -65,7 +66,7 @@ pub trait Protocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     #[doc(alias = "readConnectionLost")]
     #[doc(alias = "IHalfCloseableProtocol")]
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
@@ -78,7 +79,7 @@ pub trait Protocol: 'static {
     ///
     /// # Errors
     ///
-    /// An error loses the connection.
+    /// An error aborts the connection.
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())

@@ -45,6 +45,90 @@ use super::waiters::push_waiter;
 ///     service.when_connected().add_callback(|transport| transport.send_line("hello"));
 /// });
 /// ```
+///
+/// Requests, each answered by a line. What the connections share with their callers is an `Rc`:
+///
+/// ```no_run
+/// use std::cell::RefCell;
+/// use std::collections::VecDeque;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+/// use deferred_mio::net::{ClientService, ConnectionLost, connect_tcp, on_line, stay_connected};
+/// use deferred_mio::{Backoff, Deferred, Reactor, Resolver, react};
+///
+/// struct Client {
+///     service: ClientService,
+///     waiting: Rc<RefCell<VecDeque<Resolver<String>>>>,
+/// }
+///
+/// impl Client {
+///     fn new(reactor: &Reactor) -> Client {
+///         let (waiting, owner) = (Rc::<RefCell<VecDeque<Resolver<String>>>>::default(), reactor.clone());
+///         let shared = waiting.clone();
+///         let service = stay_connected(reactor, Backoff::new(Duration::from_millis(500)), move || {
+///             let (answers, lost) = (shared.clone(), shared.clone());
+///             let protocol = on_line(move |_, line| {
+///                 let first = answers.borrow_mut().pop_front();
+///                 if let Some(resolver) = first {
+///                     resolver.callback(String::from_utf8_lossy(line).into_owned());
+///                 }
+///             });
+///             // The requests without an answer fail with the reason.
+///             let protocol = protocol.on_lost(move |reason: &ConnectionLost| {
+///                 lost.take().into_iter().for_each(|resolver| resolver.errback(reason.clone()));
+///             });
+///             connect_tcp(&owner, "127.0.0.1:8000", Duration::from_secs(10), protocol)
+///         });
+///         Client { service, waiting }
+///     }
+///
+///     fn ask(&self, question: &'static str) -> Deferred<String> {
+///         let waiting = self.waiting.clone();
+///         self.service.when_connected().add_callback(move |transport| {
+///             let (answer, resolver) = Deferred::new();
+///             waiting.borrow_mut().push_back(resolver);
+///             transport.send_line(question);
+///             answer
+///         })
+///     }
+/// }
+///
+/// react(|reactor| Client::new(reactor).ask("what time is it?").map(|answer| println!("{answer}")));
+/// ```
+///
+/// In a test without sockets, `connect` returns Deferreds that the test fires:
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+/// use deferred_mio::net::testing::StringTransport;
+/// use deferred_mio::net::{Transport, on_line, stay_connected};
+/// use deferred_mio::testing::checked;
+/// use deferred_mio::{Backoff, Deferred, Resolver};
+///
+/// checked(|clock| {
+///     let connects = Rc::<RefCell<Vec<Resolver<Transport>>>>::default();
+///     let shared = connects.clone();
+///     let service = stay_connected(clock, Backoff::new(Duration::from_secs(1)).jitter(0.0), move || {
+///         let (connected, resolver) = Deferred::new();
+///         shared.borrow_mut().push(resolver);
+///         connected
+///     });
+///     let accept = || {
+///         let resolver = connects.borrow_mut().pop().expect("it connects");
+///         let peer = StringTransport::connect(clock, on_line(|_, _| ()));
+///         resolver.callback((*peer).clone());
+///         peer
+///     };
+///     accept().reset();
+///     clock.advance(Duration::from_secs(1));
+///     let peer = accept();
+///     assert!(service.when_connected().is_ready());
+///     drop(service.stop());
+///     peer.end();
+/// });
+/// ```
 #[doc(alias = "ClientService")]
 #[doc(alias = "ReconnectingClientFactory")]
 #[doc(alias = "PersistentClientService")]

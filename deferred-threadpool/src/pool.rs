@@ -67,7 +67,7 @@ impl ThreadPool {
         ThreadPool { owner: Arc::new(Owner { workers: Workers::new(config) }) }
     }
 
-    /// Returns the default pool of this reactor, which [`defer_to_thread`] uses: at most ten
+    /// Returns the default pool of this reactor, which [`defer_to_thread`](crate::defer_to_thread) uses: at most ten
     /// threads, none of them before the first job. It is stopped with its reactor, unless a clone
     /// of it exists. That does not wait for its jobs: see [`stop`](Self::stop).
     ///

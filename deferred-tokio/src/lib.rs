@@ -17,6 +17,10 @@
 //!
 //! # Inside a tokio program
 //!
+//! The examples have `tokio = { version = "1", features = ["macros", "rt-multi-thread"] }` among
+//! their dependencies. The [`tokio`] that this crate exports is the same, but asks only for `net`,
+//! `rt` and `time`.
+//!
 //! ## When to use it
 //!
 //! Code that only awaits needs nothing of this crate: `async fn` and tokio's own tasks are simpler,

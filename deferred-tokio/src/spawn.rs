@@ -38,6 +38,26 @@ use tokio::task::JoinHandle;
 /// });
 /// assert_eq!(sum.unwrap(), 10_100);
 /// ```
+///
+/// From a [`start_thread`](crate::start_thread), a task on the runtime of the program, not that of
+/// the thread:
+///
+/// ```
+/// use deferred_tokio::{Failure, spawn, start_thread};
+/// use tokio::runtime::Handle;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Failure> {
+///     let program = Handle::current();
+///     let thread = start_thread(|_| ()).await?;
+///     let sum = thread.call(move |_| {
+///         let _entered = program.enter();
+///         spawn(async { Ok((1..=100).sum::<u32>()) })
+///     });
+///     assert_eq!(sum.await?, 5050);
+///     Ok(())
+/// }
+/// ```
 #[track_caller]
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = Result<T, Failure>> + Send + 'static) -> Deferred<T> {
     let runtime = Handle::current();

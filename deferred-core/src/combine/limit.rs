@@ -63,7 +63,7 @@ impl Concurrent {
     /// computed on demand. The loop uses no stack, for any number of items.
     ///
     /// To get the results of all calls instead of the first error, make each result a value:
-    /// `concurrent(10).map(urls, |url| fetch(url).add_both(|result| Ok::<_, Failure>(result)))`.
+    /// `concurrent(10).map(urls, |url| fetch(url).add_both(Ok::<_, Failure>))`.
     ///
     /// # Errors
     ///

@@ -75,6 +75,13 @@ pub(crate) use wrapped::into_timed_out;
 /// assert!(matches!(error.builtin(), Some(BuiltinError::Cancelled(_))));
 /// assert!(LoadError::NotFound.builtin().is_none());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the error type of a Deferred",
+    note = "`Failure`, the default, holds any error: `map_err(Failure::from)`, or `map_err(Failure::from_report)` for \
+            an error of `anyhow` or `eyre`",
+    note = "to return an error of `anyhow` or `eyre` from a function, `map_err(Failure::into_error)?` on its result",
+    note = "an error type of your own implements `DeferredError` and `From<BuiltinError>`"
+)]
 pub trait DeferredError: From<BuiltinError> + Debug + 'static {
     /// Returns the [`BuiltinError`] that this error is or holds, if any.
     ///

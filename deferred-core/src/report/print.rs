@@ -35,7 +35,7 @@ pub(super) fn to_standard_error(report: &Report<'_>) {
 
     let is_first = matches!(report.0, Subject::Unhandled(_)) && !HAS_HELPED.swap(true, Ordering::Relaxed);
     let help = if is_first {
-        "\n    help: add an errback to the Deferred, or await it in a coroutine that returns its error"
+        "\n    help: add an errback to the Deferred, or handle the error in the coroutine or the protocol that returns it"
     } else {
         ""
     };

@@ -165,7 +165,8 @@ impl<T: 'static, E: DeferredError> DeferredQueue<T, E> {
     /// # Cancellation
     ///
     /// A cancel removes the getter from the queue of getters; no value is lost. It has no effect on
-    /// a Deferred that already has its value.
+    /// a Deferred that already has its value: if that is dropped, so is the value. So a branch of
+    /// `select!` takes values from [`stream`](Self::stream), whose `next()` loses none.
     #[track_caller]
     pub fn get(&self) -> Deferred<T, E> {
         let at = Location::caller();

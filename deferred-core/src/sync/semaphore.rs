@@ -246,6 +246,8 @@ impl<E: DeferredError> DeferredSemaphore<E> {
     }
 
     /// Calls `f` with one permit acquired. The permit is released when the result of `f` is ready.
+    /// That of a cancelled job is ready before its thread is: to limit jobs, limit the threads of
+    /// their pool.
     ///
     /// The release happens before the callbacks of the returned Deferred.
     ///

@@ -158,7 +158,7 @@ fn after_a_cancel_the_values_of_all_calls_are_the_result_if_no_item_is_left() {
     }
     // All results, with errors, and a timeout that is not one of them.
     let clock = Clock::new();
-    let all = concurrent(2).map(0..9, |_| never().add_both(|result| Ok::<_, Failure>(result)));
+    let all = concurrent(2).map(0..9, |_| never().add_both(Ok::<_, Failure>));
     let all = all.map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
     clock.advance(Duration::from_secs(1));
     assert!(all.try_take().unwrap().unwrap_err().check::<TimedOut>());
