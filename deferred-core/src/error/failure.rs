@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::group::{origin_of_member, unwrap_whole};
 use super::interop::ReportError;
 use super::location::of_user;
-use super::nested::{Nested, builtin_inside, drop_flat, source_inside, write_inside};
+use super::nested::{Nested, builtin_inside, drop_flat, reason_depth, source_inside, write_inside};
 use super::origin::Origin;
 use super::trail::write_trail;
 use super::wrapped::Wrapped;
@@ -544,7 +544,7 @@ impl From<Failure> for Box<dyn Error> {
 /// `reading the settings: no such file`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() { write_texts(self.error(), f) } else { write_inside(self, 0, false, f) }
+        if f.alternate() { write_texts(self.error(), f) } else { write_inside(self, reason_depth(), false, f) }
     }
 }
 

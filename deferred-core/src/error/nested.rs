@@ -152,7 +152,7 @@ pub(super) fn write_inside(
             }
             return match group {
                 Some(group) => group.write(printed, f),
-                None if causes => write_texts(error, f),
+                None if causes => write_with_causes(error, f),
                 None => write!(f, "{error}"),
             };
         };
@@ -168,15 +168,20 @@ pub(super) fn write_inside(
     }
 }
 
+/// Prints an error with its causes, among which can be groups, which print theirs.
+fn write_with_causes(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    within_reason(|| write_texts(error, f)).unwrap_or_else(|| write!(f, "{error}"))
+}
+
 thread_local!(static REASON_DEPTH: Cell<usize> = const { Cell::new(0) });
 
-/// Returns the number of reasons in which an error is printed now.
+/// Returns the number of reasons and groups in which an error is printed now.
 pub(super) fn reason_depth() -> usize {
     REASON_DEPTH.get()
 }
 
-/// Calls `f`, which looks at the reason of a cancel. Returns `None` if that is nested too deep in
-/// the reasons of others, for which `f` would call this.
+/// Calls `f`, which looks at the reason of a cancel, or at the causes of a group's error. Returns
+/// `None` if that is nested too deep in those of others, for which `f` would call this.
 pub(super) fn within_reason<R>(f: impl FnOnce() -> R) -> Option<R> {
     struct Restore(usize);
 

@@ -300,3 +300,26 @@ fn a_million_texts_are_added_searched_and_dropped_on_a_small_stack() {
         drop(failure);
     });
 }
+
+#[test]
+fn groups_and_texts_nested_a_million_times_are_printed_in_short_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let wraps: [Way; 3] = [
+            |failure| Failure::from(FailureGroup::new(vec![failure.wrap_msg("again")])),
+            |failure| {
+                let report = anyhow::Error::from(failure.into_error()).context("again");
+                Failure::from(FailureGroup::new(vec![Failure::msg("one"), Failure::from_report(report)]))
+            },
+            |failure| FirstError::new(1, failure.wrap_msg("again")).into(),
+        ];
+        for wrap in wraps {
+            let mut failure = Failure::from(io::Error::other("no disk"));
+            for _ in 0..MANY {
+                failure = wrap(failure);
+            }
+            let lengths = [failure.to_string().len(), format!("{failure:#}").len(), format!("{failure:?}").len()];
+            assert!(lengths[0] < 10_000, "{lengths:?}");
+            drop(failure);
+        }
+    });
+}
