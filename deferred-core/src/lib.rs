@@ -1,5 +1,5 @@
 //! Twisted's Deferred for Rust, typed: callbacks and errbacks in Twisted's order, cancellation, and
-//! errors that are never lost silently.
+//! errors that are reported if nothing handles them.
 //!
 //! A [`Deferred`] is a result that may not be ready yet, with the callbacks that wait for it. Its
 //! other half, the [`Resolver`], fires it.
@@ -43,10 +43,10 @@
 //!   futures.
 //! - [`gather`], [`deferred_list`], [`race`], [`first_success`] and [`first_completion`] combine
 //!   several Deferreds. [`concurrent`] and [`fold`] make a call for each of many items.
-//!   [`Deferred::share`] has several observers. [`scope`] is for structured concurrency.
+//!   [`Deferred::share`] passes one result to several observers. [`scope`] is for structured concurrency.
 //! - [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`] and [`Gate`] coordinate callbacks
 //!   and coroutines.
-//! - [`Reactor`] is the event loop, [`park`] its driver for a bare thread. It has timers,
+//! - [`Reactor`] is the event loop, [`park`] its driver for a bare thread. The reactor has timers,
 //!   [`LoopingCall`], [`Deferred::add_timeout`], [`Reactor::retry`] and [`Cooperator`].
 //!   [`Watchdog`] reports calls that block it.
 //! - Other threads post calls with a [`ReactorHandle`] or await their results
@@ -64,7 +64,7 @@
 //!
 //! # Depth
 //!
-//! The library never recurses. A chain of a million Deferreds, coroutines or gathers that wait for
+//! The library does not recurse over chains. A chain of a million Deferreds, coroutines or gathers that wait for
 //! each other can be fired, cancelled and dropped on a small stack. A million waiters can pass on
 //! one permit by dropping it. Your own callbacks may recurse: a callback that is added to a ready
 //! Deferred runs inside `add_callback`, and a [`Resolver`] that a callback fires runs the other

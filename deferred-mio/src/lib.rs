@@ -1,13 +1,15 @@
-//! A loop of its own for Deferreds: a driver that waits on [mio], and sockets without an executor
-//! between them and the system.
+//! An event loop for Deferreds on [mio], without an executor.
 //!
 //! # Overview
 //!
-//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`](fn@drive) drives a reactor that
-//!   exists.
-//! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport.
+//! - [`run`], [`run_until`], [`react`] and [`serve`] own the thread; [`start_thread`] starts a loop
+//!   on a thread of its own; [`drive`](fn@drive) drives a reactor that exists, and [`poll`] handles
+//!   the I/O of one that another driver turns.
+//! - [`net`] is for network code in callbacks: Twisted's `Protocol` and transport. It also has
+//!   sockets for coroutines.
 //!
-//! Use it for a program whose I/O is this crate's: it needs the fewest system calls and no executor.
+//! Use it for a program whose I/O is this crate's: timers and sockets need fewer system calls than
+//! on smol.
 //! A program that awaits the sockets of smol or tokio uses the adapter of that name.
 //!
 //! # Examples
@@ -29,8 +31,8 @@
 //! # Waits
 //!
 //! The loop waits in one system call, for sockets and for its next timer. mio's timeouts are whole
-//! milliseconds. On Unix, the rest of a wait that is shorter is a wait of its own, so a timer is not
-//! late by a millisecond; elsewhere it is rounded up.
+//! milliseconds. On Unix, the part of a wait below a millisecond is waited for separately, so that
+//! timers are not late; on other systems it is rounded up.
 //!
 //! # Crate features
 //!

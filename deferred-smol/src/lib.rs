@@ -2,8 +2,9 @@
 //!
 //! # Overview
 //!
-//! - [`run`], [`run_until`] and [`react`] own the thread; [`drive`](fn@drive) returns a future for
-//!   a program that smol already runs.
+//! - [`run`], [`run_until`], [`react`] and [`serve`] own the thread; [`start_thread`] starts a loop
+//!   on a thread of its own; [`drive`](fn@drive) returns a future for a program that smol already
+//!   runs.
 //! - Coroutines ([`inline_callbacks`]) await smol's sockets, files, processes and timers. If a peer
 //!   sends without a pause, a coroutine that reads from it must regularly call
 //!   `smol::future::yield_now().await`, because smol does not suspend a task that always finds

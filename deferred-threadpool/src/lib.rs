@@ -36,9 +36,9 @@
 //! # Crate features
 //!
 //! `signals` (default), `tracing` and `context` are those of
-//! [deferred-core](deferred_core#crate-features). `r2d2` makes every manager of r2d2 one of a
-//! [`ConnectionPool`]; `rusqlite` and `postgres` let it know the transactions and interrupts of
-//! those crates.
+//! [deferred-core](deferred_core#crate-features). With `r2d2` a [`ConnectionPool`] accepts
+//! each manager of r2d2; `rusqlite` and `postgres` are transactions, queries and their interruption
+//! with these crates.
 //!
 //! # Source
 //!

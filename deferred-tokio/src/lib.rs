@@ -36,9 +36,9 @@
 //! ## Blocking work from a task
 //!
 //! [`ThreadPool::submit`] of deferred-threadpool needs no reactor. It returns a future that any
-//! task can await. Unlike `spawn_blocking`, a pool has its own number of threads and a limit of
-//! queued jobs, and dropping the future cancels the job: a job that has not begun never runs, and
-//! one that runs can check `is_cancelled`.
+//! task can await. Unlike `spawn_blocking`, a pool has its own number of threads and can limit its
+//! queue, and dropping the future cancels the job: a job that has not begun never runs, and one that
+//! runs can check `is_cancelled`.
 //!
 //! ```
 //! use deferred_threadpool::{Failure, ThreadPool};
@@ -181,7 +181,7 @@
 //! not wait for it.
 //!
 //! [`ReactorThread::stop`] also waits for the [shutdown](SystemEvent::Shutdown) of the loop, which
-//! [can have a deadline](Reactor::set_shutdown_deadline), and for blocking tasks of that thread's
+//! [has a deadline](Reactor::set_shutdown_deadline) of 30 seconds by default, and for blocking tasks of that thread's
 //! runtime (`spawn_blocking`, name lookups) that have begun, as the drop of a runtime does.
 //!
 //! # Crate features

@@ -62,8 +62,9 @@ impl Reactor {
     ///    [`LoopingCall`](crate::LoopingCall) stops.
     /// 5. Extensions are dropped.
     ///
-    /// Nothing is cancelled, so no canceller is called: a library whose requests must be stopped
-    /// needs a [shutdown trigger](Self::add_system_event_trigger) that cancels them.
+    /// Jobs of a pool and calls of other threads are cancelled. No other canceller is called: a
+    /// library whose requests must be stopped needs a
+    /// [shutdown trigger](Self::add_system_event_trigger) that cancels them.
     ///
     /// If Deferreds fail with `Abandoned` inside this call and nothing handles that, hooks are
     /// called for each of them. Without a hook, one line on standard error reports their number.

@@ -16,6 +16,7 @@
 //! | `pending` | [`PendingReport`](crate::inspect::PendingReport) | these Deferreds are pending |
 //! | `stuck_pool` | `StuckPool` of deferred-threadpool | all threads of a pool are busy, and jobs wait |
 //! | `rollback_failed` | `RollbackFailed` of deferred-threadpool | a connection of a database was closed |
+//! | `return_failed` | `ReturnFailed` of deferred-threadpool | the hook `on_return` has failed, and a connection was closed |
 //! | `reactor_closed` | [`AbandonedCount`] | nothing has handled `Abandoned` errors |
 //! | `hook_panicked` | [`HookPanicked`] | a hook has panicked |
 //! | `repeated` | [`Repeated`] | reports were only counted |
