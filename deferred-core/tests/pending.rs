@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use deferred_core::inspect::{self, Kind, Pending};
 use deferred_core::{
-    Abandoned, Clock, Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Gate, LoopingCall, Phase, Reactor,
-    SystemEvent, concurrent, gather, inline_callbacks, on_unhandled, scope,
+    Abandoned, Backoff, Clock, Deferred, DeferredLock, DeferredQueue, DeferredSemaphore, Gate, LoopingCall, Phase,
+    Reactor, SystemEvent, concurrent, fold, gather, inline_callbacks, on_unhandled, scope,
 };
 
 /// Returns the list as text, with lines of this file as `:LINE`, and ages as `old`.
@@ -426,4 +426,25 @@ fn a_shielded_or_chained_deferred_waits_for_its_source() {
     first.chain_deferred(fires_second);
     inline_callbacks(async move { second.await }).chain_deferred(fires_first);
     assert_eq!(Reactor::new().pending().circles().len(), 1, "{}", list());
+}
+
+#[test]
+fn loops_are_named_and_show_no_location_inside_the_library() {
+    let _on = inspect::enable();
+    let clock = Clock::new();
+    let (attempt, _resolver) = Deferred::<u32>::new();
+    let attempt = Cell::new(Some(attempt));
+    let retry = clock.retry(Backoff::new(Duration::from_secs(1)), move |_| attempt.take().expect("called once"));
+    let (call, _resolver) = Deferred::<u32>::new();
+    let call = Cell::new(Some(call));
+    let folded = fold(0..3, 0, move |_, _| call.take().expect("called once"));
+    let listed = clock.pending().to_string();
+    for name in ["retry", "fold"] {
+        assert!(listed.contains(&format!(" old, {name}\n")), "{name}: {listed}");
+    }
+    assert!(!listed.contains("/src/"), "{listed}");
+    for ended in [retry, folded] {
+        ended.cancel();
+        drop(ended.add_errback(|_| Ok(0)));
+    }
 }

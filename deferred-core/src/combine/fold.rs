@@ -49,7 +49,7 @@ where
     let (mut source, between) = (items, context.clone());
     let items = iter::from_fn(move || between.run(|| source.next()));
     let f = move |value, item| context.run(|| f(value, item));
-    noticing_cancel(at, |notice| {
+    noticing_cancel(at, "fold", |notice| {
         let begin = |init: Result<A, Failure>| init.map_or_else(failed, |init| steps(items, init, f, notice, at));
         Deferred::from_output(settle(Ok(init), at, at, begin), at, at)
     })

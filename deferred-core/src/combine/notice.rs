@@ -26,9 +26,11 @@ impl Notice {
     }
 }
 
-/// Returns the Deferred that `make` returns. A cancel of it sets the notice, and is passed on.
+/// Returns the Deferred of a loop, which `make` returns. A cancel of it sets the notice, and is passed
+/// on. The name is for lists of what is pending.
 pub(crate) fn noticing_cancel<T: 'static, E: DeferredError>(
     at: CallSite,
+    name: &'static str,
     make: impl FnOnce(Notice) -> Deferred<T, E>,
 ) -> Deferred<T, E> {
     let notice = Notice::default();
@@ -47,5 +49,6 @@ pub(crate) fn noticing_cancel<T: 'static, E: DeferredError>(
         if let Some(inner) = described.upgrade() {
             it.waits_for_handle(&inner);
         }
+        it.set_details(name);
     })
 }

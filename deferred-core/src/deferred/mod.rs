@@ -25,6 +25,7 @@ pub(crate) use into::refuse_nested;
 pub(crate) use make::maybe_deferred_at;
 pub use make::{maybe_deferred, try_deferred};
 pub use repeat::repeat_until;
+pub(crate) use repeat::repeat_until_at;
 pub use resolver::Resolver;
 
 use crate::engine::{Chain, StageOutput};

@@ -41,13 +41,23 @@ use crate::error::{CallSite, Failure};
 /// ```
 #[doc(alias = "loop_fn")]
 #[track_caller]
-pub fn repeat_until<B, R, F>(mut body: F) -> Deferred<B>
+pub fn repeat_until<B, R, F>(body: F) -> Deferred<B>
 where
     B: 'static,
     R: IntoDeferred<Failure, Value = ControlFlow<B>>,
     F: FnMut() -> R + 'static,
 {
-    let (at, context) = (Location::caller(), Context::current());
+    repeat_until_at(Location::caller(), body)
+}
+
+/// Like [`repeat_until`], but with the location of the creation.
+pub(crate) fn repeat_until_at<B, R, F>(at: CallSite, mut body: F) -> Deferred<B>
+where
+    B: 'static,
+    R: IntoDeferred<Failure, Value = ControlFlow<B>>,
+    F: FnMut() -> R + 'static,
+{
+    let context = Context::current();
     let body = move || context.run(&mut body);
     Deferred::from_output(settle(Ok::<_, Failure>(()), at, at, |_| rounds(body, at)), at, at)
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::combine::noticing_cancel;
 use crate::context::Context;
-use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, repeat_until};
+use crate::deferred::{Deferred, IntoDeferred, maybe_deferred_at, repeat_until_at};
 use crate::engine::StageOutput;
 use crate::error::{BuiltinError, DeferredError, Failure};
 use crate::reactor::Reactor;
@@ -193,8 +193,8 @@ impl Reactor {
         let (reactor, at, context) = (self.clone(), Location::caller(), Context::current());
         let is_retryable = Rc::new(RefCell::new(is_retryable));
         let mut made = 0;
-        noticing_cancel(at, move |notice| {
-            repeat_until(move || {
+        noticing_cancel(at, "retry", move |notice| {
+            repeat_until_at(at, move || {
                 let attempt = context.run(|| maybe_deferred_at(at, || f(made)));
                 made += 1;
                 let (reactor, is_retryable, wait) = (reactor.clone(), is_retryable.clone(), backoff.next_delay());
