@@ -46,7 +46,7 @@ use super::waiters::push_waiter;
 /// });
 /// ```
 ///
-/// Requests, each answered by a line. What the connections share with their callers is an `Rc`:
+/// Requests, each answered by a line. The connections and their callers share an `Rc`:
 ///
 /// ```no_run
 /// use std::cell::RefCell;

@@ -12,8 +12,8 @@ use crate::reactor::{Reactor, ReactorOwner, deadline_after};
 /// the reactor. A `'static` closure captures `Reactor::clone(&clock)`, a handle.
 ///
 /// Code that uses the current reactor, such as `defer_to_thread` of deferred-threadpool, needs
-/// [`enter`](Reactor::enter) in a test: `let _entered = clock.enter();`. What other threads post
-/// runs in the next [`advance`](Self::advance), also by [`Duration::ZERO`].
+/// [`enter`](Reactor::enter) in a test: `let _entered = clock.enter();`. Calls that other
+/// threads post run in the next [`advance`](Self::advance), also by [`Duration::ZERO`].
 ///
 /// Twisted's `task.Clock`.
 ///

@@ -205,7 +205,7 @@ fn an_error_below_a_text_is_taken_out_by_value_unless_it_is_shared() {
     assert_eq!(format!("{failure:#}"), "outer: middle: changed");
     assert!(failure.downcast_mut::<TimedOut>().is_none());
 
-    // Through `SharedFailure`, and by value while nobody else has it.
+    // Through `SharedFailure`, and by value while it is not shared.
     assert!(Failure::from(wrapped().into_error()).downcast::<io::Error>().is_ok());
     let shared = Failure::from(io::Error::other("inner")).into_error();
     let (made_at, outer) = (shared.to_failure().made_at(), shared.to_failure().wrap_msg("middle").wrap_msg("outer"));
