@@ -1,4 +1,4 @@
-# Sourced by each script of this folder: strict mode, the root of the workspace as directory, and two functions.
+# Sourced by each script of this folder: strict mode, the root of the workspace as directory, and three functions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,4 +16,9 @@ step() {
 # need PROGRAM PACKAGE: installs a Debian package if the program is missing.
 need() {
   command -v "$1" >/dev/null || { apt-get update && apt-get install -y "$2"; }
+}
+
+# need_rust TOOLCHAIN: installs a toolchain if it is missing.
+need_rust() {
+  rustc "+$1" --version >/dev/null 2>&1 || rustup toolchain install "$1" --profile minimal
 }

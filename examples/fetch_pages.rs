@@ -58,7 +58,7 @@ async fn request(server: SocketAddr, page: u32) -> Result<String, Failure> {
 
 /// Fetches a page, with several attempts. Each waits for its turn.
 fn fetch(reactor: &Reactor, rate: Rc<Rate>, server: SocketAddr, page: u32) -> Deferred<String> {
-    let backoff = Backoff::new(Duration::from_millis(10)).max_attempts(5);
+    let backoff = Backoff::new(Duration::from_millis(10)).max_attempts(10);
     let (limit, clock) = (Duration::from_secs(1), reactor.clone());
     let page_of = reactor.retry(backoff, move |_| {
         let rate = rate.clone();

@@ -1,6 +1,5 @@
 //! `fold` and `repeat_times`: one call after the other.
 
-use std::iter;
 use std::panic::Location;
 
 use super::notice::{Notice, noticing_cancel};
@@ -24,8 +23,8 @@ use crate::error::{CallSite, DeferredError, Failure};
 /// # Cancellation
 ///
 /// Cancelling the returned Deferred cancels the Deferred that `f` returned, and no further call
-/// begins: if that Deferred fires with a value all the same and items are left, the returned one
-/// fails with [`Cancelled`](crate::Cancelled).
+/// begins: if that Deferred fires with a value all the same, the returned one fails with
+/// [`Cancelled`](crate::Cancelled), unless the `size_hint` of `items` shows that none is left.
 ///
 /// # Examples
 ///
@@ -46,8 +45,7 @@ where
     F: FnMut(A, I::Item) -> R + 'static,
 {
     let (items, at, context) = (items.into_iter(), Location::caller(), Context::current());
-    let (mut source, between) = (items, context.clone());
-    let items = iter::from_fn(move || between.run(|| source.next()));
+    let items = InContext { items, context: context.clone() };
     let f = move |value, item| context.run(|| f(value, item));
     noticing_cancel(at, "fold", |notice| {
         let begin = |init: Result<A, Failure>| init.map_or_else(failed, |init| steps(items, init, f, notice, at));
@@ -87,10 +85,12 @@ where
     R: IntoDeferred<E, Value = A>,
     F: FnMut(A, I::Item) -> R + 'static,
 {
-    while let Some(item) = items.next() {
-        if let Some(cancelled) = notice.error() {
+    loop {
+        // An item that was taken after a cancel would be lost.
+        if let Some(cancelled) = notice.error().filter(|_| items.size_hint().1 != Some(0)) {
             return failed(cancelled);
         }
+        let Some(item) = items.next() else { return StageOutput::Ready(Ok(value)) };
         // Taken if it is ready, so that calls that never wait run in this loop and not nested.
         let step = match f(value, item).into_deferred().into_output() {
             StageOutput::Pending(chain) if chain.is_ready() => StageOutput::Ready(chain.take()),
@@ -108,5 +108,23 @@ where
             }
         }
     }
-    StageOutput::Ready(Ok(value))
+}
+
+/// The items, which are computed in the context of the fold.
+struct InContext<I> {
+    items: I,
+    context: Context,
+}
+
+impl<I: Iterator> Iterator for InContext<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        let items = &mut self.items;
+        self.context.run(|| items.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.context.run(|| self.items.size_hint())
+    }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::notice::Notice;
+use super::notice::{Notice, noticing_cancel};
 use crate::coroutine::Wait;
 use crate::deferred::{Deferred, IntoDeferred, Resolver, maybe_deferred_at};
 use crate::engine::{Fired, Handle, enter, run_soon};
@@ -75,7 +75,8 @@ impl Concurrent {
     ///
     /// Cancelling the returned Deferred cancels all pending calls, in order, and no further call
     /// begins. The returned Deferred fires when the pending calls have ended: with the first error,
-    /// with all values if no item is left, or else with [`Cancelled`].
+    /// with all values if the `size_hint` of `items` shows that none is left, or else with
+    /// [`Cancelled`].
     ///
     /// # Examples
     ///
@@ -153,8 +154,9 @@ impl Concurrent {
         R: IntoDeferred<Failure>,
         F: FnMut(S::Item) -> R + 'static,
     {
-        let coroutine = async move {
-            let mut feed = Feed { stream: Box::pin(stream), ended: false, limit: self.limit, calls: Calls::new(at) };
+        let coroutine = |notice| async move {
+            let (stream, calls) = (Box::pin(stream), Calls::new(at));
+            let mut feed = Feed { stream, ended: false, limit: self.limit, notice, calls };
             let mut values = Vec::new();
             let mut index = 0;
             while let Some(next) = poll_fn(|context| feed.poll(context)).await {
@@ -179,7 +181,7 @@ impl Concurrent {
         };
         // As a level of its own: if a call fails at once, the pending ones are cancelled before
         // this returns.
-        enter(|| Deferred::from_coroutine_at(at, coroutine))
+        enter(|| noticing_cancel(at, "concurrent", |notice| Deferred::from_coroutine_at(at, coroutine(notice))))
     }
 }
 
@@ -196,6 +198,7 @@ struct Feed<S, T: 'static> {
     stream: Pin<Box<S>>,
     ended: bool,
     limit: usize,
+    notice: Notice,
     calls: Calls<T>,
 }
 
@@ -205,8 +208,7 @@ impl<S: Stream, T: 'static> Feed<S, T> {
         if let Some((index, result)) = self.calls.take_done() {
             return Poll::Ready(Some(Next::Done(index, result)));
         }
-        let notice = &self.calls.shared.notice;
-        if notice.is_cancelled() {
+        if self.notice.is_cancelled() {
             // An item that was taken now would be lost.
             self.ended |= self.stream.size_hint().1 == Some(0);
         } else if !self.ended && self.calls.running() < self.limit {
@@ -224,7 +226,7 @@ impl<S: Stream, T: 'static> Feed<S, T> {
         } else if self.ended {
             Poll::Ready(None)
         } else {
-            self.calls.shared.notice.error().map_or(Poll::Pending, |error| Poll::Ready(Some(Next::Cancelled(error))))
+            self.notice.error().map_or(Poll::Pending, |error| Poll::Ready(Some(Next::Cancelled(error))))
         }
     }
 }
@@ -240,17 +242,11 @@ struct Shared<T: 'static> {
     running: RefCell<BTreeMap<usize, Handle>>,
     done: RefCell<VecDeque<(usize, Result<T, Failure>)>>,
     waiting: Cell<Option<Resolver<()>>>,
-    notice: Notice,
 }
 
 impl<T: 'static> Calls<T> {
     fn new(at: CallSite) -> Self {
-        let shared = Shared {
-            running: RefCell::default(),
-            done: RefCell::default(),
-            waiting: Cell::new(None),
-            notice: Notice::default(),
-        };
+        let shared = Shared { running: RefCell::default(), done: RefCell::default(), waiting: Cell::new(None) };
         Calls { shared: Rc::new(shared), waiting: None, at }
     }
 
@@ -285,7 +281,6 @@ impl<T: 'static> Calls<T> {
         let waiting = self.waiting.get_or_insert_with(|| {
             let calls = shared.clone();
             let (ended, resolver) = Deferred::forwarding_at(at, move |why| {
-                calls.notice.set(why);
                 calls.each(|call| call.pass_cancel(why));
             });
             shared.waiting.set(Some(resolver));

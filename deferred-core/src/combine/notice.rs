@@ -12,10 +12,6 @@ use crate::error::{BuiltinError, CallSite, Cancelled, DeferredError};
 pub(crate) struct Notice(Rc<OnceCell<Cancelled>>);
 
 impl Notice {
-    pub(crate) fn set(&self, why: &Cancelled) {
-        let _ = self.0.set(why.clone()); // the first one counts
-    }
-
     pub(crate) fn is_cancelled(&self) -> bool {
         self.0.get().is_some()
     }
@@ -41,7 +37,7 @@ pub(crate) fn noticing_cancel<T: 'static, E: DeferredError>(
     let inner = Rc::new(chain.handle_for_waiter());
     let described = Rc::downgrade(&inner);
     let (outer, resolver) = Deferred::forwarding_at(at, move |why| {
-        notice.set(why);
+        let _ = notice.0.set(why.clone()); // the first one counts
         Handle::pass_cancel(&inner, why);
     });
     chain.consume(move |result| Some(resolver.source.set_result(result)));

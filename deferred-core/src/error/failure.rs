@@ -172,19 +172,21 @@ impl Held {
 
     /// Borrows the error, if it is an `X`.
     pub(super) fn find<X: Error + 'static>(&self) -> Option<&X> {
-        let mut held = self;
-        loop {
+        let (mut held, mut builtin) = (self, None);
+        let found = loop {
             let error = match held.unwrapped() {
-                Held::Builtin(builtin) => return builtin.get(),
+                Held::Builtin(builtin) => break builtin.get(),
                 Held::Other { error, .. } => error,
-                Held::Shared(_) => return None,
+                Held::Shared(_) => break None,
             };
-            match error.downcast_ref::<ReportError>().map(ReportError::find) {
-                None => return error.downcast_ref(),
-                Some(Ok(found)) => return found,
-                Some(Err(shared)) => held = shared.held(),
+            let Some(report) = error.downcast_ref::<ReportError>() else { break error.downcast_ref() };
+            builtin = builtin.or(report.builtin());
+            match report.find() {
+                Ok(found) => break found,
+                Err(shared) => held = shared.held(),
             }
-        }
+        };
+        found.or_else(|| builtin?.get())
     }
 
     /// Borrows the original error mutably, unless it is shared.
@@ -303,6 +305,11 @@ impl Failure {
         let mut wrapped = Failure::from(wrapper(self));
         (wrapped.0.trail, wrapped.0.origin) = (trail, origin);
         wrapped
+    }
+
+    /// Replaces the error by that of another failure. The trail and the origin stay.
+    pub(super) fn replace_error(&mut self, other: Failure) {
+        self.0.held = other.0.held;
     }
 
     /// Returns the held error, shared or not.

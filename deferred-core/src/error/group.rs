@@ -74,7 +74,7 @@ impl<E: DeferredError> fmt::Display for FirstError<E> {
         if let Some(index) = self.index {
             write!(f, "Deferred {index} failed: ")?;
         }
-        write_member(&self.error, 1, false, f)
+        write_member(&self.error, reason_depth() + 1, false, f)
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::iter;
 use std::ops::Deref;
 
+use super::failure::Held;
 use super::{BuiltinError, DeferredError, Failure, FailureGroup, FirstError, SharedFailure};
 
 /// A report of another crate, whose type is only known where it was converted.
@@ -35,18 +36,34 @@ impl ReportError {
         self.builtin.as_ref()
     }
 
+    /// Returns the texts of the errors before the built-in one, and the [`SharedFailure`] after them,
+    /// if it is in one.
+    pub(super) fn contexts(&self) -> (Vec<String>, Option<&SharedFailure>) {
+        let mut contexts = Vec::new();
+        let found = search(self.error(), |error| {
+            if builtin_of(error).is_some() {
+                return Some(());
+            }
+            if !error.is::<SharedFailure>() {
+                contexts.push(error.to_string());
+            }
+            None
+        });
+        (contexts, found.err())
+    }
+
     /// Returns the outermost error of the report that is an `X`, or the [`SharedFailure`] in which
-    /// it can be.
+    /// it can be. The copy of the built-in error is not examined.
     pub(super) fn find<X: Error + 'static>(&self) -> Result<Option<&X>, &SharedFailure> {
-        let found = search(self.error(), one)?;
-        Ok(found.or_else(|| self.builtin.as_ref()?.get()))
+        search(self.error(), one)
     }
 }
 
 /// Returns the error, or the first of its causes, that is an `X`: for an `anyhow::Error`, an
 /// `eyre::Report` or a box in which a [`Failure`] is.
 ///
-/// It also finds what a [`SharedFailure`] holds, which a downcast of the other crate does not.
+/// It also finds the error of a [`SharedFailure`], which a downcast of the other crate does not, and
+/// that of a [`FirstError`].
 ///
 /// # Examples
 ///
@@ -67,20 +84,41 @@ impl ReportError {
 /// ```
 #[must_use]
 pub fn find_error<'a, X: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a X> {
-    iter::successors(Some(error), |&error| error.source())
-        .find_map(|error| one(error).or_else(|| error.downcast_ref::<SharedFailure>()?.held().find()))
+    iter::successors(Some(error), |&error| next(error)).find_map(one)
 }
 
-/// Returns the error, if it is an `X` or a [`BuiltinError`] that holds one.
+/// Returns the error inside an error of this crate that stands for another one, or the cause of any
+/// other error.
+fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(shared) = error.downcast_ref::<SharedFailure>() {
+        Some(shared.held().error())
+    } else if let Some(first) = error.downcast_ref::<FirstError>() {
+        Some(first.error.error())
+    } else if let Some(report) = error.downcast_ref::<ReportError>() {
+        Some(report.error())
+    } else {
+        error.source()
+    }
+}
+
+/// Returns the error, if it is an `X` or holds a [`BuiltinError`] that is or holds one.
 fn one<'a, X: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a X> {
-    error.downcast_ref().or_else(|| error.downcast_ref::<BuiltinError>()?.get())
+    let held = || {
+        let shared = error.downcast_ref().map(SharedFailure::held);
+        match shared.or_else(|| Some(error.downcast_ref::<FirstError>()?.error.held()))? {
+            Held::Builtin(builtin) => Some(builtin),
+            _ => None,
+        }
+    };
+    let group = || error.downcast_ref::<FailureGroup>()?.builtin();
+    error.downcast_ref().or_else(|| error.downcast_ref().or_else(held).or_else(group)?.get())
 }
 
 /// Calls `f` with the error and each of its causes until it returns a value. Stops at a
 /// [`SharedFailure`], which has errors and causes of its own.
 fn search<'a, R>(
     error: &'a (dyn Error + 'static),
-    f: impl Fn(&'a (dyn Error + 'static)) -> Option<R>,
+    mut f: impl FnMut(&'a (dyn Error + 'static)) -> Option<R>,
 ) -> Result<Option<R>, &'a SharedFailure> {
     for error in iter::successors(Some(error), |&error| error.source()) {
         if let Some(found) = f(error) {

@@ -135,7 +135,7 @@ pub(super) fn source_inside(mut failure: &Failure) -> Option<&(dyn Error + 'stat
 pub(super) fn write_inside(
     mut failure: &Failure,
     depth: usize,
-    causes: bool,
+    mut causes: bool,
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     let (mut printed, mut skipped) = (depth, 0);
@@ -145,6 +145,7 @@ pub(super) fn write_inside(
         let (prefix, inner) = if let Some(first) = first_inside(error) {
             (first.index.map(|index| format!("Deferred {index} failed: ")), &first.error)
         } else if let Some((group, [only])) = group.map(|group| (group, group.errors())) {
+            causes = true; // a group has no cause of its own
             ((!group.is_whole()).then(|| "all 1 failed: ".to_owned()), only)
         } else {
             if skipped > 0 {
@@ -152,7 +153,7 @@ pub(super) fn write_inside(
             }
             return match group {
                 Some(group) => group.write(printed, f),
-                None if causes => write_with_causes(error, f),
+                None if causes => write_with_causes(error, printed, f),
                 None => write!(f, "{error}"),
             };
         };
@@ -168,9 +169,10 @@ pub(super) fn write_inside(
     }
 }
 
-/// Prints an error with its causes, among which can be groups, which print theirs.
-fn write_with_causes(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    within_reason(|| write_texts(error, f)).unwrap_or_else(|| write!(f, "{error}"))
+/// Prints an error that is nested `depth` levels deep with its causes. Groups among them print their
+/// members as still deeper.
+fn write_with_causes(error: &(dyn Error + 'static), depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    nested_in(depth, || write_texts(error, f)).unwrap_or_else(|| write!(f, "{error}"))
 }
 
 thread_local!(static REASON_DEPTH: Cell<usize> = const { Cell::new(0) });
@@ -180,9 +182,14 @@ pub(super) fn reason_depth() -> usize {
     REASON_DEPTH.get()
 }
 
-/// Calls `f`, which looks at the reason of a cancel, or at the causes of a group's error. Returns
-/// `None` if that is nested too deep in those of others, for which `f` would call this.
+/// Calls `f`, which looks at the reason of a cancel. Returns `None` if that is nested too deep in
+/// those of others, for which `f` would call this.
 pub(super) fn within_reason<R>(f: impl FnOnce() -> R) -> Option<R> {
+    nested_in(0, f)
+}
+
+/// Like [`within_reason`], but at least one deeper than `depth`.
+fn nested_in<R>(depth: usize, f: impl FnOnce() -> R) -> Option<R> {
     struct Restore(usize);
 
     impl Drop for Restore {
@@ -191,12 +198,13 @@ pub(super) fn within_reason<R>(f: impl FnOnce() -> R) -> Option<R> {
         }
     }
 
-    let depth = REASON_DEPTH.get();
+    let before = REASON_DEPTH.get();
+    let depth = before.max(depth);
     if depth >= MAX_PRINTED {
         return None;
     }
     REASON_DEPTH.set(depth + 1);
-    let _restore = Restore(depth);
+    let _restore = Restore(before);
     Some(f())
 }
 

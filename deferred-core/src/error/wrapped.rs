@@ -4,6 +4,8 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
+use super::failure::Held;
+use super::interop::ReportError;
 use super::{BuiltinError, DeferredError, Failure, TimedOut};
 
 /// A text and the failure it was added to, which is its source. It does not hide that failure from
@@ -46,16 +48,37 @@ impl Failure {
     }
 }
 
-/// Turns the error of a cancel into that of a timeout. The texts of a failure stay.
+/// Turns the error of a cancel into that of a timeout. The texts that were added to a failure stay.
 pub(crate) fn into_timed_out<E: DeferredError>(mut cancelled: E, timed_out: TimedOut) -> E {
     let failure = (&mut cancelled as &mut dyn Any).downcast_mut::<Failure>();
-    match failure.filter(|failure| failure.error().is::<Wrapped>()).and_then(Failure::downcast_mut) {
-        Some(builtin) => {
-            *builtin = BuiltinError::from(timed_out);
+    match failure.map(|failure| (texts(failure), failure)) {
+        Some((texts, failure)) if !texts.is_empty() => {
+            let wraps = |error: Failure, text: String| error.wrap_msg(text);
+            failure.replace_error(texts.into_iter().rev().fold(Failure::from(timed_out), wraps));
             cancelled
         }
-        None => BuiltinError::from(timed_out).into(),
+        _ => BuiltinError::from(timed_out).into(),
     }
+}
+
+/// Returns the texts that were added to a failure, by [`Failure::wrap_msg`] or in another crate's
+/// report.
+fn texts(failure: &Failure) -> Vec<String> {
+    let (mut texts, mut held) = (Vec::new(), failure.held());
+    while let Held::Other { error, .. } = held {
+        if let Some(wrapped) = error.downcast_ref::<Wrapped>() {
+            texts.push(wrapped.text.clone());
+            held = wrapped.failure.held();
+        } else if let Some(report) = error.downcast_ref::<ReportError>() {
+            let (contexts, shared) = report.contexts();
+            texts.extend(contexts);
+            let Some(shared) = shared else { break };
+            held = shared.held();
+        } else {
+            break;
+        }
+    }
+    texts
 }
 
 impl fmt::Display for Wrapped {

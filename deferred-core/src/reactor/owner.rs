@@ -62,8 +62,8 @@ impl Reactor {
     ///    [`LoopingCall`](crate::LoopingCall) stops.
     /// 5. Extensions are dropped.
     ///
-    /// Jobs of a pool and calls of other threads are cancelled. No other canceller is called: a
-    /// library whose requests must be stopped needs a
+    /// Jobs of a pool, calls of other threads and Deferreds that an ended coroutine awaits are
+    /// cancelled. Other Deferreds are not: a library whose requests must be stopped needs a
     /// [shutdown trigger](Self::add_system_event_trigger) that cancels them.
     ///
     /// If Deferreds fail with `Abandoned` inside this call and nothing handles that, hooks are

@@ -146,8 +146,8 @@ impl Reactor {
     ///
     /// The returned Deferred fails with the error of the last attempt, or with
     /// [`Abandoned`](crate::Abandoned) if the reactor is closed during a delay. An error that is
-    /// [`Cancelled`](crate::Cancelled) is not retried, and no attempt begins after the
-    /// [deadline](crate::context#deadlines) of the context in which this was called.
+    /// [`Cancelled`](crate::Cancelled) is not retried, and no attempt but the first begins
+    /// after the [deadline](crate::context#deadlines) of the context in which this was called.
     ///
     /// # Cancellation
     ///
@@ -207,9 +207,16 @@ impl Reactor {
                     let ended = notice.is_cancelled() || is_cancelled(&failure);
                     match wait.filter(|wait| !ended && is_in_time(*wait, &context, &reactor)) {
                         Some(wait) if context.run(|| (is_retryable.borrow_mut())(&failure)) => {
-                            let waited =
-                                |slept: Result<(), Failure>| StageOutput::Ready(slept.map(ControlFlow::Continue));
-                            reactor.sleep_at(wait, at).add_stage_at(at, waited).into_output()
+                            let sleep = reactor.sleep_at(wait, at);
+                            let waited = move |slept: Result<(), Failure>| {
+                                // The loop can have been blocked for longer.
+                                let in_time = is_in_time(Duration::ZERO, &context, &reactor);
+                                StageOutput::Ready(match slept {
+                                    Ok(()) if !in_time => Err(failure),
+                                    slept => slept.map(ControlFlow::Continue),
+                                })
+                            };
+                            sleep.add_stage_at(at, waited).into_output()
                         }
                         _ => StageOutput::Ready(Err(failure)),
                     }

@@ -78,6 +78,14 @@ fn after_a_cancel_no_call_begins_even_if_the_awaited_one_has_a_value() {
         assert_eq!(take_text(all), if items > 1 { "another error: timed out after 1s" } else { "10" });
         assert_eq!(begun.get(), 1);
     }
+    // No item is taken for a call that does not begin.
+    let items = Rc::new(Cell::new(0));
+    let taken = items.clone();
+    let counted = std::iter::from_fn(move || Some(taken.replace(taken.get() + 1)));
+    let all = fold(counted, 0, |_, _| never().add_errback(|_| Ok(1)));
+    all.cancel();
+    assert_eq!((take_text(all).as_str(), items.get()), ("Cancelled", 1));
+
     let all = fold(0..3, 0, |_, _| never().add_errback(|_| Ok(1)));
     all.cancel_with(&Cancelled::because("the window was closed"));
     let failure = all.try_take().unwrap().unwrap_err();

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use deferred_core::{
-    Cancelled, Clock, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver, TimedOut, concurrent,
+    CancelHandle, Cancelled, Clock, Deferred, DeferredQueue, Failure, FirstError, Panicked, Reactor, Resolver,
+    TimedOut, concurrent,
 };
 use futures::StreamExt;
 
@@ -162,6 +163,40 @@ fn after_a_cancel_the_values_of_all_calls_are_the_result_if_no_item_is_left() {
     let all = all.map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
     clock.advance(Duration::from_secs(1));
     assert!(all.try_take().unwrap().unwrap_err().check::<TimedOut>());
+}
+
+#[test]
+fn no_call_begins_after_a_cancel_inside_a_call() {
+    for waits in [false, true] {
+        let (begun, cancels) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None::<CancelHandle>)));
+        let (count, handle) = (begun.clone(), cancels.clone());
+        let start = Cell::new(None);
+        let (first, resolver) = Deferred::<u32>::new();
+        start.set(Some(first));
+        let mut all = concurrent(2).map(0..9, move |n| {
+            count.set(count.get() + 1);
+            if n == 0 {
+                return start.take().expect("called once");
+            }
+            if n == 1 {
+                return never();
+            }
+            if n == 3 {
+                handle.take().expect("it is set").cancel();
+            }
+            if waits { never() } else { Deferred::succeed(n) }
+        });
+        cancels.set(Some(all.cancel_handle()));
+        assert_eq!(begun.get(), 2);
+        resolver.callback(0);
+        if waits {
+            // The third call takes the place of the first, and waits.
+            assert_eq!(begun.get(), 3);
+            all.cancel();
+        }
+        assert_eq!(begun.get(), if waits { 3 } else { 4 }, "waits: {waits}");
+        assert!(error(all).error.check::<Cancelled>());
+    }
 }
 
 #[test]

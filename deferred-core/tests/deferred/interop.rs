@@ -82,9 +82,7 @@ fn a_cancel_behind_a_text_is_a_cancel() {
         clock.advance(Duration::from_secs(1));
         let failure = failure_result_of(limited);
         assert!(failure.check::<TimedOut>(), "{name}");
-        if name == "wrap_msg" {
-            assert_eq!(format!("{failure:#}"), "outer: timed out after 1s");
-        }
+        assert_eq!(format!("{failure:#}"), "outer: timed out after 1s", "{name}");
 
         let cancelled = never();
         cancelled.cancel();
@@ -137,9 +135,17 @@ fn a_group_of_errors_with_texts_is_recognized() {
     };
     let both = gather([never(), never()]).map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
     let any = race([never(), never()]).map_err(Failure::from).add_timeout(Duration::from_secs(1), &clock);
+    let loaded = gather([never()]).map_err(|first| Failure::from(first).wrap_msg("loading"));
+    let shared = never().map_err(|failure| failure.wrap_msg("loading")).share();
+    let loaded = loaded.add_timeout(Duration::from_secs(1), &clock);
+    let observed = [shared.observe(), shared.observe()].map(|it| it.add_timeout(Duration::from_secs(1), &clock));
     clock.advance(Duration::from_secs(1));
     assert!(failure_result_of(both).check::<TimedOut>());
     assert!(failure_result_of(any).check::<TimedOut>());
+    let failure = failure_result_of(loaded);
+    assert!(failure.check::<TimedOut>());
+    assert_eq!(format!("{failure:#}"), "loading: timed out after 1s");
+    assert!(observed.into_iter().all(|observed| failure_result_of(observed).check::<TimedOut>()));
 }
 
 #[test]
@@ -148,6 +154,9 @@ fn a_group_of_errors_prints_the_causes_of_each() {
     let group = FailureGroup::new(vec![member("no disk"), FirstError::new(3, member("no net")).into()]);
     let text = "all 2 failed: loading: no disk; Deferred 3 failed: loading: no net";
     assert_eq!(group.to_string(), text);
+    let alone = FailureGroup::new(vec![member("no disk")]);
+    let inside = Failure::from(FirstError::new(0, Failure::from(alone)));
+    assert_eq!(format!("{inside:#}"), "Deferred 0 failed: all 1 failed: loading: no disk");
     let failure = Failure::from(group);
     assert_eq!((failure.to_string(), format!("{failure:#}")), (text.to_owned(), text.to_owned()));
     assert!(format!("{failure:?}").starts_with(text));
@@ -176,6 +185,27 @@ fn an_error_is_found_in_the_error_of_another_crate() {
     assert!(find_error::<TimedOut>(&*report).is_some() && find_error::<Cancelled>(&*report).is_none());
     let report = anyhow::Error::from(Failure::from(TimedOut::new()).into_error());
     assert!(find_error::<BuiltinError>(&*report).is_some());
+    let boxed: Box<dyn Error> = Failure::from_report(anyhow::Error::from(TimedOut::new())).into();
+    assert!(find_error::<TimedOut>(&*boxed).is_some());
+    // Of combined Deferreds.
+    let first = || FirstError::new(1, Failure::from(TimedOut::new()));
+    let group = || FailureGroup::new(vec![Failure::from(TimedOut::new()), TimedOut::new().into()]);
+    let of_groups: [anyhow::Error; 4] = [
+        first().into(),
+        group().into(),
+        Failure::from(first()).into_error().into(),
+        anyhow::Error::from(Failure::from(group()).into_error()).context("loading"),
+    ];
+    for report in of_groups {
+        assert!(
+            find_error::<TimedOut>(&*report).is_some() && find_error::<Cancelled>(&*report).is_none(),
+            "{report:#}"
+        );
+        let failure = Failure::from_report(report);
+        assert!(matches!(failure.builtin(), Some(BuiltinError::TimedOut(_))), "{failure:#}");
+    }
+    let report = anyhow::Error::from(Failure::from(first()).into_error()).context("loading");
+    assert!(Failure::from_report(report).check::<TimedOut>(), "as `builtin` says");
 }
 
 #[test]
@@ -317,9 +347,31 @@ fn groups_and_texts_nested_a_million_times_are_printed_in_short_on_a_small_stack
             for _ in 0..MANY {
                 failure = wrap(failure);
             }
-            let lengths = [failure.to_string().len(), format!("{failure:#}").len(), format!("{failure:?}").len()];
-            assert!(lengths[0] < 10_000, "{lengths:?}");
+            assert!(failure.to_string().len() < 10_000);
+            // Of a chain of causes each is printed once.
+            let lengths = [format!("{failure:#}").len(), format!("{failure:?}").len()];
+            assert!(lengths.into_iter().all(|length| length < 100 * MANY as usize), "{lengths:?}");
             drop(failure);
         }
     });
+}
+
+#[test]
+fn groups_with_several_members_and_texts_between_them_are_printed_in_short() {
+    for every in [1, 2, 3, 7] {
+        let mut failure = Failure::msg("no disk");
+        for n in 0..40 {
+            let shared = failure.into_error();
+            failure = FailureGroup::new((0..3).map(|_| shared.to_failure()).collect()).into();
+            if n % every == 0 {
+                failure = failure.wrap_msg("loading");
+            }
+            if n % 5 == 0 {
+                failure = FirstError::new(1, failure).into();
+            }
+        }
+        for text in [failure.to_string(), format!("{failure:#}"), format!("{failure:?}")] {
+            assert!(text.len() < 1_000_000, "every {every}: {}", text.len());
+        }
+    }
 }

@@ -144,6 +144,17 @@ fn no_attempt_begins_after_the_deadline_of_the_context() {
     });
     clock.advance_in_steps(secs(9));
     assert_eq!(take_text(slow), "App(2)");
+    // The loop was blocked for longer than the delay.
+    let count = Rc::new(Cell::new(0));
+    let (begun, backoff) = (count.clone(), Backoff::new(secs(1)).jitter(0.0));
+    let late = context::with_deadline(clock.now() + secs(2), || {
+        clock.retry(backoff, move |attempt| {
+            begun.set(begun.get() + 1);
+            fails(attempt)
+        })
+    });
+    clock.advance(secs(3));
+    assert_eq!((take_text(late).as_str(), count.get()), ("App(1)", 1));
     assert_eq!(take_text(context::with_deadline(clock.now(), || clock.retry(Backoff::new(secs(1)), fails))), "App(1)");
 }
 
