@@ -280,9 +280,7 @@ impl<T: 'static> Calls<T> {
         let (shared, at) = (&self.shared, self.at);
         let waiting = self.waiting.get_or_insert_with(|| {
             let calls = shared.clone();
-            let (ended, resolver) = Deferred::forwarding_at(at, move |why| {
-                calls.each(|call| call.pass_cancel(why));
-            });
+            let (ended, resolver) = Deferred::forwarding_at(at, move |why| calls.each(|call| call.pass_cancel(why)));
             shared.waiting.set(Some(resolver));
             let calls = Rc::downgrade(shared);
             let ended = ended.describe(move |it| {

@@ -146,9 +146,10 @@ impl Failure {
     /// [`trap`](Failure::trap), [`check`](Failure::check) and
     /// [`downcast_ref`](Failure::downcast_ref) examine every error of the report, and a
     /// [`BuiltinError`] is recognized below any number of contexts: a cancel stays a cancel.
+    ///
     /// The errors cannot be taken out of the report by value, or borrowed mutably, and one that
-    /// `anyhow::Error::from_boxed` has put there is not found. Other contents of the
-    /// report, such as a backtrace, are not printed.
+    /// `anyhow::Error::from_boxed` has put there is not found. Other contents of the report, such as
+    /// a backtrace, are not printed.
     ///
     /// A [`SharedFailure`] without contexts is converted back into the failure with its trail. A
     /// box is converted as by [`from_boxed`](Failure::from_boxed).

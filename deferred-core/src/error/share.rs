@@ -10,8 +10,8 @@ use super::{DeferredError, Failure, FailureGroup, FirstError};
 /// An error that several observers of one Deferred can have: any error that can be cloned,
 /// [`Failure`], and a [`FirstError`] or [`FailureGroup`] of such errors.
 ///
-/// Each observer of a `Failure` gets one that holds the original error and its trail so far. From then on
-/// each has a trail of its own. Only the last observer gets the error by value from
+/// Each observer of a `Failure` gets one that holds the original error and its trail so far. From
+/// then on each has a trail of its own. Only the last observer gets the error by value from
 /// [`Trapped::into_inner`](crate::Trapped::into_inner).
 ///
 /// See [`Deferred::share`](crate::Deferred::share).

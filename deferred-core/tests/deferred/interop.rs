@@ -1,9 +1,11 @@
 //! Texts added to an error, and the errors of `anyhow` and `eyre`, hide neither a cancel nor a
 //! timeout.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,6 +140,15 @@ fn a_group_of_errors_with_texts_is_recognized() {
     let loaded = gather([never()]).map_err(|first| Failure::from(first).wrap_msg("loading"));
     let shared = never().map_err(|failure| failure.wrap_msg("loading")).share();
     let loaded = loaded.add_timeout(Duration::from_secs(1), &clock);
+    // An error that is shared, which the timeout must not change for the other owner.
+    let other = Rc::new(Cell::new(None));
+    let copy = other.clone();
+    let held_twice = never().map_err(move |failure: Failure| {
+        let shared = failure.wrap_msg("loading").into_error();
+        copy.set(Some(shared.clone()));
+        shared.to_failure()
+    });
+    let held_twice = held_twice.add_timeout(Duration::from_secs(1), &clock);
     let observed = [shared.observe(), shared.observe()].map(|it| it.add_timeout(Duration::from_secs(1), &clock));
     clock.advance(Duration::from_secs(1));
     assert!(failure_result_of(both).check::<TimedOut>());
@@ -145,7 +156,14 @@ fn a_group_of_errors_with_texts_is_recognized() {
     let failure = failure_result_of(loaded);
     assert!(failure.check::<TimedOut>());
     assert_eq!(format!("{failure:#}"), "loading: timed out after 1s");
+    // The cancel of an observer is its own error, without the texts of the other.
     assert!(observed.into_iter().all(|observed| failure_result_of(observed).check::<TimedOut>()));
+    let failure = failure_result_of(held_twice);
+    assert!(failure.check::<TimedOut>());
+    assert_eq!(format!("{failure:#}"), "loading: one of two: timed out after 1s");
+    let other = other.take().expect("the error was copied").to_failure();
+    assert!(other.check::<Cancelled>());
+    assert_eq!(format!("{other:#}"), "loading: one of two: cancelled: timed out after 1s", "with its reason");
 }
 
 #[test]
